@@ -1,0 +1,154 @@
+"""What can go wrong, as one tree.
+
+    PagewalkError                          exit 1
+      MemoryReadError                      exit 3   outside the memory, short file, hole in the dump
+        MemoryWriteError                   exit 3   the same for a write, or the source is read-only
+      TranslationError                     exit 4   an address that does not translate
+        NotPresent                                  an entry on the way is empty or not present
+        NonCanonical                                not an address of this format
+        ReservedBits                                an entry sets a bit that must be zero
+        Malformed                                   a table or frame outside the memory, a root that cannot be one
+      WalkError (OSError)                  exit 5   EINVAL, EAGAIN, or what a callback asked for with -errno
+      OutOfFrames (OSError)                exit 6   ENOMEM: no frame for a page table
+      ImageFormatError (ValueError)        exit 7   not the format it claims, truncated, hostile
+      UnsupportedError                     exit 8   a feature this kernel, format or source does not have
+      ProcessError (OSError)               exit 9   a live process that is gone, or may not be looked at
+
+Every message carries the addresses in hex and, where there is one, the remedy. ``exit_code`` is what the command line
+exits with; a usage error exits with 2, any other ``OSError`` (no such file, disk full) with 10, Ctrl-C with 130.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import ClassVar
+
+__all__ = [
+    "ImageFormatError",
+    "Malformed",
+    "MemoryReadError",
+    "MemoryWriteError",
+    "NonCanonical",
+    "NotPresent",
+    "OutOfFrames",
+    "PagewalkError",
+    "ProcessError",
+    "ReservedBits",
+    "TranslationError",
+    "UnsupportedError",
+    "WalkError",
+]
+
+
+class PagewalkError(Exception):
+    """Root of everything pagewalk raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class MemoryReadError(PagewalkError):
+    """Bytes that are not there: outside the memory, past the end of a short file, a hole in a dump."""
+
+    exit_code = 3
+    _verb: ClassVar[str] = "read"
+
+    def __init__(self, paddr: int, size: int, why: str = "outside the memory") -> None:
+        super().__init__(f"cannot {self._verb} {size} bytes at physical {paddr:#x}: {why}")
+        self.paddr = paddr
+        self.size = size
+
+
+class MemoryWriteError(MemoryReadError):
+    """Bytes that cannot be written: not there, or the source was opened read-only."""
+
+    _verb = "write"
+
+
+class TranslationError(PagewalkError):
+    """A virtual address that does not translate.
+
+    Attributes:
+        vaddr: The address, or the first address that the entry covers.
+        depth: Where it ended, as the kernel's ``pte_hole`` counts: 0 PGD .. 4 PTE, -1 unknown.
+        entry: The raw entry that ended it (0 where there is none).
+    """
+
+    exit_code = 4
+
+    def __init__(self, vaddr: int, depth: int, entry: int, why: str) -> None:
+        super().__init__(f"{vaddr:#x}: {why}")
+        self.vaddr = vaddr
+        self.depth = depth
+        self.entry = entry
+
+
+class NotPresent(TranslationError):
+    """An entry on the way is empty, or holds something other than a page."""
+
+
+class NonCanonical(TranslationError):
+    """The address is not one of this format."""
+
+
+class ReservedBits(TranslationError):
+    """A present entry sets bits the manual reserves."""
+
+
+class Malformed(TranslationError):
+    """A table that cannot be one: outside the memory, misaligned, or its own ancestor."""
+
+
+class _Errno(PagewalkError, OSError):
+    """An error with an errno, as a system call would give it."""
+
+    def __init__(self, code: int, why: str) -> None:
+        OSError.__init__(self, code, f"{errno.errorcode.get(code, code)}: {why}")
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class WalkError(_Errno):
+    """The walk refused, or a callback returned a negative number."""
+
+    exit_code = 5
+
+    def __init__(self, code: int, why: str = "") -> None:
+        super().__init__(code, why or os.strerror(code))
+
+
+class OutOfFrames(_Errno):
+    """No physical frame is left for a page table (ENOMEM).
+
+    Attributes:
+        vaddr: The address whose table was asked for, None if the allocator was called directly.
+        depth: The depth of the entry that was to hold it, None likewise.
+    """
+
+    exit_code = 6
+
+    def __init__(self, why: str, vaddr: int | None = None, depth: int | None = None) -> None:
+        where = "" if vaddr is None else f" (for a table below depth {depth} at {vaddr:#x})"
+        super().__init__(errno.ENOMEM, why + where)
+        self.why = why
+        self.vaddr = vaddr
+        self.depth = depth
+
+
+class ImageFormatError(PagewalkError, ValueError):
+    """A file that is not what it claims: wrong format, truncated, hostile."""
+
+    exit_code = 7
+
+
+class UnsupportedError(PagewalkError):
+    """A feature that this kernel, format or source does not have; the message says which, and since when."""
+
+    exit_code = 8
+
+
+class ProcessError(_Errno):
+    """A live process that is gone (ESRCH) or may not be looked at (EACCES)."""
+
+    exit_code = 9

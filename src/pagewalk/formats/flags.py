@@ -1,0 +1,63 @@
+"""What an entry says, in words that all architectures share.
+
+``Flag`` is one set of bits for every format; ``Kind`` says what occupies an entry. Both are plain integers, so that a
+``uint64`` array of them means the same as a scalar.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+__all__ = ["Flag", "Kind"]
+
+
+class Flag(IntFlag):
+    """Rights and state of a mapping. Rights are effective: what every level on the way grants."""
+
+    READ = 1 << 0
+    WRITE = 1 << 1
+    EXEC = 1 << 2
+    USER = 1 << 3
+    GLOBAL = 1 << 4
+    ACCESSED = 1 << 5
+    DIRTY = 1 << 6
+    SPECIAL = 1 << 7
+    """Linux: no struct page behind it (the zero page, device memory)."""
+    SOFT_DIRTY = 1 << 8
+    UFFD_WP = 1 << 9
+    """Write-protected by userfaultfd."""
+    EXCLUSIVE = 1 << 10
+    """Mapped by this process only (a swap entry's exclusive bit; pagemap's bit 56 in a capture)."""
+    FILE = 1 << 11
+    """File or shared-anonymous page. Known in a capture only."""
+    NO_FRAME = 1 << 12
+    """The page is there, its frame number is not known (a capture without CAP_SYS_ADMIN)."""
+    SAVED_DIRTY = 1 << 13
+    """Linux on x86: dirty, kept aside in bit 58 while the page is not writable (6.6, for shadow stacks)."""
+
+    @classmethod
+    def rights(cls) -> Flag:
+        """The flags that every level on the way must grant."""
+        return cls.READ | cls.WRITE | cls.EXEC | cls.USER
+
+
+class Kind(IntEnum):
+    """What occupies an entry."""
+
+    NONE = 0
+    PRESENT = 1
+    PROT_NONE = 2
+    """A page that is there, with no rights: the MMU sees nothing."""
+    SWAP = 3
+    MIGRATION = 4
+    GUARD = 5
+    UFFD_WP = 6
+    """A marker: userfaultfd write protection on a page that is not there."""
+    HWPOISON = 7
+    OTHER = 8
+    """Not present, and none of the above (device memory, an entry of another operating system)."""
+
+    @property
+    def label(self) -> str:
+        """The lower-case name, as tables and JSON show it."""
+        return self.name.lower()

@@ -1,0 +1,8 @@
+"""Where bytes at physical addresses come from: the only package that opens anything."""
+
+from __future__ import annotations
+
+from pagewalk.memory.flat import FlatMemory, Ram, RawImage
+from pagewalk.memory.protocol import Flat, Memory, Segment, WritableMemory
+
+__all__ = ["Flat", "FlatMemory", "Memory", "Ram", "RawImage", "Segment", "WritableMemory"]

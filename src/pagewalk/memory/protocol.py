@@ -1,0 +1,62 @@
+"""What a place that holds page tables must be able to do: one method to read, one more to write.
+
+The smallest memory is a class with ``read``. A *flat* memory also shows its bytes: then pagewalk works on them in
+place, with no call and no copy an entry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Flat", "Memory", "Segment", "WritableMemory"]
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """Bytes at physical addresses."""
+
+    def read(self, paddr: int, size: int) -> bytes:
+        """Read ``size`` bytes at physical address ``paddr``.
+
+        Raises:
+            MemoryReadError: Not all of them are there. Nothing is padded.
+        """
+
+
+@runtime_checkable
+class WritableMemory(Memory, Protocol):
+    """A memory that may be changed."""
+
+    def write(self, paddr: int, data: bytes) -> None:
+        """Write ``data`` at physical address ``paddr``, all of it or nothing.
+
+        Raises:
+            MemoryWriteError: Not all of it has a place.
+        """
+
+
+class Segment(NamedTuple):
+    """A run of physical memory: where it starts, and its bytes."""
+
+    start: int
+    data: memoryview
+
+    @property
+    def end(self) -> int:
+        """Where it ends, exclusive."""
+        return self.start + len(self.data)
+
+
+@runtime_checkable
+class Flat(Memory, Protocol):
+    """A memory whose bytes can be used in place."""
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """The runs of memory, ascending and apart. ``np.frombuffer(segment.data, "<u8")`` makes no copy."""
+
+    def view(self, paddr: int, size: int) -> memoryview | None:
+        """The bytes at ``paddr`` in place, or None if they are not all in one segment."""

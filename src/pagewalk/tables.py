@@ -1,0 +1,402 @@
+"""Page tables: a format, a memory and a root. Raw entries; nothing here knows of VMAs.
+
+Three small things carry everything above:
+
+* ``Table``: one table, its slots usable like a list of raw values. In a flat memory the slots *are* the memory.
+* ``Entry``: a reference to one slot, as a ``pte_t *`` is. It reads, writes and decodes the raw value.
+* ``PageTables``: goes from the root to an address, and grows or splits where it may.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from operator import index
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from pagewalk.errors import (
+    Malformed,
+    MemoryReadError,
+    MemoryWriteError,
+    NonCanonical,
+    NotPresent,
+    OutOfFrames,
+    ReservedBits,
+    UnsupportedError,
+)
+from pagewalk.formats import NO_PADDR, Flag, Kind, Level, PagingFormat, find_format
+from pagewalk.memory import Flat, WritableMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pagewalk.frames import FrameAllocator
+    from pagewalk.memory import Memory
+
+__all__ = ["Entry", "PageTables", "Slots", "Table", "Translation"]
+
+_WORD = struct.Struct("<Q")
+
+
+class Slots(Protocol):
+    """The raw values of a table."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+
+class RemoteSlots:
+    """Slots of a memory that has to be asked for each."""
+
+    __slots__ = ("memory", "paddr")
+
+    def __init__(self, memory: Memory, paddr: int) -> None:
+        self.memory = memory
+        self.paddr = paddr
+
+    def __getitem__(self, index: int) -> int:
+        value: int = _WORD.unpack(self.memory.read(self.paddr + 8 * index, 8))[0]
+        return value
+
+    def __setitem__(self, index: int, value: int) -> None:
+        _writable(self.memory, self.paddr + 8 * index, 8).write(self.paddr + 8 * index, _WORD.pack(value))
+
+
+class Table:
+    """One table of a level.
+
+    Attributes:
+        tables: The page tables it belongs to.
+        paddr: Physical address of its first slot, in bytes.
+        level: Its level.
+        slots: Its raw values: ``slots[i]`` reads now, ``slots[i] = value`` writes now.
+    """
+
+    __slots__ = ("level", "paddr", "slots", "tables")
+
+    def __init__(self, tables: PageTables, paddr: int, level: Level, slots: Slots) -> None:
+        self.tables = tables
+        self.paddr = paddr
+        self.level = level
+        self.slots = slots
+
+    def __repr__(self) -> str:
+        return f"<{self.level.name} table at {self.paddr:#x}>"
+
+
+class Entry:
+    """A reference to one slot of a table.
+
+    ``value`` is read from and written to the memory at each use; everything else decodes what is there now.
+    """
+
+    __slots__ = ("index", "table")
+
+    def __init__(self, table: Table, index: int) -> None:
+        self.table = table
+        self.index = index
+
+    def __repr__(self) -> str:
+        return f"<{self.level.name} entry {self.index} at {self.paddr:#x}: {self.value:#018x} {self.kind.label}>"
+
+    @property
+    def value(self) -> int:
+        """The raw value."""
+        return self.table.slots[self.index]
+
+    @value.setter
+    def value(self, value: int) -> None:
+        try:
+            self.table.slots[self.index] = index(value)
+        except TypeError:
+            if not hasattr(value, "__index__"):
+                raise
+            raise MemoryWriteError(self.paddr, 8, "opened read-only: open it with writable=True") from None
+
+    @property
+    def paddr(self) -> int:
+        """Physical address of the slot itself."""
+        return self.table.paddr + 8 * self.index
+
+    @property
+    def level(self) -> Level:
+        """The level it is looked at as."""
+        return self.table.level
+
+    @property
+    def format(self) -> PagingFormat:
+        """The paging format that decodes it."""
+        return self.table.tables.format
+
+    @property
+    def is_none(self) -> bool:
+        """Whether it is empty (``pte_none``)."""
+        return bool(self.format.is_none(self.value))
+
+    @property
+    def is_present(self) -> bool:
+        """Whether a page or a table is there (``pte_present``): PROT_NONE counts."""
+        return bool(self.format.is_present(self.value))
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it points to a table."""
+        return bool(self.format.is_table(self.value, self.level))
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it maps a page, of any size."""
+        value = self.value
+        return bool(self.format.is_present(value)) and not self.format.is_table(value, self.level)
+
+    @property
+    def kind(self) -> Kind:
+        """What occupies it."""
+        return Kind(self.format.kind(self.value))
+
+    @property
+    def flags(self) -> Flag:
+        """Its own rights and state; a table's entry has the rights it passes on."""
+        value = self.value
+        table = self.format.is_table(value, self.level)
+        return Flag(self.format.table_flags(value) if table else self.format.flags(value))
+
+    @property
+    def target(self) -> int | None:
+        """Physical address of the table or frame it names, None if it names none."""
+        value = self.value
+        if self.format.is_table(value, self.level):
+            return self.format.table_paddr(value)
+        frame = self.format.frame(value, self.level)
+        return None if frame == NO_PADDR else frame
+
+
+class Translation(NamedTuple):
+    """Where a virtual address leads.
+
+    Attributes:
+        paddr: Physical address in bytes, None if the page is there and its frame is not known.
+        page_size: Bytes in the page.
+        flags: Effective rights, and the page's state.
+        kind: PRESENT or PROT_NONE.
+        entry: The entry that maps it.
+    """
+
+    vaddr: int
+    paddr: int | None
+    page_size: int
+    flags: Flag
+    kind: Kind
+    entry: Entry
+
+
+class PageTables:
+    """A format, a memory, a root, and a frame allocator if the tables may grow.
+
+    Args:
+        memory: Where the tables are.
+        root: Physical address of the top table (x86: CR3 without its low flag bits).
+        format: A paging format or its name.
+        allocator: Where new tables come from; None: they do not grow.
+
+    Raises:
+        Malformed: The root is misaligned or too wide for the format.
+        UnsupportedError: No format of that name.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        root: int,
+        format: str | PagingFormat = "x86-64",  # noqa: A002 - the name users know from --format
+        *,
+        allocator: FrameAllocator | None = None,
+    ) -> None:
+        self.format = find_format(format)
+        self.memory = memory
+        self.root = root
+        self.allocator = allocator
+        self._flat = memory if isinstance(memory, Flat) and sys.byteorder == "little" else None
+        size = self.format.table_bytes(self.format.levels[0])
+        if root < 0 or root % size or root >> self.format.physical_bits:
+            why = f"root {root:#x} is not a {size}-byte aligned physical address; mask the register's flag bits off"
+            raise Malformed(0, 0, root, why)
+
+    def __repr__(self) -> str:
+        return f"<PageTables {self.format.name} root={self.root:#x} in {self.memory!r}>"
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    @property
+    def root_table(self) -> Table:
+        """The top table.
+
+        Raises:
+            Malformed: It is outside the memory.
+        """
+        return self._table(self.root, self.format.levels[0], 0, self.root)
+
+    def _table(self, paddr: int, level: Level, vaddr: int, entry: int) -> Table:
+        """The table at ``paddr``, known to be inside the memory."""
+        size = self.format.table_bytes(level)
+        if self._flat is not None and (view := self._flat.view(paddr, size)) is not None:
+            return Table(self, paddr, level, view.cast("Q"))
+        try:
+            self.memory.read(paddr, size)
+        except MemoryReadError as error:
+            why = f"the {level.name} table at {paddr:#x} is not in memory ({error})"
+            raise Malformed(vaddr, self.format.real_depths[max(level.depth - 1, 0)], entry, why) from None
+        return Table(self, paddr, level, RemoteSlots(self.memory, paddr))
+
+    def child(self, entry: Entry, vaddr: int) -> Table:
+        """The table one level below an entry that points to one; for a folded level, the entry once more.
+
+        Args:
+            entry: An entry above the last level.
+            vaddr: The address on the way, for messages.
+
+        Raises:
+            Malformed: The table is outside the memory.
+        """
+        level = self.format.levels[entry.level.depth + 1]
+        if level.folded:
+            slots: Any = entry.table.slots
+            alone = (
+                slots[entry.index : entry.index + 1]
+                if isinstance(slots, memoryview)
+                else RemoteSlots(self.memory, entry.paddr)
+            )
+            return Table(self, entry.paddr, level, alone)
+        value = entry.value
+        return self._table(self.format.table_paddr(value), level, vaddr, value)
+
+    def check(self, value: int, level: Level, vaddr: int) -> None:
+        """Refuse a present entry that the hardware would refuse.
+
+        Raises:
+            ReservedBits: It sets bits that must be zero.
+        """
+        wrong = self.format.reserved(value, level) if self.format.is_valid(value) else 0
+        if wrong:
+            why = f"{level.name} entry {value:#x} sets reserved bits {wrong:#x}"
+            raise ReservedBits(vaddr, self.format.real_depths[level.depth], value, why)
+
+    def steps(self, vaddr: int) -> Iterator[Entry]:
+        """The entries that the hardware reads for an address, root first; the last one ends it.
+
+        Raises:
+            NonCanonical: Not an address of this format.
+            ReservedBits: An entry sets bits that must be zero. It has been yielded.
+            Malformed: A table lies outside the memory. The entry naming it has been yielded.
+        """
+        if not 0 <= vaddr < 1 << 64 or not self.format.is_canonical(vaddr):
+            (_, low), (high, _) = self.format.halves
+            why = f"not canonical: {self.format.name} has addresses below {low:#x} and from {high:#x} on"
+            raise NonCanonical(vaddr, -1, 0, why)
+        table = self.root_table
+        while True:
+            entry = Entry(table, table.level.index(vaddr))
+            if not self.format.folds_into_next(entry.level):
+                yield entry
+                self.check(entry.value, entry.level, vaddr)
+                if not entry.is_table:
+                    return
+            table = self.child(entry, vaddr)
+
+    def translate(self, vaddr: int, *, hardware: bool = False) -> Translation:
+        """Translate one virtual address.
+
+        Args:
+            vaddr: The address in bytes.
+            hardware: Answer as the MMU would: a PROT_NONE page is not there.
+
+        Raises:
+            NotPresent: Nothing is mapped (carries vaddr, depth, entry).
+            NonCanonical, ReservedBits, Malformed: As ``steps``.
+        Source: Intel SDM vol. 3A, 5.5.4.
+        """
+        flags = Flag.rights()
+        for entry in self.steps(vaddr):
+            if entry.is_table:
+                flags &= entry.flags
+        value, level, kind = entry.value, entry.level, entry.kind
+        if kind is not Kind.PRESENT and (hardware or kind is not Kind.PROT_NONE):
+            what = "empty" if kind is Kind.NONE else f"{kind.label} ({value:#x})"
+            depth = self.format.real_depths[level.depth]
+            raise NotPresent(vaddr, depth, value, f"not mapped: the {level.name} entry is {what}")
+        flags = (flags | ~Flag.rights()) & entry.flags
+        frame = entry.target
+        paddr = None if frame is None else frame | vaddr & (level.span - 1)
+        return Translation(vaddr, paddr, level.span, flags, kind, entry)
+
+    def read(self, vaddr: int, size: int) -> bytes:
+        """Read ``size`` bytes at a virtual address, across pages.
+
+        Raises:
+            NotPresent: A page is not there, or its frame is not known.
+            MemoryReadError: A page's frame is outside the memory.
+            NonCanonical, ReservedBits, Malformed: As ``steps``.
+        """
+        parts, end = [], vaddr + size
+        while vaddr < end:
+            page = self.translate(vaddr)
+            if page.paddr is None:
+                raise NotPresent(vaddr, page.entry.level.depth, page.entry.value, "the page's frame is not known")
+            step = min(end - vaddr, page.page_size - vaddr % page.page_size)
+            parts.append(self.memory.read(page.paddr, step))
+            vaddr += step
+        return b"".join(parts)
+
+    # -- changing ----------------------------------------------------------------------------------------------------
+
+    def grow(self, entry: Entry, vaddr: int) -> None:
+        """Link a new, zeroed table under an empty entry. Changes the memory.
+
+        Args:
+            entry: An empty entry above the last level.
+            vaddr: The address the table is for.
+
+        Raises:
+            OutOfFrames: No frame (carries vaddr and depth); nothing has changed.
+            UnsupportedError: These tables have no allocator.
+            MemoryWriteError: The frame cannot be written; it has been given back.
+        """
+        self._link(entry, vaddr, bytes(self.format.page_size))
+
+    def split(self, entry: Entry, vaddr: int) -> None:
+        """Replace a huge page by a full table of the next smaller size. Changes the memory.
+
+        Frames, rights, accessed, dirty, memory type and the software's bits stay as they were.
+
+        Args:
+            entry: A page above the last level: present, PROT_NONE, or a migration entry.
+            vaddr: The address that asked for it.
+
+        Raises:
+            OutOfFrames, UnsupportedError, MemoryWriteError: As ``grow``.
+        """
+        first, step = self.format.split(entry.value, entry.level)
+        count = self.format.levels[entry.level.depth + 1].entries
+        self._link(entry, vaddr, struct.pack(f"<{count}Q", *(first + step * at for at in range(count))))
+
+    def _link(self, entry: Entry, vaddr: int, contents: bytes) -> None:
+        """Fill a new table, then point ``entry`` at it: nobody sees it half-made."""
+        if self.allocator is None:
+            raise UnsupportedError(f"{vaddr:#x}: these page tables have no frame allocator, so they cannot grow")
+        try:
+            frame = self.allocator.allocate()
+        except OutOfFrames as error:
+            raise OutOfFrames(error.why, vaddr, entry.level.depth) from None
+        try:
+            _writable(self.memory, frame, len(contents)).write(frame, contents)
+            entry.value = self.format.table_entry(frame)
+        except BaseException:
+            self.allocator.free(frame)
+            raise
+
+
+def _writable(memory: Memory, paddr: int, size: int) -> WritableMemory:
+    """The memory, if it can be written."""
+    if isinstance(memory, WritableMemory):
+        return memory
+    raise MemoryWriteError(paddr, size, f"{type(memory).__name__} has no write method")

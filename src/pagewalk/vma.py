@@ -1,0 +1,179 @@
+"""VMAs: what a process has asked for, as opposed to what its page tables hold."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pagewalk.locks import VmaLock
+
+__all__ = ["Mapping", "Vma", "VmaFlags", "VmaList"]
+
+
+class VmaFlags(IntFlag):
+    """``vm_flags``, with the kernel's values (``include/linux/mm.h``, 6.18)."""
+
+    READ = 0x1
+    WRITE = 0x2
+    EXEC = 0x4
+    SHARED = 0x8
+    MAYREAD = 0x10
+    MAYWRITE = 0x20
+    MAYEXEC = 0x40
+    MAYSHARE = 0x80
+    GROWSDOWN = 0x100
+    UFFD_MISSING = 0x200
+    PFNMAP = 0x400
+    UFFD_WP = 0x1000
+    LOCKED = 0x2000
+    IO = 0x4000
+    SEQ_READ = 0x8000
+    RAND_READ = 0x1_0000
+    DONTCOPY = 0x2_0000
+    DONTEXPAND = 0x4_0000
+    LOCKONFAULT = 0x8_0000
+    ACCOUNT = 0x10_0000
+    NORESERVE = 0x20_0000
+    HUGETLB = 0x40_0000
+    SYNC = 0x80_0000
+    WIPEONFORK = 0x200_0000
+    DONTDUMP = 0x400_0000
+    SOFTDIRTY = 0x800_0000
+    MIXEDMAP = 0x1000_0000
+    HUGEPAGE = 0x2000_0000
+    NOHUGEPAGE = 0x4000_0000
+    MERGEABLE = 0x8000_0000
+
+
+class Mapping:
+    """A file's pages as address spaces map them (the kernel's ``struct address_space``).
+
+    Attributes:
+        name: As ``maps`` shows it.
+        page_size: Bytes in a page, the unit of ``walk_page_mapping``.
+        vmas: The VMAs that map it, by first page.
+    """
+
+    def __init__(self, name: str = "", page_size: int = 4096) -> None:
+        self.name = name
+        self.page_size = page_size
+        self.vmas: list[Vma] = []
+
+    def __repr__(self) -> str:
+        return f"<Mapping {self.name!r} in {len(self.vmas)} VMAs>"
+
+    def add(self, vma: Vma) -> None:
+        """Note a VMA that maps this file."""
+        insort(self.vmas, vma, key=lambda other: other.offset)
+
+    def remove(self, vma: Vma) -> None:
+        """Forget a VMA."""
+        self.vmas.remove(vma)
+
+    def overlapping(self, start: int, end: int) -> Iterator[Vma]:
+        """The VMAs that map any byte of the file in ``[start, end)``, by first page."""
+        return (vma for vma in list(self.vmas) if vma.offset < end and start < vma.offset + vma.size)
+
+
+@dataclass(eq=False)
+class Vma:
+    """One virtual memory area, ``[start, end)``.
+
+    Attributes:
+        start, end: Virtual addresses in bytes, whole pages.
+        flags: ``vm_flags``.
+        offset: Where it begins in its file, in bytes.
+        mapping: The file's pages; None for private anonymous memory.
+        name: As ``maps`` shows it: a path, ``[heap]``, or nothing.
+        huge_page_size: Bytes in a page of a hugetlb VMA, 0 for any other.
+        mm: The address space it is in, set when it is added to one.
+        lock: The per-VMA lock; None where nobody else can change it.
+    """
+
+    start: int
+    end: int
+    flags: VmaFlags = VmaFlags.READ | VmaFlags.WRITE
+    offset: int = 0
+    mapping: Mapping | None = None
+    name: str = ""
+    huge_page_size: int = 0
+    mm: Any = field(default=None, repr=False)
+    lock: VmaLock | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.start >= self.end or (self.start | self.end) % 4096:
+            raise ValueError(f"not a range of whole pages: [{self.start:#x}, {self.end:#x})")
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.end - self.start
+
+    def range_of(self, start: int, end: int) -> tuple[int, int]:
+        """Where this VMA maps the bytes ``[start, end)`` of its file: virtual addresses, within the VMA."""
+        shift = self.start - self.offset
+        return max(start + shift, self.start), min(end + shift, self.end)
+
+    @property
+    def rights(self) -> str:
+        """As ``maps`` shows them: ``rw-p``."""
+        letters = zip("rwx", (VmaFlags.READ, VmaFlags.WRITE, VmaFlags.EXEC), strict=True)
+        return "".join(c if self.flags & f else "-" for c, f in letters) + "ps"[bool(self.flags & VmaFlags.SHARED)]
+
+
+class VmaList:
+    """VMAs in order, none overlapping; found by bisection."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._vmas: list[Vma] = []
+
+    def __len__(self) -> int:
+        return len(self._vmas)
+
+    def __iter__(self) -> Iterator[Vma]:
+        return iter(self._vmas)
+
+    def find(self, addr: int) -> Vma | None:
+        """The first VMA that ends above ``addr`` (the kernel's ``find_vma``): it may begin above it too."""
+        at = bisect_right(self._starts, addr)
+        if at and addr < self._vmas[at - 1].end:
+            return self._vmas[at - 1]
+        return self._vmas[at] if at < len(self._vmas) else None
+
+    def at(self, addr: int) -> Vma | None:
+        """The VMA that holds ``addr``."""
+        vma = self.find(addr)
+        return vma if vma is not None and vma.start <= addr else None
+
+    def overlapping(self, start: int, end: int) -> list[Vma]:
+        """The VMAs that hold any address of ``[start, end)``."""
+        first = max(bisect_right(self._starts, start) - 1, 0)
+        last = bisect_right(self._starts, end - 1)
+        return [vma for vma in self._vmas[first:last] if vma.end > start]
+
+    def add(self, vma: Vma) -> None:
+        """Put a VMA in.
+
+        Raises:
+            ValueError: It overlaps one that is there.
+        """
+        if there := self.overlapping(vma.start, vma.end):
+            raise ValueError(f"[{vma.start:#x}, {vma.end:#x}) overlaps [{there[0].start:#x}, {there[0].end:#x})")
+        at = bisect_right(self._starts, vma.start)
+        self._starts.insert(at, vma.start)
+        self._vmas.insert(at, vma)
+
+    def remove(self, vma: Vma) -> None:
+        """Take a VMA out.
+
+        Raises:
+            ValueError: It is not in the list.
+        """
+        at = self._vmas.index(vma)
+        del self._starts[at], self._vmas[at]

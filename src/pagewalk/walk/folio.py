@@ -1,0 +1,65 @@
+"""``folio_walk``: one address to the entry that maps it."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NamedTuple
+
+from pagewalk.errors import WalkError
+from pagewalk.formats import Flag, Kind
+from pagewalk.walk.locking import check_mm_lock
+from pagewalk.walk.ops import PGWALK_RDLOCK
+
+if TYPE_CHECKING:
+    from pagewalk.formats import Level
+    from pagewalk.tables import Entry
+    from pagewalk.vma import Vma
+
+__all__ = ["FolioWalk", "folio_walk"]
+
+
+class FolioWalk(NamedTuple):
+    """What maps an address.
+
+    Attributes:
+        entry: The leaf entry.
+        level: Its level: PUD, PMD or PTE.
+        frame: Physical address of the 4096-byte page at the address, None if it is not known.
+    """
+
+    entry: Entry
+    level: Level
+    frame: int | None
+
+
+def folio_walk(vma: Vma, addr: int, *, zeropage: bool = False, migration: bool = False) -> FolioWalk | None:
+    """Find the leaf entry that maps an address.
+
+    Args:
+        vma: The VMA that holds the address; its ``mmap_lock`` must be held.
+        addr: The virtual address in bytes.
+        zeropage: Accept a shared zero page (FW_ZEROPAGE).
+        migration: Accept a page that is being migrated (FW_MIGRATION); not where it is PUD-sized.
+
+    Returns:
+        What maps it; None where nothing does, or only what was not asked for.
+
+    Raises:
+        WalkError: EINVAL: the address is outside the VMA, or the lock is not held.
+        ReservedBits, Malformed: An entry on the way is not one.
+    Source: ``folio_walk_start``, Linux 6.18.
+    """
+    mm = vma.mm
+    if mm is None or not vma.start <= addr < vma.end:
+        raise WalkError(errno.EINVAL, f"{addr:#x} is outside the VMA [{vma.start:#x}, {vma.end:#x})")
+    check_mm_lock(mm, PGWALK_RDLOCK)
+    *_, entry = mm.tables.steps(addr)
+    kind, target, level = entry.kind, entry.target, entry.level
+    if kind in (Kind.PRESENT, Kind.PROT_NONE):
+        wanted = zeropage if target in mm.zero_frames else Flag.SPECIAL not in entry.flags
+    else:
+        wanted = migration and kind is Kind.MIGRATION and level.name != "PUD"
+    if not wanted:
+        return None
+    offset = addr & (level.span - 1) & ~(mm.tables.format.page_size - 1)
+    return FolioWalk(entry, level, None if target is None else target + offset)

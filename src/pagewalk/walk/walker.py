@@ -1,0 +1,322 @@
+"""The walker: one descent, written once for all levels.
+
+How it works. A walk goes over a range of a table's entries. At each entry above the last level it asks, in this
+order:
+
+1. Is it empty? Then it is a hole: reported, or, when installing, filled with a new table and walked like any other.
+2. Is it sound? A table outside the memory or a reserved bit is raised, or collected if the walk was asked to.
+3. Has this level a callback? It may change the entry, or say through ``walk.action`` to pass it over or look again.
+4. ``has_work_below``: is there a lower callback, or an empty slot to install into? If not, on to the next entry.
+5. ``must_split``: a huge page stands in the way of that work. It is replaced by a table of smaller ones.
+6. If the entry now points to a table, the walk goes on inside it. If not, it changed while we looked: look again.
+
+The kernel's ``mm/pagewalk.c`` (6.18) says the same in five functions, one a level. A folded level shows the same
+entry as the level below, so steps 1, 2, 5 and 6 are left to the lowest level of the fold.
+"""
+
+from __future__ import annotations
+
+import errno
+import warnings
+from dataclasses import dataclass
+from operator import index as as_index
+from typing import TYPE_CHECKING, Any, Final
+
+from pagewalk.errors import Malformed, TranslationError, WalkError
+from pagewalk.formats import Kind, Level
+from pagewalk.tables import Entry
+from pagewalk.walk.ops import SKIP, Action
+
+if TYPE_CHECKING:
+    from pagewalk.formats import PagingFormat
+    from pagewalk.space import AddressSpace
+    from pagewalk.tables import PageTables, Table
+    from pagewalk.vma import Vma
+    from pagewalk.walk.ops import EntryCallback, WalkOps
+
+__all__ = ["MAX_LOOKS", "Walk"]
+
+MAX_LOOKS: Final = 64
+"""How often a walk looks at one entry before it gives up with EAGAIN. (The kernel would go on for ever.)"""
+
+PUD, PMD, PTE = 2, 3, 4
+_AGAIN: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _LevelPlan:
+    """What a walk with given callbacks does at one level.
+
+    Attributes:
+        level: The level.
+        callback: Its entry callback.
+        takes_action: Whether the callback may set ``walk.action``.
+        folds: The level below shows the same entry.
+        hole_depth: The depth that a hole found here is reported with.
+        handler_below: A lower level has an entry callback.
+    """
+
+    level: Level
+    callback: EntryCallback | None
+    takes_action: bool
+    folds: bool
+    hole_depth: int
+    handler_below: bool
+
+
+def _plan(form: PagingFormat, ops: WalkOps) -> tuple[_LevelPlan, ...]:
+    """The plans of all levels, PGD to PTE."""
+    callbacks = ops.entry_callbacks
+    return tuple(
+        _LevelPlan(
+            level=level,
+            callback=callbacks[depth],
+            takes_action=depth in (PUD, PMD),
+            folds=form.folds_into_next(level),
+            hole_depth=form.real_depths[depth],
+            handler_below=any(callbacks[depth + 1 :]),
+        )
+        for depth, level in enumerate(form.levels)
+    )
+
+
+class Walk:
+    """A walk under way, as its callbacks see it; afterwards, how far it got.
+
+    Attributes:
+        ops: The callbacks.
+        mm: The address space; None for a walk over raw tables.
+        vma: The VMA being walked; None outside VMAs.
+        tables: The page tables.
+        pgd: Physical address of the top table.
+        no_vma: Raw tables are walked.
+        private: The caller's own.
+        action: What to do after ``pud_entry`` or ``pmd_entry``; reset before each look.
+        addr: The address being looked at; the range's end once it is done. Everything below it is done.
+        installed: Entries installed so far.
+        tables_allocated: Tables allocated so far, for holes and for splits.
+        findings: Collects what is malformed; None to have it raised.
+    """
+
+    __slots__ = (
+        "_path",
+        "_plans",
+        "_warned",
+        "action",
+        "addr",
+        "findings",
+        "installed",
+        "mm",
+        "no_vma",
+        "ops",
+        "private",
+        "tables",
+        "tables_allocated",
+        "vma",
+    )
+
+    def __init__(
+        self,
+        tables: PageTables,
+        ops: WalkOps,
+        private: Any = None,
+        *,
+        mm: AddressSpace | None = None,
+        findings: list[TranslationError] | None = None,
+    ) -> None:
+        self.tables = tables
+        self.ops = ops
+        self.private = private
+        self.mm = mm
+        self.vma: Vma | None = None
+        self.no_vma = mm is None
+        self.action = Action.SUBTREE
+        self.addr = 0
+        self.installed = 0
+        self.tables_allocated = 0
+        self.findings = findings
+        self._plans = _plan(tables.format, ops)
+        self._path = [tables.root]
+        self._warned = False
+
+    def __repr__(self) -> str:
+        return f"<Walk at {self.addr:#x}, {self.installed} installed, {self.tables_allocated} tables allocated>"
+
+    @property
+    def pgd(self) -> int:
+        """Physical address of the top table."""
+        return self.tables.root
+
+    # -- the descent -------------------------------------------------------------------------------------------------
+
+    def range(self, start: int, end: int) -> int:
+        """Walk ``[start, end)`` from the top table; a positive result is what ended it early."""
+        try:
+            table = self.tables.root_table
+        except Malformed as error:
+            self.found(error)
+            return 0
+        return self._entries(table, start, end)
+
+    def _entries(self, table: Table, addr: int, end: int) -> int:
+        """Walk the entries of one table that cover ``[addr, end)``."""
+        level = table.level
+        if level.depth == PTE:
+            return self._ptes(table, addr, end)
+        plan = self._plans[level.depth]
+        while addr < end:
+            next_ = level.end(addr, end)
+            if result := self._settle(plan, Entry(table, level.index(addr)), addr, next_):
+                return result
+            self.addr = addr = next_
+        return 0
+
+    def _settle(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> int:
+        """Look at an entry until it holds still."""
+        for _ in range(MAX_LOOKS):
+            self.addr = addr
+            result = self._look(plan, entry, addr, next_)
+            if result is not _AGAIN:
+                return result
+        what = f"the {plan.level.name} entry {entry.value:#x} at {addr:#x}"
+        raise WalkError(errno.EAGAIN, f"{what} is no table, or kept changing, in {MAX_LOOKS} looks")
+
+    def _look(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
+        """One look at an entry above the last level: 0, a positive result, or _AGAIN."""
+        if not plan.folds:
+            if self.tables.format.is_none(entry.value):
+                if self.ops.install_pte is None:
+                    return self.hole(addr, next_, plan.hole_depth)
+                self.tables.grow(entry, addr)
+                self.tables_allocated += 1
+            if not self._is_sound(plan, entry, addr):
+                return 0
+        if plan.callback is not None:
+            self.action = Action.SUBTREE
+            if result := self.verdict(plan.callback(entry, addr, next_, self)):
+                return result
+            if plan.takes_action and self.action is not Action.SUBTREE:
+                return _AGAIN if self.action is Action.AGAIN else 0
+        if not self._has_work_below(plan, entry):
+            return 0
+        if plan.folds:
+            return self._entries(self.tables.child(entry, addr), addr, next_)
+        if self._must_split(entry):
+            self.tables.split(entry, addr)
+            self.tables_allocated += 1
+        return self._descend(plan, entry, addr, next_)
+
+    def _descend(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
+        """Walk the table below an entry. The entry is read afresh: a callback or another thread may have changed it."""
+        if not entry.is_table:
+            return 0 if self.no_vma else _AGAIN
+        if not self._is_sound(plan, entry, addr):
+            return 0
+        table = self.tables.child(entry, addr)
+        if self.findings is not None and table.paddr in self._path:
+            why = f"the {table.level.name} table at {table.paddr:#x} is its own ancestor"
+            self.findings.append(Malformed(addr, plan.hole_depth, entry.value, why))
+        self._path.append(table.paddr)
+        try:
+            return self._entries(table, addr, next_)
+        finally:
+            self._path.pop()
+
+    # -- the two questions -------------------------------------------------------------------------------------------
+
+    def _has_work_below(self, plan: _LevelPlan, entry: Entry) -> bool:
+        """Whether anything below this entry is wanted: a lower callback, or an empty slot to install into.
+
+        A present huge page has no empty slot: a walk that only installs leaves it whole.
+        """
+        if plan.handler_below:
+            return True
+        return self.ops.install_pte is not None and (plan.folds or not entry.is_leaf)
+
+    def _must_split(self, entry: Entry) -> bool:
+        """Whether a huge page stands in the way of work below: in a VMA only, raw tables are left alone."""
+        return not self.no_vma and (entry.is_leaf or entry.kind is Kind.MIGRATION)
+
+    # -- the last level ----------------------------------------------------------------------------------------------
+
+    def _ptes(self, table: Table, addr: int, end: int) -> int:
+        """Walk the entries of a table of the last level."""
+        pte_entry, installing = self.ops.pte_entry, self.ops.install_pte is not None
+        size, first = table.level.span, table.level.index(addr)
+        is_none, slots = self.tables.format.is_none, table.slots
+        for at in range(first, first + (end - addr) // size):
+            self.addr = addr
+            next_ = addr + size
+            if installing and is_none(slots[at]):
+                self._install(Entry(table, at), addr, next_)
+            elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, self)):
+                return self.verdict(result)
+            addr = next_
+        self.addr = addr
+        return 0
+
+    def _install(self, entry: Entry, addr: int, next_: int) -> None:
+        """Ask ``install_pte`` for an empty entry's value, and set it."""
+        install_pte: Any = self.ops.install_pte
+        value = install_pte(addr, next_, self)
+        if value is SKIP:
+            return
+        value = as_index(value)
+        if value < 0:
+            raise WalkError(-value)
+        if value >> 64 or self.tables.format.is_none(value):
+            raise ValueError(f"install_pte returned {value:#x} at {addr:#x}: not an entry; SKIP leaves the slot empty")
+        entry.value = value
+        self.installed += 1
+        if self.vma is not None and self.mm is not None:
+            self.mm.update_mmu_cache(self.vma, addr, entry)
+        elif not self._warned:
+            self._warned = True
+            warnings.warn(
+                "install_pte in a walk without VMAs: no update_mmu_cache hook runs",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    # -- shared ------------------------------------------------------------------------------------------------------
+
+    def hole(self, addr: int, next_: int, depth: int) -> int:
+        """Report a hole, if anyone listens."""
+        self.addr = addr
+        return 0 if self.ops.pte_hole is None else self.verdict(self.ops.pte_hole(addr, next_, depth, self))
+
+    def verdict(self, result: Any) -> int:
+        """What a callback's return value means: 0 to go on, a positive result to end with.
+
+        Raises:
+            WalkError: It was negative: -errno.
+            TypeError: It was not an int or None.
+        """
+        if result is None:
+            return 0
+        code = as_index(result)
+        if code < 0:
+            raise WalkError(-code, f"a callback refused at {self.addr:#x}")
+        return code
+
+    def _is_sound(self, plan: _LevelPlan, entry: Entry, addr: int) -> bool:
+        """Whether an entry can be gone into: raises what is wrong with it, or collects it.
+
+        Raises:
+            ReservedBits, Malformed: And the walk does not collect.
+        """
+        try:
+            value = entry.value
+            self.tables.check(value, plan.level, addr)
+            if self.tables.format.is_table(value, plan.level):
+                self.tables.child(entry, addr)
+        except TranslationError as error:
+            self.found(error)
+            return False
+        return True
+
+    def found(self, error: TranslationError) -> None:
+        """Collect what is malformed, or raise it."""
+        if self.findings is None:
+            raise error
+        self.findings.append(error)

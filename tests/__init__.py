@@ -1,0 +1,1 @@
+"""The tests mirror ``src``; ``reference.py`` is the oracle that they share."""
