@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final
 
 from pagewalk.vma import VmaList
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     from pagewalk.locks import MmapLock
-    from pagewalk.tables import Entry, PageTables
+    from pagewalk.tables import Entry, PageTables, Table
     from pagewalk.vma import Vma
 
 __all__ = ["AddressSpace"]
+
+_NO_LOCK: Final = nullcontext()
 
 
 class AddressSpace:
@@ -58,6 +62,10 @@ class AddressSpace:
         vma.mm = None
         if vma.mapping is not None:
             vma.mapping.remove(vma)
+
+    def table_lock(self, table: Table) -> AbstractContextManager[object]:
+        """The lock of one table, held while its entries are walked or it is filled in. A snapshot needs none."""
+        return _NO_LOCK
 
     def update_mmu_cache(self, vma: Vma, addr: int, entry: Entry) -> None:
         """Called after an entry was installed where none was (the architecture's hook of that name).

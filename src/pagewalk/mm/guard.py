@@ -1,9 +1,9 @@
 """Guard regions: page-table markers that make any access a SIGSEGV, the first user of ``install_pte``.
 
-How it works, in the kernel's own shape (``mm/madvise.c``, 6.18). To install, walk the range with an ``install_pte`` that
-fills every empty slot with the marker, and with entry callbacks that end the walk at the first thing in the way. If
-something was, zap the range and walk again; a racing fault can bring pages back, so after three tries the system call
-restarts. To remove, walk again and empty the slots that hold the marker; huge pages hold none and are passed over.
+How it works, in the kernel's own shape (``mm/madvise.c``, 6.18). To install, walk the range with an ``install_pte``
+that fills every empty slot with the marker, and with entry callbacks that end the walk at the first thing in the way.
+If something was, zap the range and walk again; a racing fault can bring pages back, so after three tries the system
+call restarts. To remove, walk again and empty the slots that hold the marker; huge pages hold none and are passed over.
 """
 
 from __future__ import annotations

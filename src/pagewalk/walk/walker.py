@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import index as as_index
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,8 @@ from pagewalk.tables import Entry
 from pagewalk.walk.ops import SKIP, Action
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from pagewalk.formats import PagingFormat
     from pagewalk.space import AddressSpace
     from pagewalk.tables import PageTables, Table
@@ -41,6 +44,7 @@ MAX_LOOKS: Final = 64
 
 PUD, PMD, PTE = 2, 3, 4
 _AGAIN: Final = object()
+_NO_LOCK: Final = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,8 @@ class Walk:
         """Walk the entries of one table that cover ``[addr, end)``."""
         level = table.level
         if level.depth == PTE:
-            return self._ptes(table, addr, end)
+            with self._table_lock(table):
+                return self._ptes(table, addr, end)
         plan = self._plans[level.depth]
         while addr < end:
             next_ = level.end(addr, end)
@@ -187,8 +192,7 @@ class Walk:
             if self.tables.format.is_none(entry.value):
                 if self.ops.install_pte is None:
                     return self.hole(addr, next_, plan.hole_depth)
-                self.tables.grow(entry, addr)
-                self.tables_allocated += 1
+                self._grow(entry, addr)
             if not self._is_sound(plan, entry, addr):
                 return 0
         if plan.callback is not None:
@@ -202,9 +206,22 @@ class Walk:
         if plan.folds:
             return self._entries(self.tables.child(entry, addr), addr, next_)
         if self._must_split(entry):
-            self.tables.split(entry, addr)
-            self.tables_allocated += 1
+            with self._table_lock(entry.table):
+                if self._must_split(entry):
+                    self.tables.split(entry, addr)
+                    self.tables_allocated += 1
         return self._descend(plan, entry, addr, next_)
+
+    def _grow(self, entry: Entry, addr: int) -> None:
+        """Link a new table, unless another thread has just done so."""
+        with self._table_lock(entry.table):
+            if entry.is_none:
+                self.tables.grow(entry, addr)
+                self.tables_allocated += 1
+
+    def _table_lock(self, table: Table) -> AbstractContextManager[object]:
+        """The lock that keeps other threads out of a table."""
+        return _NO_LOCK if self.mm is None else self.mm.table_lock(table)
 
     def _descend(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
         """Walk the table below an entry. The entry is read afresh: a callback or another thread may have changed it."""
