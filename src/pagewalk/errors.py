@@ -13,6 +13,10 @@
       ImageFormatError (ValueError)        exit 7   not the format it claims, truncated, hostile
       UnsupportedError                     exit 8   a feature this kernel, format or source does not have
       ProcessError (OSError)               exit 9   a live process that is gone, or may not be looked at
+      SystemCallError (OSError)            exit 11  a simulated system call that failed, with Linux's errno
+      MemoryFault                          exit 12  an access that the simulated CPU refuses
+        SegmentationFault                           SIGSEGV: no mapping, no right, a guard
+        BusError                                    SIGBUS: beyond the end of a file, a poisoned page
 
 Every message carries the addresses in hex and, where there is one, the remedy. ``exit_code`` is what the command line
 exits with; a usage error exits with 2, any other ``OSError`` (no such file, disk full) with 10, Ctrl-C with 130.
@@ -22,11 +26,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 __all__ = [
+    "BusError",
     "ImageFormatError",
     "Malformed",
+    "MemoryFault",
     "MemoryReadError",
     "MemoryWriteError",
     "NonCanonical",
@@ -35,6 +41,8 @@ __all__ = [
     "PagewalkError",
     "ProcessError",
     "ReservedBits",
+    "SegmentationFault",
+    "SystemCallError",
     "TranslationError",
     "UnsupportedError",
     "WalkError",
@@ -152,3 +160,41 @@ class ProcessError(_Errno):
     """A live process that is gone (ESRCH) or may not be looked at (EACCES)."""
 
     exit_code = 9
+
+
+class SystemCallError(_Errno):
+    """A simulated system call that failed; ``errno`` is what Linux would give."""
+
+    exit_code = 11
+
+    def __init__(self, code: int, why: str = "") -> None:
+        super().__init__(code, why or os.strerror(code))
+
+
+class MemoryFault(PagewalkError):
+    """An access that the simulated CPU refuses, as a signal would tell it.
+
+    Attributes:
+        vaddr: The address.
+        access: What was tried there.
+    """
+
+    exit_code = 12
+    _signal: ClassVar[str] = "fault"
+
+    def __init__(self, vaddr: int, access: Literal["read", "write", "execute"], why: str) -> None:
+        super().__init__(f"{self._signal}: cannot {access} {vaddr:#x}: {why}")
+        self.vaddr = vaddr
+        self.access = access
+
+
+class SegmentationFault(MemoryFault):
+    """SIGSEGV: nothing is mapped there, the right is missing, or a guard stands there."""
+
+    _signal = "SIGSEGV"
+
+
+class BusError(MemoryFault):
+    """SIGBUS: beyond the end of the file, or a poisoned page."""
+
+    _signal = "SIGBUS"

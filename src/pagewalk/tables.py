@@ -386,7 +386,7 @@ class PageTables:
         try:
             frame = self.allocator.allocate()
         except OutOfFrames as error:
-            raise OutOfFrames(error.why, vaddr, entry.level.depth) from None
+            raise OutOfFrames(error.why, vaddr, self.format.real_depths[entry.level.depth]) from None
         try:
             _writable(self.memory, frame, len(contents)).write(frame, contents)
             entry.value = self.format.table_entry(frame)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any
@@ -123,7 +123,7 @@ class Vma:
     def rights(self) -> str:
         """As ``maps`` shows them: ``rw-p``."""
         letters = zip("rwx", (VmaFlags.READ, VmaFlags.WRITE, VmaFlags.EXEC), strict=True)
-        return "".join(c if self.flags & f else "-" for c, f in letters) + "ps"[bool(self.flags & VmaFlags.SHARED)]
+        return "".join(c if self.flags & f else "-" for c, f in letters) + "ps"[bool(self.flags & (VmaFlags.SHARED | VmaFlags.MAYSHARE))]
 
 
 class VmaList:
@@ -151,6 +151,11 @@ class VmaList:
         vma = self.find(addr)
         return vma if vma is not None and vma.start <= addr else None
 
+    def before(self, addr: int) -> Vma | None:
+        """The last VMA that begins below ``addr``."""
+        at = bisect_left(self._starts, addr)
+        return self._vmas[at - 1] if at else None
+
     def overlapping(self, start: int, end: int) -> list[Vma]:
         """The VMAs that hold any address of ``[start, end)``."""
         first = max(bisect_right(self._starts, start) - 1, 0)
@@ -175,5 +180,7 @@ class VmaList:
         Raises:
             ValueError: It is not in the list.
         """
-        at = self._vmas.index(vma)
+        at = bisect_left(self._starts, vma.start)
+        if at == len(self._vmas) or self._vmas[at] is not vma:
+            raise ValueError(f"[{vma.start:#x}, {vma.end:#x}) is not in the list")
         del self._starts[at], self._vmas[at]

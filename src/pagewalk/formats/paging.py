@@ -330,6 +330,17 @@ class PagingFormat:
         bits = _settings(self.rights + self.state + self.software.state, flags)
         return _encode(self.address, value) | level.leaf_value | 1 << self.valid | bits
 
+    def state_bits(self, flags: int) -> int:
+        """The bits that hold these flags of state (``Flag.ACCESSED``, ...) in a page's entry."""
+        return _settings(self.state + self.software.state, flags)
+
+    def without_rights(self, entry: Word) -> Word:
+        """A page's entry as the operating system stores it when nobody may touch the page (PROT_NONE)."""
+        value: Any = entry
+        mask, stored = self.software.prot_none
+        kept = value & ((1 << 64) - 1 ^ mask) | stored
+        return kept ^ self._address_bits if self.software.inverts_frames else kept
+
     def split(self, entry: int, level: Level) -> tuple[int, int]:
         """The first entry of the table that replaces a huge page, and the step from one entry to the next.
 

@@ -1,0 +1,218 @@
+"""Accesses by the simulated CPU, and by the kernel on the process's behalf: a table of pages at a time.
+
+A range is brought in block by block (2 MiB, one table). In each, entries that already allow the access only get their
+accessed and dirty bits; empty entries of plain anonymous memory are filled together; anything else takes a page fault
+of its own, in order of address, so that what happened before a refused access is what Linux would have done.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.errors import MemoryFault, OutOfFrames, SystemCallError
+from pagewalk.formats import Flag
+from pagewalk.mm.areas import prepare_anon
+from pagewalk.mm.fault import find_area, handle
+from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.vma import VmaFlags
+
+if TYPE_CHECKING:
+    from pagewalk.mm.areas import Area
+    from pagewalk.mm.fault import Access
+    from pagewalk.mm.mm import Mm
+    from pagewalk.mm.tables import Entries
+    from pagewalk.tables import Entry
+
+__all__ = ["kernel_copy", "populate", "read", "touch", "write"]
+
+PMD: Final = 3
+NEEDS: Final = {"read": Flag.READ, "write": Flag.WRITE, "execute": Flag.EXEC}
+
+
+def touch(mm: Mm, start: int, end: int, access: Access) -> Entries:
+    """Access one byte of every page in ``[start, end)``, whole pages, as the CPU would.
+
+    Returns:
+        The physical address of each page, shape (n,), uint64.
+
+    Raises:
+        SegmentationFault, BusError: A page refuses; the pages before it have been accessed.
+        OutOfFrames: No frame is left; likewise.
+    """
+    paddrs = np.empty((end - start) // PAGE, np.uint64)
+    addr = start
+    while addr < end:
+        area = find_area(mm, addr, access)
+        stop = min(end, area.end, addr // BLOCK * BLOCK + BLOCK)
+        at = (addr - start) // PAGE
+        _block(mm, area, addr, stop, access, paddrs[at : at + (stop - addr) // PAGE])
+        addr = stop
+    return paddrs
+
+
+def _block(mm: Mm, area: Area, start: int, end: int, access: Access, paddrs: Entries) -> None:
+    """Access the pages of one block, all of one area."""
+    while True:
+        if area.huge_page_size:
+            entry = mm.hugetlb.slot(area, start)
+        else:
+            entry = mm.tables.entry_at(start, PMD, grow=True)
+            assert entry is not None
+        if entry is not None and entry.is_leaf and NEEDS[access] in entry.flags:
+            _mark(mm, entry, access)
+            inside = start & entry.level.span - 1
+            paddrs[:] = np.uint64(entry.target or 0) + np.arange(inside, inside + end - start, PAGE, dtype=np.uint64)
+            return
+        if entry is None or not entry.is_table:
+            handle(mm, start, access)
+            continue
+        table = mm.tables.child(entry, start)
+        with mm.tables.lock(table):
+            entries = mm.tables.slice(entry, start, end).entries
+            first = _sweep(mm, area, start, entries, access)
+        if first is None:
+            paddrs[:] = mm.format.leaf_paddr(entries, mm.format.levels[4])
+            return
+        handle(mm, start + first * PAGE, access)
+
+
+def _mark(mm: Mm, entry: Entry, access: Access) -> None:
+    """Set the accessed and dirty bits, as the hardware does."""
+    entry.value |= _marks(mm, access)
+
+
+def _marks(mm: Mm, access: Access) -> int:
+    return mm.format.state_bits(int(Flag.ACCESSED | Flag.DIRTY if access == "write" else Flag.ACCESSED))
+
+
+def _sweep(mm: Mm, area: Area, start: int, entries: Entries, access: Access) -> int | None:
+    """Do what can be done together in a run of entries.
+
+    Returns:
+        The first entry that needs a fault of its own, None if all are done.
+    """
+    form = mm.format
+    there = form.is_valid(entries) & (form.leaf_flags(entries) & int(NEEDS[access]) != 0)
+    fill = form.is_none(entries) & (area.is_anonymous and not area.flags & VmaFlags.UFFD_WP)
+    others = np.flatnonzero(~there & ~fill)
+    stop = int(others[0]) if others.size else len(entries)
+    entries[:stop][there[:stop]] |= np.uint64(_marks(mm, access))
+    holes = np.flatnonzero(fill[:stop])
+    if holes.size:
+        _fill(mm, area, start, entries, holes, access)
+    return stop if others.size else None
+
+
+def _fill(mm: Mm, area: Area, start: int, entries: Entries, holes: Any, access: Access) -> None:
+    """Fill empty entries of anonymous memory: with the zero page for reading, with pages of their own for writing."""
+    if access != "write":
+        entries[holes] = np.uint64(mm.zero_entry_for(area))
+    else:
+        prepare_anon(mm, area)
+        count = min(len(holes), mm.machine.frames.free)
+        frames = mm.machine.frames.take_many(count, Usage.ANON)
+        flags = int(mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY)
+        entries[holes[:count]] = mm.format.leaf_entry(frames, np.full(count, flags, np.uint64))
+        if count < len(holes):
+            raise OutOfFrames(f"no frame is free of {len(mm.machine.frames)}", start + int(holes[count]) * PAGE, 4)
+    mm.log("install", start, start + len(entries) * PAGE)
+
+
+def read(mm: Mm, vaddr: int, size: int, access: Access = "read") -> bytes:
+    """Read bytes as the CPU would.
+
+    Raises:
+        SegmentationFault, BusError: At the first page that refuses.
+    """
+    if size <= 0:
+        return b""
+    first, last = vaddr // PAGE * PAGE, -(-(vaddr + size) // PAGE) * PAGE
+    with mm.reading():
+        paddrs = touch(mm, first, last, access)
+        data = mm.machine.frames.words[paddrs // np.uint64(PAGE)].tobytes()
+    return data[vaddr - first : vaddr - first + size]
+
+
+def write(mm: Mm, vaddr: int, data: bytes) -> None:
+    """Write bytes as the CPU would: those below a page that refuses are written.
+
+    Raises:
+        SegmentationFault, BusError: At the first page that refuses.
+    """
+    if not data:
+        return
+    first, last = vaddr // PAGE * PAGE, -(-(vaddr + len(data)) // PAGE) * PAGE
+    with mm.reading():
+        try:
+            paddrs = touch(mm, first, last, "write")
+        except (MemoryFault, OutOfFrames) as error:
+            refused = error.vaddr // PAGE * PAGE if error.vaddr is not None else first
+            if refused > vaddr:
+                _store(mm, vaddr, data[: refused - vaddr], touch(mm, first, refused, "write"))
+            raise
+        _store(mm, vaddr, data, paddrs)
+
+
+def _store(mm: Mm, vaddr: int, data: bytes, paddrs: Entries) -> None:
+    """Put bytes into pages."""
+    inside = vaddr % PAGE
+    at = 0
+    for paddr in paddrs.tolist():
+        part = data[at : at + PAGE - inside]
+        mm.memory.write(paddr + inside, part)
+        at, inside = at + len(part), 0
+
+
+def populate(mm: Mm, start: int, end: int, access: Access) -> None:
+    """Fault a range in for a system call.
+
+    Raises:
+        SystemCallError: EFAULT where a fault would be fatal, ENOMEM where memory is short.
+    """
+    try:
+        touch(mm, start, end, access)
+    except MemoryFault as error:
+        raise SystemCallError(errno.EFAULT, str(error)) from error
+    except OutOfFrames as error:
+        raise SystemCallError(errno.ENOMEM, str(error)) from error
+
+
+def kernel_copy(mm: Mm, vaddr: int, size: int, data: bytes | None = None) -> bytes:
+    """Access memory on the process's behalf, as process_vm_readv and process_vm_writev do.
+
+    Args:
+        mm: The address space.
+        vaddr: The address.
+        size: Bytes.
+        data: What to write; None to read.
+
+    Returns:
+        The bytes read or written: fewer than asked for, if a page further on cannot be had.
+
+    Raises:
+        SystemCallError: EFAULT, not even the first byte could be had.
+    """
+    access: Access = "read" if data is None else "write"
+    right = VmaFlags.READ if data is None else VmaFlags.WRITE
+    done: list[bytes] = []
+    at, end = vaddr, vaddr + size
+    while at < end:
+        area = mm.area_at(at)
+        step = min(end, at // PAGE * PAGE + PAGE) - at
+        if area is None or not area.flags & right or area.flags & (VmaFlags.IO | VmaFlags.PFNMAP):
+            break
+        try:
+            if data is None:
+                done.append(read(mm, at, step, access))
+            else:
+                write(mm, at, data[at - vaddr : at - vaddr + step])
+                done.append(data[at - vaddr : at - vaddr + step])
+        except (MemoryFault, OutOfFrames):
+            break
+        at += step
+    if not done and size:
+        raise SystemCallError(errno.EFAULT, f"cannot {access} {vaddr:#x} on the process's behalf")
+    return b"".join(done)

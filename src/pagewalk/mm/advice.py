@@ -1,0 +1,312 @@
+"""madvise: one row an advice, and the loop over areas that they share (``mm/madvise.c``, 6.18)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk import abi
+from pagewalk.errors import OutOfFrames, SystemCallError, WalkError
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm import areas, huge
+from pagewalk.mm.access import populate
+from pagewalk.mm.areas import SPECIAL, prepare_anon
+from pagewalk.mm.files import File
+from pagewalk.mm.frames import BLOCK, PAGE
+from pagewalk.mm.guard import install_guards, remove_guards
+from pagewalk.mm.mapping import align
+from pagewalk.mm.zap import zap
+from pagewalk.vma import VmaFlags
+from pagewalk.walk import WalkOps, walk_page_range_novma
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pagewalk.mm.areas import Area
+    from pagewalk.mm.mm import Mm
+    from pagewalk.tables import Entry
+
+    Handler = Callable[[Mm, Area, int, int], None]
+
+__all__ = ["madvise", "process_madvise"]
+
+
+def madvise(mm: Mm, addr: int, length: int, advice: int) -> None:
+    """See ``Mm.madvise``."""
+    end = _check(addr, length, advice)
+    if end == addr:
+        return
+    if advice in POPULATE:
+        _populate(mm, addr, end, advice)
+        return
+    handler, gap = HANDLERS[advice], False
+    while addr < end:
+        vma = mm.vmas.find(addr)
+        if vma is None or vma.start >= end:
+            gap = True
+            break
+        gap = gap or addr < vma.start
+        area = mm.as_area(vma)
+        start, stop = max(addr, area.start), min(end, area.end)
+        try:
+            handler(mm, area, start, stop)
+        except (OutOfFrames, WalkError) as error:
+            raise SystemCallError(error.errno or errno.EINVAL, str(error)) from error
+        addr = stop
+    if gap:
+        raise SystemCallError(errno.ENOMEM, "part of the range is not mapped; the rest has been done")
+
+
+def _check(addr: int, length: int, advice: int) -> int:
+    """Refuse arguments that madvise(2) refuses; returns the end of the range.
+
+    Raises:
+        SystemCallError: EINVAL.
+    """
+    if advice not in HANDLERS and advice not in POPULATE:
+        raise SystemCallError(errno.EINVAL, f"unknown advice {advice}")
+    end = addr + align(length)
+    if addr % PAGE or end > 1 << 64:
+        raise SystemCallError(errno.EINVAL, f"madvise of {length:#x} bytes at {addr:#x}")
+    return end
+
+
+def process_madvise(mm: Mm, ranges: list[tuple[int, int]], advice: int) -> int:
+    """See ``Mm.process_madvise``."""
+    if advice not in HANDLERS and advice not in POPULATE:
+        raise SystemCallError(errno.EINVAL, f"unknown advice {advice}")
+    done = 0
+    for addr, length in ranges:
+        try:
+            madvise(mm, addr, length, advice)
+        except SystemCallError:
+            if done:
+                return done
+            raise
+        done += length
+    return done
+
+
+# -- flags -----------------------------------------------------------------------------------------------------------
+
+
+def _flags(
+    add: VmaFlags = VmaFlags(0),  # noqa: B008 - frozen
+    drop: VmaFlags = VmaFlags(0),  # noqa: B008
+    refuse: Callable[[Area], object] = lambda area: False,
+) -> Handler:
+    """An advice that only changes an area's flags."""
+
+    def handler(mm: Mm, area: Area, start: int, end: int) -> None:
+        if refuse(area):
+            raise SystemCallError(errno.EINVAL, f"not for the mapping at {area.start:#x}")
+        areas.modify(mm, area, start, end, area.flags & ~drop | add)
+
+    return handler
+
+
+# -- pages -----------------------------------------------------------------------------------------------------------
+
+
+def _dontneed(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Zap the range, if nothing keeps it in."""
+    if area.flags & (VmaFlags.LOCKED | VmaFlags.PFNMAP):
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is locked or special")
+    _dontneed_locked(mm, area, start, end)
+
+
+def _dontneed_locked(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Zap the range."""
+    if VmaFlags.PFNMAP in area.flags:
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is special")
+    if area.huge_page_size:
+        mm.check_cut(area, start)
+        end = end // area.huge_page_size * area.huge_page_size
+    if start < end:
+        zap(mm, area, start, end)
+        mm.log("flush", start, end)
+
+
+def _on_entries(mm: Mm, start: int, end: int, change: Callable[[Any], None], *, split: bool) -> None:
+    """Apply a change to the entries of the last level, a table at a time."""
+
+    def at_pmd(pmd: Entry, addr: int, next_: int, walk: Any) -> None:
+        with mm.tables.lock(pmd.table):
+            if pmd.is_leaf and split and next_ - addr < BLOCK:
+                mm.tables.split(pmd, addr)
+            if pmd.is_leaf:
+                single = np.array([pmd.value], np.uint64)
+                change(single)
+                if int(single[0]) != pmd.value:
+                    pmd.value = int(single[0])
+                return
+            if not pmd.is_table:
+                return
+        with mm.tables.lock(mm.tables.child(pmd, addr)):
+            change(mm.tables.slice(pmd, addr, next_).entries)
+
+    walk_page_range_novma(mm.tables, start, end, WalkOps(pmd_entry=at_pmd))
+    mm.log("flush", start, end)
+
+
+def _free(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Mark anonymous pages as not needed: clean now, gone when memory is short, kept if written again."""
+    if area.flags & (VmaFlags.LOCKED | VmaFlags.PFNMAP | VmaFlags.HUGETLB) or not area.is_anonymous:
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is not plain anonymous memory")
+    form, frames = mm.format, mm.machine.frames
+    clean = np.uint64((1 << 64) - 1 - form.state_bits(int(Flag.ACCESSED | Flag.DIRTY)))
+
+    def change(entries: Any) -> None:
+        pages = form.is_valid(entries) & (form.leaf_flags(entries) & int(Flag.SPECIAL) == 0)
+        if len(entries) == 1 and form.leaf_paddr(entries, form.levels[4])[0] == mm.machine.huge_zero:
+            return
+        paddrs = form.leaf_paddr(entries[pages], form.levels[4])
+        own = ~frames.shared(paddrs)
+        frames.set_lazy(paddrs[own], True)
+        where = np.flatnonzero(pages)[own]
+        entries[where] &= clean
+        for at in np.flatnonzero(form.kind(entries) == Kind.SWAP):
+            mm.machine.swap.drop(int(form.software.swap_slot(entries[at])[1]))
+            entries[at] = 0
+
+    _on_entries(mm, start, end, change, split=True)
+
+
+def _check_reclaim(area: Area) -> None:
+    """Refuse areas that cannot be aged or paged out (``can_madv_lru_vma``)."""
+    if area.flags & (VmaFlags.LOCKED | VmaFlags.PFNMAP | VmaFlags.HUGETLB):
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is locked or special")
+
+
+def _cold(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Forget that the pages were accessed."""
+    _check_reclaim(area)
+    old = np.uint64((1 << 64) - 1 - mm.format.state_bits(int(Flag.ACCESSED)))
+
+    def change(entries: Any) -> None:
+        entries[mm.format.is_valid(entries)] &= old
+
+    _on_entries(mm, start, end, change, split=True)
+
+
+def _pageout(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Write anonymous pages to swap while there is any; drop those that are lazily free and clean."""
+    _check_reclaim(area)
+    if not area.is_anonymous:
+        return
+    form, machine = mm.format, mm.machine
+
+    def change(entries: Any) -> None:
+        if len(entries) == 1 and form.leaf_paddr(entries, form.levels[4])[0] % BLOCK == 0:
+            return
+        flags = form.leaf_flags(entries)
+        pages = np.flatnonzero(form.is_valid(entries) & (flags & int(Flag.SPECIAL) == 0))
+        paddrs = form.leaf_paddr(entries[pages], form.levels[4])
+        own = ~machine.frames.shared(paddrs)
+        for at, paddr in zip(pages[own].tolist(), paddrs[own].tolist(), strict=True):
+            _page_out(mm, entries, at, paddr)
+
+    _on_entries(mm, start, end, change, split=bool(machine.swap.slots))
+
+
+def _page_out(mm: Mm, entries: Any, at: int, paddr: int) -> None:
+    """Reclaim one page that nobody else has."""
+    machine, software = mm.machine, mm.format.software
+    if machine.frames.is_lazy(paddr) and not mm.format.leaf_flags(int(entries[at])) & Flag.DIRTY:
+        entries[at] = 0
+    else:
+        machine.frames.set_lazy(np.array([paddr], np.uint64), False)
+        if machine.swap.used == machine.swap.slots:
+            return
+        slot = machine.swap.put(mm.memory.read(paddr, PAGE))
+        entries[at] = software.swap_entry(0, slot)
+    machine.frames.drop(paddr)
+
+
+def _willneed(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Read swapped pages and pages of a file ahead: nothing that a process could see."""
+
+
+def _remove(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Punch a hole into the file behind the range."""
+    file = area.mapping
+    if VmaFlags.LOCKED in area.flags or not isinstance(file, File):
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} has no file, or is locked")
+    if area.flags & (VmaFlags.SHARED | VmaFlags.WRITE) != VmaFlags.SHARED | VmaFlags.WRITE:
+        raise SystemCallError(errno.EACCES, f"the mapping at {area.start:#x} is not shared and writable")
+    mm.machine.punch_hole(file, area.offset_at(start), end - start)
+
+
+def _collapse(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Make the whole 2 MiB ranges huge."""
+    first, last = -(-start // BLOCK) * BLOCK, end // BLOCK * BLOCK
+    if not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags or area.flags & SPECIAL or first > last:
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} cannot have huge pages there")
+    for at in range(first, last, BLOCK):
+        if not huge.collapse(mm, area, at):
+            raise SystemCallError(errno.EINVAL, f"[{at:#x}, {at + BLOCK:#x}) cannot be collapsed")
+
+
+def _guard_install(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Fill the range with guard markers."""
+    if area.flags & (SPECIAL | VmaFlags.HUGETLB | VmaFlags.LOCKED):
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is locked, hugetlb or special")
+    prepare_anon(mm, area)
+    install_guards(mm, start, end, lambda start, end: zap(mm, area, start, end))
+
+
+def _guard_remove(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Take the guard markers of the range away."""
+    if area.flags & (SPECIAL | VmaFlags.HUGETLB):
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is hugetlb or special")
+    remove_guards(area, start, end)
+
+
+def _populate(mm: Mm, start: int, end: int, advice: int) -> None:
+    """Fault the range in, and say where that fails."""
+    access: Any = "write" if advice == abi.MADV_POPULATE_WRITE else "read"
+    right = VmaFlags.WRITE if advice == abi.MADV_POPULATE_WRITE else VmaFlags.READ
+    while start < end:
+        area = mm.area_at(start)
+        if area is None:
+            raise SystemCallError(errno.ENOMEM, f"nothing is mapped at {start:#x}")
+        if not area.flags & right or area.flags & (VmaFlags.IO | VmaFlags.PFNMAP):
+            raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} does not allow it")
+        stop = min(end, area.end)
+        populate(mm, start, stop, access)
+        start = stop
+
+
+def _is_shared_or_file(area: Area) -> bool:
+    return area.mapping is not None or VmaFlags.SHARED in area.flags
+
+
+POPULATE: Final = frozenset({abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE})
+
+_READS: Final = VmaFlags.SEQ_READ | VmaFlags.RAND_READ
+HANDLERS: Final[dict[int, Handler]] = {
+    abi.MADV_NORMAL: _flags(drop=_READS),
+    abi.MADV_RANDOM: _flags(VmaFlags.RAND_READ, VmaFlags.SEQ_READ),
+    abi.MADV_SEQUENTIAL: _flags(VmaFlags.SEQ_READ, VmaFlags.RAND_READ),
+    abi.MADV_WILLNEED: _willneed,
+    abi.MADV_DONTNEED: _dontneed,
+    abi.MADV_FREE: _free,
+    abi.MADV_REMOVE: _remove,
+    abi.MADV_DONTFORK: _flags(VmaFlags.DONTCOPY),
+    abi.MADV_DOFORK: _flags(drop=VmaFlags.DONTCOPY, refuse=lambda area: VmaFlags.IO in area.flags),
+    abi.MADV_HUGEPAGE: _flags(VmaFlags.HUGEPAGE, VmaFlags.NOHUGEPAGE),
+    abi.MADV_NOHUGEPAGE: _flags(VmaFlags.NOHUGEPAGE, VmaFlags.HUGEPAGE),
+    abi.MADV_DONTDUMP: _flags(VmaFlags.DONTDUMP),
+    abi.MADV_DODUMP: _flags(drop=VmaFlags.DONTDUMP, refuse=lambda a: a.flags & SPECIAL and not a.huge_page_size),
+    abi.MADV_WIPEONFORK: _flags(VmaFlags.WIPEONFORK, refuse=_is_shared_or_file),
+    abi.MADV_KEEPONFORK: _flags(drop=VmaFlags.WIPEONFORK),
+    abi.MADV_COLD: _cold,
+    abi.MADV_PAGEOUT: _pageout,
+    abi.MADV_DONTNEED_LOCKED: _dontneed_locked,
+    abi.MADV_COLLAPSE: _collapse,
+    abi.MADV_GUARD_INSTALL: _guard_install,
+    abi.MADV_GUARD_REMOVE: _guard_remove,
+}
+"""What each advice does to a part of one area."""

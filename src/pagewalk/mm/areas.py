@@ -1,0 +1,202 @@
+"""How VMAs are split and merged: the rules that decide what ``/proc/PID/maps`` shows.
+
+Two neighbours become one when their flags, file and offset run on and their anonymous pages have the same history. That
+history is the kernel's ``anon_vma``: a VMA gets one with its first anonymous page and shares it with the pieces it is
+split into; a child's VMAs also hang on their parent's (a chain longer than one), which keeps them apart.
+(``mm/vma.c``, 6.18: ``is_mergeable_vma``, ``is_mergeable_anon_vma``, ``can_vma_merge_right``.)
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pagewalk.vma import Vma, VmaFlags
+
+if TYPE_CHECKING:
+    from pagewalk.mm.mm import Mm
+
+__all__ = ["AnonHistory", "Area", "insert", "modify", "prepare_anon", "split_at"]
+
+SPECIAL: Final = VmaFlags.IO | VmaFlags.DONTEXPAND | VmaFlags.PFNMAP | VmaFlags.MIXEDMAP
+RIGHTS: Final = VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC
+
+
+class AnonHistory:
+    """Stands for an ``anon_vma``: only its identity counts."""
+
+    __slots__ = ()
+
+
+@dataclass(eq=False)
+class Area(Vma):
+    """A VMA of a simulated address space.
+
+    Attributes:
+        anon: The history of its anonymous pages; None while it has none.
+        chain: How many histories it hangs on: 1, or more below a fork.
+        promised: Its hugetlb pages were promised to it when it was mapped.
+    """
+
+    anon: AnonHistory | None = None
+    chain: int = 0
+    promised: bool = False
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Private memory without a file."""
+        return self.mapping is None
+
+    @property
+    def has_uncowed_parents(self) -> bool:
+        """Whether it may still share pages with a parent."""
+        return self.anon is not None and self.chain > 1
+
+    def offset_at(self, addr: int) -> int:
+        """Its offset, continued to ``addr``."""
+        return self.offset + addr - self.start
+
+
+def _runs_on(left: Area, right: Area) -> bool:
+    """Whether the right one is the left one's continuation in all but its anonymous history."""
+    return (
+        left.end == right.start
+        and left.flags == right.flags
+        and not left.flags & SPECIAL
+        and left.mapping is right.mapping
+        and left.offset_at(left.end) == right.offset
+    )
+
+
+def _same_history(target: Area, source: Area) -> bool:
+    """Whether the target may take the source's pages over."""
+    if target.anon is None and source.anon is not None:
+        return not source.has_uncowed_parents
+    if target.anon is not None and source.anon is None:
+        return not target.has_uncowed_parents
+    return target.anon is source.anon
+
+
+def _neighbours(mm: Mm, area: Area, start: int, end: int) -> tuple[Area | None, Area | None]:
+    """The areas on both sides of ``[start, end)`` that ``area``, cut to that range, can merge with."""
+    middle = copy(area)
+    middle.start, middle.end, middle.offset = start, end, area.offset_at(start)
+    left = mm.area_at(start - 1) if start else None
+    right = mm.area_at(end)
+    if left is None or left is area or not (_runs_on(left, middle) and _same_history(left, middle)):
+        left = None
+    if right is None or right is area or not (_runs_on(middle, right) and _same_history(right, middle)):
+        right = None
+    if left and right and left.anon and right.anon and left.anon is not right.anon:
+        right = None
+    return left, right
+
+
+def _resize(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Give an area new ends; its offset follows."""
+    mm.remove_vma(area)
+    area.offset = area.offset_at(start)
+    area.start, area.end = start, end
+    mm.add_vma(area)
+
+
+def _absorb(mm: Mm, left: Area | None, right: Area | None, area: Area, start: int, end: int) -> Area:
+    """Give ``[start, end)`` to the neighbours that can have it; ``area`` keeps the rest, or goes."""
+    target = left or right
+    assert target is not None
+    if target.anon is None and area.anon is not None:
+        target.anon, target.chain = area.anon, area.chain
+    if area.mm is not None:
+        _take_away(mm, area, start, end)
+    if left and right:
+        if left.anon is None:
+            left.anon, left.chain = right.anon, right.chain
+        mm.remove_vma(right)
+        end = right.end
+    _resize(mm, target, min(start, target.start), max(end, target.end))
+    return target
+
+
+def _take_away(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Shrink an area by one of its ends, or take it out."""
+    if (start, end) == (area.start, area.end):
+        mm.remove_vma(area)
+    elif start == area.start:
+        _resize(mm, area, end, area.end)
+    else:
+        _resize(mm, area, area.start, start)
+
+
+def insert(mm: Mm, area: Area) -> Area:
+    """Put a new area in, merged with its neighbours where it can be (``vma_merge_new_range``)."""
+    left, right = _neighbours(mm, area, area.start, area.end)
+    if left or right:
+        return _absorb(mm, left, right, area, area.start, area.end)
+    mm.add_vma(area)
+    return area
+
+
+def split_at(mm: Mm, area: Area, addr: int) -> tuple[Area, Area]:
+    """Cut an area in two; a huge page across the cut is split (``__split_vma``).
+
+    Raises:
+        SystemCallError: EINVAL, a hugetlb area is cut inside a page.
+    """
+    mm.check_cut(area, addr)
+    mm.split_huge_at(addr)
+    upper = copy(area)
+    upper.lock = mm.new_vma_lock()
+    upper.offset, upper.start = area.offset_at(addr), addr
+    _resize(mm, area, area.start, addr)
+    mm.add_vma(upper)
+    return area, upper
+
+
+def modify(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> Area:
+    """Give ``[start, end)`` of an area new flags, splitting and merging as Linux does (``vma_modify``).
+
+    Returns:
+        The area that now holds the range.
+    """
+    if flags == area.flags:
+        return area
+    changed = copy(area)
+    changed.flags = flags
+    left, right = _neighbours(mm, changed, start, end)
+    left = left if start == area.start else None
+    right = right if end == area.end else None
+    if left or right:
+        for cut in (start, end):
+            mm.split_huge_at(cut)
+        return _absorb(mm, left, right, area, start, end)
+    if start > area.start:
+        area = split_at(mm, area, start)[1]
+    if end < area.end:
+        area = split_at(mm, area, end)[0]
+    area.flags = flags
+    return area
+
+
+def prepare_anon(mm: Mm, area: Area) -> None:
+    """Give an area a history before its first anonymous page, a neighbour's if it fits (``anon_vma_prepare``)."""
+    if area.anon is not None:
+        return
+    right, left = mm.area_at(area.end), mm.area_at(area.start - 1) if area.start else None
+    for other, pair in ((right, (area, right)), (left, (left, area))):
+        if other is not None and other.anon is not None and other.chain == 1 and _compatible(*pair):
+            area.anon, area.chain = other.anon, 1
+            return
+    area.anon, area.chain = AnonHistory(), 1
+
+
+def _compatible(left: Area | None, right: Area | None) -> bool:
+    """Whether two neighbours differ in nothing but their rights (``anon_vma_compatible``)."""
+    return (
+        left is not None
+        and right is not None
+        and left.end == right.start
+        and left.mapping is right.mapping
+        and left.flags | RIGHTS == right.flags | RIGHTS
+        and left.offset_at(left.end) == right.offset
+    )

@@ -1,0 +1,195 @@
+"""Page faults: what happens when the simulated CPU cannot go on.
+
+How it works. A fault finds its area and checks the area's rights; then the entry decides, by one table: an empty one is
+filled (zero page, new page, page of the file), a swapped one read back, a write-protected one copied or reused, a guard
+refused. (``mm/memory.c``, Linux 6.18.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from pagewalk.errors import BusError, SegmentationFault
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm import huge
+from pagewalk.mm.areas import prepare_anon
+from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.vma import VmaFlags
+
+if TYPE_CHECKING:
+    from pagewalk.mm.areas import Area
+    from pagewalk.mm.files import File
+    from pagewalk.mm.mm import Mm
+    from pagewalk.tables import Entry
+
+    Access = Literal["read", "write", "execute"]
+
+__all__ = ["allowed", "find_area", "handle"]
+
+PMD: Final = 3
+PTE: Final = 4
+FAULT_AROUND: Final = 16
+"""Pages around a read fault of a file that are mapped with it, if they are in the page cache."""
+
+WANTED: Final = {
+    "read": VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC,  # x86 cannot refuse reading what it lets do more
+    "write": VmaFlags.WRITE,
+    "execute": VmaFlags.EXEC,
+}
+
+
+def allowed(area: Area, access: Access) -> bool:
+    """Whether an area's rights allow an access on x86."""
+    return bool(area.flags & WANTED[access])
+
+
+def find_area(mm: Mm, vaddr: int, access: Access) -> Area:
+    """The area that an access belongs to; a stack grows to it.
+
+    Raises:
+        SegmentationFault: There is none, or it does not allow this.
+    """
+    area = mm.area_at(vaddr) or mm.grow_stack(vaddr)
+    if area is None:
+        raise SegmentationFault(vaddr, access, "nothing is mapped there")
+    if not allowed(area, access):
+        raise SegmentationFault(vaddr, access, f"the mapping is {area.rights}")
+    return area
+
+
+def handle(mm: Mm, vaddr: int, access: Access) -> None:
+    """Resolve one fault, ``mmap_lock`` held.
+
+    Raises:
+        SegmentationFault, BusError: The access is refused.
+        OutOfFrames: No frame is left; nothing has changed but tables that were added.
+    """
+    area = find_area(mm, vaddr, access)
+    write = access == "write"
+    page = vaddr // PAGE * PAGE
+    if area.huge_page_size:
+        mm.hugetlb.fault(area, vaddr, access)
+        return
+    pmd = mm.tables.entry_at(page, PMD, grow=True)
+    assert pmd is not None
+    with mm.tables.lock(pmd.table):
+        if pmd.is_none and huge.fault(mm, area, pmd, page, write=write):
+            return
+        if pmd.is_leaf and write and Flag.WRITE not in pmd.flags:
+            huge.write_fault(mm, area, pmd, page)
+            if pmd.is_leaf:
+                return
+        if pmd.is_leaf:
+            return
+    pte = mm.tables.entry_at(page, PTE, grow=True)
+    assert pte is not None
+    with mm.tables.lock(pte.table):
+        _resolve(mm, area, pte, page, access)
+
+
+def _resolve(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
+    """Resolve a fault at an entry of the last level."""
+    write = access == "write"
+    match pte.kind:
+        case Kind.NONE if area.is_anonymous:
+            _anonymous(mm, area, pte, page, write=write)
+        case Kind.NONE:
+            _file(mm, area, pte, page, access)
+        case Kind.PRESENT:
+            if write and Flag.WRITE not in pte.flags:
+                _write_protected(mm, area, pte, page)
+        case Kind.SWAP:
+            _swap_in(mm, area, pte, page, write=write)
+        case Kind.HWPOISON:
+            raise BusError(page, access, "the page is poisoned")
+        case Kind.GUARD:
+            raise SegmentationFault(page, access, "a guard stands there")
+        case kind:
+            raise SegmentationFault(page, access, f"the entry is {kind.label}")
+
+
+def _map(mm: Mm, area: Area, pte: Entry, frame: int, *, writable: bool, dirty: bool = False) -> None:
+    """Set an entry to a page, accessed just now."""
+    flags = mm.page_flags(area, writable=writable) | Flag.ACCESSED
+    pte.value = mm.format.leaf_entry(frame, int(flags | Flag.DIRTY if dirty else flags))
+    mm.update_mmu_cache(area, 0, pte)
+
+
+def _anonymous(mm: Mm, area: Area, pte: Entry, page: int, *, write: bool) -> None:
+    """Demand zero: the shared zero page for a read, a page of its own for a write."""
+    if not write:
+        pte.value = mm.zero_entry_for(area)
+        return
+    frame = mm.take_frame(Usage.ANON, page)
+    prepare_anon(mm, area)
+    _map(mm, area, pte, frame, writable=True, dirty=True)
+
+
+def _file(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
+    """A page of a file: shared, or read only, or copied at once for a private write."""
+    file: File = area.mapping  # type: ignore[assignment]
+    offset = area.offset_at(page)
+    if not file.has(offset):
+        raise BusError(page, access, f"beyond the end of {file.name}, which has {file.size:#x} bytes")
+    cached = file.frame(offset // PAGE)
+    shared = VmaFlags.SHARED in area.flags
+    if access == "write" and not shared:
+        frame = mm.take_frame(Usage.ANON, page)
+        prepare_anon(mm, area)
+        mm.machine.frames.copy(cached, frame)
+        _map(mm, area, pte, frame, writable=True, dirty=True)
+        return
+    mm.machine.frames.hold(cached)
+    _map(mm, area, pte, cached, writable=shared, dirty=access == "write")
+    if access != "write":
+        _fault_around(mm, area, file, page)
+
+
+def _fault_around(mm: Mm, area: Area, file: File, page: int) -> None:
+    """Map the pages of the file that are in the page cache around a read fault, within one table."""
+    window = FAULT_AROUND * PAGE
+    start = max(page // window * window, area.start)
+    end = min(start + window, area.end, page // BLOCK * BLOCK + BLOCK)
+    shared = VmaFlags.SHARED in area.flags
+    pmd = mm.tables.entry_at(page, PMD)
+    assert pmd is not None
+    entries = mm.tables.slice(pmd, start, end).entries
+    flags = int(mm.page_flags(area, writable=shared) | Flag.ACCESSED)
+    for at in range(len(entries)):
+        offset = area.offset_at(start + at * PAGE)
+        frame = file.pages.get(offset // PAGE)
+        if frame is not None and file.has(offset) and not entries[at]:
+            mm.machine.frames.hold(frame)
+            entries[at] = mm.format.leaf_entry(frame, flags)
+
+
+def _write_protected(mm: Mm, area: Area, pte: Entry, page: int) -> None:
+    """A write to a page that is there and not writable: reuse it if nobody else has it, else copy it."""
+    frame = pte.target
+    assert frame is not None
+    frames = mm.machine.frames
+    if VmaFlags.SHARED in area.flags:
+        _map(mm, area, pte, frame, writable=True, dirty=True)
+        return
+    special = Flag.SPECIAL in pte.flags
+    own = not special and frames.usage[frame // PAGE] == Usage.ANON and not frames.shared(frame)[0]
+    prepare_anon(mm, area)
+    if own:
+        _map(mm, area, pte, frame, writable=True, dirty=True)
+        return
+    fresh = mm.take_frame(Usage.ANON, page)
+    frames.copy(frame, fresh)
+    _map(mm, area, pte, fresh, writable=True, dirty=True)
+    if not special:
+        frames.drop(frame)
+
+
+def _swap_in(mm: Mm, area: Area, pte: Entry, page: int, *, write: bool) -> None:
+    """Read a page back from swap."""
+    slot = int(mm.format.software.swap_slot(pte.value)[1])
+    swap = mm.machine.swap
+    frame = mm.take_frame(Usage.ANON, page)
+    mm.memory.write(frame, swap.get(slot))
+    writable = write or (VmaFlags.WRITE in area.flags and not swap.shared(slot))
+    _map(mm, area, pte, frame, writable=writable, dirty=True)
+    swap.drop(slot)

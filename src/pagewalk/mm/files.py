@@ -1,0 +1,82 @@
+"""Files of a simulated machine: a size, and the pages that are in the page cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pagewalk.mm.frames import PAGE, Usage
+from pagewalk.vma import Mapping
+
+if TYPE_CHECKING:
+    from pagewalk.mm.frames import FramePool
+
+__all__ = ["File"]
+
+
+class File(Mapping):
+    """A file in memory. A page that was never written is a hole, filled with a zeroed page when it is touched.
+
+    Args:
+        pool: The machine's frames.
+        name: As ``maps`` shows it.
+        size: Bytes; beyond the last page an access is a SIGBUS.
+        contents: What it begins with.
+        writable: Whether shared mappings of it may be writable.
+    """
+
+    def __init__(self, pool: FramePool, name: str, size: int, contents: bytes = b"", *, writable: bool = True) -> None:
+        super().__init__(name, PAGE)
+        self.pool = pool
+        self.size = max(size, len(contents))
+        self.writable = writable
+        self.pages: dict[int, int] = {}
+        self.write(0, contents)
+
+    def frame(self, index: int) -> int:
+        """The frame of a page, brought into the page cache; the cache holds one reference.
+
+        Raises:
+            OutOfFrames: No frame.
+        """
+        if index not in self.pages:
+            self.pages[index] = self.pool.take(Usage.FILE)
+        return self.pages[index]
+
+    def has(self, addr_offset: int) -> bool:
+        """Whether the page at an offset lies inside the file."""
+        return addr_offset // PAGE < -(-self.size // PAGE)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Put bytes in; the file grows with them, as for a system call."""
+        self.size = max(self.size, offset + len(data))
+        at = 0
+        while at < len(data):
+            index, inside = divmod(offset + at, PAGE)
+            part = data[at : at + PAGE - inside]
+            self.pool.memory.write(self.frame(index) + inside, part)
+            at += len(part)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Get bytes: fewer at the end of the file, as for a system call."""
+        end = min(offset + size, self.size)
+        parts = []
+        while offset < end:
+            index, inside = divmod(offset, PAGE)
+            step = min(end - offset, PAGE - inside)
+            frame = self.pages.get(index)
+            parts.append(bytes(step) if frame is None else self.pool.memory.read(frame + inside, step))
+            offset += step
+        return b"".join(parts)
+
+    def discard(self, first: int, last: int) -> None:
+        """Take the pages ``[first, last)`` out of the page cache: they are holes now."""
+        for index in [index for index in self.pages if first <= index < last]:
+            self.pool.drop(self.pages.pop(index))
+
+    def zero_edges(self, offset: int, length: int) -> None:
+        """Zero the parts of a range that fill no whole page."""
+        end = offset + length
+        for start, stop in ((offset, min(end, -(-offset // PAGE) * PAGE)), (max(offset, end // PAGE * PAGE), end)):
+            frame = self.pages.get(start // PAGE)
+            if start < stop and frame is not None:
+                self.pool.memory.write(frame + start % PAGE, bytes(stop - start))

@@ -1,0 +1,238 @@
+"""Physical frames of a simulated machine: who has them, how often, and what for.
+
+A frame is its number's place in three arrays: how many references it has (mappings, page cache, swap cache), what it is
+used for, and whether it has been written since it was last known to be zero. Frames come and go one at a time or by the
+thousand; both are array operations on a stack of free frame numbers.
+"""
+
+from __future__ import annotations
+
+import threading
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.errors import OutOfFrames
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pagewalk.memory import Ram
+
+    Frames = npt.NDArray[np.uint64]
+
+__all__ = ["BLOCK", "PAGE", "FramePool", "TableFrames", "Usage"]
+
+PAGE: Final = 4096
+BLOCK: Final = 2 << 20
+PER_BLOCK: Final = BLOCK // PAGE
+
+
+class Usage(IntEnum):
+    """What a frame is used for."""
+
+    FREE = 0
+    ANON = 1
+    FILE = 2
+    TABLE = 3
+    HUGETLB = 4
+    ZERO = 5
+
+
+class FramePool:
+    """All frames of a machine's RAM.
+
+    Args:
+        memory: The RAM; it starts at physical address 0 and is zero.
+    """
+
+    def __init__(self, memory: Ram) -> None:
+        (segment,) = memory.segments
+        self.memory = memory
+        self.words: Frames = np.frombuffer(segment.data, "<u8").reshape(-1, PAGE // 8)
+        count = len(self.words)
+        self.references = np.zeros(count, np.int32)
+        self.usage = np.zeros(count, np.uint8)
+        self._written = np.zeros(count, bool)
+        self._lazy = np.zeros(count, bool)
+        self._stack = np.empty(count, np.uint64)
+        self._top = 0
+        self._blocks = list(range(count // PER_BLOCK - 1, -1, -1))
+        self._push(np.arange(count - 1, count // PER_BLOCK * PER_BLOCK - 1, -1, dtype=np.uint64))
+        self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    # -- accounting --------------------------------------------------------------------------------------------------
+
+    @property
+    def free(self) -> int:
+        """Frames that nobody has."""
+        return self._top + len(self._blocks) * PER_BLOCK
+
+    def count(self, usage: Usage) -> int:
+        """Frames in this use."""
+        return int(np.count_nonzero(self.usage == usage))
+
+    # -- taking ------------------------------------------------------------------------------------------------------
+
+    def take(self, usage: Usage) -> int:
+        """One frame, zeroed, with one reference: its physical address.
+
+        Raises:
+            OutOfFrames: There is none left.
+        """
+        return int(self.take_many(1, usage)[0])
+
+    def take_many(self, count: int, usage: Usage, *, zero: bool = True) -> Frames:
+        """Frames, zeroed, with one reference each: all or none.
+
+        Args:
+            count: How many.
+            usage: What for.
+            zero: False leaves what is in them to the caller, who overwrites it.
+
+        Returns:
+            Physical addresses, shape (count,), uint64.
+
+        Raises:
+            OutOfFrames: There are not that many.
+        """
+        with self._lock:
+            while self._top < count and self._blocks:
+                self._break_block()
+            if self._top < count:
+                raise OutOfFrames(f"{count} frames wanted, {self._top} of {len(self)} free")
+            self._top -= count
+            numbers = self._stack[self._top : self._top + count][::-1].copy()
+            return self._give(numbers, usage, zero)
+
+    def take_block(self, usage: Usage) -> int:
+        """512 frames in one aligned run, zeroed, with one reference each: the physical address of the first.
+
+        Raises:
+            OutOfFrames: No 2 MiB are free in one piece.
+        """
+        with self._lock:
+            if not self._blocks:
+                self._rebuild_blocks()
+            if not self._blocks:
+                raise OutOfFrames("no 2 MiB run is free")
+            first = self._blocks.pop() * PER_BLOCK
+            self._give(np.arange(first, first + PER_BLOCK, dtype=np.uint64), usage, zero=True)
+            return first * PAGE
+
+    def take_run(self, size: int, usage: Usage) -> int:
+        """An aligned run of ``size`` bytes (a multiple of 2 MiB), zeroed, with one reference a frame.
+
+        Raises:
+            OutOfFrames: No such run is free.
+        """
+        with self._lock:
+            self._rebuild_blocks()
+            blocks, free = size // BLOCK, set(self._blocks)
+            for first in range(0, len(self) // PER_BLOCK - blocks + 1, blocks):
+                wanted = range(first, first + blocks)
+                if free.issuperset(wanted):
+                    self._blocks = [block for block in self._blocks if block not in wanted]
+                    numbers = np.arange(first * PER_BLOCK, (first + blocks) * PER_BLOCK, dtype=np.uint64)
+                    self._give(numbers, usage, zero=True)
+                    return first * BLOCK
+        raise OutOfFrames(f"no run of {size:#x} bytes is free")
+
+    def _give(self, numbers: Frames, usage: Usage, zero: bool) -> Frames:
+        """Hand frames out."""
+        self.references[numbers] = 1
+        self.usage[numbers] = usage
+        self._lazy[numbers] = False
+        if zero and (dirty := numbers[self._written[numbers]]).size:
+            self.words[dirty] = 0
+        self._written[numbers] = True
+        return numbers * PAGE
+
+    # -- sharing and giving back -------------------------------------------------------------------------------------
+
+    def hold(self, paddrs: Any) -> None:
+        """One more reference to each frame. ``paddrs``: one address, or an array of different ones."""
+        with self._lock:
+            self.references[self._numbers(paddrs)] += 1
+
+    def drop(self, paddrs: Any) -> None:
+        """One reference less to each frame; those that had their last one are free."""
+        with self._lock:
+            numbers = self._numbers(paddrs)
+            left = self.references[numbers] - 1
+            if (left < 0).any():
+                bad = int(numbers[left < 0][0]) * PAGE
+                raise ValueError(f"frame {bad:#x} is given back more often than it was taken")
+            self.references[numbers] = left
+            gone = numbers[left == 0]
+            self.usage[gone] = Usage.FREE
+            self._push(gone[::-1])
+
+    def shared(self, paddrs: Any) -> Any:
+        """Whether a frame has more than one reference: a bool an address."""
+        return self.references[self._numbers(paddrs)] > 1
+
+    def set_lazy(self, paddrs: Any, lazy: bool) -> None:
+        """Mark frames as lazily free (MADV_FREE), or not any more."""
+        self._lazy[self._numbers(paddrs)] = lazy
+
+    def is_lazy(self, paddr: int) -> bool:
+        """Whether a frame is lazily free."""
+        return bool(self._lazy[paddr // PAGE])
+
+    def copy(self, source: int, target: int) -> None:
+        """Copy one frame's bytes."""
+        self.words[target // PAGE] = self.words[source // PAGE]
+
+    def run(self, paddr: int, size: int) -> Frames:
+        """The addresses of the frames of a huge page, shape (size / 4096,), uint64."""
+        return np.arange(paddr, paddr + size, PAGE, dtype=np.uint64)
+
+    @staticmethod
+    def _numbers(paddrs: Any) -> Frames:
+        return np.atleast_1d(np.asarray(paddrs, np.uint64)) // np.uint64(PAGE)
+
+    # -- blocks ------------------------------------------------------------------------------------------------------
+
+    def _push(self, numbers: Frames) -> None:
+        """Put frames on the free stack."""
+        self._stack[self._top : self._top + len(numbers)] = numbers
+        self._top += len(numbers)
+
+    def _break_block(self) -> None:
+        """Turn a free 2 MiB run into single frames, those below the ones already single."""
+        first = self._blocks.pop() * PER_BLOCK
+        singles = self._stack[: self._top].copy()
+        self._top = 0
+        self._push(np.arange(first + PER_BLOCK - 1, first - 1, -1, dtype=np.uint64))
+        self._push(singles)
+
+    def _rebuild_blocks(self) -> None:
+        """Find the 2 MiB runs that are wholly free again."""
+        whole = len(self) // PER_BLOCK * PER_BLOCK
+        free = (self.usage == Usage.FREE)[:whole].reshape(-1, PER_BLOCK).all(axis=1)
+        self._blocks = [int(block) for block in np.flatnonzero(free)[::-1]]
+        singles = self._stack[: self._top]
+        block_of = np.minimum(singles // np.uint64(PER_BLOCK), np.uint64(len(free)))
+        keep = singles[~np.append(free, False)[block_of]]
+        self._top = 0
+        self._push(keep.copy())
+
+
+class TableFrames:
+    """The pool as an allocator of page tables (``pagewalk.FrameAllocator``)."""
+
+    def __init__(self, pool: FramePool) -> None:
+        self.pool = pool
+
+    def allocate(self) -> int:
+        """See ``FrameAllocator``."""
+        return self.pool.take(Usage.TABLE)
+
+    def free(self, paddr: int) -> None:
+        """See ``FrameAllocator``."""
+        self.pool.drop(paddr)

@@ -1,0 +1,116 @@
+"""Transparent huge pages: when a fault gets one, what a write to one does, and collapsing small pages into one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pagewalk.errors import OutOfFrames
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm.areas import prepare_anon
+from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.mm.zap import release
+from pagewalk.vma import VmaFlags
+
+if TYPE_CHECKING:
+    from pagewalk.mm.areas import Area
+    from pagewalk.mm.mm import Mm
+    from pagewalk.tables import Entry
+
+__all__ = ["collapse", "fault", "fits", "write_fault"]
+
+PMD = 3
+
+
+def fits(area: Area, vaddr: int) -> bool:
+    """Whether the 2 MiB around an address lie inside the area."""
+    start = vaddr // BLOCK * BLOCK
+    return area.start <= start and start + BLOCK <= area.end
+
+
+def wanted(mm: Mm, area: Area) -> bool:
+    """Whether the policy gives an area huge pages on a fault."""
+    if not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags:
+        return False
+    return mm.machine.thp == "always" or (mm.machine.thp == "madvise" and VmaFlags.HUGEPAGE in area.flags)
+
+
+def fault(mm: Mm, area: Area, pmd: Entry, vaddr: int, *, write: bool) -> bool:
+    """Fill an empty PMD entry with a huge page, if policy, place and memory allow.
+
+    Returns:
+        Whether it did. If not, the fault falls back to a small page.
+    """
+    if not (wanted(mm, area) and fits(area, vaddr)):
+        return False
+    prepare_anon(mm, area)
+    try:
+        mm.tables.deposit()
+    except OutOfFrames:
+        return False
+    try:
+        paddr = mm.machine.frames.take_block(Usage.ANON) if write else mm.machine.take_huge_zero()
+    except OutOfFrames:
+        mm.tables.withdraw()
+        return False
+    flags = mm.page_flags(area, writable=write) | Flag.ACCESSED
+    flags |= Flag.DIRTY if write else Flag(0)
+    pmd.value = mm.format.leaf_entry(paddr, int(flags), pmd.level)
+    return True
+
+
+def write_fault(mm: Mm, area: Area, pmd: Entry, vaddr: int) -> None:
+    """A write to a huge page that is not writable: reuse it, replace the huge zero page, or split it."""
+    paddr = pmd.target
+    assert paddr is not None
+    flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
+    if paddr == mm.machine.huge_zero:
+        try:
+            fresh = mm.machine.frames.take_block(Usage.ANON)
+        except OutOfFrames:
+            mm.tables.split(pmd, vaddr)
+            return
+        pmd.value = mm.format.leaf_entry(fresh, int(flags), pmd.level)
+        mm.machine.drop_huge_zero()
+    elif mm.machine.frames.shared(paddr).any():
+        mm.tables.split(pmd, vaddr)
+    else:
+        pmd.value = mm.format.leaf_entry(paddr, int(flags), pmd.level)
+
+
+def collapse(mm: Mm, area: Area, start: int) -> bool:
+    """Replace the small pages of an aligned 2 MiB range by one huge page (``MADV_COLLAPSE``).
+
+    Returns:
+        Whether the range is mapped by a huge page now. It is not where there is nothing to collapse, a guard or
+        another marker, a shared page, or no memory.
+    """
+    pmd = mm.tables.entry_at(start, PMD)
+    if pmd is None or pmd.is_none:
+        return False
+    if pmd.is_leaf:
+        return True
+    entries = mm.tables.slice(pmd, start, start + BLOCK).entries
+    kinds = mm.format.kind(entries)
+    pages = kinds == Kind.PRESENT
+    if not (pages | (kinds == Kind.NONE)).all() or not pages.any():
+        return False
+    special = mm.format.flags(entries) & int(Flag.SPECIAL) != 0
+    real = pages & ~special
+    frames = mm.format.leaf_paddr(entries[real], mm.format.levels[4])
+    if real.any() and mm.machine.frames.shared(frames).any():
+        return False
+    try:
+        paddr = mm.machine.frames.take_block(Usage.ANON)
+    except OutOfFrames:
+        return False
+    prepare_anon(mm, area)
+    words = mm.machine.frames.words
+    words[paddr // PAGE + np.flatnonzero(real)] = words[frames // np.uint64(PAGE)]
+    release(mm, entries, kinds)
+    entries[:] = 0
+    mm.tables.keep_as_deposit(pmd)
+    flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
+    pmd.value = mm.format.leaf_entry(paddr, int(flags), pmd.level)
+    return True

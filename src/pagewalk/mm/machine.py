@@ -1,0 +1,155 @@
+"""A simulated machine: RAM, frames, a zero page, swap, huge page pools; and the address spaces and files on it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Literal
+
+from pagewalk.errors import OutOfFrames
+from pagewalk.formats import Flag, find_format
+from pagewalk.memory import Ram
+from pagewalk.mm.files import File
+from pagewalk.mm.frames import BLOCK, PAGE, FramePool, Usage
+from pagewalk.mm.swap import SwapDevice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pagewalk.formats import PagingFormat
+    from pagewalk.mm.mm import Mm
+
+__all__ = ["Machine"]
+
+Policy = Literal["always", "madvise", "never"]
+
+
+class Machine:
+    """A machine that address spaces share.
+
+    Args:
+        ram: Bytes of RAM, a multiple of 4096.
+        format: A paging format or its name.
+        thp: When anonymous memory gets huge pages by itself.
+        swap: Bytes of swap.
+        hugetlb: Pages set aside for hugetlb, by size: ``{2 << 20: 8}``.
+
+    Raises:
+        ValueError: The RAM is not whole pages.
+        OutOfFrames: The RAM does not hold the huge page pools.
+    """
+
+    def __init__(
+        self,
+        ram: int = 1 << 30,
+        format: str | PagingFormat = "x86-64",  # noqa: A002 - the name users know from --format
+        *,
+        thp: Policy = "madvise",
+        swap: int = 0,
+        hugetlb: Mapping[int, int] | None = None,
+    ) -> None:
+        self.format = find_format(format)
+        self.thp = thp
+        self.memory = Ram(ram)
+        self.frames = FramePool(self.memory)
+        self.swap = SwapDevice(swap)
+        self.zero = self.frames.take(Usage.ZERO)
+        self.zero_entry: int = self.format.leaf_entry(
+            self.zero, int(Flag.READ | Flag.EXEC | Flag.USER | Flag.ACCESSED | Flag.SPECIAL)
+        )
+        self.huge_zero: int | None = None
+        self._huge_zero_users = 0
+        self._lock = threading.Lock()
+        self.hugetlb: dict[int, list[int]] = {}
+        self._promised: dict[int, int] = {}
+        for size, pages in (hugetlb or {}).items():
+            self.hugetlb[size] = [self.frames.take_run(size, Usage.HUGETLB) for _ in range(pages)]
+
+    def mm(self) -> Mm:
+        """A new, empty address space.
+
+        Raises:
+            OutOfFrames: No frame for its top table.
+        """
+        from pagewalk.mm.mm import Mm
+
+        return Mm(self)
+
+    def file(self, name: str = "/memfd:file", size: int = 0, contents: bytes = b"", *, writable: bool = True) -> File:
+        """A new file of ``size`` bytes or its contents', in the page cache."""
+        return File(self.frames, name, size, contents, writable=writable)
+
+    def punch_hole(self, file: File, offset: int, length: int) -> None:
+        """Take a range out of a file: its pages go, from every address space; guards and private copies stay."""
+        for vma in file.overlapping(offset, offset + length):
+            vma.mm.unmap_file(vma, *vma.range_of(offset, offset + length))
+        file.discard(-(-offset // PAGE), (offset + length) // PAGE)
+        file.zero_edges(offset, length)
+
+    def truncate(self, file: File, size: int) -> None:
+        """Give a file another size; what lies beyond is gone, private copies too, guards not."""
+        end = -(-size // PAGE) * PAGE
+        for vma in file.overlapping(end, 1 << 63):
+            vma.mm.unmap_file(vma, *vma.range_of(end, 1 << 63), private=True)
+        file.discard(end // PAGE, 1 << 51)
+        if size < file.size:
+            file.zero_edges(size, end - size)
+        file.size = size
+
+    def usage(self) -> dict[str, int]:
+        """Bytes of RAM by what they are used for: free, anon, file, table, hugetlb, zero."""
+        return {usage.name.lower(): self.frames.count(usage) * PAGE for usage in Usage}
+
+    def take_huge_zero(self) -> int:
+        """The huge zero page, for one more mapping.
+
+        Raises:
+            OutOfFrames: There was none yet, and no 2 MiB are free.
+        """
+        with self._lock:
+            if self.huge_zero is None:
+                self.huge_zero = self.frames.take_block(Usage.ZERO)
+            self._huge_zero_users += 1
+            return self.huge_zero
+
+    def drop_huge_zero(self) -> None:
+        """One mapping of the huge zero page less; the last one frees it."""
+        with self._lock:
+            self._huge_zero_users -= 1
+            if not self._huge_zero_users and self.huge_zero is not None:
+                self.frames.drop(self.frames.run(self.huge_zero, BLOCK))
+                self.huge_zero = None
+
+    def reserve_hugetlb(self, size: int, pages: int) -> None:
+        """Promise pages of a pool to an area, or take the promise back (``pages`` < 0).
+
+        Raises:
+            OutOfFrames: The pool has not that many unpromised pages.
+        """
+        promised = self._promised.get(size, 0) + pages
+        if pages > 0 and promised > len(self.hugetlb.get(size, ())):
+            raise OutOfFrames(
+                f"the pool of {size:#x} byte pages has {len(self.hugetlb.get(size, ()))}, {promised} wanted"
+            )
+        self._promised[size] = promised
+
+    def take_hugetlb(self, size: int, *, promised: bool) -> int:
+        """A page of a hugetlb pool, zeroed, with one mapping.
+
+        Raises:
+            OutOfFrames: No page is left, but for those promised to others.
+        """
+        pool = self.hugetlb.get(size, [])
+        if len(pool) <= (0 if promised else self._promised.get(size, 0)):
+            raise OutOfFrames(f"the hugetlb pool of {size:#x} byte pages is empty")
+        if promised:
+            self._promised[size] -= 1
+        paddr = pool.pop()
+        self.frames.words[paddr // PAGE : (paddr + size) // PAGE] = 0
+        self.frames.hold(self.frames.run(paddr, size))
+        return paddr
+
+    def drop_hugetlb(self, paddr: int, size: int) -> None:
+        """One mapping of a hugetlb page less; the last one gives it back to its pool."""
+        self.frames.drop(self.frames.run(paddr, size))
+        if not self.frames.shared(paddr)[0]:
+            self.hugetlb[size].append(paddr)

@@ -1,0 +1,212 @@
+"""mremap: shrinking, growing and moving areas, with their pages and markers."""
+
+from __future__ import annotations
+
+import errno
+from copy import copy
+from typing import TYPE_CHECKING, Final
+
+from pagewalk import abi
+from pagewalk.errors import OutOfFrames, SystemCallError
+from pagewalk.mm import areas
+from pagewalk.mm.frames import BLOCK, PAGE
+from pagewalk.mm.mapping import align, find_gap, free_around, populate_quietly, unmap
+from pagewalk.vma import VmaFlags
+
+if TYPE_CHECKING:
+    from pagewalk.mm.areas import Area
+    from pagewalk.mm.mm import Mm
+
+__all__ = ["mremap"]
+
+PMD: Final = 3
+KNOWN: Final = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
+LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
+
+
+def mremap(mm: Mm, addr: int, old_length: int, new_length: int, flags: int, new_addr: int) -> int:
+    """See ``Mm.mremap``."""
+    old, new = align(old_length), align(new_length)
+    _check(mm, addr, old, new, flags, new_addr)
+    if flags & abi.MREMAP_FIXED and old == new:
+        return _move_all(mm, addr, old, flags, new_addr)
+    area = mm.area_at(addr)
+    if area is None:
+        raise SystemCallError(errno.EFAULT, f"nothing is mapped at {addr:#x}")
+    if flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP):
+        return _move_to(mm, area, addr, old, new, flags, new_addr)
+    if new <= old:
+        _check_area(area, addr, 0, old, flags)
+        if new < old:
+            unmap(mm, addr + new, addr + old)
+        return addr
+    _check_area(area, addr, old, new, flags)
+    return _grow(mm, area, addr, old, new, flags)
+
+
+def _check(mm: Mm, addr: int, old: int, new: int, flags: int, new_addr: int) -> None:
+    """Refuse what mremap(2) refuses before it looks at any area.
+
+    Raises:
+        SystemCallError: EINVAL.
+    """
+    places = flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP)
+    to = new_addr if flags & abi.MREMAP_FIXED else 0
+    overlap = flags & abi.MREMAP_FIXED and addr + old > to and to + new > addr
+    wrong = (
+        flags & ~KNOWN
+        or addr % PAGE
+        or not new
+        or new > mm.task_size
+        or (places and not flags & abi.MREMAP_MAYMOVE)
+        or (flags & abi.MREMAP_DONTUNMAP and old != new)
+        or to % PAGE
+        or to > mm.task_size - new
+        or overlap
+    )
+    if wrong:
+        raise SystemCallError(errno.EINVAL, f"mremap of {old:#x} bytes at {addr:#x} to {new:#x} at {new_addr:#x}")
+
+
+def _check_area(area: Area, addr: int, old: int, new: int, flags: int) -> None:
+    """Refuse an area that cannot be moved or grown so (``check_prep_vma``).
+
+    Raises:
+        SystemCallError: EINVAL or EFAULT.
+    """
+    fixed_size = area.flags & (VmaFlags.DONTEXPAND | VmaFlags.PFNMAP)
+    if new > old == 0 and not area.flags & (VmaFlags.SHARED | VmaFlags.MAYSHARE):
+        raise SystemCallError(errno.EINVAL, "only a shared mapping can be doubled")
+    if flags & abi.MREMAP_DONTUNMAP and fixed_size:
+        raise SystemCallError(errno.EINVAL, "a special mapping cannot be left behind")
+    if old > area.end - addr:
+        raise SystemCallError(
+            errno.EFAULT, f"[{addr:#x}, {addr + old:#x}) leaves the mapping, which ends at {area.end:#x}"
+        )
+    if new > old and fixed_size:
+        raise SystemCallError(errno.EFAULT, f"the mapping at {area.start:#x} cannot grow")
+
+
+def _grow(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int) -> int:
+    """Grow in place if there is room, else elsewhere if that is allowed."""
+    room = mm.vmas.find(area.end)
+    limit = mm.task_size if room is None else room.start
+    if old and addr + old == area.end and addr + new <= limit:
+        tail = copy(area)
+        tail.start, tail.end, tail.offset = area.end, addr + new, area.offset_at(area.end)
+        tail.mm, tail.lock = None, mm.new_vma_lock()
+        areas.insert(mm, tail)
+        if VmaFlags.LOCKED in tail.flags:
+            populate_quietly(mm, addr + old, addr + new)
+        return addr
+    if not flags & abi.MREMAP_MAYMOVE:
+        raise SystemCallError(errno.ENOMEM, f"no room to grow at {addr + old:#x}: allow MREMAP_MAYMOVE")
+    return _move(mm, area, addr, old, new, find_gap(mm, new), flags)
+
+
+def _move_all(mm: Mm, addr: int, length: int, flags: int, new_addr: int) -> int:
+    """Move every area of a range to a fixed place; the gaps between them stay (since 6.17 there may be several)."""
+    if mm.area_at(addr) is None:
+        raise SystemCallError(errno.EFAULT, f"nothing is mapped at {addr:#x}")
+    end, shift = addr + length, new_addr - addr
+    for area in [mm.as_area(vma) for vma in mm.vmas.overlapping(addr, end)]:
+        start = max(addr, area.start)
+        size = min(end, area.end) - start
+        _move_to(mm, area, start, size, size, flags, start + shift)
+    return new_addr
+
+
+def _move_to(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int, new_addr: int) -> int:
+    """Move to a place that the caller chose, or, for DONTUNMAP, may have left to us (``mremap_to``)."""
+    _check_area(area, addr, old, new, flags)
+    if flags & abi.MREMAP_FIXED:
+        unmap(mm, new_addr, new_addr + new)
+    else:
+        new_addr = find_gap(mm, new)
+    if old > new:
+        unmap(mm, addr + new, addr + old)
+        old = new
+    moved = mm.area_at(addr)
+    assert moved is not None
+    return _move(mm, moved, addr, old, new, new_addr, flags)
+
+
+def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flags: int) -> int:
+    """Move a part of an area, its pages and its markers (``move_vma``)."""
+    try:
+        _make_tables(mm, addr, old, new_addr)
+    except OutOfFrames as error:
+        _free_empty(mm, new_addr, new_addr + new)
+        raise SystemCallError(errno.ENOMEM, str(error)) from error
+    twin = copy(area)
+    unfaulted = area.is_anonymous and area.anon is None
+    twin.offset = new_addr if unfaulted else area.offset_at(addr)
+    twin.start, twin.end, twin.mm, twin.lock = new_addr, new_addr + new, None, mm.new_vma_lock()
+    target = areas.insert(mm, twin)
+    _move_entries(mm, addr, old, new_addr)
+    if flags & abi.MREMAP_DONTUNMAP:
+        _leave_behind(mm, area, target, addr, addr + old)
+    elif old:
+        unmap(mm, addr, addr + old)
+    if VmaFlags.LOCKED in target.flags and new > old:
+        populate_quietly(mm, new_addr + old, new_addr + new)
+    return new_addr
+
+
+def _leave_behind(mm: Mm, area: Area, target: Area, start: int, end: int) -> None:
+    """What MREMAP_DONTUNMAP does to the old area: unlocked, and without a history if all of it moved."""
+    if area is target or area.mm is None:
+        return
+    area.flags &= ~LOCKED
+    if (area.start, area.end) == (start, end):
+        area.anon, area.chain = None, 0
+
+
+def _blocks(start: int, length: int, new_start: int) -> list[tuple[int, int, int]]:
+    """The range in pieces that lie in one table on both sides: ``(from, to, size)``."""
+    pieces, at = [], 0
+    while at < length:
+        source, target = start + at, new_start + at
+        size = min(length - at, BLOCK - source % BLOCK, BLOCK - target % BLOCK)
+        pieces.append((source, target, size))
+        at += size
+    return pieces
+
+
+def _make_tables(mm: Mm, start: int, length: int, new_start: int) -> None:
+    """Make every table that the move needs before anything moves.
+
+    Raises:
+        OutOfFrames: There is none; the tables made so far are empty.
+    """
+    for source, target, size in _blocks(start, length, new_start):
+        pmd = mm.tables.entry_at(source, PMD)
+        if pmd is None or pmd.is_none:
+            continue
+        if pmd.is_leaf and size < BLOCK:
+            mm.tables.split(pmd, source)
+        mm.tables.entry_at(target, PMD if pmd.is_leaf else PMD + 1, grow=True)
+
+
+def _move_entries(mm: Mm, start: int, length: int, new_start: int) -> None:
+    """Move what the page tables hold: whole huge pages, and runs of entries."""
+    for source, target, size in _blocks(start, length, new_start):
+        pmd = mm.tables.entry_at(source, PMD)
+        if pmd is None or pmd.is_none:
+            continue
+        there = mm.tables.entry_at(target, PMD)
+        assert there is not None
+        if pmd.is_leaf:
+            if there.is_table:
+                mm.tables.free_tables(target, target + size, target, target + size)
+            there.value, pmd.value = pmd.value, 0
+            continue
+        entries = mm.tables.slice(pmd, source, source + size).entries
+        mm.tables.slice(there, target, target + size).entries[:] = entries
+        entries[:] = 0
+    mm.log("flush", start, start + length)
+
+
+def _free_empty(mm: Mm, start: int, end: int) -> None:
+    """Free the tables made for a move that did not happen."""
+    mm.tables.free_tables(start, end, *free_around(mm, start, end))

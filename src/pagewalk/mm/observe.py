@@ -1,0 +1,169 @@
+"""What the kernel would tell about an address space: maps, pagemap words, PAGEMAP_SCAN regions, smaps totals.
+
+Formats: ``Documentation/admin-guide/mm/pagemap.rst`` and ``fs/proc/task_mmu.c``, Linux 6.18.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.vma import VmaFlags
+from pagewalk.walk import Action, WalkOps, walk_page_range
+
+if TYPE_CHECKING:
+    from pagewalk.mm.mm import Mm
+    from pagewalk.mm.tables import Entries
+    from pagewalk.tables import Entry
+    from pagewalk.walk import Walk
+
+__all__ = ["REGION", "maps", "pagemap", "scan", "smaps"]
+
+PM_SOFT_DIRTY: Final = 1 << 55
+PM_EXCLUSIVE: Final = 1 << 56
+PM_UFFD_WP: Final = 1 << 57
+PM_GUARD: Final = 1 << 58
+PM_FILE: Final = 1 << 61
+PM_SWAP: Final = 1 << 62
+PM_PRESENT: Final = 1 << 63
+
+WRITTEN: Final = 1 << 1
+FILE: Final = 1 << 2
+PRESENT: Final = 1 << 3
+SWAPPED: Final = 1 << 4
+PFNZERO: Final = 1 << 5
+HUGE: Final = 1 << 6
+GUARD: Final = 1 << 8
+
+REGION: Final = np.dtype([("start", "<u8"), ("end", "<u8"), ("categories", "<u8")])
+
+
+def maps(mm: Mm) -> str:
+    """The text of ``/proc/PID/maps``; a file's device and inode are its own, made-up numbers."""
+    lines = []
+    for vma in mm.vmas:
+        offset = vma.offset if vma.mapping is not None else 0
+        inode = 0 if vma.mapping is None else id(vma.mapping) % 1_000_000 + 1
+        head = f"{vma.start:08x}-{vma.end:08x} {vma.rights} {offset:08x} 00:00 {inode} "
+        lines.append(f"{head:<73}{vma.name}" if vma.name else head)
+    return "".join(line + "\n" for line in lines)
+
+
+def pagemap(mm: Mm, start: int, end: int) -> Entries:
+    """The words of ``/proc/PID/pagemap`` for ``[start, end)``, as root sees them: shape (pages,), uint64."""
+    words = np.zeros((end - start) // PAGE, np.uint64)
+
+    def fill(addr: int, next_: int, values: Any) -> None:
+        words[(addr - start) // PAGE : (next_ - start) // PAGE] = values
+
+    def at_huge(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
+        if entry.is_leaf:
+            word = _words(mm, np.array([entry.value], np.uint64), entry.level)
+            first = (addr & entry.level.span - 1) // PAGE
+            inside = np.arange(first, first + (next_ - addr) // PAGE, dtype=np.uint64)
+            fill(addr, next_, word + inside)
+            walk.action = Action.CONTINUE
+        elif entry.level.span == BLOCK and entry.is_table:
+            fill(addr, next_, _words(mm, mm.tables.slice(entry, addr, next_).entries, mm.format.levels[4]))
+
+    def at_hugetlb(entry: Entry, hmask: int, addr: int, next_: int, walk: Walk) -> None:
+        at_huge(entry, addr, next_, walk)
+
+    walk_page_range(mm, start, end, WalkOps(pud_entry=at_huge, pmd_entry=at_huge, hugetlb_entry=at_hugetlb))
+    return words
+
+
+def _words(mm: Mm, entries: Any, level: Any) -> Any:
+    """Words of pagemap for raw entries."""
+    form, frames = mm.format, mm.machine.frames
+    kinds, flags = form.kind(entries), form.flags(entries)
+    pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
+    words = np.zeros(len(entries), np.uint64)
+    paddrs = form.leaf_paddr(entries[pages], level)
+    numbers = paddrs // np.uint64(PAGE)
+    usage, references = frames.usage[numbers], frames.references[numbers]
+    cached = (usage == Usage.FILE) | (usage == Usage.HUGETLB)
+    word = numbers | np.uint64(PM_PRESENT)
+    word |= np.where(usage == Usage.FILE, np.uint64(PM_FILE), np.uint64(0))
+    alone = (references - cached == 1) & (usage != Usage.ZERO)
+    words[pages] = word | np.where(alone, np.uint64(PM_EXCLUSIVE), np.uint64(0))
+    other = ~pages & (kinds != Kind.NONE)
+    type_, offset = form.software.swap_slot(entries[other])
+    words[other] = np.uint64(PM_SWAP) | type_ | offset << np.uint64(5)
+    words[kinds == Kind.GUARD] |= np.uint64(PM_GUARD)
+    words[flags & int(Flag.UFFD_WP) != 0] |= np.uint64(PM_UFFD_WP)
+    words[flags & int(Flag.SOFT_DIRTY) != 0] |= np.uint64(PM_SOFT_DIRTY)
+    return words
+
+
+def scan(mm: Mm, start: int, end: int) -> Any:
+    """PAGEMAP_SCAN's regions over ``[start, end)``, with every category asked for; what is empty is left out.
+
+    Returns:
+        A structured array of start, end, categories.
+    """
+    words = pagemap(mm, start, end)
+    categories = np.zeros(len(words), np.uint64)
+    for bit, category in ((PM_PRESENT, PRESENT), (PM_FILE, FILE), (PM_SWAP, SWAPPED), (PM_GUARD, GUARD)):
+        categories[words & np.uint64(bit) != 0] |= np.uint64(category)
+    present = words & np.uint64(PM_PRESENT) != 0
+    numbers = (words & np.uint64((1 << 55) - 1))[present]
+    zero = mm.machine.frames.usage[numbers] == Usage.ZERO
+    categories[np.flatnonzero(present)[zero]] |= np.uint64(PFNZERO)
+    written = (words != 0) & (words & np.uint64(PM_UFFD_WP) == 0)
+    categories[written] |= np.uint64(WRITTEN)
+    for first, last in _huge_ranges(mm, start, end):
+        categories[(first - start) // PAGE : (last - start) // PAGE] |= np.uint64(HUGE)
+    return _regions(start, categories)
+
+
+def _huge_ranges(mm: Mm, start: int, end: int) -> list[tuple[int, int]]:
+    """Where huge pages are mapped."""
+    found: list[tuple[int, int]] = []
+
+    def note(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
+        if entry.is_leaf:
+            found.append((addr, next_))
+
+    def note_hugetlb(entry: Entry, hmask: int, addr: int, next_: int, walk: Walk) -> None:
+        note(entry, addr, next_, walk)
+
+    walk_page_range(mm, start, end, WalkOps(pmd_entry=note, hugetlb_entry=note_hugetlb))
+    return found
+
+
+def _regions(start: int, categories: Any) -> Any:
+    """Runs of equal categories that are not empty."""
+    edges = np.flatnonzero(np.diff(categories)) + 1
+    firsts, lasts = np.append(0, edges), np.append(edges, len(categories))
+    keep = categories[firsts] != 0
+    regions = np.zeros(int(keep.sum()), REGION)
+    regions["start"] = start + firsts[keep] * PAGE
+    regions["end"] = start + lasts[keep] * PAGE
+    regions["categories"] = categories[firsts[keep]]
+    return regions
+
+
+def smaps(mm: Mm) -> dict[str, int]:
+    """Totals of ``/proc/PID/smaps``, in bytes: Rss, Anonymous, AnonHugePages, Swap, Guard, Locked, Size."""
+    totals = dict.fromkeys(("Size", "Rss", "Anonymous", "AnonHugePages", "Swap", "Guard", "Locked"), 0)
+    for vma in mm.vmas:
+        totals["Size"] += vma.size
+        regions = scan(mm, vma.start, vma.end)
+        sizes, categories = regions["end"] - regions["start"], regions["categories"]
+
+        def total(yes: int, no: int = 0, sizes: Any = sizes, categories: Any = categories) -> int:
+            wanted = (categories & np.uint64(yes) == yes) & (categories & np.uint64(no) == 0)
+            return int(sizes[wanted].sum())
+
+        rss = total(PRESENT, PFNZERO)
+        totals["Rss"] += 0 if vma.huge_page_size else rss
+        totals["Anonymous"] += 0 if vma.huge_page_size else total(PRESENT, PFNZERO | FILE)
+        totals["AnonHugePages"] += 0 if vma.huge_page_size else total(PRESENT | HUGE, PFNZERO)
+        totals["Swap"] += total(SWAPPED, GUARD)
+        totals["Guard"] += total(GUARD)
+        totals["Locked"] += rss if VmaFlags.LOCKED in vma.flags else 0
+    return totals

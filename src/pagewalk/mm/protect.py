@@ -1,0 +1,144 @@
+"""mprotect, mlock and munlock: changing what an area allows, and keeping its pages in."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk import abi
+from pagewalk.errors import SystemCallError
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm import areas
+from pagewalk.mm.areas import SPECIAL
+from pagewalk.mm.frames import PAGE
+from pagewalk.mm.mapping import accounted, align, flags_of_prot, populate_area
+from pagewalk.vma import VmaFlags
+from pagewalk.walk import WalkOps, walk_page_range_novma
+
+if TYPE_CHECKING:
+    from pagewalk.mm.areas import Area
+    from pagewalk.mm.mm import Mm
+    from pagewalk.tables import Entry
+
+__all__ = ["mlock", "mprotect", "munlock"]
+
+RIGHTS: Final = VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC
+LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
+
+
+def mprotect(mm: Mm, addr: int, length: int, prot: int) -> None:
+    """See ``Mm.mprotect``."""
+    if addr % PAGE:
+        raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
+    if not length:
+        return
+    end = addr + align(length)
+    if prot & ~(abi.PROT_READ | abi.PROT_WRITE | abi.PROT_EXEC):
+        raise SystemCallError(errno.EINVAL, f"unknown protection {prot:#x}")
+    if end <= addr or end > mm.task_size:
+        raise SystemCallError(errno.ENOMEM, f"[{addr:#x}, {end:#x}) is no range")
+    wanted = flags_of_prot(prot)
+    while addr < end:
+        area = mm.area_at(addr)
+        if area is None:
+            raise SystemCallError(errno.ENOMEM, f"nothing is mapped at {addr:#x}")
+        stop = min(end, area.end)
+        flags = area.flags & ~RIGHTS | wanted
+        if flags & ~VmaFlags(int(flags) >> 4) & RIGHTS:
+            raise SystemCallError(errno.EACCES, f"the file at {area.start:#x} does not allow it")
+        _change(mm, area, addr, stop, flags)
+        addr = stop
+
+
+def _change(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> None:
+    """Give a part of one area other rights (``mprotect_fixup``)."""
+    old = area.flags
+    if flags == old:
+        return
+    if VmaFlags.WRITE in flags and not old & (VmaFlags.ACCOUNT | VmaFlags.WRITE | VmaFlags.HUGETLB):
+        flags |= accounted(flags)
+    elif VmaFlags.ACCOUNT in old and VmaFlags.WRITE not in flags and area.is_anonymous and area.anon is None:
+        flags &= ~VmaFlags.ACCOUNT
+    mm.check_cut(area, start)
+    mm.check_cut(area, end)
+    area = areas.modify(mm, area, start, end, flags)
+    _change_entries(mm, area, start, end)
+    if old & (VmaFlags.WRITE | VmaFlags.SHARED | VmaFlags.LOCKED) == VmaFlags.LOCKED and VmaFlags.WRITE in flags:
+        try:
+            populate_area(mm, area, start, end)
+        except SystemCallError:
+            return
+
+
+def _change_entries(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Rewrite the rights of every page of a range."""
+
+    def at(entry: Entry, addr: int, next_: int, walk: Any) -> None:
+        with mm.tables.lock(entry.table):
+            if entry.is_leaf:
+                entry.value = int(_with_rights(mm, area, np.array([entry.value], np.uint64), entry.level)[0])
+                return
+            if entry.level.depth != 3 or not entry.is_table:
+                return
+        with mm.tables.lock(mm.tables.child(entry, addr)):
+            entries = mm.tables.slice(entry, addr, next_).entries
+            if entries.any():
+                entries[:] = _with_rights(mm, area, entries, mm.format.levels[4])
+
+    walk_page_range_novma(mm.tables, start, end, WalkOps(pud_entry=at, pmd_entry=at))
+    mm.log("flush", start, end)
+
+
+def _with_rights(mm: Mm, area: Area, entries: Any, level: Any) -> Any:
+    """Entries with the area's rights; what is no page stays as it is. Writable stays only what was."""
+    form = mm.format
+    kinds = form.kind(entries)
+    pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
+    old = form.flags(entries)
+    state = old & (0xFFFF ^ int(Flag.rights()))
+    writable = old & int(Flag.WRITE)
+    rights = np.uint64(int(mm.page_flags(area, writable=True) & ~Flag.WRITE))
+    if VmaFlags.WRITE in area.flags:
+        rights = rights | writable
+    frames = form.leaf_paddr(entries, level)
+    result = entries.copy()
+    made = form.leaf_entry(frames[pages], (state | rights)[pages], level)
+    result[pages] = made if area.flags & RIGHTS else form.without_rights(made)
+    return result
+
+
+def mlock(mm: Mm, addr: int, length: int, flags: int) -> None:
+    """See ``Mm.mlock``."""
+    if flags & ~abi.MLOCK_ONFAULT:
+        raise SystemCallError(errno.EINVAL, f"unknown mlock flags {flags:#x}")
+    start, end = addr // PAGE * PAGE, align(addr + length)
+    wanted = VmaFlags.LOCKED | (VmaFlags.LOCKONFAULT if flags else VmaFlags(0))
+    _set_locked(mm, start, end, wanted)
+    for vma in mm.vmas.overlapping(start, end) if end > start else ():
+        area = mm.as_area(vma)
+        try:
+            populate_area(mm, area, max(start, area.start), min(end, area.end))
+        except SystemCallError as error:
+            code = errno.EAGAIN if error.errno == errno.ENOMEM else errno.ENOMEM
+            raise SystemCallError(code, str(error)) from error
+
+
+def munlock(mm: Mm, addr: int, length: int) -> None:
+    """See ``Mm.munlock``."""
+    _set_locked(mm, addr // PAGE * PAGE, align(addr + length), VmaFlags(0))
+
+
+def _set_locked(mm: Mm, start: int, end: int, wanted: VmaFlags) -> None:
+    """Set or clear the lock flags of a range, up to the first gap (``apply_vma_lock_flags``)."""
+    if end < start:
+        raise SystemCallError(errno.EINVAL, f"[{start:#x}, {end:#x}) is no range")
+    while start < end:
+        area = mm.area_at(start)
+        if area is None:
+            raise SystemCallError(errno.ENOMEM, f"nothing is mapped at {start:#x}")
+        stop = min(end, area.end)
+        if not area.flags & (SPECIAL | VmaFlags.HUGETLB):
+            areas.modify(mm, area, start, stop, area.flags & ~LOCKED | wanted)
+        start = stop

@@ -1,0 +1,180 @@
+"""The page tables of a simulated address space: locks a table, arrays of entries, and tables set aside for splits."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from pagewalk.mm.frames import TableFrames
+from pagewalk.tables import Entry, PageTables, Table
+from pagewalk.walk import WalkOps, walk_page_range_novma
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy.typing as npt
+
+    from pagewalk.mm.machine import Machine
+
+    Entries = npt.NDArray[np.uint64]
+
+__all__ = ["MmTables", "Slice", "pte_array"]
+
+PMD: Final = 3
+PTE: Final = 4
+_UPPER: Final = ((3, "pmd_entry"), (2, "pud_entry"), (1, "p4d_entry"), (0, "pgd_entry"))
+
+
+class Slice(NamedTuple):
+    """Entries of one table of the last level, in place.
+
+    Attributes:
+        vaddr: The address of the first.
+        entries: Raw values, shape (n,), uint64; writing to it writes the table.
+    """
+
+    vaddr: int
+    entries: Entries
+
+
+class MmTables(PageTables):
+    """Page tables in a simulated machine's RAM.
+
+    For each huge page a table is set aside when it is mapped (the kernel's deposited page table), so that splitting it
+    never fails for want of a frame.
+
+    Args:
+        machine: Whose RAM and frames.
+
+    Raises:
+        OutOfFrames: No frame for the top table.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        frames = TableFrames(machine.frames)
+        super().__init__(machine.memory, frames.allocate(), machine.format, allocator=frames)
+        self.machine = machine
+        self._deposits: list[int] = []
+        self._locks: dict[int, threading.RLock] = {}
+
+    def lock(self, table: Table) -> threading.RLock:
+        """The lock of one table."""
+        return self._locks.setdefault(table.paddr, threading.RLock())
+
+    # -- huge pages --------------------------------------------------------------------------------------------------
+
+    def deposit(self) -> None:
+        """Set a table aside for a huge page that is about to be mapped.
+
+        Raises:
+            OutOfFrames: There is none.
+        """
+        assert self.allocator is not None
+        self._deposits.append(self.allocator.allocate())
+
+    def withdraw(self) -> None:
+        """Give a set-aside table back: a huge page has gone."""
+        assert self.allocator is not None
+        self.allocator.free(self._deposits.pop())
+
+    def keep_as_deposit(self, pmd: Entry) -> None:
+        """Set the empty table under a PMD entry aside for the huge page that takes its place."""
+        target = pmd.target
+        assert target is not None
+        pmd.value = 0
+        self._locks.pop(target, None)
+        self._deposits.append(target)
+
+    def split(self, entry: Entry, vaddr: int) -> None:
+        """See ``PageTables.split``: with the table that was set aside; the huge zero page becomes 512 zero pages."""
+        if entry.level.depth == PMD:
+            self.withdraw()
+        if entry.target == self.machine.huge_zero:
+            self._link(entry, vaddr, self.machine.zero_entry.to_bytes(8, "little") * entry.level.entries)
+            self.machine.drop_huge_zero()
+        else:
+            super().split(entry, vaddr)
+
+    # -- finding -----------------------------------------------------------------------------------------------------
+
+    def entry_at(self, vaddr: int, depth: int, *, grow: bool = False) -> Entry | None:
+        """The entry for an address at a depth.
+
+        Args:
+            vaddr: The address.
+            depth: The level wanted, 1 to 4.
+            grow: Make missing tables.
+
+        Returns:
+            The entry; None where a table above is missing, or a huge page stands there.
+
+        Raises:
+            OutOfFrames: A table cannot be made.
+        """
+        table = self.root_table
+        while True:
+            entry = Entry(table, table.level.index(vaddr))
+            if table.level.depth == depth:
+                return entry
+            if not self.format.folds_into_next(entry.level):
+                if entry.is_none and grow:
+                    with self.lock(table):
+                        if entry.is_none:
+                            self.grow(entry, vaddr)
+                if not entry.is_table:
+                    return None
+            table = self.child(entry, vaddr)
+
+    def slices(self, start: int, end: int) -> Iterator[Slice]:
+        """The entries of the last level that exist in a range, a table at a time. Huge pages are passed over."""
+        found: list[tuple[Entry, int, int]] = []
+        ops = WalkOps(pmd_entry=lambda entry, addr, next_, walk: found.append((entry, addr, next_)))
+        walk_page_range_novma(self, start, end, ops)
+        return (self.slice(entry, addr, next_) for entry, addr, next_ in found if entry.is_table)
+
+    def slice(self, pmd: Entry, start: int, end: int) -> Slice:
+        """The entries below a PMD entry that cover a range, in place."""
+        table = self.child(pmd, start)
+        level = table.level
+        first = level.index(start)
+        return Slice(start, pte_array(table)[first : first + (end - start) // level.span])
+
+    # -- freeing -----------------------------------------------------------------------------------------------------
+
+    def free_tables(self, start: int, end: int, floor: int, ceiling: int) -> None:
+        """Free the tables that covered ``[start, end)`` and nothing outside ``[floor, ceiling)``.
+
+        Source: ``free_pgtables``, Linux 6.18.
+        """
+        for depth, name in _UPPER:
+            level = self.format.levels[depth]
+            if self.format.folds_into_next(level):
+                continue
+            first = start // level.span * level.span
+            last = -(-end // level.span) * level.span
+            first += level.span * (first < floor)
+            last -= level.span * (last > ceiling)
+            if first < last:
+                callback: Callable[..., None] = self._unlink
+                walk_page_range_novma(self, first, last, WalkOps(**{name: callback}))  # type: ignore[arg-type]
+
+    def _unlink(self, entry: Entry, addr: int, next_: int, walk: Any) -> None:
+        """Free the table under an entry."""
+        target = entry.target
+        if entry.is_table and target is not None and self.allocator is not None:
+            entry.value = 0
+            self._locks.pop(target, None)
+            self.allocator.free(target)
+
+    def free_root(self) -> None:
+        """Free the top table, the last one left."""
+        assert self.allocator is not None
+        self.allocator.free(self.root)
+
+
+def pte_array(table: Table) -> Entries:
+    """A table's entries as an array, in place: shape (entries,), uint64."""
+    slots: Any = table.slots
+    return np.frombuffer(slots, "<u8")
