@@ -278,8 +278,9 @@ class PageTables:
         """
         wrong = self.format.reserved(value, level) if self.format.is_valid(value) else 0
         if wrong:
-            why = f"{level.name} entry {value:#x} sets reserved bits {wrong:#x}"
-            raise ReservedBits(vaddr, self.format.real_depths[level.depth], value, why)
+            depth = self.format.real_depths[level.depth]
+            why = f"{self.format.levels[depth].name} entry {value:#x} sets reserved bits {wrong:#x}"
+            raise ReservedBits(vaddr, depth, value, why)
 
     def steps(self, vaddr: int) -> Iterator[Entry]:
         """The entries that the hardware reads for an address, root first; the last one ends it.
@@ -323,7 +324,7 @@ class PageTables:
         if kind is not Kind.PRESENT and (hardware or kind is not Kind.PROT_NONE):
             what = "empty" if kind is Kind.NONE else f"{kind.label} ({value:#x})"
             depth = self.format.real_depths[level.depth]
-            raise NotPresent(vaddr, depth, value, f"not mapped: the {level.name} entry is {what}")
+            raise NotPresent(vaddr, depth, value, f"not mapped: the {self.format.levels[depth].name} entry is {what}")
         flags = (flags | ~Flag.rights()) & entry.flags
         frame = entry.target
         paddr = None if frame is None else frame | vaddr & (level.span - 1)

@@ -1,0 +1,198 @@
+"""``pagewalk demo``: guard regions on a simulated machine, and on the running kernel, side by side.
+
+The same plan twice. The simulated machine is a ``Ram`` with page tables and one VMA; the kernel's side is a mapping of
+this process, captured. Both are read by the same walk.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from pagewalk.cli.output import write
+from pagewalk.cli.params import json_option
+from pagewalk.errors import PagewalkError
+from pagewalk.formats import Flag, Kind
+from pagewalk.frames import RangeAllocator
+from pagewalk.memory import Ram
+from pagewalk.mm import install_guards
+from pagewalk.report.demo import Demo, Seen, Step, demo_text
+from pagewalk.space import AddressSpace
+from pagewalk.tables import PageTables
+from pagewalk.vma import Vma
+from pagewalk.walk import WalkOps, walk_page_range
+
+if TYPE_CHECKING:
+    from pagewalk.tables import Entry
+    from pagewalk.walk import Walk
+
+__all__ = ["demo"]
+
+PAGE: Final = 4096
+TABLE_SPAN: Final = 512 * PAGE
+"""Bytes that one PTE table covers."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done on both sides.
+
+    Attributes:
+        pages: Pages in the range; half of them lie below a ``TABLE_SPAN`` boundary, the rest in the next PTE table.
+        touched: Pages that are written to, none above the boundary: there is no table there.
+        guarded: Pages that then become a guard region.
+    """
+
+    pages: int = 16
+    touched: tuple[int, ...] = (0, 1, 2, 5)
+    guarded: range = range(4, 12)
+
+    def start(self, boundary: int) -> int:
+        """Where the range begins, for a boundary between two PTE tables."""
+        return boundary - self.pages // 2 * PAGE
+
+
+PLAN: Final = Plan()
+
+
+@click.command
+@json_option
+def demo(as_json: bool) -> int:
+    """Install a guard region on a simulated machine and on the running kernel, and compare.
+
+    Shows what a walk's callbacks see, how install_pte fills the holes, and the page tables before and after. Exits with
+    1 if the model and the kernel disagree about any page.
+    """
+    model = Model(PLAN)
+    before = look(model, PLAN, model.start)
+    steps = model.guard(PLAN)
+    after = look(model, PLAN, model.start)
+    marker = model.tables.format.software.guard_entry
+    result = Demo(PLAN.pages, PLAN.guarded, before, steps, after, marker, *_ask_kernel(PLAN))
+    write([json.dumps(result.json(), indent=2) + "\n" if as_json else demo_text(result)])
+    return int(result.agree is False)
+
+
+# -- the walk that reads both sides ------------------------------------------------------------------------------------
+
+
+def look(space: AddressSpace, plan: Plan, start: int) -> list[Seen]:
+    """What the callbacks of one walk see in the plan's range, in order; like neighbours joined."""
+    seen: list[Seen] = []
+
+    def note(callback: str, depth: int, slot: int, what: str, addr: int, next_: int) -> None:
+        first, end = (addr - start) // PAGE, (next_ - start) // PAGE
+        new = Seen(callback, depth, slot, slot, what, first, end)
+        if callback == "pte_entry" and seen and new.continues(seen[-1]):
+            begun = seen.pop()
+            new = new._replace(slot=begun.slot, first=begun.first)
+        seen.append(new)
+
+    def entry(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
+        what = f"table at {entry.target:#x}" if entry.is_table else entry.kind.label
+        note(f"{entry.level.name.lower()}_entry", entry.level.depth, entry.index, what, addr, next_)
+
+    def hole(addr: int, next_: int, depth: int, walk: Walk) -> None:
+        slot = walk.tables.format.levels[depth].index(addr)
+        note("pte_hole", depth, slot, Kind.NONE.label, addr, next_)
+
+    ops = WalkOps(pgd_entry=entry, pud_entry=entry, pmd_entry=entry, pte_entry=entry, pte_hole=hole)
+    walk_page_range(space, start, start + plan.pages * PAGE, ops)
+    return seen
+
+
+# -- the simulated machine ---------------------------------------------------------------------------------------------
+
+
+class Model(AddressSpace):
+    """A simulated machine with one anonymous mapping, the plan's pages touched; it notes what an install does."""
+
+    RAM: Final = 1 << 20
+    BOUNDARY: Final = 0x7F00_0020_0000
+
+    def __init__(self, plan: Plan) -> None:
+        self.frames = RangeAllocator((PAGE, self.RAM))
+        self.start = plan.start(self.BOUNDARY)
+        self.log: list[Step] = []
+        self._known: set[int] = set()
+        tables = PageTables(Ram(self.RAM), 0, "x86-64", allocator=self.frames)
+        super().__init__(tables, [Vma(self.start, self.start + plan.pages * PAGE)])
+        for page in plan.touched:
+            self.touch(self.start + page * PAGE)
+
+    def touch(self, vaddr: int) -> None:
+        """Map a fresh frame, growing the tables to it: what a page fault does."""
+        *_, entry = self.tables.steps(vaddr)
+        while entry.level.span > PAGE:
+            self.tables.grow(entry, vaddr)
+            *_, entry = self.tables.steps(vaddr)
+        flags = Flag.READ | Flag.WRITE | Flag.USER | Flag.ACCESSED | Flag.DIRTY
+        entry.value = self.tables.format.leaf_entry(self.frames.allocate(), int(flags))
+        self._known.add(entry.table.paddr)
+
+    def guard(self, plan: Plan) -> list[Step]:
+        """Install the plan's guard region; what that took."""
+        start, end = (self.start + page * PAGE for page in (plan.guarded.start, plan.guarded.stop))
+        install_guards(self, start, end, self.zap)
+        return self.log
+
+    def zap(self, start: int, end: int) -> None:
+        """Unmap the pages in a range; markers stay."""
+
+        def free(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
+            if entry.is_present and entry.target is not None:
+                self.frames.free(entry.target)
+                entry.value = 0
+                self._note("zap", addr)
+
+        walk_page_range(self, start, end, WalkOps(pte_entry=free))
+
+    def update_mmu_cache(self, vma: Vma, addr: int, entry: Entry) -> None:
+        """See ``AddressSpace``: runs after each installed entry."""
+        if entry.table.paddr not in self._known:
+            self._known.add(entry.table.paddr)
+            self._note("grow", addr)
+        self._note("install_pte", addr)
+
+    def _note(self, what: str, addr: int) -> None:
+        page = (addr - self.start) // PAGE
+        if self.log and self.log[-1].continued_by(what, page):
+            self.log[-1] = self.log[-1]._replace(end=page + 1)
+        else:
+            self.log.append(Step(what, page, page + 1))
+
+
+# -- the running kernel ------------------------------------------------------------------------------------------------
+
+
+def _ask_kernel(plan: Plan) -> tuple[tuple[list[Seen], list[Seen]] | None, str]:
+    """What the running kernel's page tables hold before and after; None, and why, where it cannot be asked."""
+    from pagewalk.live import Advice, PageIs, capture, madvise, scan
+
+    area, first = _mapping(4 * TABLE_SPAN)
+    start = plan.start((first + 2 * TABLE_SPAN) // TABLE_SPAN * TABLE_SPAN)
+    with suppress(OSError):  # EINVAL: a kernel without huge pages
+        madvise(first, len(area), Advice.NOHUGEPAGE)
+    for page in plan.touched:
+        area[start - first + page * PAGE] = 1
+    try:
+        before = look(capture(), plan, start)
+        madvise(start + plan.guarded.start * PAGE, len(plan.guarded) * PAGE, Advice.GUARD_INSTALL)
+        scan(0, start, start + PAGE, anyof=PageIs.GUARD)
+        return (before, look(capture(), plan, start)), ""
+    except PagewalkError as error:
+        return None, str(error)
+    except OSError as error:
+        return None, f"{error.strerror or error} (guard regions: Linux 6.13)"
+
+
+def _mapping(size: int) -> tuple[mmap.mmap, int]:
+    """Private anonymous memory of this process, and its address."""
+    area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return area, ctypes.addressof(ctypes.c_char.from_buffer(area))

@@ -1,0 +1,57 @@
+"""The group of commands: each is imported when it is used, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from pagewalk.cli.status import finish
+from pagewalk.errors import UnsupportedError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "map": ("pagewalk.cli.map", "What is mapped where: pages, swap, guards, holes."),
+    "vtop": ("pagewalk.cli.vtop", "Translate addresses, showing every level's entry."),
+    "live": ("pagewalk.cli.live", "What is in the page tables of a running process."),
+    "demo": ("pagewalk.cli.demo", "Guard regions, simulated and on the running kernel."),
+}
+"""Each command by name: its module, which has a click command of that name, and its line in the help."""
+
+
+class _Group(click.Group):
+    """Commands by name, from ``COMMANDS``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        try:
+            command: click.Command = getattr(import_module(module), cmd_name)
+        except ModuleNotFoundError as error:
+            raise UnsupportedError(f"{cmd_name!r} is not installed here: it needs {error.name}") from None
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command and end the process; see ``status`` for what with."""
+        extra = {"prog_name": "pagewalk", **extra, "standalone_mode": False}
+        sys.exit(finish(lambda: click.Group.main(self, *args, **extra)))
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="pagewalk", message="%(prog)s %(version)s")
+def main() -> None:
+    """Walk, query and edit page tables.
+
+    SOURCE is a raw image of physical memory. Numbers are decimal or 0x..., and may end in K, M, G or T (times 1024).
+    """

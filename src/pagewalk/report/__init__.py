@@ -1,0 +1,1 @@
+"""What people look at: text, JSON. Nothing here prints; the command line does."""

@@ -1,0 +1,63 @@
+"""A progress bar for what takes long, where somebody may be watching."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    Item = TypeVar("Item")
+
+__all__ = ["PATIENCE", "watched"]
+
+PATIENCE = 1.0
+"""Seconds before a bar appears."""
+
+
+def watched(
+    blocks: Iterable[tuple[int, Item]], total: int, stream: TextIO | None, *, patience: float = PATIENCE
+) -> Iterator[Item]:
+    """Hand on the items, with a bar on ``stream`` if it is a terminal and they take long.
+
+    Args:
+        blocks: ``(steps, item)``.
+        total: Steps in all.
+        stream: Where the bar goes; None: nowhere.
+        patience: Seconds before it appears.
+    """
+    visible = stream is not None and stream.isatty()
+    begun, done = time.monotonic(), 0
+    bar = None
+    try:
+        for steps, item in blocks:
+            yield item
+            done += steps
+            if visible and bar is None and time.monotonic() - begun >= patience:
+                bar = _Bar(stream, total)
+            if bar is not None:
+                bar.show(done)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+class _Bar:
+    """A bar that leaves nothing behind."""
+
+    def __init__(self, stream: TextIO | None, total: int) -> None:
+        from rich.console import Console  # heavy, and seldom wanted
+        from rich.progress import Progress
+
+        self._progress = Progress(console=Console(file=stream), transient=True)
+        self._task = self._progress.add_task("writing", total=total)
+        self._progress.start()
+
+    def show(self, done: int) -> None:
+        """Move it."""
+        self._progress.update(self._task, completed=done)
+
+    def close(self) -> None:
+        """Take it away."""
+        self._progress.stop()

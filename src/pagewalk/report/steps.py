@@ -1,0 +1,156 @@
+"""The way of one address through the tables, as text and as JSON. Works without NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pagewalk.errors import TranslationError
+from pagewalk.formats import Flag
+from pagewalk.report.words import columns, flag_names, rights_text, size_text, state_names
+
+if TYPE_CHECKING:
+    from pagewalk.tables import Entry, PageTables, Translation
+
+__all__ = ["Trip", "trip"]
+
+_RIGHT = frozenset({3})
+
+
+@dataclass(slots=True)
+class Trip:
+    """What became of one address.
+
+    Attributes:
+        vaddr: The address.
+        entries: The entries on the way, root first.
+        result: Where it leads; None if it does not translate.
+        error: Why it does not.
+    """
+
+    vaddr: int
+    entries: list[Entry] = field(default_factory=list)
+    result: Translation | None = None
+    error: TranslationError | None = None
+
+    def text(self) -> list[str]:
+        """Lines: the address, a line a level, and where it leads."""
+        rows = [_row(entry) for entry in self.entries]
+        return [f"{self.vaddr:#x}", *(f"  {line}" for line in columns(rows, _RIGHT)), f"  {self._outcome()}"]
+
+    def _outcome(self) -> str:
+        """The last line."""
+        page = self.result
+        if page is None:
+            return f"-> {str(self.error).removeprefix(f'{self.vaddr:#x}: ')}"
+        where = "frame not known" if page.paddr is None else f"{page.paddr:#x}"
+        kind = f"{page.kind.label} {size_text(page.page_size)}"
+        words = (f"-> {where}", kind, rights_text(page.flags))
+        return "  ".join((*words, " ".join(state_names(page.flags)))).rstrip()
+
+    def json(self) -> dict[str, Any]:
+        """The same as plain data: addresses in bytes, null where there is none."""
+        page = self.result
+        return {
+            "vaddr": self.vaddr,
+            "mapped": page is not None,
+            "paddr": page.paddr if page else None,
+            "page_size": page.page_size if page else None,
+            "kind": page.kind.label if page else None,
+            "flags": list(flag_names(page.flags)) if page else [],
+            "error": str(self.error) if self.error else None,
+            "entries": [_data(entry) for entry in self.entries],
+        }
+
+
+def trip(tables: PageTables, vaddr: int, *, hardware: bool = False) -> Trip:
+    """Follow an address as far as it goes.
+
+    Args:
+        tables: The page tables.
+        vaddr: The address in bytes.
+        hardware: Answer as the MMU would: a PROT_NONE page is not there.
+    """
+    way = Trip(vaddr)
+    try:
+        for entry in tables.steps(vaddr):
+            way.entries.append(entry)
+        way.result = tables.translate(vaddr, hardware=hardware)
+    except TranslationError as error:
+        way.error = error
+    return way
+
+
+def _level(entry: Entry) -> Any:
+    """The level that the hardware has there."""
+    form = entry.format
+    return form.levels[form.real_depths[entry.level.depth]]
+
+
+def _holds(entry: Entry) -> str:
+    """``table``, or the kind of what it holds."""
+    return "table" if entry.is_table else entry.kind.label
+
+
+def _flags(entry: Entry) -> int:
+    """Its own flags; of a table's entry the accessed bit too, which the MMU sets at every level."""
+    accessed = int(entry.format.leaf_flags(entry.value)) & Flag.ACCESSED if entry.is_table else 0
+    return int(entry.flags) | accessed
+
+
+def _fields(entry: Entry) -> dict[str, int]:
+    """What it holds beside flags: the hardware's fields, or those of a swap entry."""
+    form, value = entry.format, entry.value
+    if form.is_valid(value):
+        return {name: value >> first & (1 << bits) - 1 for name, first, bits in form.fields}
+    if entry.is_none or entry.is_present:
+        return {}
+    type_, offset = form.software.swap_slot(value)
+    return {"swap_type": type_, "swap_offset": offset}
+
+
+def _what(entry: Entry) -> str:
+    """What it holds, with the page's size."""
+    if entry.is_none:
+        return "empty"
+    return f"{_holds(entry)} {size_text(entry.level.span)}" if entry.is_leaf else _holds(entry)
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    """The cells of one entry's line."""
+    level, flags, target = _level(entry), _flags(entry), entry.target
+    fields = [f"{name}={value:#x}" for name, value in _fields(entry).items() if value or "swap" in name]
+    return (
+        level.manual,
+        level.name,
+        f"[{_slot(entry)}]",
+        f"at {entry.paddr:#x}",
+        f"{entry.value:#018x}",
+        _what(entry),
+        "" if target is None else f"{target:#x}",
+        rights_text(flags) if entry.is_present else "",
+        " ".join((*state_names(flags), *fields)),
+    )
+
+
+def _slot(entry: Entry) -> int:
+    """Which slot of the table that really holds it: a folded level's own table has one."""
+    size = entry.format.table_bytes(_level(entry))
+    return entry.paddr % size // 8
+
+
+def _data(entry: Entry) -> dict[str, Any]:
+    """One entry as plain data."""
+    level = _level(entry)
+    return {
+        "table": level.manual,
+        "level": level.name,
+        "depth": level.depth,
+        "index": _slot(entry),
+        "slot": entry.paddr,
+        "entry": entry.value,
+        "holds": _holds(entry),
+        "target": entry.target,
+        "flags": list(flag_names(_flags(entry))),
+        "fields": _fields(entry),
+    }

@@ -1,0 +1,252 @@
+"""What the commands show of a real guest, as text and as JSON."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from itertools import pairwise
+
+import pytest
+
+from pagewalk.cli.params import NUMBER
+from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.query import holes, mappings
+from pagewalk.report.progress import watched
+from pagewalk.report.words import size_text
+from tests.cli.conftest import COMMAND
+
+LOW = ["--end", "0x800000000000"]
+
+
+@pytest.fixture(scope="module")
+def image(guest):
+    """The options that name the guest's tables."""
+    return [guest.path, "--root", hex(guest.root)]
+
+
+class TestMap:
+    def test_json_is_what_the_query_says(self, run, guest, image):
+        done = run("map", *image, "--json", "--holes", "--pages")
+        said = json.loads(done.stdout)
+        rows, gaps = mappings(guest.tables(), coalesce=False), holes(guest.tables())
+        assert (done.returncode, done.stderr, said["findings"]) == (0, "", [])
+        assert (said["root"], said["format"], said["start"], said["end"]) == (guest.root, "x86-64", 0, 1 << 64)
+        assert [[row["vaddr"], row["size"], row["depth"]] for row in said["holes"]] == [
+            list(row) for row in gaps.tolist()
+        ]
+        assert len(said["mappings"]) == len(rows)
+        for row, (vaddr, paddr, size, page_size, flags, kind, entry) in zip(
+            said["mappings"], rows.tolist(), strict=True
+        ):
+            assert row == {
+                "vaddr": vaddr,
+                "paddr": None if paddr == NO_PADDR else paddr,
+                "size": size,
+                "page_size": page_size,
+                "flags": [flag.name.lower() for flag in Flag if flag & flags],
+                "kind": Kind(kind).label,
+                "entry": entry,
+            }
+
+    def test_text_has_a_line_for_every_run(self, run, guest, image):
+        lines = run("map", *image, *LOW).stdout.splitlines()
+        rows = mappings(guest.tables(), 0, 1 << 47)
+        assert lines[0].split() == ["ADDRESSES", "SIZE", "PAGE", "FRAME", "RIGHTS", "KIND", "STATE"]
+        starts = [int(line.split("-")[0], 16) for line in lines[1:-2]]
+        assert starts == rows["vaddr"].tolist()
+        assert lines[-1].startswith(f"{len(rows)} rows: present ")
+        assert "guard 36 KiB in 4K" in lines[-1]
+
+    def test_columns_are_aligned(self, run, image):
+        lines = run("map", *image, "--holes", "--pages").stdout.splitlines()[:-2]
+        at = lines[0].index("KIND")
+        kinds = {line[at:].split()[0] for line in lines[1:]}
+        assert kinds == {"present", "prot_none", "swap", "guard", "uffd_wp", "hwpoison", "hole"}
+        assert {line[at - 1] for line in lines} == {" "}
+
+    def test_holes_stand_between_the_runs(self, run, image):
+        lines = run("map", *image, *LOW, "--holes").stdout.splitlines()[1:-2]
+        spans = [[int(part, 16) for part in line.split()[0].split("-")] for line in lines]
+        assert spans[0][0] == 0
+        assert spans[-1][1] == 1 << 47
+        assert all(low[1] == high[0] for low, high in pairwise(spans))
+
+    def test_kinds(self, run, image):
+        said = json.loads(run("map", *image, "--json", "--kind", "guard", "--kind", "swap").stdout)
+        assert {row["kind"] for row in said["mappings"]} == {"guard", "swap"}
+
+    def test_hardware(self, run, image):
+        said = json.loads(run("map", *image, "--json", "--hardware").stdout)
+        assert {row["kind"] for row in said["mappings"]} == {"present"}
+
+    def test_an_empty_range(self, run, image):
+        assert run("map", *image, "--end", "4M").stdout.splitlines()[-1] == "0 rows: nothing is mapped"
+
+    def test_a_range_with_units(self, run, image):
+        said = json.loads(run("map", *image, "--json", "--start", "4M", "--end", "0x2000K").stdout)
+        assert (said["start"], said["end"]) == (4 << 20, 8 << 20)
+
+    def test_segments_and_base_say_where_the_image_lies(self, run, guest, image, tmp_path):
+        shifted = tmp_path / "tail"
+        shifted.write_bytes(guest.path.read_bytes()[16 << 20 :])
+        whole = run("map", *image, *LOW).stdout
+        assert run("map", shifted, *image[1:], *LOW, "--base", "16M").stdout == whole
+        assert (
+            run("map", shifted, *image[1:], *LOW, "--segment", "16M:0:16M", "--segment", "32M:16M:64M").stdout == whole
+        )
+
+
+class TestVtop:
+    def test_every_level_is_shown(self, run, guest, image):
+        (huge, *_) = guest.region("hugetlb")
+        lines = run("vtop", *image, hex(huge + 0x123)).stdout.splitlines()
+        assert lines[0] == hex(huge + 0x123)
+        assert [line.split()[:2] for line in lines[1:-1]] == [["PML4", "PGD"], ["PDPT", "PUD"], ["PD", "PMD"]]
+        paddr = guest.tables().translate(huge + 0x123).paddr
+        assert lines[-1].startswith(f"  -> {paddr:#x}  present 2 MiB  rw-u")
+
+    def test_json(self, run, guest, image):
+        vaddr = guest.region("ro_rx")[4]
+        (said,) = json.loads(run("vtop", *image, vaddr, "--json").stdout)
+        page = guest.tables().translate(vaddr)
+        assert (said["vaddr"], said["paddr"], said["page_size"], said["kind"]) == (vaddr, page.paddr, 4096, "present")
+        assert said["flags"] == [flag.name.lower() for flag in Flag if flag in page.flags]
+        assert [entry["level"] for entry in said["entries"]] == ["PGD", "PUD", "PMD", "PTE"]
+        assert [entry["index"] for entry in said["entries"]] == [vaddr >> shift & 511 for shift in (39, 30, 21, 12)]
+        for entry, step in zip(said["entries"], guest.tables().steps(vaddr), strict=True):
+            assert (entry["slot"], entry["entry"], entry["target"]) == (step.paddr, step.value, step.target)
+
+    def test_swap_entries_are_decoded(self, run, guest, image):
+        vaddr = guest.region("swapped")[2]
+        done = run("vtop", *image, vaddr, "--json")
+        (said,) = json.loads(done.stdout)
+        assert (done.returncode, said["mapped"], said["paddr"], said["entries"][-1]["holds"]) == (
+            4,
+            False,
+            None,
+            "swap",
+        )
+        slot = said["entries"][-1]["fields"]
+        assert slot["swap_type"] | slot["swap_offset"] << 5 == guest.pagemap[vaddr] & (1 << 55) - 1
+
+    def test_hardware_sees_no_prot_none_page(self, run, guest, image):
+        vaddr = guest.region("prot_none_touched")[0]
+        assert run("vtop", *image, vaddr).returncode == 0
+        assert run("vtop", *image, vaddr, "--hardware").returncode == 4
+
+    def test_five_levels(self, run, tmp_path):
+        words = {0x1000: 0x2067, 0x2000: 0x3067, 0x3000: 0x4067, 0x4000: 0x5067, 0x5008: 0x8000_0000_0000_7067}
+        image = bytearray(0x8000)
+        for at, word in words.items():
+            image[at : at + 8] = word.to_bytes(8, "little")
+        (tmp_path / "five").write_bytes(image)
+        done = run("vtop", tmp_path / "five", "--root", "4K", "--format", "x86-64-la57", "0x1234")
+        names = [line.split()[:2] for line in done.stdout.splitlines()[1:-1]]
+        assert names == [["PML5", "PGD"], ["PML4", "P4D"], ["PDPT", "PUD"], ["PD", "PMD"], ["PT", "PTE"]]
+        assert "-> 0x7234" in done.stdout
+
+    def test_without_numpy(self, image):
+        """A single translation is for scripts that call it often."""
+        script = (
+            "import sys; from pagewalk.cli.group import main\n"
+            "try: main(sys.argv[1:])\n"
+            "except SystemExit as end: assert not end.code, end.code\n"
+            "print(sorted({'numpy', 'rich'} & set(sys.modules)), file=sys.stderr)"
+        )
+        arguments = [sys.executable, "-c", script, "vtop", *map(str, image), "0x401000"]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        assert "-> 0x5a3f000" in done.stdout
+        assert done.stderr == "[]\n"
+
+
+class TestGroup:
+    def test_help_is_light(self):
+        """Nothing heavy is imported, so it answers in under 0.3 s."""
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "pagewalk.cli", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+        assert "click" in imported
+        assert not imported & {"numpy", "rich"}
+        assert not re.search(r"pagewalk\.cli\.(map|vtop|live|demo)\b", done.stderr)
+
+    def test_help_names_every_command(self, run):
+        done = run("--help")
+        assert re.findall(r"^  (\w+)  ", done.stdout.split("Commands:")[1], re.MULTILINE) == [
+            "map",
+            "vtop",
+            "live",
+            "demo",
+        ]
+
+    @pytest.mark.parametrize("command", ["map", "vtop"])
+    def test_each_command_explains_itself(self, run, command):
+        done = run(command, "-h")
+        assert done.returncode == 0
+        for word in ("SOURCE", "--root", "--format", "--base", "--segment", "--json"):
+            assert word in done.stdout
+
+    def test_version(self, run):
+        assert run("--version").stdout == f"pagewalk {version('pagewalk')}\n"
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("text", "number"),
+        [("0", 0), ("4096", 4096), ("0x1000", 4096), ("0X1F", 31), ("4K", 4096), ("2m", 2 << 20),
+         ("0x10G", 16 << 30), ("128T", 1 << 47)],
+    )  # fmt: skip
+    def test_numbers(self, text, number):
+        assert NUMBER.convert(text, None, None) == number
+
+    @pytest.mark.parametrize(
+        ("size", "text"),
+        [(0, "0 bytes"), (4096, "4 KiB"), (12288, "12 KiB"), ((1 << 20) - 1, "1023.9 KiB"), (1 << 47, "128 TiB"),
+         (3 << 19, "1.5 MiB"), ((1 << 64) - 1, "15.9 EiB")],
+    )  # fmt: skip
+    def test_sizes(self, size, text):
+        assert size_text(size) == text
+
+
+class TestTerminal:
+    def test_colours_only_there(self, image):
+        """On a terminal a guard is red, unless NO_COLOR asks otherwise."""
+        for environment, expected in (({}, True), ({"NO_COLOR": "1"}, False)):
+            shown = _in_terminal([*COMMAND, "map", *map(str, image), "--kind", "guard"], environment)
+            assert ("\x1b[31m" in shown) == expected
+            assert "guard" in shown
+
+    def test_a_bar_for_what_takes_long(self, tmp_path):
+        """It appears on a terminal, hands everything on, and goes away."""
+        primary, secondary = pty.openpty()
+        with os.fdopen(primary, "rb", 0), os.fdopen(secondary, "w") as terminal:
+            assert list(watched([(1, "a"), (1, "b")], 2, terminal, patience=0)) == ["a", "b"]
+            terminal.flush()
+            assert b"writing" in os.read(primary, 65536)
+        with (tmp_path / "log").open("w+") as file:
+            assert list(watched([(1, "a")], 1, file, patience=0)) == ["a"]
+            assert list(watched([(1, "a")], 1, None, patience=0)) == ["a"]
+            assert file.tell() == 0
+
+
+def _in_terminal(arguments, environment):
+    """What a command shows on a terminal."""
+    primary, secondary = pty.openpty()
+    environment = {**{name: value for name, value in os.environ.items() if name != "NO_COLOR"}, **environment}
+    with subprocess.Popen(arguments, stdout=secondary, stderr=secondary, env=environment) as process:
+        os.close(secondary)
+        shown = b""
+        try:
+            while part := os.read(primary, 65536):
+                shown += part
+        except OSError:  # EIO: the other end is closed
+            pass
+    os.close(primary)
+    assert process.returncode == 0
+    return shown.decode()

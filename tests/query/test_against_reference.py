@@ -1,0 +1,134 @@
+"""Property: on random tables, 4 and 5 levels, both halves, the queries say what the manual's walker says."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagewalk.errors import NotPresent
+from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.query import holes, mappings, translate
+from pagewalk.tables import PageTables
+from tests.property.worlds import addresses, ranges, worlds
+
+
+class Remote:
+    """A memory that can only be asked."""
+
+    def __init__(self, inner):
+        self.inner = inner
+        self.reads = 0
+
+    def read(self, paddr, size):
+        self.reads += 1
+        return self.inner.read(paddr, size)
+
+
+@pytest.fixture(scope="module", params=["flat", "remote"])
+def source(request):
+    """Hands out the tables of a world, over either kind of memory."""
+
+    def tables_of(world):
+        tables, _ = world.tables()
+        return tables if request.param == "flat" else PageTables(Remote(tables.memory), tables.root, tables.format)
+
+    return tables_of
+
+
+def clipped(found, start, end):
+    """What a reference entry covers inside the range."""
+    begin = max(found.vaddr, start)
+    return begin, min(found.vaddr + found.size, end) - begin
+
+
+@given(data=st.data(), world=worlds())
+def test_mappings_are_the_entries_that_end_a_translation(source, data, world):
+    start, end = data.draw(ranges(world, most=1 << 41))
+    rows = mappings(source(world), start, end, coalesce=False)
+    expected = []
+    for found in world.hardware().everything(start, end):
+        if found.what == "leaf":
+            begin, size = clipped(found, start, end)
+            rights = Flag.READ | Flag.WRITE * found.write | Flag.USER * found.user | Flag.EXEC * found.execute
+            expected.append((begin, size, found.size, found.entry, found.paddr + begin - found.vaddr, int(rights)))
+        elif found.what == "absent":
+            expected.append((*clipped(found, start, end), found.size, found.entry, None, 0))
+    actual = [
+        (
+            row["vaddr"].item(),
+            row["size"].item(),
+            row["page_size"].item(),
+            row["entry"].item(),
+            row["paddr"].item() if row["kind"] == Kind.PRESENT else None,
+            row["flags"].item() & Flag.rights(),
+        )
+        for row in rows
+    ]
+    assert actual == expected
+
+
+@given(data=st.data(), world=worlds())
+def test_holes_are_the_empty_entries(source, data, world):
+    start, end = data.draw(ranges(world, most=1 << 41))
+    expected = []
+    for found in world.hardware().everything(start, end):
+        if found.what != "hole":
+            continue
+        begin, size = clipped(found, start, end)
+        if expected and expected[-1][0] + expected[-1][1] == begin and expected[-1][2] == found.depth:
+            expected[-1] = (expected[-1][0], expected[-1][1] + size, found.depth)
+        else:
+            expected.append((begin, size, found.depth))
+    assert holes(source(world), start, end).tolist() == expected
+
+
+@given(world=worlds())
+def test_mappings_and_holes_tile_both_halves(source, world):
+    tables = source(world)
+    spans = sorted(mappings(tables)[["vaddr", "size"]].tolist() + holes(tables)[["vaddr", "size"]].tolist())
+    joined = []
+    for vaddr, size in spans:
+        if joined and joined[-1][1] == vaddr:
+            joined[-1][1] += size
+        else:
+            joined.append([vaddr, vaddr + size])
+    assert joined == [list(half) for half in tables.format.halves]
+
+
+@given(world=worlds())
+def test_runs_are_the_entries_joined(world):
+    tables, _ = world.tables()
+    entries, runs = mappings(tables, coalesce=False), mappings(tables)
+    expanded = []
+    for run in runs:
+        vaddr, paddr, size, page, flags, kind = run.tolist()
+        expanded += [
+            (vaddr + at, paddr if paddr == NO_PADDR else paddr + at, page, page, flags, kind)
+            for at in range(0, size, page)
+        ]
+    assert expanded == [row.tolist()[:6] for row in entries]
+    for low, high in zip(runs[:-1].tolist(), runs[1:].tolist(), strict=True):
+        framed = (low[1] == NO_PADDR) == (high[1] == NO_PADDR) and (low[1] == NO_PADDR or low[1] + low[2] == high[1])
+        assert not (low[0] + low[2] == high[0] and low[3:] == high[3:] and framed), "two runs that should be one"
+
+
+@given(data=st.data(), world=worlds(), hardware=st.booleans())
+def test_translate_agrees_with_the_scalar_walk_and_the_manual(source, data, world, hardware):
+    tables = source(world)
+    near = [vaddr + offset for vaddr in world.addresses for offset in (0, 0x123, 0x1FF008)]
+    near = [vaddr for vaddr in near if vaddr < 1 << 64 and tables.format.is_canonical(vaddr)]
+    vaddrs = [*near, *data.draw(st.lists(addresses(world.levels), max_size=8))]
+    paddrs, mapped = translate(tables, vaddrs, hardware=hardware)
+    assert (paddrs.dtype, mapped.dtype) == (np.uint64, np.bool_)
+    for vaddr, paddr, there in zip(vaddrs, paddrs.tolist(), mapped.tolist(), strict=True):
+        try:
+            scalar = tables.translate(vaddr, hardware=hardware).paddr
+            assert there
+            assert paddr == (NO_PADDR if scalar is None else scalar)
+        except NotPresent:
+            assert not there
+            assert paddr == NO_PADDR
+        found = world.hardware().look(vaddr)
+        if hardware or found.what == "leaf":
+            assert there == (found.what == "leaf")
+            assert not there or paddr == found.paddr + vaddr - found.vaddr

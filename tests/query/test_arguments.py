@@ -1,0 +1,234 @@
+"""What the queries take, give and refuse."""
+
+import errno
+
+import numpy as np
+import pytest
+
+from pagewalk.errors import Malformed, NonCanonical, ReservedBits, UnsupportedError, WalkError
+from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.memory import FlatMemory, Segment
+from pagewalk.query import HOLE, MAPPING, holes, levels, mappings, translate
+from pagewalk.query import PAGE as PAGE_DTYPE
+from pagewalk.tables import PageTables
+from tests.world import PAGE, RW, G, K, M, World
+
+BASE = 0x4000_0000
+UPPER = 0xFFFF_8000_0000_0000
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+class TestRanges:
+    def test_huge_pages_are_cut_at_the_range(self, world):
+        world.map(BASE, 8 * M, depth=3)
+        (row,) = mappings(world.tables, BASE + 8 * K, BASE + 16 * K)
+        assert row.tolist()[:4] == (BASE + 8 * K, 8 * M + 8 * K, 8 * K, 2 * M)
+
+    def test_the_default_is_both_halves(self, world):
+        world.map(0, PAGE)
+        world.map((1 << 64) - PAGE, PAGE)
+        assert mappings(world.tables)["vaddr"].tolist() == [0, (1 << 64) - PAGE]
+        gaps = holes(world.tables)
+        assert int(gaps["size"].sum()) == (1 << 48) - 2 * PAGE
+
+    def test_an_address_space_stands_for_its_tables(self, world):
+        world.map(BASE, PAGE)
+        assert mappings(world.space).tolist() == mappings(world.tables).tolist()
+        assert holes(world.space).tolist() == holes(world.tables).tolist()
+        assert translate(world.space, [BASE])[0].tolist() == [PAGE]
+
+    @pytest.mark.parametrize("ask", [mappings, holes])
+    @pytest.mark.parametrize(("start", "end"), [(PAGE, PAGE), (2 * PAGE, PAGE), (0, 100), (1, PAGE)])
+    def test_no_range(self, world, ask, start, end):
+        with pytest.raises(WalkError) as caught:
+            ask(world.tables, start, end)
+        assert caught.value.errno == errno.EINVAL
+
+    @pytest.mark.parametrize(
+        ("start", "end"), [(1 << 47, UPPER), (0, (1 << 47) + PAGE), (UPPER - PAGE, None), (0, 1 << 65)]
+    )
+    def test_bounds_between_the_halves(self, world, start, end):
+        with pytest.raises(NonCanonical):
+            mappings(world.tables, start, end)
+
+
+class TestResults:
+    def test_dtypes(self, world):
+        assert mappings(world.tables).dtype == MAPPING
+        assert mappings(world.tables, coalesce=False).dtype == PAGE_DTYPE
+        assert holes(world.tables).dtype == HOLE
+
+    def test_rights_are_what_all_levels_grant(self, world):
+        world.map(BASE, PAGE, RW | Flag.EXEC | Flag.DIRTY)
+        above = world.entry(BASE, 3)
+        above.value &= ~2 & (1 << 64) - 1
+        (row,) = mappings(world.tables)
+        assert Flag(row["flags"].item()) == Flag.READ | Flag.USER | Flag.EXEC | Flag.DIRTY
+
+    def test_neighbours_join_only_when_alike(self, world):
+        frames = [PAGE, 2 * PAGE, 4 * PAGE, 5 * PAGE]
+        for at, frame in enumerate(frames):
+            world.map(BASE + at * PAGE, frame, RW if at < 3 else RW | Flag.DIRTY)
+        assert mappings(world.tables)["size"].tolist() == [2 * PAGE, PAGE, PAGE]
+
+    def test_markers_join_without_frames(self, world):
+        for at in range(3):
+            world.put(BASE + at * PAGE, world.format.software.guard_entry)
+        (row,) = mappings(world.tables)
+        assert (row["paddr"], row["size"], row["kind"]) == (NO_PADDR, 3 * PAGE, Kind.GUARD)
+
+    def test_runs_join_across_tables_and_sizes_do_not(self, world):
+        world.map(BASE, 8 * M, depth=3)
+        world.map(BASE + 2 * M, 10 * M, depth=3)
+        world.map(BASE + 4 * M, 12 * M)
+        assert mappings(world.tables)[["size", "page_size"]].tolist() == [(4 * M, 2 * M), (PAGE, PAGE)]
+
+    def test_a_shared_table_is_listed_under_each_address(self, world):
+        world.map(BASE, PAGE)
+        world.entry(BASE + G, 2).value = world.entry(BASE, 2).value
+        assert mappings(world.tables)["vaddr"].tolist() == [BASE, BASE + G]
+
+    def test_more_tables_than_a_batch_holds(self):
+        world = World(ram=8 * M)
+        for at in range(1100):
+            world.map(BASE + at * 2 * M, at * PAGE)
+        rows = mappings(world.tables)
+        assert rows["paddr"].tolist() == [at * PAGE for at in range(1100)]
+        paddrs, mapped = translate(world.tables, rows["vaddr"])
+        assert mapped.all()
+        assert (paddrs == rows["paddr"]).all()
+
+
+class TestTranslateArguments:
+    def test_upper_half_addresses_in_a_list(self, world):
+        world.map(UPPER, PAGE)
+        assert translate(world.tables, [UPPER + 7, 1])[0].tolist() == [PAGE + 7, NO_PADDR]
+
+    def test_nothing(self, world):
+        assert [len(part) for part in translate(world.tables, [])] == [0, 0]
+
+    @pytest.mark.parametrize("vaddrs", [np.array([1.0]), np.array([[1]]), np.array([True])])
+    def test_no_addresses(self, world, vaddrs):
+        with pytest.raises(TypeError):
+            translate(world.tables, vaddrs)
+
+    def test_negative(self, world):
+        with pytest.raises(ValueError, match="negative"):
+            translate(world.tables, np.array([-4096]))
+        with pytest.raises(OverflowError):
+            translate(world.tables, [-4096])
+
+    def test_not_canonical(self, world):
+        with pytest.raises(NonCanonical) as caught:
+            translate(world.tables, [0, 1 << 47])
+        assert caught.value.vaddr == 1 << 47
+        findings = []
+        assert translate(world.tables, [0, 1 << 47], findings=findings)[1].tolist() == [False, False]
+        assert [type(error) for error in findings] == [NonCanonical]
+
+
+def broken(kind, world):
+    """Put something wrong at BASE, and a sound page beside it."""
+    world.map(BASE + 4 * M, PAGE)
+    world.map(BASE, PAGE)
+    if kind is ReservedBits:
+        world.put(BASE + 2 * M, 1 << 13 | 0x80 | 1, depth=3)
+    else:
+        world.put(BASE + 2 * M, world.format.table_entry(64 * G), depth=3)
+
+
+@pytest.mark.parametrize("kind", [ReservedBits, Malformed])
+class TestWrongTables:
+    def test_raised_as_the_scalar_walk_raises(self, world, kind):
+        broken(kind, world)
+        with pytest.raises(kind) as scalar:
+            world.tables.translate(BASE + 2 * M)
+        for ask in (mappings, holes, lambda tables: translate(tables, [BASE + 2 * M])):
+            with pytest.raises(kind) as caught:
+                ask(world.tables)
+            same = [(error.vaddr, error.depth, error.entry, str(error)) for error in (caught.value, scalar.value)]
+            assert same[0] == same[1]
+
+    def test_collected_and_passed_over(self, world, kind):
+        broken(kind, world)
+        for ask in (mappings, holes):
+            findings = []
+            rows = ask(world.tables, findings=findings)
+            assert [type(error) for error in findings] == [kind]
+            assert BASE + 2 * M not in rows["vaddr"]
+        assert mappings(world.tables, findings=[])["vaddr"].tolist() == [BASE, BASE + 4 * M]
+
+    def test_translate_collects(self, world, kind):
+        broken(kind, world)
+        findings = []
+        _, mapped = translate(world.tables, [BASE, BASE + 2 * M, BASE + 2 * M + 5, BASE + 4 * M], findings=findings)
+        assert mapped.tolist() == [True, False, False, True]
+        assert [(type(error), error.vaddr) for error in findings] == [(kind, BASE + 2 * M)]
+
+
+class TestHostileTables:
+    def test_a_root_that_points_to_itself_everywhere(self, world):
+        for index in range(512):
+            world.memory.write(8 * index, (0x67).to_bytes(8, "little"))
+        with pytest.raises(UnsupportedError, match="1,048,576"):
+            mappings(world.tables)
+
+    def test_the_bound_counts_one_level_alone(self, world, monkeypatch):
+        for at in range(4):
+            world.map(BASE + at * 2 * M, at * PAGE)
+        monkeypatch.setattr(levels, "MAX_TABLES", 4)
+        assert len(mappings(world.tables)) == 4
+        monkeypatch.setattr(levels, "MAX_TABLES", 3)
+        with pytest.raises(UnsupportedError):
+            mappings(world.tables)
+
+    def test_a_loop_is_noted_and_ends(self, world):
+        world.map(BASE, PAGE)
+        world.memory.write(8 * 511, world.format.table_entry(0).to_bytes(8, "little"))
+        findings = []
+        rows = mappings(world.tables, findings=findings)
+        assert BASE in rows["vaddr"]
+        assert {type(error) for error in findings} == {Malformed}
+        assert "its own ancestor" in str(findings[0])
+
+    def test_nothing_but_wrong_entries(self, world):
+        """200 PDPT entries point to one table of 512 entries, all of them wrong."""
+        world.map(BASE, PAGE)
+        pmds, puds = world.entry(BASE, 2).target, world.entry(BASE, 2).table.paddr
+        for index in range(512):
+            world.memory.write(pmds + 8 * index, (1 << 13 | 0x81).to_bytes(8, "little"))
+        for index in range(200):
+            world.memory.write(puds + 8 * index, world.format.table_entry(pmds).to_bytes(8, "little"))
+        with pytest.raises(UnsupportedError, match="65,536 entries are malformed"):
+            mappings(world.tables, findings=[])
+
+    def test_a_root_outside_the_memory(self, world):
+        tables = PageTables(world.memory, 1 * G)
+        with pytest.raises(Malformed):
+            mappings(tables)
+        findings = []
+        assert not len(holes(tables, findings=findings))
+        assert len(findings) == 1
+
+
+class TestSegments:
+    """A table may lie across two segments that touch, or in one that begins anywhere."""
+
+    @pytest.mark.parametrize("cut", [PAGE + 8, PAGE + 100, 2 * PAGE, 5 * PAGE - 1])
+    def test_cut_anywhere(self, world, cut):
+        for at in range(3):
+            world.map(BASE + at * G, at * PAGE)
+        whole = world.memory.segments[0].data
+        split = FlatMemory([Segment(0, whole[:cut]), Segment(cut, whole[cut:])])
+        tables = PageTables(split, 0)
+        assert mappings(tables).tolist() == mappings(world.tables).tolist()
+        assert translate(tables, [BASE, BASE + G])[0].tolist() == [0, PAGE]
+
+    def test_an_empty_memory(self):
+        findings = []
+        assert not len(mappings(PageTables(FlatMemory([]), 0), findings=findings))
+        assert len(findings) == 1

@@ -1,0 +1,76 @@
+"""What the documentation shows runs: Python blocks, commands with their output, and the examples."""
+
+import doctest
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+from pagewalk.errors import UnsupportedError
+from tests.conftest import skip_or_fail
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PAGEWALK = [sys.executable, "-c", "from pagewalk.cli import main; main()"]
+
+
+def run_session(example):
+    """Run the commands of a console block, and compare what they print; ``...`` stands for anything."""
+    commands = []
+    for line in example.parsed.splitlines():
+        if line.startswith("$ "):
+            commands.append((line[2:], []))
+        else:
+            commands[-1][1].append(line)
+    for command, expected in commands:
+        program, *arguments = shlex.split(command)
+        assert program == "pagewalk", f"only pagewalk's own commands are run: {command}"
+        done = subprocess.run([*PAGEWALK, *arguments], capture_output=True, text=True, check=False)
+        wanted = "".join(f"{line}\n" for line in expected)
+        same = doctest.OutputChecker().check_output(wanted, done.stdout, doctest.ELLIPSIS)
+        assert same, f"{command} printed\n{done.stdout}{done.stderr}, not\n{wanted}"
+
+
+SYBIL = Sybil(parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_session)])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page(page, guest, monkeypatch, tmp_path):
+    (tmp_path / "guest.ram").symlink_to(guest.path)
+    monkeypatch.chdir(tmp_path)
+    try:
+        for example in SYBIL.parse(page).examples():
+            example.evaluate()
+    except UnsupportedError as error:
+        if "Linux" not in str(error):
+            raise
+        skip_or_fail(f"{page.name}: {error}")
+
+
+def test_the_blocks_are_found():
+    examples = [example for page in PAGES for example in SYBIL.parse(page).examples()]
+    assert len(examples) >= 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links(page):
+    """Relative links lead somewhere."""
+    targets = re.findall(r"\]\(([^)#]+)", page.read_text())
+    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_example(example, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", example], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert not done.stderr
