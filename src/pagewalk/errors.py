@@ -184,6 +184,7 @@ class MemoryFault(PagewalkError):
 
     def __init__(self, vaddr: int, access: Literal["read", "write", "execute"], why: str) -> None:
         super().__init__(f"{self._signal}: cannot {access} {vaddr:#x}: {why}")
+        self.why = why
         self.vaddr = vaddr
         self.access = access
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from pagewalk.errors import OutOfFrames
@@ -41,13 +42,16 @@ class RangeAllocator:
         frame_size: Bytes in a frame.
 
     Raises:
-        ValueError: A range is empty, or not whole frames.
+        ValueError: A range is empty, or not whole frames, or overlaps another.
     """
 
     def __init__(self, *ranges: tuple[int, int], frame_size: int = FRAME_SIZE) -> None:
         for start, end in ranges:
             if start < 0 or start >= end or (start | end) % frame_size:
                 raise ValueError(f"not a range of whole frames: [{start:#x}, {end:#x})")
+        for (_, low), (high, _) in pairwise(sorted(ranges)):
+            if low > high:
+                raise ValueError(f"the ranges overlap at {high:#x}")
         self.ranges = ranges
         self._fresh: Iterator[int] = (frame for start, end in ranges for frame in range(start, end, frame_size))
         self._freed: list[int] = []

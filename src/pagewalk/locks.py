@@ -64,6 +64,7 @@ class MmapLock:
                     self._changed.wait()
             finally:
                 self._waiting_writers -= 1
+                self._changed.notify_all()
             self._writer, self._depth = me, self._depth + 1
         try:
             yield
@@ -108,7 +109,7 @@ class VmaLock:
             yield False
             return
         with self._inner.read():
-            yield True
+            yield not self._locked_for_writing or self._mmap_lock.held_for_writing
 
     def start_write(self) -> None:
         """Mark the VMA as being changed, once its readers are gone (``vma_start_write``).

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "PageTables", "Slots", "Table", "Translation"]
 
 _WORD = struct.Struct("<Q")
+WORD_MASK = (1 << 64) - 1
 
 
 class Slots(Protocol):
@@ -147,12 +148,16 @@ class Entry:
     def is_leaf(self) -> bool:
         """Whether it maps a page, of any size."""
         value = self.value
-        return bool(self.format.is_present(value)) and not self.format.is_table(value, self.level)
+        level = self.level
+        return level.may_be_leaf and bool(self.format.is_present(value)) and not self.format.is_table(value, level)
 
     @property
     def kind(self) -> Kind:
         """What occupies it."""
-        return Kind(self.format.kind(self.value))
+        value = self.value
+        if value >> self.format.valid & 1:
+            return Kind.PRESENT
+        return Kind(self.format.kind(value)) if value else Kind.NONE
 
     @property
     def flags(self) -> Flag:
@@ -321,7 +326,8 @@ class PageTables:
             if entry.is_table:
                 flags &= entry.flags
         value, level, kind = entry.value, entry.level, entry.kind
-        if kind is not Kind.PRESENT and (hardware or kind is not Kind.PROT_NONE):
+        mapped = kind is Kind.PRESENT or (kind is Kind.PROT_NONE and not hardware)
+        if not (mapped and level.may_be_leaf):
             what = "empty" if kind is Kind.NONE else f"{kind.label} ({value:#x})"
             depth = self.format.real_depths[level.depth]
             raise NotPresent(vaddr, depth, value, f"not mapped: the {self.format.levels[depth].name} entry is {what}")
@@ -378,7 +384,7 @@ class PageTables:
         """
         first, step = self.format.split(entry.value, entry.level)
         count = self.format.levels[entry.level.depth + 1].entries
-        self._link(entry, vaddr, struct.pack(f"<{count}Q", *(first + step * at for at in range(count))))
+        self._link(entry, vaddr, struct.pack(f"<{count}Q", *((first + step * at) & WORD_MASK for at in range(count))))
 
     def _link(self, entry: Entry, vaddr: int, contents: bytes) -> None:
         """Fill a new table, then point ``entry`` at it: nobody sees it half-made."""

@@ -123,7 +123,8 @@ class Vma:
     def rights(self) -> str:
         """As ``maps`` shows them: ``rw-p``."""
         letters = zip("rwx", (VmaFlags.READ, VmaFlags.WRITE, VmaFlags.EXEC), strict=True)
-        return "".join(c if self.flags & f else "-" for c, f in letters) + "ps"[bool(self.flags & (VmaFlags.SHARED | VmaFlags.MAYSHARE))]
+        shared = bool(self.flags & (VmaFlags.SHARED | VmaFlags.MAYSHARE))
+        return "".join(c if self.flags & f else "-" for c, f in letters) + "ps"[shared]
 
 
 class VmaList:

@@ -250,7 +250,7 @@ class PagingFormat:
         if self.software.inverts_frames:
             absent = (value >> self.valid & 1) ^ 1
             stored = stored ^ absent * self._address_span
-        return stored & (self._address_span ^ self._address_span & level.span - 1)
+        return stored & self._whole_frames(level)
 
     @cached_property
     def _address_span(self) -> int:
@@ -334,12 +334,17 @@ class PagingFormat:
         """The bits that hold these flags of state (``Flag.ACCESSED``, ...) in a page's entry."""
         return _settings(self.state + self.software.state, flags)
 
-    def without_rights(self, entry: Word) -> Word:
+    def without_rights(self, entry: Word, level: Level) -> Word:
         """A page's entry as the operating system stores it when nobody may touch the page (PROT_NONE)."""
         value: Any = entry
         mask, stored = self.software.prot_none
         kept = value & ((1 << 64) - 1 ^ mask) | stored
-        return kept ^ self._address_bits if self.software.inverts_frames else kept
+        frame_bits = _encode(self.address, self._whole_frames(level))
+        return kept ^ frame_bits if self.software.inverts_frames else kept
+
+    def _whole_frames(self, level: Level) -> int:
+        """The address bits that tell pages of a level apart."""
+        return self._address_span ^ self._address_span & level.span - 1
 
     def split(self, entry: int, level: Level) -> tuple[int, int]:
         """The first entry of the table that replaces a huge page, and the step from one entry to the next.
@@ -359,7 +364,7 @@ class PagingFormat:
         inverted = self.software.inverts_frames and not self.is_valid(entry)
         frame = self.leaf_paddr(entry, level)
         step = _encode(self.address, below.span)
-        stored = _encode(self.address, frame ^ self._address_span if inverted else frame)
+        stored = _encode(self.address, (frame ^ self._address_span) & self._whole_frames(below) if inverted else frame)
         return kept | below.leaf_value | stored, -step if inverted else step
 
 

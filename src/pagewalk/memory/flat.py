@@ -51,7 +51,7 @@ class FlatMemory:
     def view(self, paddr: int, size: int) -> memoryview | None:
         """The bytes at ``paddr`` in place, or None if they are not all in one segment."""
         segment = self._locate(paddr)
-        if segment is None or paddr + size > segment.end:
+        if size < 0 or segment is None or paddr + size > segment.end:
             return None
         offset = paddr - segment.start
         return segment.data[offset : offset + size]

@@ -131,7 +131,10 @@ def read(mm: Mm, vaddr: int, size: int, access: Access = "read") -> bytes:
         return b""
     first, last = vaddr // PAGE * PAGE, -(-(vaddr + size) // PAGE) * PAGE
     with mm.reading():
-        paddrs = touch(mm, first, last, access)
+        try:
+            paddrs = touch(mm, first, last, access)
+        except MemoryFault as error:
+            raise _from_first_byte(error, vaddr) from None
         data = mm.machine.frames.words[paddrs // np.uint64(PAGE)].tobytes()
     return data[vaddr - first : vaddr - first + size]
 
@@ -152,8 +155,13 @@ def write(mm: Mm, vaddr: int, data: bytes) -> None:
             refused = error.vaddr // PAGE * PAGE if error.vaddr is not None else first
             if refused > vaddr:
                 _store(mm, vaddr, data[: refused - vaddr], touch(mm, first, refused, "write"))
-            raise
+            raise _from_first_byte(error, vaddr) if isinstance(error, MemoryFault) else error from None
         _store(mm, vaddr, data, paddrs)
+
+
+def _from_first_byte(error: MemoryFault, vaddr: int) -> MemoryFault:
+    """A fault told with the address of the first byte that was wanted, not of its page."""
+    return type(error)(max(error.vaddr, vaddr), error.access, error.why)
 
 
 def _store(mm: Mm, vaddr: int, data: bytes, paddrs: Entries) -> None:

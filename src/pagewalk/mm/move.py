@@ -36,7 +36,6 @@ def mremap(mm: Mm, addr: int, old_length: int, new_length: int, flags: int, new_
     if flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP):
         return _move_to(mm, area, addr, old, new, flags, new_addr)
     if new <= old:
-        _check_area(area, addr, 0, old, flags)
         if new < old:
             unmap(mm, addr + new, addr + old)
         return addr

@@ -87,7 +87,8 @@ def _words(mm: Mm, entries: Any, level: Any) -> Any:
     usage, references = frames.usage[numbers], frames.references[numbers]
     cached = (usage == Usage.FILE) | (usage == Usage.HUGETLB)
     word = numbers | np.uint64(PM_PRESENT)
-    word |= np.where(usage == Usage.FILE, np.uint64(PM_FILE), np.uint64(0))
+    not_anonymous = (usage == Usage.FILE) | ((usage == Usage.ZERO) & (level.span == BLOCK))  # the huge zero page
+    word |= np.where(not_anonymous, np.uint64(PM_FILE), np.uint64(0))
     alone = (references - cached == 1) & (usage != Usage.ZERO)
     words[pages] = word | np.where(alone, np.uint64(PM_EXCLUSIVE), np.uint64(0))
     other = ~pages & (kinds != Kind.NONE)
@@ -112,7 +113,8 @@ def scan(mm: Mm, start: int, end: int) -> Any:
     present = words & np.uint64(PM_PRESENT) != 0
     numbers = (words & np.uint64((1 << 55) - 1))[present]
     zero = mm.machine.frames.usage[numbers] == Usage.ZERO
-    categories[np.flatnonzero(present)[zero]] |= np.uint64(PFNZERO)
+    zeros = np.flatnonzero(present)[zero]
+    categories[zeros] = categories[zeros] & np.uint64(PRESENT) | np.uint64(PFNZERO)
     written = (words != 0) & (words & np.uint64(PM_UFFD_WP) == 0)
     categories[written] |= np.uint64(WRITTEN)
     for first, last in _huge_ranges(mm, start, end):

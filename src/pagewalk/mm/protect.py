@@ -105,7 +105,7 @@ def _with_rights(mm: Mm, area: Area, entries: Any, level: Any) -> Any:
     frames = form.leaf_paddr(entries, level)
     result = entries.copy()
     made = form.leaf_entry(frames[pages], (state | rights)[pages], level)
-    result[pages] = made if area.flags & RIGHTS else form.without_rights(made)
+    result[pages] = made if area.flags & RIGHTS else form.without_rights(made, level)
     return result
 
 

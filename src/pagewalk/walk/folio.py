@@ -56,7 +56,9 @@ def folio_walk(vma: Vma, addr: int, *, zeropage: bool = False, migration: bool =
     *_, entry = mm.tables.steps(addr)
     kind, target, level = entry.kind, entry.target, entry.level
     if kind in (Kind.PRESENT, Kind.PROT_NONE):
-        wanted = zeropage if target in mm.zero_frames else Flag.SPECIAL not in entry.flags
+        special = Flag.SPECIAL in entry.flags
+        zero = target in mm.zero_frames or (special and target is None)  # a capture names no other special page
+        wanted = zeropage if zero else not special
     else:
         wanted = migration and kind is Kind.MIGRATION and level.name != "PUD"
     if not wanted:

@@ -252,7 +252,7 @@ class Walk:
 
     def _must_split(self, entry: Entry) -> bool:
         """Whether a huge page stands in the way of work below: in a VMA only, raw tables are left alone."""
-        return not self.no_vma and (entry.is_leaf or entry.kind is Kind.MIGRATION)
+        return not self.no_vma and entry.level.may_be_leaf and (entry.is_leaf or entry.kind is Kind.MIGRATION)
 
     # -- the last level ----------------------------------------------------------------------------------------------
 
@@ -260,11 +260,11 @@ class Walk:
         """Walk the entries of a table of the last level."""
         pte_entry, installing = self.ops.pte_entry, self.ops.install_pte is not None
         size, first = table.level.span, table.level.index(addr)
-        is_none, slots = self.tables.format.is_none, table.slots
+        slots, ignored = table.slots, self.tables.format.software.none_ignores
         for at in range(first, first + (end - addr) // size):
             self.addr = addr
             next_ = addr + size
-            if installing and is_none(slots[at]):
+            if installing and slots[at] | ignored == ignored:
                 self._install(Entry(table, at), addr, next_)
             elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, self)):
                 return self.verdict(result)

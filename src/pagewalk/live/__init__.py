@@ -1,0 +1,29 @@
+"""The running kernel: a process's page tables as they are, and what changes them.
+
+``capture`` makes an ``AddressSpace`` of a live process; ``scan`` is PAGEMAP_SCAN; ``madvise`` and ``process_madvise``
+take the advices that Python does not know; ``summarize`` adds up what each VMA really holds.
+"""
+
+from __future__ import annotations
+
+from pagewalk.live.capture import Capture, capture
+from pagewalk.live.madvise import Advice, madvise, process_madvise
+from pagewalk.live.procfs import parse_vmas, read_pagemap
+from pagewalk.live.scan import REGION, PageIs, scan
+from pagewalk.live.summary import TOTALS, guard_ranges, summarize
+
+__all__ = [
+    "REGION",
+    "TOTALS",
+    "Advice",
+    "Capture",
+    "PageIs",
+    "capture",
+    "guard_ranges",
+    "madvise",
+    "parse_vmas",
+    "process_madvise",
+    "read_pagemap",
+    "scan",
+    "summarize",
+]

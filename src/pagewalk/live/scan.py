@@ -1,0 +1,146 @@
+"""PAGEMAP_SCAN: what the kernel says of a range's pages, as runs (Linux 6.7; guard regions since 6.15).
+
+Source: ``include/uapi/linux/fs.h`` and ``Documentation/admin-guide/mm/pagemap.rst``, Linux 6.18.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+from enum import IntFlag
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pagewalk.errors import UnsupportedError
+from pagewalk.live.procfs import ProcessFiles
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pagewalk.errors import PagewalkError
+
+__all__ = ["REGION", "PageIs", "scan", "scan_files"]
+
+
+class PageIs(IntFlag):
+    """``PAGE_IS_*``, with the kernel's values."""
+
+    WPALLOWED = 1 << 0
+    """In a VMA that userfaultfd write-protects asynchronously."""
+    WRITTEN = 1 << 1
+    """Not write-protected by userfaultfd."""
+    FILE = 1 << 2
+    PRESENT = 1 << 3
+    SWAPPED = 1 << 4
+    """Swap entries, and everything else that is not present and not empty."""
+    PFNZERO = 1 << 5
+    HUGE = 1 << 6
+    """Mapped by one entry: a PMD-mapped THP, or hugetlb."""
+    SOFT_DIRTY = 1 << 7
+    GUARD = 1 << 8
+    """A guard region (Linux 6.15)."""
+
+    @classmethod
+    def every(cls) -> PageIs:
+        """All categories, of the newest kernel."""
+        return cls((1 << 9) - 1)
+
+
+REGION: Final = np.dtype([("start", np.uint64), ("end", np.uint64), ("categories", np.uint64)])
+"""``struct page_region``: ``[start, end)`` in bytes, and its ``PageIs`` bits."""
+
+_ARGUMENT: Final = np.dtype(
+    [
+        (name, np.uint64)
+        for name in (
+            *("size", "flags", "start", "end", "walk_end", "vec", "vec_len", "max_pages"),
+            *("category_inverted", "category_mask", "category_anyof_mask", "return_mask"),
+        )
+    ]
+)
+"""``struct pm_scan_arg``."""
+_PAGEMAP_SCAN: Final = 3 << 30 | _ARGUMENT.itemsize << 16 | ord("f") << 8 | 16  # _IOWR('f', 16, struct pm_scan_arg)
+_VECTOR: Final = 4096
+
+
+def scan(
+    pid: int,
+    start: int,
+    end: int,
+    *,
+    anyof: PageIs = PageIs.PRESENT | PageIs.SWAPPED,
+    allof: PageIs = PageIs(0),  # noqa: B008 - an enum's member is a constant
+    returns: PageIs | None = None,
+) -> npt.NDArray[np.void]:
+    """Scan a range of a process with PAGEMAP_SCAN.
+
+    Args:
+        pid: The process; 0 for this one.
+        start, end: Virtual addresses in bytes, whole pages, half-open.
+        anyof: Report pages that are any of these; none: all pages in VMAs.
+        allof: Report pages that are all of these.
+        returns: Categories to report, which are also what tells one region from the next; by default all that the
+            kernel knows.
+
+    Returns:
+        The regions, ascending, structured as ``REGION``.
+
+    Raises:
+        UnsupportedError: The kernel has no PAGEMAP_SCAN (Linux 6.7), or not these categories (GUARD: 6.15).
+        ProcessError: As ``ProcessFiles``.
+    """
+    with ProcessFiles(pid) as files:
+        if returns is not None:
+            return scan_files(files, start, end, anyof=anyof, allof=allof, returns=returns)
+        try:
+            return scan_files(files, start, end, anyof=anyof, allof=allof, returns=PageIs.every())
+        except UnsupportedError:
+            older = PageIs.every() ^ PageIs.GUARD
+            return scan_files(files, start, end, anyof=anyof, allof=allof, returns=older)
+
+
+def scan_files(
+    files: ProcessFiles,
+    start: int,
+    end: int,
+    *,
+    anyof: PageIs,
+    returns: PageIs,
+    allof: PageIs = PageIs(0),  # noqa: B008
+    vector: npt.NDArray[np.void] | None = None,
+) -> npt.NDArray[np.void]:
+    """``scan`` with the files open; ``vector`` is where the kernel puts its answers, if one is at hand."""
+    vector = np.empty(_VECTOR, REGION) if vector is None else vector
+    argument = np.zeros(1, _ARGUMENT)
+    argument["size"], argument["end"] = _ARGUMENT.itemsize, end
+    argument["vec"], argument["vec_len"] = vector.ctypes.data, len(vector)
+    argument["category_mask"], argument["category_anyof_mask"] = int(allof), int(anyof)
+    argument["return_mask"] = int(returns)
+    found = []
+    while start < end:
+        argument["start"] = start
+        count = _ioctl(files, argument, returns | anyof | allof)
+        found.append(vector[:count].copy())
+        start = int(argument["walk_end"][0])
+    return np.concatenate(found) if found else np.empty(0, REGION)
+
+
+def _ioctl(files: ProcessFiles, argument: npt.NDArray[np.void], categories: PageIs) -> int:
+    """One call; the number of regions it found."""
+    try:
+        return int(fcntl.ioctl(files.pagemap, _PAGEMAP_SCAN, argument.data))
+    except OSError as error:
+        raise _meaning(error, files, categories) from None
+
+
+def _meaning(error: OSError, files: ProcessFiles, categories: PageIs) -> PagewalkError:
+    """What an errno of the ioctl means."""
+    if error.errno == errno.ENOTTY:
+        return UnsupportedError("PAGEMAP_SCAN needs Linux 6.7: this kernel does not have it")
+    if error.errno == errno.EINVAL:
+        newer = " (PAGE_IS_GUARD: 6.15)" if PageIs.GUARD in categories else ""
+        return UnsupportedError(
+            f"PAGEMAP_SCAN refused: it needs Linux 6.7, whole pages, and categories that the kernel knows{newer}"
+        )
+    return files.error(error.errno or errno.EIO)

@@ -1,0 +1,1 @@
+"""The formats, row by row, and the property that ints and arrays decode alike."""

@@ -1,0 +1,105 @@
+"""Real processes to look at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOBODY = 65534
+HERE = Path(__file__).parent
+
+
+def lacking(reason):
+    """Skip, with the reason; where the real thing is demanded, fail."""
+    if os.environ.get("PAGEWALK_REQUIRE_REAL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class Child:
+    """A process that ``child.py`` made."""
+
+    def __init__(self, user):
+        command = [sys.executable, "-S", str(HERE / "child.py"), str(user)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+        line = self.process.stdout.readline()
+        assert line, f"the child failed with {self.process.wait()}"
+        self.areas = json.loads(line)
+
+    def ask(self, command):
+        """Have a command obeyed; its answer."""
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def scan(self):
+        """The child's own PAGEMAP_SCAN of its areas: ``[[start, end, categories]]``."""
+        return self.ask("scan")
+
+    def kill(self):
+        self.process.kill()
+
+    def close(self):
+        self.kill()
+        self.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def scanner():
+    """The running kernel has what a capture needs."""
+    from pagewalk import UnsupportedError
+    from pagewalk.live import PageIs, scan
+
+    try:
+        scan(0, 4096, 8192, returns=PageIs.GUARD)
+    except UnsupportedError as error:
+        lacking(str(error))
+
+
+@pytest.fixture
+def root(scanner):
+    """These tests are run by root."""
+    if os.geteuid():
+        lacking("needs root: frame numbers, hugetlb, other users' processes")
+
+
+@pytest.fixture
+def hugetlb_pages(root):
+    """Three 2 MiB hugetlb pages to be had, for as long as the test runs."""
+    control = Path("/proc/sys/vm/nr_hugepages")
+    before = control.read_text()
+    control.write_text(str(int(before) + 3))
+    try:
+        if int(control.read_text()) < int(before) + 3:
+            lacking("the kernel has no three free 2 MiB pages for hugetlb")
+        yield
+    finally:
+        control.write_text(before)
+
+
+@pytest.fixture
+def child(scanner):
+    """A child of the same user."""
+    child = Child(os.geteuid())
+    yield child
+    child.close()
+
+
+@pytest.fixture
+def childs_of():
+    """Makes children of a given user."""
+    children = []
+
+    def make(user):
+        children.append(Child(user))
+        return children[-1]
+
+    yield make
+    for child in children:
+        child.close()

@@ -1,0 +1,1 @@
+"""Memories, and the kit that checks them."""
