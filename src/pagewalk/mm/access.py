@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pagewalk.errors import MemoryFault, OutOfFrames, SystemCallError
+from pagewalk.errors import MemoryFault, OutOfFrames, SegmentationFault, SystemCallError
 from pagewalk.formats import Flag
 from pagewalk.mm.areas import prepare_anon
-from pagewalk.mm.fault import find_area, handle
+from pagewalk.mm.fault import find_area, handle, unshare
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
 from pagewalk.vma import VmaFlags
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from pagewalk.mm.tables import Entries
     from pagewalk.tables import Entry
 
-__all__ = ["kernel_copy", "populate", "read", "touch", "write"]
+__all__ = ["execute", "kernel_copy", "populate", "read", "touch", "write"]
 
 PMD: Final = 3
-NEEDS: Final = {"read": Flag.READ, "write": Flag.WRITE, "execute": Flag.EXEC}
+NEEDS: Final = {"read": Flag.READ, "write": Flag.WRITE}
 
 
 def touch(mm: Mm, start: int, end: int, access: Access) -> Entries:
@@ -121,7 +121,7 @@ def _fill(mm: Mm, area: Area, start: int, entries: Entries, holes: Any, access: 
     mm.log("install", start, start + len(entries) * PAGE)
 
 
-def read(mm: Mm, vaddr: int, size: int, access: Access = "read") -> bytes:
+def read(mm: Mm, vaddr: int, size: int) -> bytes:
     """Read bytes as the CPU would.
 
     Raises:
@@ -132,7 +132,7 @@ def read(mm: Mm, vaddr: int, size: int, access: Access = "read") -> bytes:
     first, last = vaddr // PAGE * PAGE, -(-(vaddr + size) // PAGE) * PAGE
     with mm.reading():
         try:
-            paddrs = touch(mm, first, last, access)
+            paddrs = touch(mm, first, last, "read")
         except MemoryFault as error:
             raise _from_first_byte(error, vaddr) from None
         data = mm.machine.frames.words[paddrs // np.uint64(PAGE)].tobytes()
@@ -157,6 +157,21 @@ def write(mm: Mm, vaddr: int, data: bytes) -> None:
                 _store(mm, vaddr, data[: refused - vaddr], touch(mm, first, refused, "write"))
             raise _from_first_byte(error, vaddr) if isinstance(error, MemoryFault) else error from None
         _store(mm, vaddr, data, paddrs)
+
+
+def execute(mm: Mm, vaddr: int) -> None:
+    """Fetch an instruction as the CPU does: the page is brought in first, then its right is looked at.
+
+    Raises:
+        SegmentationFault, BusError: The page refuses.
+    """
+    try:
+        read(mm, vaddr, 1)
+    except MemoryFault as error:
+        raise type(error)(vaddr, "execute", error.why) from None
+    area = mm.area_at(vaddr)
+    if area is None or VmaFlags.EXEC not in area.flags:
+        raise SegmentationFault(vaddr, "execute", "the mapping does not allow it")
 
 
 def _from_first_byte(error: MemoryFault, vaddr: int) -> MemoryFault:
@@ -214,7 +229,10 @@ def kernel_copy(mm: Mm, vaddr: int, size: int, data: bytes | None = None) -> byt
             break
         try:
             if data is None:
-                done.append(read(mm, at, step, access))
+                read(mm, at, 1)
+                with mm.reading():
+                    unshare(mm, at)
+                done.append(read(mm, at, step))
             else:
                 write(mm, at, data[at - vaddr : at - vaddr + step])
                 done.append(data[at - vaddr : at - vaddr + step])

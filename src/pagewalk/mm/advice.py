@@ -5,12 +5,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from pagewalk import abi
 from pagewalk.errors import OutOfFrames, SystemCallError, WalkError
-from pagewalk.formats import Flag, Kind
-from pagewalk.mm import areas, huge
+from pagewalk.mm import aging, areas, huge
 from pagewalk.mm.access import populate
 from pagewalk.mm.areas import SPECIAL, prepare_anon
 from pagewalk.mm.files import File
@@ -19,14 +16,12 @@ from pagewalk.mm.guard import install_guards, remove_guards
 from pagewalk.mm.mapping import align
 from pagewalk.mm.zap import zap
 from pagewalk.vma import VmaFlags
-from pagewalk.walk import WalkOps, walk_page_range_novma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pagewalk.mm.areas import Area
     from pagewalk.mm.mm import Mm
-    from pagewalk.tables import Entry
 
     Handler = Callable[[Mm, Area, int, int], None]
 
@@ -125,104 +120,8 @@ def _dontneed_locked(mm: Mm, area: Area, start: int, end: int) -> None:
         mm.check_cut(area, start)
         end = end // area.huge_page_size * area.huge_page_size
     if start < end:
-        zap(mm, area, start, end)
+        zap(mm, area, start, end, reclaim=True)
         mm.log("flush", start, end)
-
-
-def _on_entries(mm: Mm, start: int, end: int, change: Callable[[Any], None], *, split: bool) -> None:
-    """Apply a change to the entries of the last level, a table at a time."""
-
-    def at_pmd(pmd: Entry, addr: int, next_: int, walk: Any) -> None:
-        with mm.tables.lock(pmd.table):
-            if pmd.is_leaf and split and next_ - addr < BLOCK:
-                mm.tables.split(pmd, addr)
-            if pmd.is_leaf:
-                single = np.array([pmd.value], np.uint64)
-                change(single)
-                if int(single[0]) != pmd.value:
-                    pmd.value = int(single[0])
-                return
-            if not pmd.is_table:
-                return
-        with mm.tables.lock(mm.tables.child(pmd, addr)):
-            change(mm.tables.slice(pmd, addr, next_).entries)
-
-    walk_page_range_novma(mm.tables, start, end, WalkOps(pmd_entry=at_pmd))
-    mm.log("flush", start, end)
-
-
-def _free(mm: Mm, area: Area, start: int, end: int) -> None:
-    """Mark anonymous pages as not needed: clean now, gone when memory is short, kept if written again."""
-    if area.flags & (VmaFlags.LOCKED | VmaFlags.PFNMAP | VmaFlags.HUGETLB) or not area.is_anonymous:
-        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is not plain anonymous memory")
-    form, frames = mm.format, mm.machine.frames
-    clean = np.uint64((1 << 64) - 1 - form.state_bits(int(Flag.ACCESSED | Flag.DIRTY)))
-
-    def change(entries: Any) -> None:
-        pages = form.is_valid(entries) & (form.leaf_flags(entries) & int(Flag.SPECIAL) == 0)
-        if len(entries) == 1 and form.leaf_paddr(entries, form.levels[4])[0] == mm.machine.huge_zero:
-            return
-        paddrs = form.leaf_paddr(entries[pages], form.levels[4])
-        own = ~frames.shared(paddrs)
-        frames.set_lazy(paddrs[own], True)
-        where = np.flatnonzero(pages)[own]
-        entries[where] &= clean
-        for at in np.flatnonzero(form.kind(entries) == Kind.SWAP):
-            mm.machine.swap.drop(int(form.software.swap_slot(entries[at])[1]))
-            entries[at] = 0
-
-    _on_entries(mm, start, end, change, split=True)
-
-
-def _check_reclaim(area: Area) -> None:
-    """Refuse areas that cannot be aged or paged out (``can_madv_lru_vma``)."""
-    if area.flags & (VmaFlags.LOCKED | VmaFlags.PFNMAP | VmaFlags.HUGETLB):
-        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is locked or special")
-
-
-def _cold(mm: Mm, area: Area, start: int, end: int) -> None:
-    """Forget that the pages were accessed."""
-    _check_reclaim(area)
-    old = np.uint64((1 << 64) - 1 - mm.format.state_bits(int(Flag.ACCESSED)))
-
-    def change(entries: Any) -> None:
-        entries[mm.format.is_valid(entries)] &= old
-
-    _on_entries(mm, start, end, change, split=True)
-
-
-def _pageout(mm: Mm, area: Area, start: int, end: int) -> None:
-    """Write anonymous pages to swap while there is any; drop those that are lazily free and clean."""
-    _check_reclaim(area)
-    if not area.is_anonymous:
-        return
-    form, machine = mm.format, mm.machine
-
-    def change(entries: Any) -> None:
-        if len(entries) == 1 and form.leaf_paddr(entries, form.levels[4])[0] % BLOCK == 0:
-            return
-        flags = form.leaf_flags(entries)
-        pages = np.flatnonzero(form.is_valid(entries) & (flags & int(Flag.SPECIAL) == 0))
-        paddrs = form.leaf_paddr(entries[pages], form.levels[4])
-        own = ~machine.frames.shared(paddrs)
-        for at, paddr in zip(pages[own].tolist(), paddrs[own].tolist(), strict=True):
-            _page_out(mm, entries, at, paddr)
-
-    _on_entries(mm, start, end, change, split=bool(machine.swap.slots))
-
-
-def _page_out(mm: Mm, entries: Any, at: int, paddr: int) -> None:
-    """Reclaim one page that nobody else has."""
-    machine, software = mm.machine, mm.format.software
-    if machine.frames.is_lazy(paddr) and not mm.format.leaf_flags(int(entries[at])) & Flag.DIRTY:
-        entries[at] = 0
-    else:
-        machine.frames.set_lazy(np.array([paddr], np.uint64), False)
-        if machine.swap.used == machine.swap.slots:
-            return
-        slot = machine.swap.put(mm.memory.read(paddr, PAGE))
-        entries[at] = software.swap_entry(0, slot)
-    machine.frames.drop(paddr)
 
 
 def _willneed(mm: Mm, area: Area, start: int, end: int) -> None:
@@ -242,7 +141,8 @@ def _remove(mm: Mm, area: Area, start: int, end: int) -> None:
 def _collapse(mm: Mm, area: Area, start: int, end: int) -> None:
     """Make the whole 2 MiB ranges huge."""
     first, last = -(-start // BLOCK) * BLOCK, end // BLOCK * BLOCK
-    if not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags or area.flags & SPECIAL or first > last:
+    fits = -(-area.start // BLOCK) * BLOCK + BLOCK <= area.end and first <= last
+    if not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags or area.flags & SPECIAL or not fits:
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} cannot have huge pages there")
     for at in range(first, last, BLOCK):
         if not huge.collapse(mm, area, at):
@@ -292,7 +192,7 @@ HANDLERS: Final[dict[int, Handler]] = {
     abi.MADV_SEQUENTIAL: _flags(VmaFlags.SEQ_READ, VmaFlags.RAND_READ),
     abi.MADV_WILLNEED: _willneed,
     abi.MADV_DONTNEED: _dontneed,
-    abi.MADV_FREE: _free,
+    abi.MADV_FREE: aging.free,
     abi.MADV_REMOVE: _remove,
     abi.MADV_DONTFORK: _flags(VmaFlags.DONTCOPY),
     abi.MADV_DOFORK: _flags(drop=VmaFlags.DONTCOPY, refuse=lambda area: VmaFlags.IO in area.flags),
@@ -302,8 +202,8 @@ HANDLERS: Final[dict[int, Handler]] = {
     abi.MADV_DODUMP: _flags(drop=VmaFlags.DONTDUMP, refuse=lambda a: a.flags & SPECIAL and not a.huge_page_size),
     abi.MADV_WIPEONFORK: _flags(VmaFlags.WIPEONFORK, refuse=_is_shared_or_file),
     abi.MADV_KEEPONFORK: _flags(drop=VmaFlags.WIPEONFORK),
-    abi.MADV_COLD: _cold,
-    abi.MADV_PAGEOUT: _pageout,
+    abi.MADV_COLD: aging.cold,
+    abi.MADV_PAGEOUT: aging.pageout,
     abi.MADV_DONTNEED_LOCKED: _dontneed_locked,
     abi.MADV_COLLAPSE: _collapse,
     abi.MADV_GUARD_INSTALL: _guard_install,

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pagewalk.mm.mm import Mm
     from pagewalk.tables import Entry
 
-    Access = Literal["read", "write", "execute"]
+    Access = Literal["read", "write"]
 
-__all__ = ["allowed", "find_area", "handle"]
+__all__ = ["allowed", "find_area", "handle", "unshare"]
 
 PMD: Final = 3
 PTE: Final = 4
@@ -34,7 +34,6 @@ FAULT_AROUND: Final = 16
 WANTED: Final = {
     "read": VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC,  # x86 cannot refuse reading what it lets do more
     "write": VmaFlags.WRITE,
-    "execute": VmaFlags.EXEC,
 }
 
 
@@ -129,6 +128,10 @@ def _file(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
     """A page of a file: shared, or read only, or copied at once for a private write."""
     file: File = area.mapping  # type: ignore[assignment]
     offset = area.offset_at(page)
+    if access == "read":
+        _fault_around(mm, area, file, page)
+        if not pte.is_none:
+            return
     if not file.has(offset):
         raise BusError(page, access, f"beyond the end of {file.name}, which has {file.size:#x} bytes")
     cached = file.frame(offset // PAGE)
@@ -138,11 +141,9 @@ def _file(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
         prepare_anon(mm, area)
         mm.machine.frames.copy(cached, frame)
         _map(mm, area, pte, frame, writable=True, dirty=True)
-        return
-    mm.machine.frames.hold(cached)
-    _map(mm, area, pte, cached, writable=shared, dirty=access == "write")
-    if access != "write":
-        _fault_around(mm, area, file, page)
+    else:
+        mm.machine.frames.hold(cached)
+        _map(mm, area, pte, cached, writable=shared, dirty=access == "write")
 
 
 def _fault_around(mm: Mm, area: Area, file: File, page: int) -> None:
@@ -181,6 +182,32 @@ def _write_protected(mm: Mm, area: Area, pte: Entry, page: int) -> None:
     frames.copy(frame, fresh)
     _map(mm, area, pte, fresh, writable=True, dirty=True)
     if not special:
+        frames.drop(frame)
+
+
+def unshare(mm: Mm, vaddr: int) -> None:
+    """Give a process its own copy of an anonymous page before the kernel reads it (``FAULT_FLAG_UNSHARE``, 5.19).
+
+    A page that a fork left shared must not be pinned for reading: the other side could still change it.
+    """
+    area, page = mm.area_at(vaddr), vaddr // PAGE * PAGE
+    pmd = mm.tables.entry_at(page, PMD)
+    if area is None or area.huge_page_size or pmd is None:
+        return
+    frames = mm.machine.frames
+    with mm.tables.lock(pmd.table):
+        if pmd.is_leaf and pmd.target != mm.machine.huge_zero and frames.shared(pmd.target).any():
+            mm.tables.split(pmd, page)
+    pte = mm.tables.entry_at(page, PTE)
+    if pte is None or pte.kind is not Kind.PRESENT or Flag.SPECIAL in pte.flags:
+        return
+    frame = pte.target
+    assert frame is not None
+    if frames.usage[frame // PAGE] == Usage.ANON and frames.shared(frame)[0]:
+        fresh = mm.take_frame(Usage.ANON, page)
+        frames.copy(frame, fresh)
+        prepare_anon(mm, area)
+        _map(mm, area, pte, fresh, writable=False)
         frames.drop(frame)
 
 

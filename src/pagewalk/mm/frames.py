@@ -56,6 +56,7 @@ class FramePool:
         self.usage = np.zeros(count, np.uint8)
         self._written = np.zeros(count, bool)
         self._lazy = np.zeros(count, bool)
+        self._large = np.zeros(-(-count // PER_BLOCK), bool)
         self._stack = np.empty(count, np.uint64)
         self._top = 0
         self._blocks = list(range(count // PER_BLOCK - 1, -1, -1))
@@ -101,6 +102,8 @@ class FramePool:
             OutOfFrames: There are not that many.
         """
         with self._lock:
+            if self.free < count:
+                self._dissolve_all()
             while self._top < count and self._blocks:
                 self._break_block()
             if self._top < count:
@@ -112,6 +115,8 @@ class FramePool:
     def take_block(self, usage: Usage) -> int:
         """512 frames in one aligned run, zeroed, with one reference each: the physical address of the first.
 
+        Anonymous ones are a large folio: none of them is free again before all are, or the folio is split.
+
         Raises:
             OutOfFrames: No 2 MiB are free in one piece.
         """
@@ -122,6 +127,7 @@ class FramePool:
                 raise OutOfFrames("no 2 MiB run is free")
             first = self._blocks.pop() * PER_BLOCK
             self._give(np.arange(first, first + PER_BLOCK, dtype=np.uint64), usage, zero=True)
+            self._large[first // PER_BLOCK] = usage == Usage.ANON
             return first * PAGE
 
     def take_run(self, size: int, usage: Usage) -> int:
@@ -169,14 +175,47 @@ class FramePool:
                 raise ValueError(f"frame {bad:#x} is given back more often than it was taken")
             self.references[numbers] = left
             gone = numbers[left == 0]
-            self.usage[gone] = Usage.FREE
-            self._push(gone[::-1])
+            large = self._large[gone // np.uint64(PER_BLOCK)]
+            self._release(gone[~large])
+            for block in np.unique(gone[large] // np.uint64(PER_BLOCK)).tolist():
+                if not self.references[block * PER_BLOCK : (block + 1) * PER_BLOCK].any():
+                    self._large[block] = False
+                    self.usage[block * PER_BLOCK : (block + 1) * PER_BLOCK] = Usage.FREE
+                    self._blocks.append(block)
+
+    def is_large(self, paddr: int) -> bool:
+        """Whether a frame belongs to a large folio."""
+        return bool(self._large[paddr // BLOCK])
+
+    def dissolve(self, paddr: int) -> None:
+        """Make the frames of a large folio single ones: those that nobody maps any more are free."""
+        with self._lock:
+            block = paddr // BLOCK
+            if self._large[block]:
+                self._large[block] = False
+                numbers = np.arange(block * PER_BLOCK, (block + 1) * PER_BLOCK, dtype=np.uint64)
+                self._release(numbers[self.references[numbers] == 0])
+
+    def _dissolve_all(self) -> None:
+        """Memory is short: split every large folio of which a part is not mapped any more."""
+        for block in np.flatnonzero(self._large).tolist():
+            if not self.references[block * PER_BLOCK : (block + 1) * PER_BLOCK].all():
+                self.dissolve(block * BLOCK)
+
+    def _release(self, numbers: Frames) -> None:
+        """Frames that are free again."""
+        self.usage[numbers] = Usage.FREE
+        self._push(numbers[::-1])
 
     def shared(self, paddrs: Any) -> Any:
         """Whether a frame has more than one reference: a bool an address."""
         return self.references[self._numbers(paddrs)] > 1
 
-    def set_lazy(self, paddrs: Any, lazy: bool) -> None:
+    def is_anonymous(self, paddr: int) -> bool:
+        """Whether a frame holds anonymous memory."""
+        return bool(self.usage[paddr // PAGE] == Usage.ANON)
+
+    def set_lazy(self, paddrs: Any, *, lazy: bool) -> None:
         """Mark frames as lazily free (MADV_FREE), or not any more."""
         self._lazy[self._numbers(paddrs)] = lazy
 

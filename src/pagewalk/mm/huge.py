@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.mm import Mm
     from pagewalk.tables import Entry
 
-__all__ = ["collapse", "fault", "fits", "write_fault"]
+__all__ = ["collapse", "fault", "fits", "split_folio", "write_fault"]
 
 PMD = 3
 
@@ -84,7 +84,7 @@ def collapse(mm: Mm, area: Area, start: int) -> bool:
 
     Returns:
         Whether the range is mapped by a huge page now. It is not where there is nothing to collapse, a guard or
-        another marker, a shared page, or no memory.
+        another marker, or no memory.
     """
     pmd = mm.tables.entry_at(start, PMD)
     if pmd is None or pmd.is_none:
@@ -94,13 +94,10 @@ def collapse(mm: Mm, area: Area, start: int) -> bool:
     entries = mm.tables.slice(pmd, start, start + BLOCK).entries
     kinds = mm.format.kind(entries)
     pages = kinds == Kind.PRESENT
-    if not (pages | (kinds == Kind.NONE)).all() or not pages.any():
+    real = pages & (mm.format.flags(entries) & int(Flag.SPECIAL) == 0)
+    if not (pages | (kinds == Kind.NONE)).all() or not real.any():
         return False
-    special = mm.format.flags(entries) & int(Flag.SPECIAL) != 0
-    real = pages & ~special
     frames = mm.format.leaf_paddr(entries[real], mm.format.levels[4])
-    if real.any() and mm.machine.frames.shared(frames).any():
-        return False
     try:
         paddr = mm.machine.frames.take_block(Usage.ANON)
     except OutOfFrames:
@@ -114,3 +111,23 @@ def collapse(mm: Mm, area: Area, start: int) -> bool:
     flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
     pmd.value = mm.format.leaf_entry(paddr, int(flags), pmd.level)
     return True
+
+
+def split_folio(mm: Mm, paddr: int) -> None:
+    """Split a large folio that only this address space maps, by small entries, into single pages.
+
+    Its pages that are all zero give way to the shared zero page, unless they are locked (since 6.12).
+    """
+    frames, form = mm.machine.frames, mm.format
+    first = paddr // BLOCK * BLOCK
+    for vma in mm.vmas:
+        if vma.huge_page_size or vma.flags & VmaFlags.LOCKED:
+            continue
+        zero = np.uint64(mm.zero_entry_for(mm.as_area(vma)))
+        for _, entries in mm.tables.slices(vma.start, vma.end):
+            frame = form.leaf_paddr(entries, form.levels[4])
+            inside = np.flatnonzero(form.is_valid(entries) & (frame // np.uint64(BLOCK) == first // BLOCK))
+            empty = inside[~frames.words[frame[inside] // np.uint64(PAGE)].any(axis=1)]
+            frames.drop(frame[empty])
+            entries[empty] = zero
+    frames.dissolve(first)

@@ -15,7 +15,7 @@ from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.locks import MmapLock, VmaLock
 from pagewalk.mm import access, advice, fork, mapping, move, observe, protect
-from pagewalk.mm.areas import Area
+from pagewalk.mm.areas import Area, prepare_anon
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.hugetlb import HugePages
 from pagewalk.mm.tables import MmTables
@@ -216,9 +216,9 @@ class Mm(AddressSpace):
 
     def execute(self, vaddr: int) -> None:
         """Fetch an instruction as the CPU does. Errors as ``read``."""
-        access.read(self, vaddr, 1, "execute")
+        access.execute(self, vaddr)
 
-    def touch(self, vaddr: int, size: int, access_: Literal["read", "write", "execute"] = "write") -> Entries:
+    def touch(self, vaddr: int, size: int, access_: Literal["read", "write"] = "write") -> Entries:
         """Access a byte of every page of a range, without moving data.
 
         Returns:
@@ -350,6 +350,7 @@ class Mm(AddressSpace):
         area.offset -= area.start - start
         area.start = start
         self.add_vma(area)
+        prepare_anon(self, area)
         return area
 
     def unmap_file(self, vma: Vma, start: int, end: int, *, private: bool = False) -> None:

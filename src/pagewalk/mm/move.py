@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from copy import copy
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk import abi
 from pagewalk.errors import OutOfFrames, SystemCallError
@@ -117,7 +117,7 @@ def _move_all(mm: Mm, addr: int, length: int, flags: int, new_addr: int) -> int:
 
 def _move_to(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int, new_addr: int) -> int:
     """Move to a place that the caller chose, or, for DONTUNMAP, may have left to us (``mremap_to``)."""
-    _check_area(area, addr, old, new, flags)
+    _check_area(area, addr, min(old, new), new, flags)
     if flags & abi.MREMAP_FIXED:
         unmap(mm, new_addr, new_addr + new)
     else:
@@ -132,8 +132,9 @@ def _move_to(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int, new_
 
 def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flags: int) -> int:
     """Move a part of an area, its pages and its markers (``move_vma``)."""
+    pieces = _pieces(mm, area, addr, old, new_addr)
     try:
-        _make_tables(mm, addr, old, new_addr)
+        _make_tables(mm, pieces)
     except OutOfFrames as error:
         _free_empty(mm, new_addr, new_addr + new)
         raise SystemCallError(errno.ENOMEM, str(error)) from error
@@ -142,7 +143,7 @@ def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flag
     twin.offset = new_addr if unfaulted else area.offset_at(addr)
     twin.start, twin.end, twin.mm, twin.lock = new_addr, new_addr + new, None, mm.new_vma_lock()
     target = areas.insert(mm, twin)
-    _move_entries(mm, addr, old, new_addr)
+    _move_entries(mm, pieces)
     if flags & abi.MREMAP_DONTUNMAP:
         _leave_behind(mm, area, target, addr, addr + old)
     elif old:
@@ -161,49 +162,80 @@ def _leave_behind(mm: Mm, area: Area, target: Area, start: int, end: int) -> Non
         area.anon, area.chain = None, 0
 
 
-def _blocks(start: int, length: int, new_start: int) -> list[tuple[int, int, int]]:
-    """The range in pieces that lie in one table on both sides: ``(from, to, size)``."""
+class Piece(NamedTuple):
+    """A part of a move that lies in one table on both sides.
+
+    Attributes:
+        source, target: Virtual addresses.
+        size: Bytes.
+    """
+
+    source: int
+    target: int
+    size: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether it covers a whole table, which can be moved itself."""
+        return self.size == BLOCK
+
+
+def _pieces(mm: Mm, area: Area, start: int, length: int, new_start: int) -> list[Piece]:
+    """The move in pieces.
+
+    The first is stretched down to a whole table if nothing else lies in it on either side (``try_realign_addr``, 6.7).
+    """
+    lead = start % BLOCK
+    if (
+        lead
+        and lead == new_start % BLOCK
+        and length >= BLOCK - lead
+        and area.start == start
+        and not mm.vmas.overlapping(start - lead, start)
+        and not mm.vmas.overlapping(new_start - lead, new_start)
+    ):
+        start, new_start, length = start - lead, new_start - lead, length + lead
     pieces, at = [], 0
     while at < length:
         source, target = start + at, new_start + at
         size = min(length - at, BLOCK - source % BLOCK, BLOCK - target % BLOCK)
-        pieces.append((source, target, size))
+        pieces.append(Piece(source, target, size))
         at += size
     return pieces
 
 
-def _make_tables(mm: Mm, start: int, length: int, new_start: int) -> None:
+def _make_tables(mm: Mm, pieces: list[Piece]) -> None:
     """Make every table that the move needs before anything moves.
 
     Raises:
         OutOfFrames: There is none; the tables made so far are empty.
     """
-    for source, target, size in _blocks(start, length, new_start):
-        pmd = mm.tables.entry_at(source, PMD)
+    for piece in pieces:
+        pmd = mm.tables.entry_at(piece.source, PMD)
         if pmd is None or pmd.is_none:
             continue
-        if pmd.is_leaf and size < BLOCK:
-            mm.tables.split(pmd, source)
-        mm.tables.entry_at(target, PMD if pmd.is_leaf else PMD + 1, grow=True)
+        if pmd.is_leaf and not piece.whole:
+            mm.tables.split(pmd, piece.source)
+        mm.tables.entry_at(piece.target, PMD if piece.whole else PMD + 1, grow=True)
 
 
-def _move_entries(mm: Mm, start: int, length: int, new_start: int) -> None:
-    """Move what the page tables hold: whole huge pages, and runs of entries."""
-    for source, target, size in _blocks(start, length, new_start):
+def _move_entries(mm: Mm, pieces: list[Piece]) -> None:
+    """Move what the page tables hold: whole tables and huge pages, and runs of entries."""
+    for source, target, size in pieces:
         pmd = mm.tables.entry_at(source, PMD)
         if pmd is None or pmd.is_none:
             continue
         there = mm.tables.entry_at(target, PMD)
         assert there is not None
-        if pmd.is_leaf:
-            if there.is_table:
-                mm.tables.free_tables(target, target + size, target, target + size)
+        if size == BLOCK:
+            mm.tables.free_tables(target, target + size, target, target + size)
             there.value, pmd.value = pmd.value, 0
             continue
         entries = mm.tables.slice(pmd, source, source + size).entries
         mm.tables.slice(there, target, target + size).entries[:] = entries
         entries[:] = 0
-    mm.log("flush", start, start + length)
+    if pieces:
+        mm.log("flush", pieces[0].source, pieces[-1].source + pieces[-1].size)
 
 
 def _free_empty(mm: Mm, start: int, end: int) -> None:

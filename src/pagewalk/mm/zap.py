@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["clear_huge", "release", "zap"]
 
 
-def zap(mm: Mm, area: Area, start: int, end: int, *, markers: bool = False) -> None:
+def zap(mm: Mm, area: Area, start: int, end: int, *, markers: bool = False, reclaim: bool = False) -> None:
     """Empty the entries of ``[start, end)``, whatever pages or swap they hold.
 
     Args:
@@ -27,6 +27,7 @@ def zap(mm: Mm, area: Area, start: int, end: int, *, markers: bool = False) -> N
         area: The area that holds the range.
         start, end: Virtual addresses, page-aligned.
         markers: Take guard markers too (munmap); otherwise they stay (``ZAP_FLAG_DROP_MARKER``).
+        reclaim: Free the tables that are wholly in the range and empty now (CONFIG_PT_RECLAIM, 6.14).
     """
     if area.huge_page_size:
         mm.hugetlb.zap(area, start, end)
@@ -43,7 +44,10 @@ def zap(mm: Mm, area: Area, start: int, end: int, *, markers: bool = False) -> N
                 return
         table = mm.tables.child(pmd, addr)
         with mm.tables.lock(table):
-            _zap_entries(mm, mm.tables.slice(pmd, addr, next_).entries, markers=markers)
+            entries = mm.tables.slice(pmd, addr, next_).entries
+            _zap_entries(mm, entries, markers=markers)
+            if reclaim and next_ - addr == BLOCK and not entries.any():
+                mm.tables.free_tables(addr, next_, addr, next_)
 
     walk_page_range_novma(mm.tables, start, end, WalkOps(pmd_entry=at_pmd))
 

@@ -1,0 +1,179 @@
+"""Advice about how old pages are: MADV_FREE, MADV_COLD and MADV_PAGEOUT.
+
+The three walk a range alike: huge pages and large folios that lie only partly in it are split first, what others map
+too is left alone (``madvise_cold_or_pageout_pte_range``, ``madvise_free_pte_range``, Linux 6.18).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pagewalk.errors import SystemCallError
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm.frames import BLOCK, PAGE
+from pagewalk.mm.huge import split_folio
+from pagewalk.mm.zap import clear_huge
+from pagewalk.vma import VmaFlags
+from pagewalk.walk import WalkOps, walk_page_range_novma
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pagewalk.mm.areas import Area
+    from pagewalk.mm.mm import Mm
+    from pagewalk.mm.tables import Entries
+    from pagewalk.tables import Entry
+
+    Change = Callable[[Mm, Entries, Any], None]
+
+__all__ = ["cold", "free", "pageout"]
+
+
+def free(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Mark anonymous pages as not needed: clean now, gone when memory is short, kept if written again.
+
+    Raises:
+        SystemCallError: EINVAL, not plain anonymous memory, or locked.
+    """
+    _check(area)
+    if not area.is_anonymous:
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} has a file")
+    _each_table(mm, start, end, _free_huge, _free_pages)
+
+
+def cold(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Forget that the pages were accessed. Errors as ``pageout``."""
+    _check(area)
+    _each_table(mm, start, end, _cold_huge, _cold_pages)
+
+
+def pageout(mm: Mm, area: Area, start: int, end: int) -> None:
+    """Write anonymous pages to swap while there is any; drop those that are lazily free and clean.
+
+    Raises:
+        SystemCallError: EINVAL, locked, hugetlb or special memory.
+    """
+    _check(area)
+    _each_table(mm, start, end, _pageout_huge, _pageout_pages)
+
+
+def _check(area: Area) -> None:
+    """Refuse areas whose pages cannot be reclaimed (``can_madv_lru_vma``)."""
+    if area.flags & (VmaFlags.LOCKED | VmaFlags.PFNMAP | VmaFlags.HUGETLB):
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is locked, hugetlb or special")
+
+
+def _each_table(mm: Mm, start: int, end: int, on_huge: Callable[[Mm, Entry], None], on_pages: Change) -> None:
+    """Apply an advice to a range, a table at a time."""
+
+    def at_pmd(pmd: Entry, addr: int, next_: int, walk: Any) -> None:
+        with mm.tables.lock(pmd.table):
+            if pmd.is_leaf:
+                paddr = pmd.target
+                if paddr == mm.machine.huge_zero or paddr is None or mm.machine.frames.shared(paddr)[0]:
+                    return
+                if next_ - addr == BLOCK:
+                    on_huge(mm, pmd)
+                    return
+                mm.tables.split(pmd, addr)
+                split_folio(mm, paddr)
+            if not pmd.is_table:
+                return
+        with mm.tables.lock(mm.tables.child(pmd, addr)):
+            entries = mm.tables.slice(pmd, addr, next_).entries
+            _split_partial_folios(mm, entries)
+            on_pages(mm, entries, _own_pages(mm, entries))
+
+    walk_page_range_novma(mm.tables, start, end, WalkOps(pmd_entry=at_pmd))
+    mm.log("flush", start, end)
+
+
+def _pages(mm: Mm, entries: Entries) -> Any:
+    """Where entries map pages with a life of their own."""
+    form = mm.format
+    return np.flatnonzero(form.is_valid(entries) & (form.leaf_flags(entries) & int(Flag.SPECIAL) == 0))
+
+
+def _own_pages(mm: Mm, entries: Entries) -> Any:
+    """Where entries map pages that nobody else has."""
+    at = _pages(mm, entries)
+    return at[~mm.machine.frames.shared(mm.format.leaf_paddr(entries[at], mm.format.levels[4]))]
+
+
+def _split_partial_folios(mm: Mm, entries: Entries) -> None:
+    """Split the large folios of which only a part is mapped here."""
+    frames = mm.machine.frames
+    paddrs = mm.format.leaf_paddr(entries[_pages(mm, entries)], mm.format.levels[4])
+    blocks, counts = np.unique(paddrs // np.uint64(BLOCK), return_counts=True)
+    for block, count in zip(blocks.tolist(), counts.tolist(), strict=True):
+        if (
+            frames.is_large(block * BLOCK)
+            and count < BLOCK // PAGE
+            and not frames.shared(frames.run(block * BLOCK, BLOCK)).any()
+        ):
+            split_folio(mm, block * BLOCK)
+
+
+def _clear_state(mm: Mm, flags: Flag) -> np.uint64:
+    """A mask that takes flags of state away."""
+    return np.uint64((1 << 64) - 1 - mm.format.state_bits(int(flags)))
+
+
+def _free_huge(mm: Mm, pmd: Entry) -> None:
+    assert pmd.target is not None
+    mm.machine.frames.set_lazy(mm.machine.frames.run(pmd.target, BLOCK), lazy=True)
+    pmd.value &= int(_clear_state(mm, Flag.ACCESSED | Flag.DIRTY))
+
+
+def _free_pages(mm: Mm, entries: Entries, own: Any) -> None:
+    form = mm.format
+    mm.machine.frames.set_lazy(form.leaf_paddr(entries[own], form.levels[4]), lazy=True)
+    entries[own] &= _clear_state(mm, Flag.ACCESSED | Flag.DIRTY)
+    for at in np.flatnonzero(form.kind(entries) == Kind.SWAP):
+        mm.machine.swap.drop(int(form.software.swap_slot(entries[at])[1]))
+        entries[at] = 0
+
+
+def _cold_huge(mm: Mm, pmd: Entry) -> None:
+    pmd.value &= int(_clear_state(mm, Flag.ACCESSED))
+
+
+def _cold_pages(mm: Mm, entries: Entries, own: Any) -> None:
+    entries[own] &= _clear_state(mm, Flag.ACCESSED)
+
+
+def _pageout_huge(mm: Mm, pmd: Entry) -> None:
+    assert pmd.target is not None
+    if mm.machine.frames.is_lazy(pmd.target) and Flag.DIRTY not in pmd.flags:
+        clear_huge(mm, pmd)
+    elif mm.machine.swap.slots - mm.machine.swap.used >= BLOCK // PAGE:
+        paddr = pmd.target
+        mm.tables.split(pmd, 0)
+        mm.machine.frames.dissolve(paddr)
+        entries = mm.tables.slice(pmd, 0, BLOCK).entries
+        _pageout_pages(mm, entries, _own_pages(mm, entries))
+
+
+def _pageout_pages(mm: Mm, entries: Entries, own: Any) -> None:
+    for at in own.tolist():
+        paddr = mm.format.leaf_paddr(int(entries[at]), mm.format.levels[4])
+        if mm.machine.frames.is_anonymous(paddr):
+            _page_out(mm, entries, at, paddr)
+
+
+def _page_out(mm: Mm, entries: Entries, at: int, paddr: int) -> None:
+    """Reclaim one anonymous page that nobody else has."""
+    machine, software = mm.machine, mm.format.software
+    dirty = mm.format.leaf_flags(int(entries[at])) & Flag.DIRTY
+    if machine.frames.is_lazy(paddr) and not dirty:
+        entries[at] = 0
+    elif machine.swap.used < machine.swap.slots:
+        slot = machine.swap.put(mm.memory.read(paddr, PAGE))
+        entries[at] = software.swap_entry(0, slot)
+    else:
+        machine.frames.set_lazy(paddr, lazy=False)
+        return
+    machine.frames.drop(paddr)
