@@ -17,6 +17,7 @@ COMMANDS = {
     "map": ("pagewalk.cli.map", "What is mapped where: pages, swap, guards, holes."),
     "vtop": ("pagewalk.cli.vtop", "Translate addresses, showing every level's entry."),
     "live": ("pagewalk.cli.live", "What is in the page tables of a running process."),
+    "conform": ("pagewalk.cli.conform", "The simulated address space against the running kernel."),
     "demo": ("pagewalk.cli.demo", "Guard regions, simulated and on the running kernel."),
 }
 """Each command by name: its module, which has a click command of that name, and its line in the help."""

@@ -142,7 +142,8 @@ def _collapse(mm: Mm, area: Area, start: int, end: int) -> None:
     """Make the whole 2 MiB ranges huge."""
     first, last = -(-start // BLOCK) * BLOCK, end // BLOCK * BLOCK
     fits = -(-area.start // BLOCK) * BLOCK + BLOCK <= area.end and first <= last
-    if not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags or area.flags & SPECIAL or not fits:
+    refused = not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags or area.flags & SPECIAL
+    if refused or not fits or (area.anon is None and first < last):
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} cannot have huge pages there")
     for at in range(first, last, BLOCK):
         if not huge.collapse(mm, area, at):

@@ -8,7 +8,7 @@ import numpy as np
 
 from pagewalk.errors import OutOfFrames
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.areas import prepare_anon
+from pagewalk.mm.areas import RIGHTS, prepare_anon
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
 from pagewalk.mm.zap import release
 from pagewalk.vma import VmaFlags
@@ -83,8 +83,8 @@ def collapse(mm: Mm, area: Area, start: int) -> bool:
     """Replace the small pages of an aligned 2 MiB range by one huge page (``MADV_COLLAPSE``).
 
     Returns:
-        Whether the range is mapped by a huge page now. It is not where there is nothing to collapse, a guard or
-        another marker, or no memory.
+        Whether the range is mapped by a huge page now. It is not where there is no table to collapse, a guard or
+        another marker in it, or no memory.
     """
     pmd = mm.tables.entry_at(start, PMD)
     if pmd is None or pmd.is_none:
@@ -93,9 +93,9 @@ def collapse(mm: Mm, area: Area, start: int) -> bool:
         return True
     entries = mm.tables.slice(pmd, start, start + BLOCK).entries
     kinds = mm.format.kind(entries)
-    pages = kinds == Kind.PRESENT
+    pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
     real = pages & (mm.format.flags(entries) & int(Flag.SPECIAL) == 0)
-    if not (pages | (kinds == Kind.NONE)).all() or not real.any():
+    if not (pages | (kinds == Kind.NONE)).all():
         return False
     frames = mm.format.leaf_paddr(entries[real], mm.format.levels[4])
     try:
@@ -109,7 +109,8 @@ def collapse(mm: Mm, area: Area, start: int) -> bool:
     entries[:] = 0
     mm.tables.keep_as_deposit(pmd)
     flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
-    pmd.value = mm.format.leaf_entry(paddr, int(flags), pmd.level)
+    entry = mm.format.leaf_entry(paddr, int(flags), pmd.level)
+    pmd.value = entry if area.flags & RIGHTS else mm.format.without_rights(entry, pmd.level)
     return True
 
 

@@ -54,26 +54,33 @@ def maps(mm: Mm) -> str:
 
 def pagemap(mm: Mm, start: int, end: int) -> Entries:
     """The words of ``/proc/PID/pagemap`` for ``[start, end)``, as root sees them: shape (pages,), uint64."""
-    words = np.zeros((end - start) // PAGE, np.uint64)
+    return _look(mm, start, end)[0]
 
-    def fill(addr: int, next_: int, values: Any) -> None:
-        words[(addr - start) // PAGE : (next_ - start) // PAGE] = values
 
-    def at_huge(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
+def _look(mm: Mm, start: int, end: int) -> tuple[Entries, list[tuple[int, int]]]:
+    """The words of a range, and where in it huge pages are mapped."""
+    small = np.zeros((end - start) // PAGE, np.uint64)
+    huge: list[tuple[int, int, Entries]] = []
+
+    def at_upper(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
         if entry.is_leaf:
             word = _words(mm, np.array([entry.value], np.uint64), entry.level)
             first = (addr & entry.level.span - 1) // PAGE
-            inside = np.arange(first, first + (next_ - addr) // PAGE, dtype=np.uint64)
-            fill(addr, next_, word + inside)
+            huge.append((addr, next_, word + np.arange(first, first + (next_ - addr) // PAGE, dtype=np.uint64)))
             walk.action = Action.CONTINUE
         elif entry.level.span == BLOCK and entry.is_table:
-            fill(addr, next_, _words(mm, mm.tables.slice(entry, addr, next_).entries, mm.format.levels[4]))
+            small[(addr - start) // PAGE : (next_ - start) // PAGE] = mm.tables.slice(entry, addr, next_).entries
 
     def at_hugetlb(entry: Entry, hmask: int, addr: int, next_: int, walk: Walk) -> None:
-        at_huge(entry, addr, next_, walk)
+        at_upper(entry, addr, next_, walk)
 
-    walk_page_range(mm, start, end, WalkOps(pud_entry=at_huge, pmd_entry=at_huge, hugetlb_entry=at_hugetlb))
-    return words
+    walk_page_range(mm, start, end, WalkOps(pud_entry=at_upper, pmd_entry=at_upper, hugetlb_entry=at_hugetlb))
+    there = np.flatnonzero(small)
+    words = np.zeros_like(small)
+    words[there] = _words(mm, small[there], mm.format.levels[4])
+    for first, last, values in huge:
+        words[(first - start) // PAGE : (last - start) // PAGE] = values
+    return words, [(first, last) for first, last, _ in huge]
 
 
 def _words(mm: Mm, entries: Any, level: Any) -> Any:
@@ -106,7 +113,7 @@ def scan(mm: Mm, start: int, end: int) -> Any:
     Returns:
         A structured array of start, end, categories.
     """
-    words = pagemap(mm, start, end)
+    words, huge = _look(mm, start, end)
     categories = np.zeros(len(words), np.uint64)
     for bit, category in ((PM_PRESENT, PRESENT), (PM_FILE, FILE), (PM_SWAP, SWAPPED), (PM_GUARD, GUARD)):
         categories[words & np.uint64(bit) != 0] |= np.uint64(category)
@@ -117,24 +124,9 @@ def scan(mm: Mm, start: int, end: int) -> Any:
     categories[zeros] = categories[zeros] & np.uint64(PRESENT) | np.uint64(PFNZERO)
     written = (words != 0) & (words & np.uint64(PM_UFFD_WP) == 0)
     categories[written] |= np.uint64(WRITTEN)
-    for first, last in _huge_ranges(mm, start, end):
+    for first, last in huge:
         categories[(first - start) // PAGE : (last - start) // PAGE] |= np.uint64(HUGE)
     return _regions(start, categories)
-
-
-def _huge_ranges(mm: Mm, start: int, end: int) -> list[tuple[int, int]]:
-    """Where huge pages are mapped."""
-    found: list[tuple[int, int]] = []
-
-    def note(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
-        if entry.is_leaf:
-            found.append((addr, next_))
-
-    def note_hugetlb(entry: Entry, hmask: int, addr: int, next_: int, walk: Walk) -> None:
-        note(entry, addr, next_, walk)
-
-    walk_page_range(mm, start, end, WalkOps(pmd_entry=note, hugetlb_entry=note_hugetlb))
-    return found
 
 
 def _regions(start: int, categories: Any) -> Any:

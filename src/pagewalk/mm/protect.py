@@ -11,7 +11,7 @@ from pagewalk import abi
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm import areas
-from pagewalk.mm.areas import SPECIAL
+from pagewalk.mm.areas import RIGHTS, SPECIAL
 from pagewalk.mm.frames import PAGE
 from pagewalk.mm.mapping import accounted, align, flags_of_prot, populate_area
 from pagewalk.vma import VmaFlags
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["mlock", "mprotect", "munlock"]
 
-RIGHTS: Final = VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
 
 

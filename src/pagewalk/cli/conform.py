@@ -1,0 +1,72 @@
+"""``pagewalk conform``: the simulated address space and the running kernel answer the same questions."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pagewalk.cli.output import write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pagewalk.conform.campaign import Campaign
+
+__all__ = ["conform"]
+
+
+@click.command
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The first sequence's seed.")
+@click.option("--sequences", type=click.IntRange(1), default=200, show_default=True, help="How many, one a seed.")
+@click.option("--steps", type=click.IntRange(1), default=30, show_default=True, help="Steps in each.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
+def conform(seed: int, sequences: int, steps: int, as_json: bool) -> int:
+    """Ask the running kernel and the simulated address space the same questions.
+
+    Random sequences of system calls and accesses run in a child process and on the model; results, errors, maps and
+    every page's state are compared after each step. The first disagreement is shrunk and printed. Exits with 0 if all
+    agree, with 1 if not.
+    """
+    from pagewalk.conform.campaign import run_campaign
+    from pagewalk.conform.kernel import Kernel
+    from pagewalk.conform.model import simulated
+    from pagewalk.conform.text import campaign_text
+
+    with Kernel() as kernel, _progress(sequences) as progress:
+        model = simulated()
+        result = run_campaign(kernel, model, seed=seed, sequences=sequences, steps=steps, progress=progress)
+    if as_json:
+        write([json.dumps(_plain(result), indent=2) + "\n"])
+    else:
+        write([campaign_text(result, (kernel.name, model.name))])
+    return int(result.disagreement is not None)
+
+
+def _plain(result: Campaign) -> dict[str, Any]:
+    found = result.disagreement
+    return {
+        "agreed": result.agreed,
+        "inconclusive": [{"seed": seed, "why": why} for seed, why in result.inconclusive],
+        "seed": result.seed,
+        "disagreement": None if found is None else found.to_plain(),
+    }
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on standard error, if that is a terminal; one tick a call."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("conform", total=total)
+
+        def tick(what: str) -> None:
+            bar.update(task, description=what, advance=0 if what.startswith("shrinking") else 1)
+
+        yield tick

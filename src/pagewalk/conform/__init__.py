@@ -1,0 +1,1 @@
+"""Conformance: the running kernel and a simulated address space are asked the same questions."""

@@ -1,0 +1,18 @@
+"""Random scenarios from Hypothesis, off the same table as the seeded generator."""
+
+from hypothesis import strategies as st
+
+from pagewalk.conform.generate import plan
+
+
+class _Draw:
+    def __init__(self, draw):
+        self._draw = draw
+
+    def integer(self, low, high):
+        return self._draw(st.integers(low, high))
+
+
+@st.composite
+def scenarios(draw, steps=30):
+    return plan(_Draw(draw), steps)

@@ -1,0 +1,156 @@
+"""The kernel agrees with itself: what is observed follows from the scenario, and nothing else is let pass."""
+
+from dataclasses import replace
+
+import pytest
+
+from pagewalk import abi
+from pagewalk.conform.campaign import run_campaign
+from pagewalk.conform.compare import FREEDOMS, What, compare
+from pagewalk.conform.generate import generate
+from pagewalk.conform.scenario import At, Fork, Madvise, Mmap, Mprotect, Munmap, Read, Scenario, Write
+from pagewalk.conform.shrink import shrink
+from pagewalk.conform.side import Record
+from pagewalk.conform.target import Outcome
+from pagewalk.conform.text import campaign_text, disagreement_text
+
+RW = abi.PROT_READ | abi.PROT_WRITE
+FIXED = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+SEQUENCES = 200
+
+
+def test_two_workers_agree_on_random_sequences(kernel, other_kernel):
+    result = run_campaign(kernel, other_kernel, seed=1, sequences=SEQUENCES)
+    assert result.disagreement is None, campaign_text(result, ("kernel", "other kernel"))
+    assert len(result.inconclusive) <= 1 + SEQUENCES // 100, result.inconclusive
+
+
+class Wrong:
+    """The kernel, but for one answer or one look."""
+
+    name = "wrong"
+
+    def __init__(self, kernel, change):
+        self._kernel = kernel
+        self._change = change
+
+    def run(self, scenario):
+        return _WrongRun(self._kernel.run(scenario), scenario, self._change)
+
+
+class _WrongRun:
+    def __init__(self, run, scenario, change):
+        self._run = run
+        self._scenario = scenario
+        self._change = change
+        self.close = run.close
+
+    @property
+    def disturbed(self):
+        return self._run.disturbed
+
+    def records(self):
+        for step, record in zip(self._scenario.steps, self._run.records(), strict=True):
+            yield self._change(step, record)
+
+    def finish(self, steps):
+        outcomes = self._run.finish(steps)
+        return [self._change(step, Record(o, {})).outcome for step, o in zip(steps, outcomes, strict=True)]
+
+
+def wrong_errno(step, record):
+    if isinstance(step, Madvise) and step.advice == abi.MADV_GUARD_INSTALL and record.outcome.errno == 12:
+        return replace(record, outcome=Outcome(errno=22))
+    return record
+
+
+def lost_guards(step, record):
+    if not record.views or not isinstance(step, Mprotect):
+        return record
+    view = record.views[0][""]
+    states = view.states.copy()
+    states[states >> 24 & 1 != 0] = 0
+    return replace(record, views={**record.views, 0: {"": replace(view, states=states)}})
+
+
+def wrong_merge(step, record):
+    view = record.views[0][""] if record.views else None
+    if view is None or len(view.rows) < 2 or view.rows[0].end != view.rows[1].start:
+        return record
+    rows = (view.rows[0]._replace(end=view.rows[1].end), *view.rows[2:])
+    return replace(record, views={**record.views, 0: {"": replace(view, rows=rows)}})
+
+
+def wrong_contents(step, record):
+    return replace(record, outcome=Outcome(bytes(8))) if isinstance(step, Read) and record.outcome.value else record
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "size"),
+    [
+        (wrong_errno, What.OUTCOME, 1),
+        (lost_guards, What.PAGES, 3),
+        (wrong_merge, What.MAPS, 2),
+    ],
+)
+def test_a_wrong_answer_is_found_and_shrunk(kernel, other_kernel, change, what, size):
+    result = run_campaign(kernel, Wrong(other_kernel, change), seed=0, sequences=200)
+    found = result.disagreement
+    assert found is not None
+    assert found.what is what
+    assert len(found.scenario.steps) <= size
+    text = campaign_text(result, ("kernel", "wrong"))
+    assert "They disagree about" in text
+    assert repr(found.scenario) in text
+    assert compare(found.scenario, kernel, other_kernel).disagreement is None
+
+
+def test_contents_are_compared_at_the_end(kernel, other_kernel):
+    scenario = Scenario((Mmap(4096, RW, FIXED, At(0)), Write(At(0), b"\xc3abc")))
+    found = compare(scenario, kernel, Wrong(other_kernel, wrong_contents)).disagreement
+    assert found is not None
+    assert (found.what, found.step) == (What.CONTENTS, 2)
+    assert "abc" in disagreement_text(found)
+
+
+def test_what_does_not_repeat_is_no_disagreement(kernel, other_kernel):
+    runs = iter((True, False))
+
+    def once(step, record):
+        return replace(record, outcome=Outcome(errno=1)) if next(runs) else record
+
+    verdict = compare(Scenario((Munmap(At(0), 4096),)), kernel, Wrong(other_kernel, once))
+    assert verdict.disagreement is None
+    assert verdict.inconclusive.startswith("did not repeat: step 0")
+
+
+def test_a_side_that_breaks_disagrees(kernel, other_kernel):
+    def broken(step, record):
+        return replace(record, outcome=Outcome(trouble="broke: KeyError: 1"))
+
+    found = compare(Scenario((Munmap(At(0), 4096),)), kernel, Wrong(other_kernel, broken)).disagreement
+    assert found is not None
+    assert found.said["wrong"] == ("broke: KeyError: 1",)
+
+
+def test_shrinking_keeps_what_is_needed(kernel, other_kernel):
+    """Of a long scenario, the fork, the write by the child and the mapping it needs."""
+    needed = Mmap(8192, RW, FIXED, At(0)), Fork(1), Write(At(0), b"\xc3", process=1)
+    noise = generate(3, 12).steps[1:]
+    scenario = Scenario((*(s for s in noise if s.process == 0 and not isinstance(s, Fork)), *needed))
+
+    def change(step, record):
+        wrong = isinstance(step, Write) and step.process == 1 and record.outcome == Outcome()
+        return replace(record, outcome=Outcome(errno=5)) if wrong else record
+
+    wrong = Wrong(other_kernel, change)
+    first = compare(scenario, kernel, wrong).disagreement
+    assert first is not None
+    small = shrink(first, kernel, wrong).scenario
+    assert [type(step) for step in small.steps] == [Mmap, Fork, Write]
+    assert small.steps[0].length == 4096
+
+
+def test_what_is_let_pass_is_listed_with_a_reason():
+    assert all(freedom.what and freedom.how and freedom.why for freedom in FREEDOMS)
+    assert len({freedom.what for freedom in FREEDOMS}) == len(FREEDOMS)
