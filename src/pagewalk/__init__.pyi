@@ -47,6 +47,7 @@ from .abi import (
     PROT_WRITE,
 )
 from .errors import (
+    BadRoot,
     BusError,
     ImageFormatError,
     Malformed,
@@ -192,6 +193,7 @@ __all__ = [
     "SKIP",
     "Action",
     "AddressSpace",
+    "BadRoot",
     "BusError",
     "Capture",
     "CountingAllocator",

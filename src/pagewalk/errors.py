@@ -7,7 +7,8 @@
         NotPresent                                  an entry on the way is empty or not present
         NonCanonical                                not an address of this format
         ReservedBits                                an entry sets a bit that must be zero
-        Malformed                                   a table or frame outside the memory, a root that cannot be one
+        Malformed                                   a table outside the memory
+          BadRoot                                   a root that cannot be one
       WalkError (OSError)                  exit 5   EINVAL, EAGAIN, or what a callback asked for with -errno
       OutOfFrames (OSError)                exit 6   ENOMEM: no frame for a page table
       ImageFormatError (ValueError)        exit 7   not the format it claims, truncated, hostile
@@ -29,6 +30,7 @@ import os
 from typing import ClassVar, Literal
 
 __all__ = [
+    "BadRoot",
     "BusError",
     "ImageFormatError",
     "Malformed",
@@ -105,6 +107,14 @@ class ReservedBits(TranslationError):
 
 class Malformed(TranslationError):
     """A table that cannot be one: outside the memory, misaligned, or its own ancestor."""
+
+
+class BadRoot(Malformed):
+    """A root that cannot be a top table: misaligned, too wide, or outside the memory. Every address fails."""
+
+    def __init__(self, root: int, why: str) -> None:
+        super().__init__(0, 0, root, why)
+        self.args = (f"the root {root:#x} {why}",)
 
 
 class _Errno(PagewalkError, OSError):

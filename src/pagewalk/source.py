@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pagewalk.errors import Malformed, UnsupportedError
+from pagewalk.errors import BadRoot, UnsupportedError
 from pagewalk.formats import find_format
 from pagewalk.memory import RawImage
 from pagewalk.tables import PageTables
@@ -52,7 +52,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     Raises:
         OSError: The file cannot be opened.
         ImageFormatError: It is empty, or ends before a segment does.
-        Malformed: The root is misaligned, too wide, or outside the memory.
+        BadRoot: The root is misaligned, too wide, or outside the memory.
         UnsupportedError: No format of that name, or the source is no raw image.
         ValueError: Both a base and segments.
     """
@@ -68,11 +68,8 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         _refuse_containers(path)
     tables = PageTables(memory, root, form)
     if memory.view(root, form.table_bytes(form.levels[0])) is None:
-        why = (
-            f"the root table at {root:#x} is outside the memory, which has {memory.extent}: "
-            "the image is truncated, or its base (--base) or the root is wrong"
-        )
-        raise Malformed(0, 0, root, why)
+        why = f"is outside the memory, which has {memory.extent}: "
+        raise BadRoot(root, why + "the image is truncated, or its base (--base) or the root is wrong")
     return tables
 
 

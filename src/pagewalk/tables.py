@@ -15,6 +15,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pagewalk.errors import (
+    BadRoot,
     Malformed,
     MemoryReadError,
     MemoryWriteError,
@@ -205,7 +206,7 @@ class PageTables:
         allocator: Where new tables come from; None: they do not grow.
 
     Raises:
-        Malformed: The root is misaligned or too wide for the format.
+        BadRoot: The root is misaligned or too wide for the format.
         UnsupportedError: No format of that name.
     """
 
@@ -224,8 +225,7 @@ class PageTables:
         self._flat = memory if isinstance(memory, Flat) and sys.byteorder == "little" else None
         size = self.format.table_bytes(self.format.levels[0])
         if root < 0 or root % size or root >> self.format.physical_bits:
-            why = f"root {root:#x} is not a {size}-byte aligned physical address; mask the register's flag bits off"
-            raise Malformed(0, 0, root, why)
+            raise BadRoot(root, f"is not a {size}-byte aligned physical address; mask the register's flag bits off")
 
     def __repr__(self) -> str:
         return f"<PageTables {self.format.name} root={self.root:#x} in {self.memory!r}>"
@@ -237,7 +237,7 @@ class PageTables:
         """The top table.
 
         Raises:
-            Malformed: It is outside the memory.
+            BadRoot: It is outside the memory.
         """
         return self._table(self.root, self.format.levels[0], 0, self.root)
 
@@ -249,6 +249,8 @@ class PageTables:
         try:
             self.memory.read(paddr, size)
         except MemoryReadError as error:
+            if level.depth == 0:
+                raise BadRoot(paddr, f"is not in memory ({error})") from None
             why = f"the {level.name} table at {paddr:#x} is not in memory ({error})"
             raise Malformed(vaddr, self.format.real_depths[max(level.depth - 1, 0)], entry, why) from None
         return Table(self, paddr, level, RemoteSlots(self.memory, paddr))

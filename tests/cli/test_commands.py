@@ -182,6 +182,7 @@ class TestGroup:
             "map",
             "vtop",
             "live",
+            "conform",
             "demo",
         ]
 

@@ -39,7 +39,7 @@ class TestSource:
         image = tmp_path / "cut"
         image.write_bytes(guest.path.read_bytes()[: guest.root])
         line = fails(4, *command(image))
-        assert f"root table at {guest.root:#x} is outside the memory" in line
+        assert f"the root {guest.root:#x} is outside the memory" in line
         assert "truncated" in line
         assert "--base" in line
 

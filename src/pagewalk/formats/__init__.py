@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 
 from pagewalk.errors import UnsupportedError
+from pagewalk.formats.bits import AddressField, BitTest, FlagBit, SwapField
 from pagewalk.formats.flags import Flag, Kind
-from pagewalk.formats.paging import NO_PADDR, AddressField, BitTest, FlagBit, Level, PagingFormat
-from pagewalk.formats.software import Marker, SoftwareLayer, SwapField, SwapTypes
+from pagewalk.formats.paging import NO_PADDR, Level, PagingFormat
+from pagewalk.formats.software import Marker, SoftwareLayer, SwapTypes
 from pagewalk.formats.x86 import linux_x86, x86_64
 
 __all__ = [

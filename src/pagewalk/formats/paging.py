@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pagewalk.formats.flags import Flag, Kind
 
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pagewalk.formats.bits import AddressField, BitTest, FlagBit
     from pagewalk.formats.software import SoftwareLayer
 
     Word = TypeVar("Word", int, npt.NDArray[np.uint64])
 
-__all__ = ["NO_PADDR", "AddressField", "BitTest", "FlagBit", "Level", "PagingFormat"]
+__all__ = ["NO_PADDR", "Level", "PagingFormat"]
 
 LAST_DEPTH = 4
 NO_PADDR = (1 << 64) - 1
@@ -44,33 +45,6 @@ NO_PADDR = (1 << 64) - 1
 
 _NO_FRAME_BIT = Flag.NO_FRAME.bit_length() - 1
 _STATE = sum(Flag) - int(Flag.rights() | Flag.GLOBAL)
-
-
-class AddressField(NamedTuple):
-    """Some bits of a frame's address: ``(entry & mask) << up >> down``."""
-
-    mask: int
-    up: int = 0
-    down: int = 0
-
-
-class BitTest(NamedTuple):
-    """True for an entry with ``entry & mask == value``."""
-
-    mask: int
-    value: int
-
-    def __call__(self, entry: Any) -> Any:
-        """A bool, or an array of bool."""
-        return (entry & self.mask) == self.value
-
-
-class FlagBit(NamedTuple):
-    """A flag and the bit that holds it; ``clear`` when the bit takes the flag away."""
-
-    flag: Flag
-    bit: int
-    clear: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ The data is Linux's. The numbers of its special swap types depend on the kernel'
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pagewalk.formats.flags import Kind
 
 if TYPE_CHECKING:
-    from pagewalk.formats.paging import BitTest, FlagBit
+    from pagewalk.formats.bits import BitTest, FlagBit, SwapField
 
-__all__ = ["Marker", "SoftwareLayer", "SwapField", "SwapTypes"]
+__all__ = ["Marker", "SoftwareLayer", "SwapTypes"]
 
 
 class Marker:
@@ -24,28 +24,6 @@ class Marker:
     UFFD_WP = 1 << 0
     POISONED = 1 << 1
     GUARD = 1 << 2
-
-
-class SwapField(NamedTuple):
-    """A field of a not-present entry; stored inverted on x86 (the L1TF mitigation)."""
-
-    shift: int
-    bits: int
-    inverted: bool = False
-
-    @property
-    def mask(self) -> int:
-        """The field's largest value."""
-        return (1 << self.bits) - 1
-
-    def get(self, entry: Any) -> Any:
-        """The field's value: an int, or an array of uint64."""
-        stored = entry >> self.shift & self.mask
-        return stored ^ self.mask if self.inverted else stored
-
-    def put(self, value: Any) -> Any:
-        """An entry with only this field set."""
-        return (value ^ self.mask if self.inverted else value) << self.shift
 
 
 @dataclass(frozen=True, slots=True)

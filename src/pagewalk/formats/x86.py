@@ -6,9 +6,10 @@ Source: Intel SDM vol. 3A, 5.4 and 5.5 (tables 5-14 to 5-20); AMD APM vol. 2, 5.
 
 from __future__ import annotations
 
+from pagewalk.formats.bits import AddressField, BitTest, FlagBit, SwapField
 from pagewalk.formats.flags import Flag
-from pagewalk.formats.paging import AddressField, BitTest, FlagBit, Level, PagingFormat
-from pagewalk.formats.software import SoftwareLayer, SwapField, SwapTypes
+from pagewalk.formats.paging import Level, PagingFormat
+from pagewalk.formats.software import SoftwareLayer, SwapTypes
 
 __all__ = ["linux_x86", "x86_64"]
 

@@ -84,7 +84,7 @@ def _each_table(mm: Mm, start: int, end: int, on_huge: Callable[[Mm, Entry], Non
                 return
         with mm.tables.lock(mm.tables.child(pmd, addr)):
             entries = mm.tables.slice(pmd, addr, next_).entries
-            _split_partial_folios(mm, entries)
+            _split_folios(mm, entries, whole=on_pages is _pageout_pages)
             on_pages(mm, entries, _own_pages(mm, entries))
 
     walk_page_range_novma(mm.tables, start, end, WalkOps(pmd_entry=at_pmd))
@@ -103,18 +103,16 @@ def _own_pages(mm: Mm, entries: Entries) -> Any:
     return at[~mm.machine.frames.shared(mm.format.leaf_paddr(entries[at], mm.format.levels[4]))]
 
 
-def _split_partial_folios(mm: Mm, entries: Entries) -> None:
-    """Split the large folios of which only a part is mapped here."""
+def _split_folios(mm: Mm, entries: Entries, *, whole: bool) -> None:
+    """Split the large folios of which only a part is mapped here, or, to be reclaimed, whole ones too."""
     frames = mm.machine.frames
     paddrs = mm.format.leaf_paddr(entries[_pages(mm, entries)], mm.format.levels[4])
     blocks, counts = np.unique(paddrs // np.uint64(BLOCK), return_counts=True)
     for block, count in zip(blocks.tolist(), counts.tolist(), strict=True):
-        if (
-            frames.is_large(block * BLOCK)
-            and count < BLOCK // PAGE
-            and not frames.shared(frames.run(block * BLOCK, BLOCK)).any()
-        ):
-            split_folio(mm, block * BLOCK)
+        base = block * BLOCK
+        wanted = frames.is_large(base) and (whole or count < BLOCK // PAGE)
+        if wanted and not frames.shared(frames.run(base, BLOCK)).any():
+            split_folio(mm, base)
 
 
 def _clear_state(mm: Mm, flags: Flag) -> np.uint64:
@@ -146,15 +144,17 @@ def _cold_pages(mm: Mm, entries: Entries, own: Any) -> None:
 
 
 def _pageout_huge(mm: Mm, pmd: Entry) -> None:
-    assert pmd.target is not None
-    if mm.machine.frames.is_lazy(pmd.target) and Flag.DIRTY not in pmd.flags:
-        clear_huge(mm, pmd)
-    elif mm.machine.swap.slots - mm.machine.swap.used >= BLOCK // PAGE:
-        paddr = pmd.target
+    paddr, frames = pmd.target, mm.machine.frames
+    assert paddr is not None
+    if not frames.is_lazy(paddr):
         mm.tables.split(pmd, 0)
-        mm.machine.frames.dissolve(paddr)
+        split_folio(mm, paddr)
         entries = mm.tables.slice(pmd, 0, BLOCK).entries
         _pageout_pages(mm, entries, _own_pages(mm, entries))
+    elif Flag.DIRTY in pmd.flags:
+        frames.set_lazy(frames.run(paddr, BLOCK), lazy=False)
+    else:
+        clear_huge(mm, pmd)
 
 
 def _pageout_pages(mm: Mm, entries: Entries, own: Any) -> None:

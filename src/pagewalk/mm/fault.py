@@ -119,8 +119,8 @@ def _anonymous(mm: Mm, area: Area, pte: Entry, page: int, *, write: bool) -> Non
     if not write:
         pte.value = mm.zero_entry_for(area)
         return
-    frame = mm.take_frame(Usage.ANON, page)
     prepare_anon(mm, area)
+    frame = mm.take_frame(Usage.ANON, page)
     _map(mm, area, pte, frame, writable=True, dirty=True)
 
 
@@ -132,13 +132,14 @@ def _file(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
         _fault_around(mm, area, file, page)
         if not pte.is_none:
             return
+    shared = VmaFlags.SHARED in area.flags
+    if access == "write" and not shared:
+        prepare_anon(mm, area)
     if not file.has(offset):
         raise BusError(page, access, f"beyond the end of {file.name}, which has {file.size:#x} bytes")
     cached = file.frame(offset // PAGE)
-    shared = VmaFlags.SHARED in area.flags
     if access == "write" and not shared:
         frame = mm.take_frame(Usage.ANON, page)
-        prepare_anon(mm, area)
         mm.machine.frames.copy(cached, frame)
         _map(mm, area, pte, frame, writable=True, dirty=True)
     else:
