@@ -51,7 +51,7 @@ def cold(mm: Mm, area: Area, start: int, end: int) -> None:
 
 
 def pageout(mm: Mm, area: Area, start: int, end: int) -> None:
-    """Write anonymous pages to swap while there is any; drop those that are lazily free and clean.
+    """Write anonymous pages to swap while there is any, drop those that are lazily free and clean, unmap a file's.
 
     Raises:
         SystemCallError: EINVAL, locked, hugetlb or special memory.
@@ -98,9 +98,9 @@ def _pages(mm: Mm, entries: Entries) -> Any:
 
 
 def _own_pages(mm: Mm, entries: Entries) -> Any:
-    """Where entries map pages that nobody else has."""
+    """Where entries map pages that nobody else maps."""
     at = _pages(mm, entries)
-    return at[~mm.machine.frames.shared(mm.format.leaf_paddr(entries[at], mm.format.levels[4]))]
+    return at[mm.machine.frames.mapped_once(mm.format.leaf_paddr(entries[at], mm.format.levels[4]))]
 
 
 def _split_folios(mm: Mm, entries: Entries, *, whole: bool) -> None:
@@ -162,6 +162,9 @@ def _pageout_pages(mm: Mm, entries: Entries, own: Any) -> None:
         paddr = mm.format.leaf_paddr(int(entries[at]), mm.format.levels[4])
         if mm.machine.frames.is_anonymous(paddr):
             _page_out(mm, entries, at, paddr)
+        else:  # a file's page is unmapped and stays in the page cache
+            entries[at] = 0
+            mm.machine.frames.drop(paddr)
 
 
 def _page_out(mm: Mm, entries: Entries, at: int, paddr: int) -> None:

@@ -183,6 +183,11 @@ class FramePool:
                     self.usage[block * PER_BLOCK : (block + 1) * PER_BLOCK] = Usage.FREE
                     self._blocks.append(block)
 
+    def mapped_once(self, paddrs: Any) -> Any:
+        """Whether a frame is mapped once, the page cache aside: a bool an address."""
+        numbers = self._numbers(paddrs)
+        return self.references[numbers] - (self.usage[numbers] == Usage.FILE) == 1
+
     def is_large(self, paddr: int) -> bool:
         """Whether a frame belongs to a large folio."""
         return bool(self._large[paddr // BLOCK])

@@ -1,23 +1,23 @@
-"""What is mapped in a range, and what is not."""
+"""What is mapped in a range, and what is not, as structured arrays."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pagewalk.formats import NO_PADDR, Flag, Kind
-from pagewalk.query.decode import decode
-from pagewalk.query.levels import Findings, bounds, sweep, tables_of
+from pagewalk.sweep.columns import Sink
+from pagewalk.sweep.filters import Filter
+from pagewalk.sweep.listing import MAX_ROWS, Listing, mapping_listing
+from pagewalk.sweep.listing import holes as hole_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import numpy.typing as npt
 
     from pagewalk.errors import TranslationError
-    from pagewalk.formats import PagingFormat
-    from pagewalk.query.levels import Batch
+    from pagewalk.formats import Flag, Kind
     from pagewalk.space import AddressSpace
     from pagewalk.tables import PageTables
 
@@ -34,7 +34,8 @@ PAGE = np.dtype([*_COLUMNS, ("entry", "u8")], align=True)
 HOLE = np.dtype([("vaddr", "u8"), ("size", "u8"), ("depth", "u1")], align=True)
 """A run of empty entries of one level."""
 
-_STATE = (1 << 32) - 1 - int(Flag.rights())
+_BLOCK = 1 << 14
+"""Rows turned into records at a time, so that they stay in the cache while their columns are filled."""
 
 
 def mappings(
@@ -45,6 +46,13 @@ def mappings(
     coalesce: bool = True,
     hardware: bool = False,
     findings: list[TranslationError] | None = None,
+    having: Flag | int = 0,
+    lacking: Flag | int = 0,
+    kinds: Collection[Kind | int] | None = None,
+    page_sizes: Collection[int] | None = None,
+    frames: tuple[int, int] | None = None,
+    limit: int | None = MAX_ROWS,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Rows:
     """Everything that page tables hold in ``[start, end)``: pages, and what is in their place.
 
@@ -56,6 +64,12 @@ def mappings(
             none).
         hardware: Only what the MMU would translate: present pages.
         findings: Collects what is malformed, which is then passed over, instead of raising the first.
+        having, lacking: Only entries with all of these ``Flag`` bits, and none of those.
+        kinds: Only these kinds.
+        page_sizes: Only pages of these sizes, in bytes.
+        frames: Only pages that lie in this physical range ``(start, end)``, in part at least.
+        limit: Entries that may be gone through; None: any number.
+        progress: Told, now and then, how many tables of the last level are done and how many are known.
 
     Returns:
         A structured array by ascending vaddr, dtype ``MAPPING``: vaddr, paddr, size and page_size in bytes, flags
@@ -66,20 +80,13 @@ def mappings(
         WalkError: EINVAL: the range is empty, or not whole pages.
         NonCanonical: The range begins or ends between the halves.
         ReservedBits, Malformed: An entry is not one (carries vaddr, depth, entry), and ``findings`` is None.
-        UnsupportedError: A level has more tables, or the range more malformed entries, than can be looked at.
+        UnsupportedError: More entries than ``limit``, the message says how many; too many findings.
     Source: Intel SDM vol. 3A, 5.5.4 and 5.6.1 (rights).
     """
-    tables = tables_of(tables)
-    first, last = bounds(tables.format, start, end)
-    dtype = MAPPING if coalesce else PAGE
-    parts = [np.zeros(0, dtype)]
-    for batch in sweep(tables, first, last, Findings(tables, findings)):
-        rows = _held(tables.format, batch, first, last, dtype)
-        if hardware:
-            rows = rows[rows["kind"] == Kind.PRESENT]
-        parts.append(_joined(rows, _continues) if coalesce else rows)
-    rows = _ordered(parts)
-    return _joined(rows, _continues) if coalesce else rows
+    where = Filter(having=having, lacking=lacking, kinds=kinds, page_sizes=page_sizes, frames=frames)
+    options: Any = {"coalesce": coalesce, "hardware": hardware, "entries": not coalesce, "where": where}
+    options |= {"findings": findings, "limit": limit, "progress": progress}
+    return _records(mapping_listing(tables, start, end, **options), MAPPING if coalesce else PAGE)
 
 
 def holes(
@@ -106,71 +113,20 @@ def holes(
     Raises:
         WalkError, NonCanonical, ReservedBits, Malformed, UnsupportedError: As ``mappings``.
     """
-    tables = tables_of(tables)
-    first, last = bounds(tables.format, start, end)
-    parts = [np.zeros(0, HOLE)]
-    for batch in sweep(tables, first, last, Findings(tables, findings)):
-        rows = np.zeros(int(batch.empty.sum()), HOLE)
-        rows["vaddr"], rows["size"], _ = _clipped(batch.vaddr[batch.empty], batch.level.span, first, last)
-        rows["depth"] = batch.depth
-        parts.append(_joined(rows, _same_depth))
-    return _joined(_ordered(parts), _same_depth)
+    return hole_columns(tables, start, end, findings=findings).records(HOLE)
 
 
-def _held(form: PagingFormat, batch: Batch, first: int, last: int, dtype: np.dtype[np.void]) -> Rows:
-    """One row for each entry that holds something other than a table."""
-    entry = batch.entries[batch.held]
-    rows = np.zeros(len(entry), dtype)
-    rights = np.broadcast_to(batch.rights, batch.held.shape)[batch.held]
-    rows["vaddr"], rows["size"], cut = _clipped(batch.vaddr[batch.held], batch.level.span, first, last)
-    frame, flags, kind = decode(form, entry, batch.level)
-    rows["paddr"] = frame + cut * (frame != NO_PADDR)
-    rows["page_size"] = batch.level.span
-    rows["flags"] = flags & (rights | _STATE)
-    rows["kind"] = kind
-    if dtype is PAGE:
-        rows["entry"] = entry
+def _records(listing: Listing, dtype: np.dtype[np.void]) -> Rows:
+    """The rows as a structured array; each block of columns is given up as it is turned into records."""
+    sink = Sink(listing.question.schema)
+    listing.collect(sink)
+    rows = np.empty(len(sink), dtype)
+    done = 0
+    for block in sink.drain():
+        for at in range(0, len(block[0]), _BLOCK):
+            columns = listing.columns(tuple(column[at : at + _BLOCK] for column in block))
+            some = rows[done : done + len(columns)]
+            for name in dtype.names or ():
+                some[name] = getattr(columns, name)
+            done += len(columns)
     return rows
-
-
-def _clipped(
-    vaddr: npt.NDArray[np.uint64], span: int, first: int, last: int
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Where entries of ``span`` bytes begin inside the range, how long they are there, and what was cut in front."""
-    begin = np.maximum(vaddr, np.uint64(first))
-    final = np.minimum(vaddr + (span - 1), np.uint64(last))
-    return begin, final - begin + 1, begin - vaddr
-
-
-def _ordered(parts: list[Rows]) -> Rows:
-    """All rows, by address. A level's own are in order already."""
-    rows = np.concatenate(parts)
-    vaddr = rows["vaddr"]
-    if (vaddr[:-1] <= vaddr[1:]).all():
-        return rows
-    return rows[np.argsort(vaddr, kind="stable")]
-
-
-def _joined(rows: Rows, continues: Callable[[Rows, Rows], npt.NDArray[np.bool_]]) -> Rows:
-    """Runs of rows, each of which ``continues`` the one before it."""
-    ends = rows["vaddr"] + rows["size"]
-    joins = (ends[:-1] == rows["vaddr"][1:]) & continues(rows[:-1], rows[1:])
-    if not joins.any():
-        return rows
-    begins = np.flatnonzero(np.concatenate([[True], ~joins]))
-    runs = rows[begins]
-    runs["size"] = ends[np.append(begins[1:], len(rows)) - 1] - runs["vaddr"]
-    return runs
-
-
-def _continues(low: Rows, high: Rows) -> npt.NDArray[np.bool_]:
-    """Whether entries follow on from those before them: alike, and their frames in order."""
-    alike = (low["page_size"] == high["page_size"]) & (low["flags"] == high["flags"]) & (low["kind"] == high["kind"])
-    framed = low["paddr"] != NO_PADDR
-    in_order = framed & (high["paddr"] != NO_PADDR) & (low["paddr"] + low["size"] == high["paddr"])
-    return alike & (in_order | ~framed & (high["paddr"] == NO_PADDR))
-
-
-def _same_depth(low: Rows, high: Rows) -> npt.NDArray[np.bool_]:
-    """Whether holes are of one level."""
-    return low["depth"] == high["depth"]
