@@ -151,4 +151,4 @@ def _place(error: BaseException) -> str:
 
 def make_files(target: Calls, files: Iterable[File]) -> dict[str, Any]:
     """The scenario's files, with their pattern, as the target makes them."""
-    return {f.name: target.file(f.name, pattern(f.name, f.pages * PAGE), f.kind) for f in files}
+    return {f.name: target.file(f.name, pattern(f.name, f.pages * PAGE), f.kind, writable=f.writable) for f in files}

@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from pagewalk.mm.machine import Machine, Policy
     from pagewalk.mm.mm import Mm
 
-__all__ = ["SimulatedProcess", "running_policy", "simulated"]
+__all__ = ["HUGETLB", "SimulatedProcess", "free_hugetlb", "running_policy", "simulated"]
 
 _RAM = 256 << 20
+HUGETLB = 2 << 20
+"""The size of the only hugetlb pages that scenarios use."""
+_FREE = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+_POOL = 32
+"""Pages of a pool at most: more than fit into an arena."""
 
 
 class SimulatedProcess:
@@ -33,7 +38,7 @@ class SimulatedProcess:
         """The child."""
         return SimulatedProcess(self._machine, self._mm.fork())
 
-    def file(self, name: str, data: bytes, kind: str) -> File:
+    def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> File:
         """A file on the machine.
 
         Raises:
@@ -41,19 +46,31 @@ class SimulatedProcess:
         """
         if kind != "memfd":
             raise OSError(errno.EOPNOTSUPP, f"the model has no {kind} files")
-        return self._machine.file(f"/memfd:{name}", contents=data)
+        return self._machine.file(f"/memfd:{name}", contents=data, writable=writable)
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:
-        """See ``Calls``."""
+        """See ``Calls``.
+
+        Raises:
+            OSError: The file is open for reading only (EBADF).
+        """
+        if not file.writable:
+            raise OSError(errno.EBADF, f"{file.name} is not open for writing")
         self._machine.punch_hole(file, offset, length)
 
     def truncate(self, file: File, size: int) -> None:
-        """See ``Calls``."""
+        """See ``Calls``.
+
+        Raises:
+            OSError: The file is open for reading only (EINVAL).
+        """
+        if not file.writable:
+            raise OSError(errno.EINVAL, f"{file.name} is not open for writing")
         self._machine.truncate(file, size)
 
 
 def simulated(name: str = "model", *, ram: int = _RAM) -> Model:
-    """A side that starts each scenario on a new machine, set up as the running kernel is.
+    """A side that starts each scenario on a new machine, set up as the running kernel is then.
 
     Args:
         name: What to call it.
@@ -64,10 +81,18 @@ def simulated(name: str = "model", *, ram: int = _RAM) -> Model:
     def make() -> Target:
         from pagewalk.mm.machine import Machine
 
-        machine = Machine(ram, thp=thp)
+        machine = Machine(ram, thp=thp, hugetlb={HUGETLB: free_hugetlb()})
         return cast("Target", SimulatedProcess(machine, machine.mm()))
 
     return Model(make, name)
+
+
+def free_hugetlb() -> int:
+    """How many hugetlb pages the running kernel has to give, as far as a scenario can tell."""
+    try:
+        return min(int(_FREE.read_text()), _POOL)
+    except OSError:
+        return 0
 
 
 def running_policy() -> Policy:

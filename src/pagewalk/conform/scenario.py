@@ -283,11 +283,13 @@ class File:
         name: As ``maps`` shows it, less the folder.
         pages: Pages of ``pattern(name)``.
         kind: memfd, which is shared memory, or disk, a real file.
+        writable: Whether it is open for writing, not only for reading.
     """
 
     name: str
     pages: int
     kind: str = "memfd"
+    writable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +306,7 @@ class Scenario:
 
     def to_json(self) -> str:
         """As text that ``from_json`` reads."""
-        files = [[f.name, f.pages, f.kind] for f in self.files]
+        files = [[f.name, f.pages, f.kind, f.writable] for f in self.files]
         return json.dumps({"files": files, "steps": [_plain_step(step) for step in self.steps]})
 
     @classmethod

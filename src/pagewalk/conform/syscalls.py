@@ -152,11 +152,15 @@ class ThisProcess:
         count = ioctl(self._pagemap, _PAGEMAP_SCAN, bytearray(argument), True)
         return ctypes.string_at(rows, 24 * count)
 
-    def file(self, name: str, data: bytes, kind: str) -> int:
+    def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> int:
         """See ``Calls``."""
         fd = os.memfd_create(name) if kind == "memfd" else _unlinked(name)
         os.write(fd, data)
-        return fd
+        if writable:
+            return fd
+        readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        os.close(fd)
+        return readable
 
     def punch_hole(self, file: int, offset: int, length: int) -> None:
         """See ``Calls``."""

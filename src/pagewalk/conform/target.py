@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pagewalk.abi import MAP_ANONYMOUS, MAP_PRIVATE
@@ -96,8 +97,8 @@ class Calls(Protocol):
     def scan(self, start: int, end: int) -> Any:
         """``PAGEMAP_SCAN``: structured rows of start, end, categories, all uint64."""
 
-    def file(self, name: str, data: bytes, kind: str) -> Any:
-        """A new file to map: ``kind`` is memfd (shared memory) or disk."""
+    def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> Any:
+        """A new file to map, open for writing or only for reading: ``kind`` is memfd (shared memory) or disk."""
 
     def punch_hole(self, file: Any, offset: int, length: int) -> Any:
         """``fallocate(2)`` with PUNCH_HOLE and KEEP_SIZE, in bytes."""
@@ -154,6 +155,7 @@ def _short(value: Any) -> str:
     return f"{len(value)} bytes: {value[:24].hex(' ')} ... (crc {zlib.crc32(value):#x})"
 
 
+@lru_cache(maxsize=64)
 def pattern(name: str, size: int) -> bytes:
     """What a test file holds: 8-byte words, the first byte ``ret``, then the file's name and the word's number."""
     tag = sum(name.encode()) & 0xFF

@@ -143,7 +143,7 @@ def _collapse(mm: Mm, area: Area, start: int, end: int) -> None:
     first, last = -(-start // BLOCK) * BLOCK, end // BLOCK * BLOCK
     fits = -(-area.start // BLOCK) * BLOCK + BLOCK <= area.end and first <= last
     refused = not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags or area.flags & SPECIAL
-    if refused or not fits or (area.anon is None and first < last):
+    if refused or not fits or area.anon is None:
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} cannot have huge pages there")
     for at in range(first, last, BLOCK):
         if not huge.collapse(mm, area, at):
