@@ -1,28 +1,86 @@
-"""What every benchmark shares: rounds, medians, ratios, a table, a JSON file.
+"""What every benchmark shares: cases that check themselves, rounds, medians of ratios, peak memory.
 
-A benchmark is one file beside this one with a ``BENCHMARK``: a name, and cases. A case is a function that prepares its
-input and returns ``(units, work)``: what one run of ``work`` goes through, and the work. Each case runs in a process of
-its own, and the cases take turns: a slow minute of the machine falls on all of them. What counts is the median, over
-the rounds, of the ratio to the first case *in the same round*.
+A benchmark is cases that do the same work. A case is a function that prepares a ``Job``: the work, how many items one
+run goes through, and what the result must be. Each case lives in a process of its own (``worker``), which first runs
+the job once, compares the result, and notes the memory it took; then the cases take turns. A slow minute of the machine
+so falls on all of them: what counts is the median, over the rounds, of the ratio to the first case *in the same round*.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Benchmark", "Case", "Result", "measure", "run_case", "save", "show"]
+    from benchmarks.images import Image
 
-RESULTS = Path(__file__).parent / "results"
+__all__ = ["SCALES", "Benchmark", "Case", "Job", "Missing", "Result", "Scale", "measure"]
+
+
+class Missing(Exception):
+    """Something that a case needs is not here; the message says what, and how to get it."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is done.
+
+    Attributes:
+        pages: Slots of the dense, sparse and mixed images.
+        growth: Sizes of the dense images of the growth benchmark.
+        touched: Bytes touched. hole: Bytes of the hole that is filled.
+        walked: Entries for the scalar walk.
+        sample: Tables that the slow peers look at.
+        rounds: At most so many, ``seconds`` for all rounds of a benchmark (at least ``least`` rounds are run).
+        patience: A round lasts so many seconds, or one run if that takes longer.
+    """
+
+    name: str
+    pages: int
+    growth: tuple[int, ...]
+    touched: int
+    hole: int
+    walked: int
+    sample: int
+    rounds: int
+    least: int
+    seconds: float
+    patience: float
+
+
+SCALES = {
+    scale.name: scale
+    for scale in (
+        Scale("full", 1 << 24, (1 << 20, 1 << 22, 1 << 24, 1 << 26), 1 << 30, 64 << 30, 1 << 18, 64, 15, 5, 30, 0.1),
+        Scale("quick", 1 << 22, (1 << 20, 1 << 22), 1 << 28, 8 << 30, 1 << 16, 16, 5, 2, 3, 0.02),
+        Scale("tiny", 1 << 15, (1 << 13, 1 << 14), 1 << 20, 16 << 20, 1 << 10, 4, 1, 1, 0, 0),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work that is ready to run.
+
+    Attributes:
+        items: What one run goes through.
+        work: One run; its time is taken.
+        digest: What is compared of a result.
+        expected: What it must be equal to.
+        reset: Undoes a run; its time is not taken.
+    """
+
+    items: int
+    work: Callable[[], Any]
+    digest: Callable[[Any], object]
+    expected: object
+    reset: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,89 +89,97 @@ class Case:
 
     Attributes:
         name: As the table shows it.
-        prepare: Makes the input; returns how many units one run goes through, and the run.
+        prepare: Makes the job, given a folder with the images; raises ``Missing``.
+        environment: For its process.
     """
 
     name: str
-    prepare: Callable[[], tuple[int, Callable[[], object]]]
+    prepare: Callable[[Path], Job]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Cases that do the same work, the first being the one that the others are measured against."""
+    """Cases that do the same work, the first being the one that the others are measured against.
+
+    Attributes:
+        name: As the table shows it.
+        unit: What is counted.
+        images: What the cases read; made before they start.
+    """
 
     name: str
     unit: str
     cases: tuple[Case, ...]
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True)
 class Result:
-    """One case's figures: nanoseconds a unit in each round, and the median ratio to the first case."""
+    """One case's figures.
+
+    Attributes:
+        items: What one run goes through.
+        rounds: Nanoseconds an item in each round.
+        ratio: To the first case in the same round, the median.
+        peak: Bytes of memory that a run took at most, on top of what was there before; None if it is not known.
+        missing: Why there are no figures.
+    """
 
     case: str
-    units: int
+    items: int = 0
     rounds: list[float] = field(default_factory=list)
-    ratio: float = 1.0
+    ratio: float | None = None
+    peak: int | None = None
+    missing: str = ""
 
     @property
     def median(self) -> float:
-        """Nanoseconds a unit."""
+        """Nanoseconds an item."""
         return median(self.rounds)
 
 
-def run_case(case: Case) -> tuple[int, float]:
-    """Prepare and run a case once, here: units, nanoseconds."""
-    units, work = case.prepare()
-    start = time.perf_counter_ns()
-    work()
-    return units, float(time.perf_counter_ns() - start)
+def measure(benchmark: Benchmark, scale: Scale, where: tuple[str, int], folder: Path) -> list[Result]:
+    """Run all cases of a benchmark.
+
+    Args:
+        benchmark: Which.
+        scale: How much.
+        where: Its module, and its place there, for the workers to find it.
+        folder: For the images.
+
+    Raises:
+        SystemExit: A case failed, or its result is wrong.
+    """
+    from benchmarks.worker import Worker
+
+    for image in benchmark.images:
+        image.path(folder)
+    with ExitStack() as stack:
+        workers = []
+        for at, case in enumerate(benchmark.cases):
+            worker = Worker(case, [*map(str, where), str(at), scale.name, str(folder)])
+            workers.append(stack.enter_context(worker))
+            worker.start()
+        ready = [worker for worker in workers if not worker.missing]
+        _take_turns(ready, scale)
+    base = workers[0].rounds
+    return [_result(worker.case, worker, base) for worker in workers]
 
 
-def measure(module: str, benchmark: Benchmark, rounds: int) -> list[Result]:
-    """Run every case in turn, ``rounds`` times, each in a new process."""
-    seen: list[list[tuple[int, float]]] = [[] for _ in benchmark.cases]
-    for _ in range(rounds):
-        for at, runs in enumerate(seen):
-            runs.append(_in_a_process(module, at))
-    first = [time / units for units, time in seen[0]]
-    results = []
-    for case, runs in zip(benchmark.cases, seen, strict=True):
-        costs = [time / units for units, time in runs]
-        ratio = median(cost / base for cost, base in zip(costs, first, strict=True))
-        results.append(Result(case.name, runs[0][0], costs, ratio))
-    return results
+def _take_turns(workers: Sequence[Any], scale: Scale) -> None:
+    """Rounds, until there are enough or the time is up."""
+    end = time.monotonic() + scale.seconds
+    for done in range(scale.rounds):
+        if done >= scale.least and time.monotonic() > end:
+            return
+        for worker in workers:
+            worker.round()
 
 
-def _in_a_process(module: str, at: int) -> tuple[int, float]:
-    """One run of case ``at`` of a benchmark's module."""
-    command = [sys.executable, "-m", "benchmarks", "--case", module, str(at)]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        raise SystemExit(f"benchmarks: {module}, case {at} failed:\n{result.stderr}")
-    units, nanoseconds = json.loads(result.stdout.splitlines()[-1])
-    return units, nanoseconds
-
-
-def show(benchmark: Benchmark, results: list[Result]) -> None:
-    """Print the table."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=benchmark.name, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for title in (benchmark.unit, "ns each, median", "least", "ratio"):
-        table.add_column(title, justify="right")
-    for one in results:
-        table.add_row(one.case, f"{one.units:,}", f"{one.median:,.1f}", f"{min(one.rounds):,.1f}", f"{one.ratio:,.2f}")
-    Console(width=100).print(table)
-
-
-def save(module: str, benchmark: Benchmark, results: list[Result]) -> Path:
-    """Write the figures to ``benchmarks/results``."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{module}.json"
-    figures = [asdict(one) | {"median": one.median} for one in results]
-    path.write_text(json.dumps({"name": benchmark.name, "unit": benchmark.unit, "results": figures}, indent=1) + "\n")
-    return path
+def _result(case: Case, worker: Any, base: list[float]) -> Result:
+    """A worker's figures."""
+    if worker.missing:
+        return Result(case.name, missing=worker.missing)
+    ratio = median(cost / first for cost, first in zip(worker.rounds, base, strict=True)) if base else None
+    return Result(case.name, worker.items, worker.rounds, ratio, worker.peak)

@@ -175,6 +175,18 @@ class VmaList:
         self._starts.insert(at, vma.start)
         self._vmas.insert(at, vma)
 
+    def grow_down(self, vma: Vma, start: int) -> None:
+        """Let a VMA begin lower, in place: readers find it all the while.
+
+        Raises:
+            ValueError: It would overlap the one below.
+        """
+        if self.overlapping(start, vma.start):
+            raise ValueError(f"no room for [{start:#x}, {vma.start:#x})")
+        at = bisect_left(self._starts, vma.start)
+        vma.offset -= vma.start - start
+        self._starts[at] = vma.start = start
+
     def remove(self, vma: Vma) -> None:
         """Take a VMA out.
 

@@ -186,6 +186,9 @@ def _is_shared_or_file(area: Area) -> bool:
 
 POPULATE: Final = frozenset({abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE})
 
+LEAVES_AREAS: Final = POPULATE | {abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_REMOVE}
+"""Advice that changes neither areas nor upper tables: ``mmap_lock`` held for reading is enough."""
+
 _READS: Final = VmaFlags.SEQ_READ | VmaFlags.RAND_READ
 HANDLERS: Final[dict[int, Handler]] = {
     abi.MADV_NORMAL: _flags(drop=_READS),

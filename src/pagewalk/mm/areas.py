@@ -180,8 +180,14 @@ def modify(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> Area:
 
 def prepare_anon(mm: Mm, area: Area) -> None:
     """Give an area a history before its first anonymous page, a neighbour's if it fits (``anon_vma_prepare``)."""
-    if area.anon is not None:
-        return
+    if area.anon is None:
+        with mm.area_lock:
+            if area.anon is None:
+                _find_history(mm, area)
+
+
+def _find_history(mm: Mm, area: Area) -> None:
+    """A neighbour's history, or a new one."""
     right, left = mm.area_at(area.end), mm.area_at(area.start - 1) if area.start else None
     for other, pair in ((right, (area, right)), (left, (left, area))):
         if other is not None and other.anon is not None and other.chain == 1 and _compatible(*pair):

@@ -7,6 +7,7 @@ bears its name. What fails raises ``SystemCallError`` with Linux's errno and lea
 from __future__ import annotations
 
 import errno
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -24,7 +25,6 @@ from pagewalk.space import AddressSpace
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
-    import threading
     from contextlib import AbstractContextManager
     from typing import Any, Literal
 
@@ -62,6 +62,8 @@ class Mm(AddressSpace):
         vmas: The VMAs.
         mmap_lock: The lock that walks demand; the system calls take it themselves.
         events: The latest TLB and cache events, oldest first.
+        area_lock: Held to change an area while ``mmap_lock`` is held for reading only: a first anonymous page, a stack
+            that grows.
     """
 
     tables: MmTables
@@ -75,6 +77,7 @@ class Mm(AddressSpace):
         self.mmap_base = 0x7FFF_F7FF_F000
         self.hugetlb = HugePages(self)
         self.events: deque[Event] = deque(maxlen=4096)
+        self.area_lock = threading.RLock()
 
     # -- areas -------------------------------------------------------------------------------------------------------
 
@@ -149,7 +152,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM over gaps (the rest is done); EFAULT, EACCES as the advice has it.
         """
-        with self.writing():
+        with self._locked_for(advice_):
             advice.madvise(self, addr, length, advice_)
 
     def process_madvise(self, ranges: list[tuple[int, int]], advice_: int) -> int:
@@ -158,7 +161,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: As ``madvise``, if not even the first range could be advised.
         """
-        with self.writing():
+        with self._locked_for(advice_):
             return advice.process_madvise(self, ranges, advice_)
 
     def msync(self, addr: int, length: int, flags: int) -> None:
@@ -346,10 +349,9 @@ class Mm(AddressSpace):
         if above.end - start > STACK_LIMIT or (crowded and below is not None and start - below.end < mapping.STACK_GAP):
             return None
         area = self.as_area(above)
-        self.remove_vma(area)
-        area.offset -= area.start - start
-        area.start = start
-        self.add_vma(area)
+        with self.area_lock:
+            if start < area.start:
+                self.vmas.grow_down(area, start)
         prepare_anon(self, area)
         return area
 
@@ -398,6 +400,10 @@ class Mm(AddressSpace):
     def _refuse_busy(area: Area, flags: int) -> None:
         if flags & abi.MS_INVALIDATE and VmaFlags.LOCKED in area.flags:
             raise SystemCallError(errno.EBUSY, f"the mapping at {area.start:#x} is locked")
+
+    def _locked_for(self, advice_: int) -> AbstractContextManager[None]:
+        """Hold ``mmap_lock`` as an advice needs it."""
+        return self.reading() if advice_ in advice.LEAVES_AREAS else self.writing()
 
     def writing(self) -> AbstractContextManager[None]:
         """Hold ``mmap_lock`` for writing."""
