@@ -133,8 +133,8 @@ def _remove(mm: Mm, area: Area, start: int, end: int) -> None:
     file = area.mapping
     if VmaFlags.LOCKED in area.flags or not isinstance(file, File):
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} has no file, or is locked")
-    if area.flags & (VmaFlags.SHARED | VmaFlags.WRITE) != VmaFlags.SHARED | VmaFlags.WRITE:
-        raise SystemCallError(errno.EACCES, f"the mapping at {area.start:#x} is not shared and writable")
+    if area.flags & (VmaFlags.SHARED | VmaFlags.MAYWRITE) != VmaFlags.SHARED | VmaFlags.MAYWRITE:
+        raise SystemCallError(errno.EACCES, f"the mapping at {area.start:#x} may not be shared and written")
     mm.machine.punch_hole(file, area.offset_at(start), end - start)
 
 
@@ -154,7 +154,9 @@ def _guard_install(mm: Mm, area: Area, start: int, end: int) -> None:
     """Fill the range with guard markers."""
     if area.flags & (SPECIAL | VmaFlags.HUGETLB | VmaFlags.LOCKED):
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is locked, hugetlb or special")
-    prepare_anon(mm, area)
+    area.guarded = True
+    if area.is_anonymous:
+        prepare_anon(mm, area)
     install_guards(mm, start, end, lambda start, end: zap(mm, area, start, end))
 
 

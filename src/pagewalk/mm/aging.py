@@ -14,8 +14,7 @@ import numpy as np
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import BLOCK, PAGE
-from pagewalk.mm.huge import split_folio
-from pagewalk.mm.zap import clear_huge
+from pagewalk.mm.huge import is_ours, split_folio
 from pagewalk.vma import VmaFlags
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
@@ -73,7 +72,7 @@ def _each_table(mm: Mm, start: int, end: int, on_huge: Callable[[Mm, Entry], Non
         with mm.tables.lock(pmd.table):
             if pmd.is_leaf:
                 paddr = pmd.target
-                if paddr == mm.machine.huge_zero or paddr is None or mm.machine.frames.shared(paddr)[0]:
+                if paddr == mm.machine.huge_zero or paddr is None or not is_ours(mm, paddr):
                     return
                 if next_ - addr == BLOCK:
                     on_huge(mm, pmd)
@@ -99,8 +98,11 @@ def _pages(mm: Mm, entries: Entries) -> Any:
 
 def _own_pages(mm: Mm, entries: Entries) -> Any:
     """Where entries map pages that nobody else maps."""
-    at = _pages(mm, entries)
-    return at[mm.machine.frames.mapped_once(mm.format.leaf_paddr(entries[at], mm.format.levels[4]))]
+    at, frames = _pages(mm, entries), mm.machine.frames
+    paddrs = mm.format.leaf_paddr(entries[at], mm.format.levels[4])
+    blocks = np.unique(paddrs // np.uint64(BLOCK)).tolist()
+    others = [block for block in blocks if frames.is_large(block * BLOCK) and not is_ours(mm, block * BLOCK)]
+    return at[frames.mapped_once(paddrs) & ~np.isin(paddrs // np.uint64(BLOCK), np.array(others, np.uint64))]
 
 
 def _split_folios(mm: Mm, entries: Entries, *, whole: bool) -> None:
@@ -111,7 +113,7 @@ def _split_folios(mm: Mm, entries: Entries, *, whole: bool) -> None:
     for block, count in zip(blocks.tolist(), counts.tolist(), strict=True):
         base = block * BLOCK
         wanted = frames.is_large(base) and (whole or count < BLOCK // PAGE)
-        if wanted and not frames.shared(frames.run(base, BLOCK)).any():
+        if wanted and is_ours(mm, base):
             split_folio(mm, base)
 
 
@@ -144,17 +146,17 @@ def _cold_pages(mm: Mm, entries: Entries, own: Any) -> None:
 
 
 def _pageout_huge(mm: Mm, pmd: Entry) -> None:
-    paddr, frames = pmd.target, mm.machine.frames
+    """Small entries first; then a lazily free folio goes or is kept as a whole, any other is split."""
+    paddr, frames, dirty = pmd.target, mm.machine.frames, Flag.DIRTY in pmd.flags
     assert paddr is not None
+    mm.tables.split(pmd, 0)
     if not frames.is_lazy(paddr):
-        mm.tables.split(pmd, 0)
         split_folio(mm, paddr)
-        entries = mm.tables.slice(pmd, 0, BLOCK).entries
-        _pageout_pages(mm, entries, _own_pages(mm, entries))
-    elif Flag.DIRTY in pmd.flags:
+    elif dirty:
         frames.set_lazy(frames.run(paddr, BLOCK), lazy=False)
-    else:
-        clear_huge(mm, pmd)
+        return
+    entries = mm.tables.slice(pmd, 0, BLOCK).entries
+    _pageout_pages(mm, entries, _own_pages(mm, entries))
 
 
 def _pageout_pages(mm: Mm, entries: Entries, own: Any) -> None:

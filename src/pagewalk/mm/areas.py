@@ -17,7 +17,7 @@ from pagewalk.vma import Vma, VmaFlags
 if TYPE_CHECKING:
     from pagewalk.mm.mm import Mm
 
-__all__ = ["AnonHistory", "Area", "insert", "modify", "prepare_anon", "split_at"]
+__all__ = ["AnonHistory", "Area", "cut_out", "insert", "modify", "prepare_anon", "split_at"]
 
 SPECIAL: Final = VmaFlags.IO | VmaFlags.DONTEXPAND | VmaFlags.PFNMAP | VmaFlags.MIXEDMAP
 RIGHTS: Final = VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC
@@ -37,11 +37,14 @@ class Area(Vma):
         anon: The history of its anonymous pages; None while it has none.
         chain: How many histories it hangs on: 1, or more below a fork.
         promised: Its hugetlb pages were promised to it when it was mapped.
+        guarded: A guard was once installed in it, so that a fork must copy its entries (VM_MAYBE_GUARD). It stays with
+            whatever the area is merged into.
     """
 
     anon: AnonHistory | None = None
     chain: int = 0
     promised: bool = False
+    guarded: bool = False
 
     @property
     def is_anonymous(self) -> bool:
@@ -72,7 +75,7 @@ def _runs_on(left: Area, right: Area) -> bool:
 def _same_history(target: Area, source: Area) -> bool:
     """Whether the target may take the source's pages over."""
     if target.anon is None and source.anon is not None:
-        return not source.has_uncowed_parents
+        return source.mm is None or not source.has_uncowed_parents  # the kernel does not ask a new range
     if target.anon is not None and source.anon is None:
         return not target.has_uncowed_parents
     return target.anon is source.anon
@@ -105,11 +108,13 @@ def _absorb(mm: Mm, left: Area | None, right: Area | None, area: Area, start: in
     """Give ``[start, end)`` to the neighbours that can have it; ``area`` keeps the rest, or goes."""
     target = left or right
     assert target is not None
+    target.guarded = target.guarded or area.guarded
     if target.anon is None and area.anon is not None:
         target.anon, target.chain = area.anon, area.chain
     if area.mm is not None:
         _take_away(mm, area, start, end)
     if left and right:
+        left.guarded = left.guarded or right.guarded
         if left.anon is None:
             left.anon, left.chain = right.anon, right.chain
         mm.remove_vma(right)
@@ -153,6 +158,15 @@ def split_at(mm: Mm, area: Area, addr: int) -> tuple[Area, Area]:
     return area, upper
 
 
+def cut_out(mm: Mm, area: Area, start: int, end: int) -> Area:
+    """The part of an area that is exactly ``[start, end)``, cut off from the rest."""
+    if start > area.start:
+        area = split_at(mm, area, start)[1]
+    if end < area.end:
+        area = split_at(mm, area, end)[0]
+    return area
+
+
 def modify(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> Area:
     """Give ``[start, end)`` of an area new flags, splitting and merging as Linux does (``vma_modify``).
 
@@ -170,10 +184,7 @@ def modify(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> Area:
         for cut in (start, end):
             mm.split_huge_at(cut)
         return _absorb(mm, left, right, area, start, end)
-    if start > area.start:
-        area = split_at(mm, area, start)[1]
-    if end < area.end:
-        area = split_at(mm, area, end)[0]
+    area = cut_out(mm, area, start, end)
     area.flags = flags
     return area
 

@@ -174,9 +174,9 @@ def _write_protected(mm: Mm, area: Area, pte: Entry, page: int) -> None:
         _map(mm, area, pte, frame, writable=True, dirty=True)
         return
     special = Flag.SPECIAL in pte.flags
-    own = not special and frames.usage[frame // PAGE] == Usage.ANON and not frames.shared(frame)[0]
     prepare_anon(mm, area)
-    if own:
+    if not special and frames.is_anonymous(frame) and huge.may_reuse(mm, frame):
+        frames.set_exclusive(frame, exclusive=True)
         _map(mm, area, pte, frame, writable=True, dirty=True)
         return
     fresh = mm.take_frame(Usage.ANON, page)
@@ -197,14 +197,15 @@ def unshare(mm: Mm, vaddr: int) -> None:
         return
     frames = mm.machine.frames
     with mm.tables.lock(pmd.table):
-        if pmd.is_leaf and pmd.target != mm.machine.huge_zero and frames.shared(pmd.target).any():
+        target = pmd.target if pmd.is_leaf else None
+        if target not in (None, mm.machine.huge_zero) and not huge.may_reuse(mm, target):
             mm.tables.split(pmd, page)
     pte = mm.tables.entry_at(page, PTE)
     if pte is None or pte.kind is not Kind.PRESENT or Flag.SPECIAL in pte.flags:
         return
     frame = pte.target
     assert frame is not None
-    if frames.usage[frame // PAGE] == Usage.ANON and frames.shared(frame)[0]:
+    if frames.is_anonymous(frame) and not huge.may_reuse(mm, frame):
         fresh = mm.take_frame(Usage.ANON, page)
         frames.copy(frame, fresh)
         prepare_anon(mm, area)

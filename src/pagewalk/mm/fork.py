@@ -53,7 +53,7 @@ def _copy_area(parent: Mm, child: Mm, area: Area) -> None:
     child.add_vma(twin)
     if area.huge_page_size:
         child.hugetlb.inherit(parent, area)
-    elif area.anon is not None and not wiped:
+    elif (area.anon is not None or area.guarded) and not wiped:
         _copy_pages(parent, child, area)
 
 
@@ -84,7 +84,9 @@ def _shared_entries(parent: Mm, source: Any, *, private: bool) -> Any:
     kinds = form.kind(source)
     pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
     own = pages & (form.flags(source) & int(Flag.SPECIAL) == 0)
-    frames.hold(form.leaf_paddr(source[own], form.levels[4]))
+    paddrs = form.leaf_paddr(source[own], form.levels[4])
+    frames.hold(paddrs)
+    frames.set_exclusive(paddrs, exclusive=False)
     for entry in source[kinds == Kind.SWAP]:
         parent.machine.swap.hold(int(form.software.swap_slot(entry)[1]))
     if private:
@@ -112,7 +114,9 @@ def _copy_huge(parent: Mm, child: Mm, pmd: Entry, addr: int) -> None:
         return
     paddr = pmd.target
     assert paddr is not None
-    parent.machine.frames.hold(parent.machine.frames.run(paddr, BLOCK))
+    run = parent.machine.frames.run(paddr, BLOCK)
+    parent.machine.frames.hold(run)
+    parent.machine.frames.set_exclusive(run, exclusive=False)
     if pmd.kind is Kind.PRESENT:
         pmd.value &= _without(parent.format, Flag.WRITE)
     there.value = pmd.value & (1 << 64) - 1 - parent.format.state_bits(int(Flag.ACCESSED))

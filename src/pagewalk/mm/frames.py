@@ -38,6 +38,7 @@ class Usage(IntEnum):
     TABLE = 3
     HUGETLB = 4
     ZERO = 5
+    HUGETLB_FILE = 6
 
 
 class FramePool:
@@ -56,6 +57,7 @@ class FramePool:
         self.usage = np.zeros(count, np.uint8)
         self._written = np.zeros(count, bool)
         self._lazy = np.zeros(count, bool)
+        self._exclusive = np.zeros(count, bool)
         self._large = np.zeros(-(-count // PER_BLOCK), bool)
         self._stack = np.empty(count, np.uint64)
         self._top = 0
@@ -153,6 +155,7 @@ class FramePool:
         self.references[numbers] = 1
         self.usage[numbers] = usage
         self._lazy[numbers] = False
+        self._exclusive[numbers] = True
         if zero and (dirty := numbers[self._written[numbers]]).size:
             self.words[dirty] = 0
         self._written[numbers] = True
@@ -219,6 +222,23 @@ class FramePool:
     def is_anonymous(self, paddr: int) -> bool:
         """Whether a frame holds anonymous memory."""
         return bool(self.usage[paddr // PAGE] == Usage.ANON)
+
+    def set_exclusive(self, paddrs: Any, *, exclusive: bool) -> None:
+        """Mark anonymous frames as one process's own, or as shared by a fork (``PageAnonExclusive``)."""
+        self._exclusive[self._numbers(paddrs)] = exclusive
+
+    def is_exclusive(self, paddr: int) -> bool:
+        """Whether an anonymous frame is one process's own without a further look."""
+        return bool(self._exclusive[paddr // PAGE])
+
+    def mappings_of_folio(self, paddr: int) -> int:
+        """How many entries map pages of the large folio that a frame belongs to, each page counted."""
+        block = paddr // BLOCK
+        return int(self.references[block * PER_BLOCK : (block + 1) * PER_BLOCK].sum())
+
+    def use(self, paddrs: Any, usage: Usage) -> None:
+        """Say what frames are used for now."""
+        self.usage[self._numbers(paddrs)] = usage
 
     def set_lazy(self, paddrs: Any, *, lazy: bool) -> None:
         """Mark frames as lazily free (MADV_FREE), or not any more."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.mm import Mm
     from pagewalk.tables import Entry
 
-__all__ = ["collapse", "fault", "fits", "split_folio", "write_fault"]
+__all__ = ["collapse", "fault", "fits", "is_ours", "may_reuse", "split_folio", "write_fault"]
 
 PMD = 3
 
@@ -73,10 +73,33 @@ def write_fault(mm: Mm, area: Area, pmd: Entry, vaddr: int) -> None:
             return
         pmd.value = mm.format.leaf_entry(fresh, int(flags), pmd.level)
         mm.machine.drop_huge_zero()
-    elif mm.machine.frames.shared(paddr).any():
+    elif not may_reuse(mm, paddr):
         mm.tables.split(pmd, vaddr)
     else:
+        mm.machine.frames.set_exclusive(mm.machine.frames.run(paddr, BLOCK), exclusive=True)
         pmd.value = mm.format.leaf_entry(paddr, int(flags), pmd.level)
+
+
+def is_ours(mm: Mm, paddr: int) -> bool:
+    """Whether nobody but this address space maps any page of a frame's folio."""
+    frames, form = mm.machine.frames, mm.format
+    if not frames.is_large(paddr):
+        return not frames.shared(paddr)[0]
+    total, block = frames.mappings_of_folio(paddr), paddr // BLOCK
+    mine = 0
+    for vma in mm.vmas:
+        if vma.huge_page_size:
+            continue
+        mine += sum(BLOCK // PAGE for pmd in mm.tables.huge_entries(vma.start, vma.end) if pmd.target == block * BLOCK)
+        for _, entries in mm.tables.slices(vma.start, vma.end):
+            inside = form.leaf_paddr(entries, form.levels[4]) // np.uint64(BLOCK) == block
+            mine += int(np.count_nonzero(inside & form.is_present(entries)))
+    return mine == total
+
+
+def may_reuse(mm: Mm, paddr: int) -> bool:
+    """Whether a write may go to an anonymous page as it is, without a copy (``wp_can_reuse_anon_folio``)."""
+    return mm.machine.frames.is_exclusive(paddr) or is_ours(mm, paddr)
 
 
 def collapse(mm: Mm, area: Area, start: int) -> bool:
@@ -128,6 +151,10 @@ def split_folio(mm: Mm, paddr: int) -> None:
         for _, entries in mm.tables.slices(vma.start, vma.end):
             frame = form.leaf_paddr(entries, form.levels[4])
             inside = np.flatnonzero(form.is_valid(entries) & (frame // np.uint64(BLOCK) == first // BLOCK))
+            if (
+                form.leaf_flags(entries[inside]) & int(Flag.DIRTY)
+            ).any():  # it counts for the folio, then for each page
+                frames.set_lazy(frames.run(first, BLOCK), lazy=False)
             empty = inside[~frames.words[frame[inside] // np.uint64(PAGE)].any(axis=1)]
             frames.drop(frame[empty])
             entries[empty] = zero

@@ -103,7 +103,7 @@ class HugePages:
         file: Any = area.mapping
         index = area.offset_at(vaddr) // area.huge_page_size
         if index not in file.pages:
-            file.pages[index] = self.mm.machine.take_hugetlb(area.huge_page_size, promised=area.promised)
+            file.pages[index] = self.mm.machine.take_hugetlb(area.huge_page_size, promised=area.promised, file=True)
         frames = self.mm.machine.frames
         frames.hold(frames.run(file.pages[index], area.huge_page_size))
         return int(file.pages[index])
@@ -135,6 +135,16 @@ class HugePages:
             self.mm.machine.drop_hugetlb(paddr, area.huge_page_size)
             if area.promised and VmaFlags.SHARED not in area.flags:
                 self.mm.machine.reserve_hugetlb(area.huge_page_size, 1)
+
+    def move(self, area: Area, new_start: int) -> None:
+        """Move the pages of an area to a new one, and the promise with them."""
+        for vaddr in range(area.start, area.end, area.huge_page_size):
+            entry = self.slot(area, vaddr)
+            if entry is not None and entry.is_leaf:
+                there = self.slot(area, new_start + vaddr - area.start, grow=True)
+                assert there is not None
+                there.value, entry.value = entry.value, 0
+        area.promised = False
 
     def gone(self, area: Area) -> None:
         """An area has been unmapped: take the promise back, and the file's pages with its last mapping."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import TYPE_CHECKING, Literal
 
-from pagewalk.errors import OutOfFrames
+from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, find_format
 from pagewalk.memory import Ram
 from pagewalk.mm.files import File
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pagewalk.mm.mm import Mm
 
 __all__ = ["Machine"]
+
+FILE_END = 1 << 63
+"""Beyond every file."""
 
 Policy = Literal["always", "madvise", "never"]
 
@@ -79,18 +83,28 @@ class Machine:
         return File(self.frames, name, size, contents, writable=writable)
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:
-        """Take a range out of a file: its pages go, from every address space; guards and private copies stay."""
-        for vma in file.overlapping(offset, offset + length):
-            vma.mm.unmap_file(vma, *vma.range_of(offset, offset + length))
-        file.discard(-(-offset // PAGE), (offset + length) // PAGE)
+        """Take a range out of a file: its pages go, from every address space; guards and private copies stay.
+
+        Raises:
+            SystemCallError: EINVAL, an empty range.
+        """
+        if offset < 0 or length <= 0:
+            raise SystemCallError(errno.EINVAL, f"no range: {length:#x} bytes from {offset:#x}")
+        first, last = -(-offset // PAGE), (offset + length) // PAGE
+        end = (
+            last * PAGE or FILE_END
+        )  # as in shmem_fallocate (6.18), whose end wraps when it is 0: all pages but the first
+        for vma in file.overlapping(first * PAGE, end):
+            vma.mm.unmap_file(vma, *vma.range_of(first * PAGE, end))
+        file.discard(first, last)
         file.zero_edges(offset, length)
 
     def truncate(self, file: File, size: int) -> None:
         """Give a file another size; what lies beyond is gone, private copies too, guards not."""
         end = -(-size // PAGE) * PAGE
-        for vma in file.overlapping(end, 1 << 63):
-            vma.mm.unmap_file(vma, *vma.range_of(end, 1 << 63), private=True)
-        file.discard(end // PAGE, 1 << 51)
+        for vma in file.overlapping(end, FILE_END):
+            vma.mm.unmap_file(vma, *vma.range_of(end, FILE_END), private=True)
+        file.discard(end // PAGE, FILE_END // PAGE)
         if size < file.size:
             file.zero_edges(size, end - size)
         file.size = size
@@ -132,8 +146,8 @@ class Machine:
             )
         self._promised[size] = promised
 
-    def take_hugetlb(self, size: int, *, promised: bool) -> int:
-        """A page of a hugetlb pool, zeroed, with one mapping.
+    def take_hugetlb(self, size: int, *, promised: bool, file: bool = False) -> int:
+        """A page of a hugetlb pool, zeroed, held once: by a mapping, or by the file it belongs to.
 
         Raises:
             OutOfFrames: No page is left, but for those promised to others.
@@ -146,10 +160,12 @@ class Machine:
         paddr = pool.pop()
         self.frames.words[paddr // PAGE : (paddr + size) // PAGE] = 0
         self.frames.hold(self.frames.run(paddr, size))
+        self.frames.use(self.frames.run(paddr, size), Usage.HUGETLB_FILE if file else Usage.HUGETLB)
         return paddr
 
     def drop_hugetlb(self, paddr: int, size: int) -> None:
         """One mapping of a hugetlb page less; the last one gives it back to its pool."""
         self.frames.drop(self.frames.run(paddr, size))
         if not self.frames.shared(paddr)[0]:
+            self.frames.use(self.frames.run(paddr, size), Usage.HUGETLB)
             self.hugetlb[size].append(paddr)

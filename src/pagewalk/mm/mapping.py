@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "align",
     "find_gap",
+    "find_place",
     "flags_of_prot",
     "free_around",
     "mmap",
@@ -127,8 +128,17 @@ def _place(mm: Mm, length: int, flags: int, addr: int, alignment: int) -> int:
         if addr % alignment:
             raise SystemCallError(errno.EINVAL, f"{addr:#x} is not aligned to {alignment:#x}")
         return addr
-    hint = -(-addr // alignment) * alignment
-    if addr and hint <= mm.task_size - length and _is_free(mm, hint, hint + length):
+    return find_place(mm, length, addr, alignment)
+
+
+def find_place(mm: Mm, length: int, hint: int, alignment: int = PAGE) -> int:
+    """A free range of a length: at the hint if it is free, else the highest.
+
+    Raises:
+        SystemCallError: ENOMEM, there is none.
+    """
+    wanted, hint = hint, -(-hint // alignment) * alignment
+    if wanted and hint <= mm.task_size - length and _is_free(mm, hint, hint + length):
         return hint
     return find_gap(mm, length, alignment)
 

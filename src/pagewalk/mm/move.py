@@ -10,7 +10,7 @@ from pagewalk import abi
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm import areas
 from pagewalk.mm.frames import BLOCK, PAGE
-from pagewalk.mm.mapping import align, find_gap, free_around, populate_quietly, unmap
+from pagewalk.mm.mapping import align, find_gap, find_place, free_around, populate_quietly, unmap
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def mremap(mm: Mm, addr: int, old_length: int, new_length: int, flags: int, new_
     area = mm.area_at(addr)
     if area is None:
         raise SystemCallError(errno.EFAULT, f"nothing is mapped at {addr:#x}")
+    if area.huge_page_size:
+        old, new = _huge_lengths(area, addr, old, new, new_addr if flags & abi.MREMAP_FIXED else 0)
     if flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP):
         return _move_to(mm, area, addr, old, new, flags, new_addr)
     if new <= old:
@@ -50,8 +52,8 @@ def _check(mm: Mm, addr: int, old: int, new: int, flags: int, new_addr: int) -> 
         SystemCallError: EINVAL.
     """
     places = flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP)
-    to = new_addr if flags & abi.MREMAP_FIXED else 0
-    overlap = flags & abi.MREMAP_FIXED and addr + old > to and to + new > addr
+    to = new_addr if places else 0
+    overlap = places and addr + old > to and to + new > addr
     wrong = (
         flags & ~KNOWN
         or addr % PAGE
@@ -65,6 +67,19 @@ def _check(mm: Mm, addr: int, old: int, new: int, flags: int, new_addr: int) -> 
     )
     if wrong:
         raise SystemCallError(errno.EINVAL, f"mremap of {old:#x} bytes at {addr:#x} to {new:#x} at {new_addr:#x}")
+
+
+def _huge_lengths(area: Area, addr: int, old: int, new: int, new_addr: int) -> tuple[int, int]:
+    """The lengths in whole pages of a hugetlb area, which cannot grow.
+
+    Raises:
+        SystemCallError: EINVAL.
+    """
+    size = area.huge_page_size
+    old, new = -(-old // size) * size, -(-new // size) * size
+    if addr % size or new_addr % size or new > old:
+        raise SystemCallError(errno.EINVAL, f"hugetlb memory moves in pages of {size:#x} bytes, and never grows")
+    return old, new
 
 
 def _check_area(area: Area, addr: int, old: int, new: int, flags: int) -> None:
@@ -111,6 +126,8 @@ def _move_all(mm: Mm, addr: int, length: int, flags: int, new_addr: int) -> int:
     for area in [mm.as_area(vma) for vma in mm.vmas.overlapping(addr, end)]:
         start = max(addr, area.start)
         size = min(end, area.end) - start
+        if area.huge_page_size:
+            size, _ = _huge_lengths(area, start, size, size, start + shift)
         _move_to(mm, area, start, size, size, flags, start + shift)
     return new_addr
 
@@ -121,7 +138,7 @@ def _move_to(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int, new_
     if flags & abi.MREMAP_FIXED:
         unmap(mm, new_addr, new_addr + new)
     else:
-        new_addr = find_gap(mm, new)
+        new_addr = find_place(mm, new, new_addr)
     if old > new:
         unmap(mm, addr + new, addr + old)
         old = new
@@ -132,7 +149,9 @@ def _move_to(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int, new_
 
 def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flags: int) -> int:
     """Move a part of an area, its pages and its markers (``move_vma``)."""
-    pieces = _pieces(mm, area, addr, old, new_addr)
+    if area.huge_page_size:
+        area = areas.cut_out(mm, area, addr, addr + old)
+    pieces = [] if area.huge_page_size else _pieces(mm, area, addr, old, new_addr)
     try:
         _make_tables(mm, pieces)
     except OutOfFrames as error:
@@ -144,6 +163,8 @@ def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flag
     twin.start, twin.end, twin.mm, twin.lock = new_addr, new_addr + new, None, mm.new_vma_lock()
     target = areas.insert(mm, twin)
     _move_entries(mm, pieces)
+    if area.huge_page_size:
+        mm.hugetlb.move(area, new_addr)
     if flags & abi.MREMAP_DONTUNMAP:
         _leave_behind(mm, area, target, addr, addr + old)
     elif old:
@@ -155,10 +176,10 @@ def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flag
 
 def _leave_behind(mm: Mm, area: Area, target: Area, start: int, end: int) -> None:
     """What MREMAP_DONTUNMAP does to the old area: unlocked, and without a history if all of it moved."""
-    if area is target or area.mm is None:
-        return
+    if area.mm is None:
+        area = target  # the kernel, too, unlocks what the old area was merged into
     area.flags &= ~LOCKED
-    if (area.start, area.end) == (start, end):
+    if area is not target and (area.start, area.end) == (start, end):
         area.anon, area.chain = None, 0
 
 

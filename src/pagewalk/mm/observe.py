@@ -38,6 +38,11 @@ PFNZERO: Final = 1 << 5
 HUGE: Final = 1 << 6
 GUARD: Final = 1 << 8
 
+_HOLDERS: Final = np.zeros(len(Usage), np.int32)
+_HOLDERS[[Usage.FILE, Usage.HUGETLB, Usage.HUGETLB_FILE]] = 1, 1, 2
+"""How many hold a frame besides its mappings: the page cache, the pool."""
+_IS_FILE: Final = np.isin(np.arange(len(Usage)), [Usage.FILE, Usage.HUGETLB_FILE])
+
 REGION: Final = np.dtype([("start", "<u8"), ("end", "<u8"), ("categories", "<u8")])
 
 
@@ -92,11 +97,11 @@ def _words(mm: Mm, entries: Any, level: Any) -> Any:
     paddrs = form.leaf_paddr(entries[pages], level)
     numbers = paddrs // np.uint64(PAGE)
     usage, references = frames.usage[numbers], frames.references[numbers]
-    cached = (usage == Usage.FILE) | (usage == Usage.HUGETLB)
+    others = _HOLDERS[usage]
     word = numbers | np.uint64(PM_PRESENT)
-    not_anonymous = (usage == Usage.FILE) | ((usage == Usage.ZERO) & (level.span == BLOCK))  # the huge zero page
+    not_anonymous = _IS_FILE[usage] | ((usage == Usage.ZERO) & (level.span == BLOCK))  # the huge zero page
     word |= np.where(not_anonymous, np.uint64(PM_FILE), np.uint64(0))
-    alone = (references - cached == 1) & (usage != Usage.ZERO)
+    alone = (references - others == 1) & (usage != Usage.ZERO)
     words[pages] = word | np.where(alone, np.uint64(PM_EXCLUSIVE), np.uint64(0))
     other = ~pages & (kinds != Kind.NONE)
     type_, offset = form.software.swap_slot(entries[other])

@@ -127,6 +127,13 @@ class MmTables(PageTables):
                     return None
             table = self.child(entry, vaddr)
 
+    def huge_entries(self, start: int, end: int) -> list[Entry]:
+        """The PMD entries that map huge pages in a range."""
+        found: list[Entry] = []
+        ops = WalkOps(pmd_entry=lambda entry, addr, next_, walk: found.append(entry))
+        walk_page_range_novma(self, start, end, ops)
+        return [entry for entry in found if entry.is_leaf]
+
     def slices(self, start: int, end: int) -> Iterator[Slice]:
         """The entries of the last level that exist in a range, a table at a time. Huge pages are passed over."""
         found: list[tuple[Entry, int, int]] = []
