@@ -73,10 +73,10 @@ def mmap(mm: Mm, length: int, prot: int, flags: int, addr: int, file: File | Non
     area = Area(start, start + length, vma_flags, start if file is None else offset, file, lock=mm.new_vma_lock())
     if file is not None:
         area.name = file.name
-    if size:
-        mm.hugetlb.reserve(area, size)
     if flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE):
         unmap(mm, start, start + length)
+    if size:
+        mm.hugetlb.reserve(area, size)
     areas.insert(mm, area)
     if flags & (abi.MAP_POPULATE | abi.MAP_LOCKED) and not (flags & abi.MAP_NONBLOCK and not flags & abi.MAP_LOCKED):
         populate_quietly(mm, start, start + length)

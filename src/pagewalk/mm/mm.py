@@ -295,6 +295,10 @@ class Mm(AddressSpace):
         """See ``AddressSpace.update_mmu_cache``: noted in ``events``."""
         self.log("install", addr, addr + entry.level.span)
 
+    def update_mmu_cache_range(self, vma: Vma, start: int, end: int) -> None:
+        """The same for many entries at once."""
+        self.log("install", start, end)
+
     def log(self, name: str, start: int, end: int) -> None:
         """Note an event."""
         self.events.append(Event(name, start, end))

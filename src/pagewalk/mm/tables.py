@@ -12,7 +12,7 @@ from pagewalk.tables import Entry, PageTables, Table
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import numpy.typing as npt
 
@@ -164,16 +164,22 @@ class MmTables(PageTables):
             first += level.span * (first < floor)
             last -= level.span * (last > ceiling)
             if first < last:
-                callback: Callable[..., None] = self._unlink
-                walk_page_range_novma(self, first, last, WalkOps(**{name: callback}))  # type: ignore[arg-type]
+                self._unlink(name, first, last)
 
-    def _unlink(self, entry: Entry, addr: int, next_: int, walk: Any) -> None:
-        """Free the table under an entry."""
-        target = entry.target
-        if entry.is_table and target is not None and self.allocator is not None:
-            entry.value = 0
-            self._locks.pop(target, None)
-            self.allocator.free(target)
+    def _unlink(self, callback: str, start: int, end: int) -> None:
+        """Free the tables under the entries of one level."""
+        gone: list[int] = []
+
+        def unlink(entry: Entry, addr: int, next_: int, walk: Any) -> None:
+            if entry.is_table:
+                gone.append(self.format.table_paddr(entry.value))
+                entry.value = 0
+
+        walk_page_range_novma(self, start, end, WalkOps(**{callback: unlink}))  # type: ignore[arg-type]
+        for paddr in gone:
+            self._locks.pop(paddr, None)
+        if gone:
+            self.machine.frames.drop(np.array(gone, np.uint64))
 
     def free_root(self) -> None:
         """Free the top table, the last one left."""
