@@ -150,7 +150,7 @@ def split_folio(mm: Mm, paddr: int) -> None:
         zero = np.uint64(mm.zero_entry_for(mm.as_area(vma)))
         for _, entries in mm.tables.slices(vma.start, vma.end):
             frame = form.leaf_paddr(entries, form.levels[4])
-            inside = np.flatnonzero(form.is_valid(entries) & (frame // np.uint64(BLOCK) == first // BLOCK))
+            inside = np.flatnonzero(form.is_present(entries) & (frame // np.uint64(BLOCK) == first // BLOCK))
             if (
                 form.leaf_flags(entries[inside]) & int(Flag.DIRTY)
             ).any():  # it counts for the folio, then for each page

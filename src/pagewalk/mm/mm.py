@@ -16,7 +16,7 @@ from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.locks import MmapLock, VmaLock
 from pagewalk.mm import access, advice, fork, mapping, move, observe, protect
-from pagewalk.mm.areas import Area, prepare_anon
+from pagewalk.mm.areas import RIGHTS, Area, prepare_anon
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.hugetlb import HugePages
 from pagewalk.mm.tables import MmTables
@@ -312,7 +312,8 @@ class Mm(AddressSpace):
     def zero_entry_for(self, area: Area) -> int:
         """An entry that maps the zero page into an area."""
         flags = self.page_flags(area, writable=False) | Flag.ACCESSED | Flag.SPECIAL
-        return self.format.leaf_entry(self.machine.zero, int(flags))
+        entry = self.format.leaf_entry(self.machine.zero, int(flags))
+        return entry if area.flags & RIGHTS else self.format.without_rights(entry, self.format.levels[4])
 
     def take_frame(self, usage: Any, vaddr: int) -> int:
         """A frame for a page.

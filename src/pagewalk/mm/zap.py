@@ -55,22 +55,15 @@ def zap(mm: Mm, area: Area, start: int, end: int, *, markers: bool = False, recl
 def _zap_entries(mm: Mm, entries: Entries, *, markers: bool) -> None:
     """Empty entries in place."""
     first = int(entries[0])
-    if not mm.format.is_valid(first) and (entries == first).all():
-        _zap_uniform(mm, entries, first, markers=markers)
+    kind = mm.format.kind(first)
+    if kind in (Kind.NONE, Kind.GUARD) and (entries == first).all():  # nothing there, or a large guard region
+        if kind == Kind.GUARD and markers:
+            entries[:] = 0
         return
     kinds = mm.format.kind(entries)
     release(mm, entries, kinds)
     kept = (kinds == Kind.GUARD) if not markers else np.zeros(len(entries), bool)
     entries[~kept] = 0
-
-
-def _zap_uniform(mm: Mm, entries: Entries, value: int, *, markers: bool) -> None:
-    """Empty entries that are all the same: nothing, or a large guard region."""
-    kind = mm.format.kind(value)
-    if kind == Kind.SWAP:
-        release(mm, entries, np.full(len(entries), kind, np.uint64))
-    if kind != Kind.NONE and (markers or kind != Kind.GUARD):
-        entries[:] = 0
 
 
 def release(mm: Mm, entries: Entries, kinds: Entries) -> None:
