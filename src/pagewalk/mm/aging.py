@@ -83,7 +83,7 @@ def _each_table(mm: Mm, start: int, end: int, on_huge: Callable[[Mm, Entry], Non
                 return
         with mm.tables.lock(mm.tables.child(pmd, addr)):
             entries = mm.tables.slice(pmd, addr, next_).entries
-            _split_folios(mm, entries, whole=on_pages is _pageout_pages)
+            _split_folios(mm, entries, reclaim=on_pages is _pageout_pages)
             on_pages(mm, entries, _own_pages(mm, entries))
 
     walk_page_range_novma(mm.tables, start, end, WalkOps(pmd_entry=at_pmd))
@@ -105,16 +105,24 @@ def _own_pages(mm: Mm, entries: Entries) -> Any:
     return at[frames.mapped_once(paddrs) & ~np.isin(paddrs // np.uint64(BLOCK), np.array(others, np.uint64))]
 
 
-def _split_folios(mm: Mm, entries: Entries, *, whole: bool) -> None:
-    """Split the large folios of which only a part is mapped here, or, to be reclaimed, whole ones too."""
-    frames = mm.machine.frames
-    paddrs = mm.format.leaf_paddr(entries[_pages(mm, entries)], mm.format.levels[4])
-    blocks, counts = np.unique(paddrs // np.uint64(BLOCK), return_counts=True)
-    for block, count in zip(blocks.tolist(), counts.tolist(), strict=True):
-        base = block * BLOCK
-        wanted = frames.is_large(base) and (whole or count < BLOCK // PAGE)
-        if wanted and is_ours(mm, base):
+def _split_folios(mm: Mm, entries: Entries, *, reclaim: bool) -> None:
+    """Split the large folios of which only a part is mapped here, and, to reclaim them, those that would need swap.
+
+    A lazily free folio is dropped as a whole; one that was written since is kept as a whole.
+    """
+    frames, form = mm.machine.frames, mm.format
+    pages = entries[_pages(mm, entries)]
+    block_of = form.leaf_paddr(pages, form.levels[4]) // np.uint64(BLOCK)
+    dirty = form.leaf_flags(pages) & int(Flag.DIRTY) != 0
+    for block in np.unique(block_of).tolist():
+        base, here = block * BLOCK, block_of == block
+        if not frames.is_large(base) or not is_ours(mm, base):
+            continue
+        lazy = frames.is_lazy(base)
+        if np.count_nonzero(here) < BLOCK // PAGE or (reclaim and not lazy):
             split_folio(mm, base)
+        elif reclaim and dirty[here].any():
+            frames.set_lazy(frames.run(base, BLOCK), lazy=False)
 
 
 def _clear_state(mm: Mm, flags: Flag) -> np.uint64:
