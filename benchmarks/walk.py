@@ -3,69 +3,97 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pagewalk as pw
-from benchmarks.frame import Benchmark, Case
+from benchmarks.frame import Benchmark, Case, Job
 from pagewalk.walk.ranges import walk_page_range_novma_mm
 
-ENTRIES = 1 << 18
-START, END = 1 << 30, (1 << 30) + (ENTRIES << 12)
-GUARD = pw.find_format("x86-64").software.guard_entry
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
-Prepared = tuple[int, Callable[[], object]]
+    from benchmarks.frame import Scale
 
+    Callback = Callable[[pw.Entry, int, int, pw.Walk], None]
 
-def tables() -> pw.PageTables:
-    """Empty tables that may grow."""
-    ram = pw.Ram(16 << 20)
-    return pw.PageTables(ram, 0, allocator=pw.RangeAllocator((4096, 16 << 20)))
-
-
-def install(into: pw.PageTables) -> None:
-    """Fill the range with a constant."""
-    warnings.simplefilter("ignore", RuntimeWarning)
-    walk_page_range_novma_mm(into, START, END, pw.WalkOps(install_pte=lambda addr, next_, walk: GUARD))
+START = 1 << 30
+GUARD = 0xFFFF_FFFF_FFFF_F600
 
 
-def walking(pte_entry: Callable[[pw.Entry, int, int, pw.Walk], None]) -> Prepared:
-    """A walk over the filled range."""
-    filled = tables()
-    install(filled)
-    ops = pw.WalkOps(pte_entry=pte_entry)
-    return ENTRIES, lambda: pw.walk_page_range_novma(filled, START, END, ops)
+class Place:
+    """Tables that may grow, and a range in them.
+
+    Args:
+        entries: How long the range is.
+    """
+
+    def __init__(self, entries: int) -> None:
+        self.size = (entries * 16 + (1 << 16)) & -4096
+        self.end = START + (entries << 12)
+        self.empty()
+
+    def empty(self) -> None:
+        """New tables."""
+        self.tables = pw.PageTables(pw.Ram(self.size), 0, allocator=pw.RangeAllocator((4096, self.size)))
+
+    def install(self) -> None:
+        """Fill the range with a constant."""
+        warnings.simplefilter("ignore", RuntimeWarning)
+        ops = pw.WalkOps(install_pte=lambda addr, next_, walk: GUARD)
+        walk_page_range_novma_mm(self.tables, START, self.end, ops)
+
+    def walk(self, callback: Callback) -> None:
+        """Walk the range."""
+        pw.walk_page_range_novma(self.tables, START, self.end, pw.WalkOps(pte_entry=callback))
+
+    def markers(self, _: object = None) -> int:
+        """How many guard markers a walk meets."""
+        seen = 0
+
+        def pte_entry(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
+            nonlocal seen
+            seen += entry.value == GUARD
+
+        self.walk(pte_entry)
+        return seen
 
 
-def trivial() -> Prepared:
-    return walking(lambda entry, addr, next_, walk: None)
+def returning(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
+    """Do nothing."""
 
 
-def reading() -> Prepared:
-    def pte_entry(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
-        entry.value  # noqa: B018 - reading it is what is measured
-
-    return walking(pte_entry)
+def reading(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
+    """Read the raw value."""
+    entry.value  # noqa: B018 - reading it is what is measured
 
 
-def decoding() -> Prepared:
-    def pte_entry(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
-        entry.kind  # noqa: B018 - decoding it is what is measured
-
-    return walking(pte_entry)
+def decoding(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
+    """Decode it."""
+    entry.kind  # noqa: B018 - decoding it is what is measured
 
 
-def installing() -> Prepared:
-    empty = tables()
-    return ENTRIES, lambda: install(empty)
+def walking(entries: int, folder: Path, *, callback: Callback) -> Job:
+    """A walk over a filled range."""
+    place = Place(entries)
+    place.install()
+    return Job(entries, lambda: place.walk(callback), place.markers, entries)
 
 
-BENCHMARK = Benchmark(
-    "The walk over a dense range (aim: at most 1,000 ns an entry)",
-    "entries",
-    (
-        Case("pte_entry that returns", trivial),
-        Case("pte_entry that reads entry.value", reading),
-        Case("pte_entry that decodes entry.kind", decoding),
-        Case("install_pte of a constant, tables included", installing),
-    ),
-)
+def installing(entries: int, folder: Path) -> Job:
+    """A walk that fills an empty range."""
+    place = Place(entries)
+    return Job(entries, place.install, place.markers, entries, place.empty)
+
+
+def benchmarks(scale: Scale) -> list[Benchmark]:
+    """One."""
+    over = partial(walking, scale.walked)
+    cases = (
+        Case("pte_entry that returns", partial(over, callback=returning)),
+        Case("pte_entry that reads entry.value", partial(over, callback=reading)),
+        Case("pte_entry that decodes entry.kind", partial(over, callback=decoding)),
+        Case("install_pte of a constant, tables included", partial(installing, scale.walked)),
+    )
+    return [Benchmark("The scalar walk", "entries", cases)]

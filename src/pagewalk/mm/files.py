@@ -22,13 +22,24 @@ class File(Mapping):
         size: Bytes; beyond the last page an access is a SIGBUS.
         contents: What it begins with.
         writable: Whether shared mappings of it may be writable.
+        unlinked: It goes with its last mapping, as shared anonymous memory does.
     """
 
-    def __init__(self, pool: FramePool, name: str, size: int, contents: bytes = b"", *, writable: bool = True) -> None:
+    def __init__(
+        self,
+        pool: FramePool,
+        name: str,
+        size: int,
+        contents: bytes = b"",
+        *,
+        writable: bool = True,
+        unlinked: bool = False,
+    ) -> None:
         super().__init__(name, PAGE)
         self.pool = pool
         self.size = max(size, len(contents))
         self.writable = writable
+        self.unlinked = unlinked
         self.pages: dict[int, int] = {}
         self.write(0, contents)
 
@@ -67,6 +78,11 @@ class File(Mapping):
             parts.append(bytes(step) if frame is None else self.pool.memory.read(frame + inside, step))
             offset += step
         return b"".join(parts)
+
+    def let_go(self) -> None:
+        """A mapping has gone: with the last one of an unlinked file, so do its pages."""
+        if self.unlinked and not self.vmas:
+            self.discard(0, max(self.pages, default=0) + 1)
 
     def discard(self, first: int, last: int) -> None:
         """Take the pages ``[first, last)`` out of the page cache: they are holes now."""

@@ -10,12 +10,12 @@ from pagewalk.errors import SystemCallError
 from pagewalk.mm import areas
 from pagewalk.mm.access import populate
 from pagewalk.mm.areas import Area
+from pagewalk.mm.files import File
 from pagewalk.mm.frames import PAGE
 from pagewalk.mm.zap import zap
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
-    from pagewalk.mm.files import File
     from pagewalk.mm.mm import Mm
 
 __all__ = [
@@ -69,7 +69,7 @@ def mmap(mm: Mm, length: int, prot: int, flags: int, addr: int, file: File | Non
     vma_flags = _vma_flags(prot, flags, file)
     start = _place(mm, length, flags, addr, size or PAGE)
     if flags & abi.MAP_SHARED and file is None:
-        file, offset = mm.machine.file("/dev/zero (deleted)", length), 0
+        file, offset = File(mm.machine.frames, "/dev/zero (deleted)", length, unlinked=True), 0
     area = Area(start, start + length, vma_flags, start if file is None else offset, file, lock=mm.new_vma_lock())
     if file is not None:
         area.name = file.name
@@ -222,5 +222,7 @@ def unmap(mm: Mm, start: int, end: int) -> None:
         mm.remove_vma(area)
         if area.huge_page_size:
             mm.hugetlb.gone(area)
+        elif isinstance(area.mapping, File):
+            area.mapping.let_go()
     mm.tables.free_tables(gone[0].start, gone[-1].end, *free_around(mm, start, end))
     mm.log("flush", start, end)

@@ -1,0 +1,112 @@
+"""The user half of a real guest's address space: every page that the processor sees."""
+
+from __future__ import annotations
+
+import lzma
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import pagewalk as pw
+from benchmarks import engine
+from benchmarks.frame import Benchmark, Case, Job, Missing
+from benchmarks.native import Limit, Rows
+from benchmarks.peers import pages_of, volatility_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.frame import Scale
+
+IMAGE = Path(__file__).parent.parent / "tests" / "data" / "x86_64-7.3-4level.ram.xz"
+ROOT = 0x4B24000
+END = 1 << 47
+PRESENT = 1
+SPANS = np.array([1 << 39, 1 << 39, 1 << 30, 1 << 21, 1 << 12], np.uint64)
+
+
+def image(folder: Path) -> Path:
+    """The guest's RAM, unpacked.
+
+    Raises:
+        Missing: Not in this checkout.
+    """
+    path = folder / "guest.ram"
+    if not IMAGE.exists():
+        raise Missing(f"there is no {IMAGE.name}")
+    if not path.exists():
+        path.write_bytes(lzma.decompress(IMAGE.read_bytes()))
+    return path
+
+
+def expected(path: Path) -> list[int]:
+    """What the C walker finds, page by page."""
+    limit = Limit(path.parent, np.asarray(np.memmap(path, np.uint8, "r")), ROOT)
+    rows = limit.listing(Rows.empty(sum(limit.counts().values())))
+    wanted = (rows["kind"] == PRESENT) & (rows["vaddr"] < END)
+    return pages_of(np.stack([rows["vaddr"], SPANS[rows["depth"]], rows["paddr"]], axis=1)[wanted])
+
+
+def job(path: Path, work: Callable[[], Any], reset: Callable[[], None] | None = None) -> Job:
+    """A job that finds ``(vaddr, size, paddr)``."""
+    wanted = expected(path)
+    return Job(wanted[0], work, lambda found: pages_of(np.array(found, np.uint64)), wanted, reset)
+
+
+def by_walk(folder: Path) -> Job:
+    """The walk, with a callback that collects."""
+    path = image(folder)
+    tables = pw.PageTables(pw.RawImage(path), ROOT)
+    form = tables.format
+
+    def work() -> list[tuple[int, int, int]]:
+        found = []
+
+        def page(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
+            value = entry.value
+            level = entry.level
+            if form.is_valid(value) and not form.is_table(value, level):
+                found.append((addr, next_ - addr, form.leaf_paddr(value, level)))
+
+        pw.walk_page_range_novma(tables, 0, END, pw.WalkOps(pud_entry=page, pmd_entry=page, pte_entry=page))
+        return found
+
+    return job(path, work)
+
+
+def by_sweep(folder: Path) -> Job:
+    """The bulk engine."""
+    path = image(folder)
+    tables = pw.PageTables(pw.RawImage(path), ROOT)
+    engine.checked(lambda: engine.sweep.mappings(engine.small(), hardware=True))
+
+    def work() -> Any:
+        found = engine.sweep.mappings(tables, 0, END, hardware=True)
+        return np.stack([found.vaddr, found.size, found.paddr], axis=1)
+
+    return job(path, work)
+
+
+def by_volatility(folder: Path) -> Job:
+    """volatility3's ``mapping``."""
+    path = image(folder)
+    layer = volatility_layer(path, ROOT)
+
+    def forget() -> None:
+        layer._get_valid_table.cache_clear()
+        layer._translate_entry.cache_clear()
+
+    find = partial(layer.mapping, 0, END, ignore_errors=True)
+    return job(path, lambda: [piece[:3] for piece in find()], forget)
+
+
+def benchmarks(scale: Scale) -> list[Benchmark]:
+    """One."""
+    cases = (
+        Case("pagewalk, the scalar walk", by_walk),
+        Case("pagewalk, NumPy, sweep.mappings", by_sweep, {"PAGEWALK_ENGINE": "numpy"}),
+        Case("volatility3, layer.mapping", by_volatility),
+    )
+    return [Benchmark("The user half of a real guest", "pages", cases)]
