@@ -384,9 +384,13 @@ class PageTables:
         Raises:
             OutOfFrames, UnsupportedError, MemoryWriteError: As ``grow``.
         """
+        self._link(entry, vaddr, self.split_contents(entry))
+
+    def split_contents(self, entry: Entry) -> bytes:
+        """The table that says the same as a huge page's entry."""
         first, step = self.format.split(entry.value, entry.level)
         count = self.format.levels[entry.level.depth + 1].entries
-        self._link(entry, vaddr, struct.pack(f"<{count}Q", *((first + step * at) & WORD_MASK for at in range(count))))
+        return struct.pack(f"<{count}Q", *((first + step * at) & WORD_MASK for at in range(count)))
 
     def _link(self, entry: Entry, vaddr: int, contents: bytes) -> None:
         """Fill a new table, then point ``entry`` at it: nobody sees it half-made."""

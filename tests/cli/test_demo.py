@@ -41,7 +41,7 @@ class TestModel:
 
     def test_the_walk_covers_the_range_once(self):
         model = Model(PLAN)
-        leaves = [call for call in look(model, PLAN, model.start) if call.callback in ("pte_entry", "pte_hole")]
+        leaves = [call for call in look(model.mm, PLAN, model.start) if call.callback in ("pte_entry", "pte_hole")]
         assert [call.first for call in leaves] == [0, *(call.end for call in leaves[:-1])]
         assert leaves[-1].end == PLAN.pages
         assert {call.callback for call in leaves} == {"pte_entry", "pte_hole"}
@@ -58,9 +58,18 @@ class TestModel:
 
     def test_no_frame_is_lost(self):
         model = Model(PLAN)
-        before = len(model.frames.in_use)
+        before = model.machine.usage()
         model.guard(PLAN)
-        assert len(model.frames.in_use) == before - 1 + 1  # a page went, a PTE table came
+        after = model.machine.usage()
+        assert {use: after[use] - before[use] for use in ("anon", "table", "free")} == {
+            "anon": -4096,
+            "table": 4096,
+            "free": 0,
+        }
+
+    def test_the_mapping_is_one_of_the_system_call(self):
+        model = Model(PLAN)
+        assert model.mm.maps().split()[:2] == [f"{model.start:08x}-{model.start + PLAN.pages * 4096:08x}", "rw-p"]
 
 
 class TestKernel:

@@ -1,7 +1,7 @@
 """``pagewalk demo``: guard regions on a simulated machine, and on the running kernel, side by side.
 
-The same plan twice. The simulated machine is a ``Ram`` with page tables and one VMA; the kernel's side is a mapping of
-this process, captured. Both are read by the same walk.
+The same plan twice: on a ``Machine``'s ``Mm``, and on a mapping of this process, captured. Both are read by the same
+walk.
 """
 
 from __future__ import annotations
@@ -9,26 +9,23 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from pagewalk import abi
 from pagewalk.cli.output import write
 from pagewalk.cli.params import json_option
 from pagewalk.errors import PagewalkError
-from pagewalk.formats import Flag, Kind
-from pagewalk.frames import RangeAllocator
-from pagewalk.memory import Ram
-from pagewalk.mm import install_guards
+from pagewalk.formats import Kind
+from pagewalk.mm import Machine
 from pagewalk.report.demo import Demo, Seen, Step, demo_text
-from pagewalk.space import AddressSpace
-from pagewalk.tables import PageTables
-from pagewalk.vma import Vma
 from pagewalk.walk import WalkOps, walk_page_range
 
 if TYPE_CHECKING:
+    from pagewalk.space import AddressSpace
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
@@ -70,10 +67,10 @@ def demo(as_json: bool) -> int:
     1 if the model and the kernel disagree about any page.
     """
     model = Model(PLAN)
-    before = look(model, PLAN, model.start)
+    before = look(model.mm, PLAN, model.start)
     steps = model.guard(PLAN)
-    after = look(model, PLAN, model.start)
-    marker = model.tables.format.software.guard_entry
+    after = look(model.mm, PLAN, model.start)
+    marker = model.mm.format.software.guard_entry
     result = Demo(PLAN.pages, PLAN.guarded, before, steps, after, marker, *_ask_kernel(PLAN))
     write([json.dumps(result.json(), indent=2) + "\n" if as_json else demo_text(result)])
     return int(result.agree is False)
@@ -103,69 +100,51 @@ def look(space: AddressSpace, plan: Plan, start: int) -> list[Seen]:
         note("pte_hole", depth, slot, Kind.NONE.label, addr, next_)
 
     ops = WalkOps(pgd_entry=entry, pud_entry=entry, pmd_entry=entry, pte_entry=entry, pte_hole=hole)
-    walk_page_range(space, start, start + plan.pages * PAGE, ops)
+    with space.mmap_lock.read() if space.mmap_lock else nullcontext():
+        walk_page_range(space, start, start + plan.pages * PAGE, ops)
     return seen
 
 
 # -- the simulated machine ---------------------------------------------------------------------------------------------
 
 
-class Model(AddressSpace):
-    """A simulated machine with one anonymous mapping, the plan's pages touched; it notes what an install does."""
+class Model:
+    """A simulated machine with one anonymous mapping, the plan's pages touched."""
 
     RAM: Final = 1 << 20
     BOUNDARY: Final = 0x7F00_0020_0000
 
     def __init__(self, plan: Plan) -> None:
-        self.frames = RangeAllocator((PAGE, self.RAM))
-        self.start = plan.start(self.BOUNDARY)
-        self.log: list[Step] = []
-        self._known: set[int] = set()
-        tables = PageTables(Ram(self.RAM), 0, "x86-64", allocator=self.frames)
-        super().__init__(tables, [Vma(self.start, self.start + plan.pages * PAGE)])
+        self.machine = Machine(self.RAM)
+        self.mm = self.machine.mm()
+        flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+        length, rights = plan.pages * PAGE, abi.PROT_READ | abi.PROT_WRITE
+        self.start = self.mm.mmap(length, rights, flags, addr=plan.start(self.BOUNDARY))
         for page in plan.touched:
-            self.touch(self.start + page * PAGE)
-
-    def touch(self, vaddr: int) -> None:
-        """Map a fresh frame, growing the tables to it: what a page fault does."""
-        *_, entry = self.tables.steps(vaddr)
-        while entry.level.span > PAGE:
-            self.tables.grow(entry, vaddr)
-            *_, entry = self.tables.steps(vaddr)
-        flags = Flag.READ | Flag.WRITE | Flag.USER | Flag.ACCESSED | Flag.DIRTY
-        entry.value = self.tables.format.leaf_entry(self.frames.allocate(), int(flags))
-        self._known.add(entry.table.paddr)
+            self.mm.write(self.start + page * PAGE, b"demo")
 
     def guard(self, plan: Plan) -> list[Step]:
-        """Install the plan's guard region; what that took."""
-        start, end = (self.start + page * PAGE for page in (plan.guarded.start, plan.guarded.stop))
-        install_guards(self, start, end, self.zap)
-        return self.log
+        """Install the plan's guard region; what that took, read off the log of installed entries."""
+        full = {self.start + page * PAGE for page in plan.touched}
+        tables = {addr // TABLE_SPAN for addr in full}
+        self.mm.events.clear()
+        self.mm.madvise(self.start + plan.guarded.start * PAGE, len(plan.guarded) * PAGE, abi.MADV_GUARD_INSTALL)
+        steps: list[Step] = []
+        for addr in (event.start for event in self.mm.events if event.name == "install"):
+            if addr in full:
+                self._note(steps, "zap", addr)
+            if addr // TABLE_SPAN not in tables:
+                tables.add(addr // TABLE_SPAN)
+                self._note(steps, "grow", addr)
+            self._note(steps, "install_pte", addr)
+        return steps
 
-    def zap(self, start: int, end: int) -> None:
-        """Unmap the pages in a range; markers stay."""
-
-        def free(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
-            if entry.is_present and entry.target is not None:
-                self.frames.free(entry.target)
-                entry.value = 0
-                self._note("zap", addr)
-
-        walk_page_range(self, start, end, WalkOps(pte_entry=free))
-
-    def update_mmu_cache(self, vma: Vma, addr: int, entry: Entry) -> None:
-        """See ``AddressSpace``: runs after each installed entry."""
-        if entry.table.paddr not in self._known:
-            self._known.add(entry.table.paddr)
-            self._note("grow", addr)
-        self._note("install_pte", addr)
-
-    def _note(self, what: str, addr: int) -> None:
+    def _note(self, steps: list[Step], what: str, addr: int) -> None:
         page = (addr - self.start) // PAGE
-        if self.log and self.log[-1].continued_by(what, page):
-            self.log[-1] = self.log[-1]._replace(end=page + 1)
+        if steps and steps[-1].continued_by(what, page):
+            steps[-1] = steps[-1]._replace(end=page + 1)
         else:
-            self.log.append(Step(what, page, page + 1))
+            steps.append(Step(what, page, page + 1))
 
 
 # -- the running kernel ------------------------------------------------------------------------------------------------

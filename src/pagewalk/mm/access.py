@@ -8,6 +8,7 @@ of its own, in order of address, so that what happened before a refused access i
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,11 +21,15 @@ from pagewalk.mm.frames import BLOCK, PAGE, Usage
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pagewalk.mm.areas import Area
     from pagewalk.mm.fault import Access
     from pagewalk.mm.mm import Mm
     from pagewalk.mm.tables import Entries
     from pagewalk.tables import Entry
+
+    Move = Callable[[int, Entries], object]
 
 __all__ = ["execute", "kernel_copy", "populate", "read", "touch", "write"]
 
@@ -32,8 +37,15 @@ PMD: Final = 3
 NEEDS: Final = {"read": Flag.READ, "write": Flag.WRITE}
 
 
-def touch(mm: Mm, start: int, end: int, access: Access) -> Entries:
+def touch(mm: Mm, start: int, end: int, access: Access, move: Move | None = None) -> Entries:
     """Access one byte of every page in ``[start, end)``, whole pages, as the CPU would.
+
+    Args:
+        mm: The address space.
+        start, end: Virtual addresses.
+        access: What for.
+        move: Called with runs of pages, in order: the number of the first, and their physical addresses, while their
+            table is locked, so that nobody takes the pages away.
 
     Returns:
         The physical address of each page, shape (n,), uint64.
@@ -48,13 +60,18 @@ def touch(mm: Mm, start: int, end: int, access: Access) -> Entries:
         area = find_area(mm, addr, access)
         stop = min(end, area.end, addr // BLOCK * BLOCK + BLOCK)
         at = (addr - start) // PAGE
-        _block(mm, area, addr, stop, access, paddrs[at : at + (stop - addr) // PAGE])
+        part = paddrs[at : at + (stop - addr) // PAGE]
+        _block(mm, area, addr, stop, access, part, partial(move, at, part) if move else _stay)
         addr = stop
     return paddrs
 
 
-def _block(mm: Mm, area: Area, start: int, end: int, access: Access, paddrs: Entries) -> None:
-    """Access the pages of one block, all of one area."""
+def _stay() -> None:
+    """No data is moved."""
+
+
+def _block(mm: Mm, area: Area, start: int, end: int, access: Access, paddrs: Entries, move: Any) -> None:
+    """Access the pages of one block, all of one area; ``move`` is called when all of them are there."""
     while True:
         if area.huge_page_size:
             entry = mm.hugetlb.slot(area, start)
@@ -62,10 +79,14 @@ def _block(mm: Mm, area: Area, start: int, end: int, access: Access, paddrs: Ent
             entry = mm.tables.entry_at(start, PMD, grow=True)
             assert entry is not None
         if entry is not None and entry.is_leaf and NEEDS[access] in entry.flags:
-            _mark(mm, entry, access)
-            inside = start & entry.level.span - 1
-            paddrs[:] = np.uint64(entry.target or 0) + np.arange(inside, inside + end - start, PAGE, dtype=np.uint64)
-            return
+            with mm.tables.lock(entry.table):
+                if not entry.is_leaf or NEEDS[access] not in entry.flags:
+                    continue
+                _mark(mm, entry, access)
+                inside, base = start & entry.level.span - 1, np.uint64(entry.target or 0)
+                paddrs[:] = base + np.arange(inside, inside + end - start, PAGE, dtype=np.uint64)
+                move()
+                return
         if entry is None or not entry.is_table:
             handle(mm, start, access)
             continue
@@ -73,9 +94,10 @@ def _block(mm: Mm, area: Area, start: int, end: int, access: Access, paddrs: Ent
         with mm.tables.lock(table):
             entries = mm.tables.slice(entry, start, end).entries
             first = _sweep(mm, area, start, entries, access)
-        if first is None:
-            paddrs[:] = mm.format.leaf_paddr(entries, mm.format.levels[4])
-            return
+            if first is None:
+                paddrs[:] = mm.format.leaf_paddr(entries, mm.format.levels[4])
+                move()
+                return
         handle(mm, start + first * PAGE, access)
 
 
@@ -112,8 +134,8 @@ def _fill(mm: Mm, area: Area, start: int, entries: Entries, holes: Any, access: 
         entries[holes] = np.uint64(mm.zero_entry_for(area))
     else:
         prepare_anon(mm, area)
-        count = min(len(holes), mm.machine.frames.free)
-        frames = mm.machine.frames.take_many(count, Usage.ANON)
+        frames = mm.machine.frames.take_up_to(len(holes), Usage.ANON)
+        count = len(frames)
         flags = int(mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY)
         entries[holes[:count]] = mm.format.leaf_entry(frames, np.full(count, flags, np.uint64))
         if count < len(holes):
@@ -130,12 +152,13 @@ def read(mm: Mm, vaddr: int, size: int) -> bytes:
     if size <= 0:
         return b""
     first, last = vaddr // PAGE * PAGE, -(-(vaddr + size) // PAGE) * PAGE
+    words, parts = mm.machine.frames.words, []
     with mm.reading():
         try:
-            paddrs = touch(mm, first, last, "read")
+            touch(mm, first, last, "read", lambda _, paddrs: parts.append(words[paddrs // np.uint64(PAGE)].tobytes()))
         except MemoryFault as error:
             raise _from_first_byte(error, vaddr) from None
-        data = mm.machine.frames.words[paddrs // np.uint64(PAGE)].tobytes()
+    data = b"".join(parts)
     return data[vaddr - first : vaddr - first + size]
 
 
@@ -148,15 +171,19 @@ def write(mm: Mm, vaddr: int, data: bytes) -> None:
     if not data:
         return
     first, last = vaddr // PAGE * PAGE, -(-(vaddr + len(data)) // PAGE) * PAGE
+
+    def store(at: int, paddrs: Entries) -> None:
+        begin = max(first + at * PAGE - vaddr, 0)
+        _store(mm, vaddr + begin, data[begin : first + (at + len(paddrs)) * PAGE - vaddr], paddrs)
+
     with mm.reading():
         try:
-            paddrs = touch(mm, first, last, "write")
+            touch(mm, first, last, "write", store)
         except (MemoryFault, OutOfFrames) as error:
             refused = error.vaddr // PAGE * PAGE if error.vaddr is not None else first
             if refused > vaddr:
-                _store(mm, vaddr, data[: refused - vaddr], touch(mm, first, refused, "write"))
+                touch(mm, first, refused, "write", store)
             raise _from_first_byte(error, vaddr) if isinstance(error, MemoryFault) else error from None
-        _store(mm, vaddr, data, paddrs)
 
 
 def execute(mm: Mm, vaddr: int) -> None:

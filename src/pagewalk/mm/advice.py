@@ -157,7 +157,12 @@ def _guard_install(mm: Mm, area: Area, start: int, end: int) -> None:
     area.guarded = True
     if area.is_anonymous:
         prepare_anon(mm, area)
-    install_guards(mm, start, end, lambda start, end: zap(mm, area, start, end))
+
+    def clear(start: int, end: int) -> None:
+        zap(mm, area, start, end)
+        mm.log("flush", start, end)
+
+    install_guards(mm, start, end, clear)
 
 
 def _guard_remove(mm: Mm, area: Area, start: int, end: int) -> None:

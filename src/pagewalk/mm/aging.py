@@ -15,6 +15,7 @@ from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.huge import is_ours, split_folio
+from pagewalk.mm.uffd import swap_bits
 from pagewalk.vma import VmaFlags
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
@@ -185,7 +186,8 @@ def _page_out(mm: Mm, entries: Entries, at: int, paddr: int) -> None:
         entries[at] = 0
     elif machine.swap.used < machine.swap.slots:
         slot = machine.swap.put(mm.memory.read(paddr, PAGE))
-        entries[at] = software.swap_entry(0, slot)
+        kept = mm.format.leaf_flags(int(entries[at])) & Flag.UFFD_WP
+        entries[at] = software.swap_entry(0, slot) | swap_bits(mm, Flag(kept))
     else:
         machine.frames.set_lazy(paddr, lazy=False)
         return

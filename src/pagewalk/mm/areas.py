@@ -56,6 +56,11 @@ class Area(Vma):
         """Whether it may still share pages with a parent."""
         return self.anon is not None and self.chain > 1
 
+    def start_write(self) -> None:
+        """Wait for who holds only this area's lock, and keep them out until ``mmap_lock`` is let go."""
+        if self.lock is not None:
+            self.lock.start_write()
+
     def offset_at(self, addr: int) -> int:
         """Its offset, continued to ``addr``."""
         return self.offset + addr - self.start
@@ -98,6 +103,7 @@ def _neighbours(mm: Mm, area: Area, start: int, end: int) -> tuple[Area | None, 
 
 def _resize(mm: Mm, area: Area, start: int, end: int) -> None:
     """Give an area new ends; its offset follows."""
+    area.start_write()
     mm.remove_vma(area)
     area.offset = area.offset_at(start)
     area.start, area.end = start, end
@@ -117,6 +123,7 @@ def _absorb(mm: Mm, left: Area | None, right: Area | None, area: Area, start: in
         left.guarded = left.guarded or right.guarded
         if left.anon is None:
             left.anon, left.chain = right.anon, right.chain
+        right.start_write()
         mm.remove_vma(right)
         end = right.end
     _resize(mm, target, min(start, target.start), max(end, target.end))
@@ -126,6 +133,7 @@ def _absorb(mm: Mm, left: Area | None, right: Area | None, area: Area, start: in
 def _take_away(mm: Mm, area: Area, start: int, end: int) -> None:
     """Shrink an area by one of its ends, or take it out."""
     if (start, end) == (area.start, area.end):
+        area.start_write()
         mm.remove_vma(area)
     elif start == area.start:
         _resize(mm, area, end, area.end)
@@ -185,6 +193,7 @@ def modify(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> Area:
             mm.split_huge_at(cut)
         return _absorb(mm, left, right, area, start, end)
     area = cut_out(mm, area, start, end)
+    area.start_write()
     area.flags = flags
     return area
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+import numpy as np
+
 from pagewalk.errors import BusError, SegmentationFault
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm import huge
 from pagewalk.mm.areas import prepare_anon
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.mm.uffd import protected
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
@@ -75,13 +78,15 @@ def handle(mm: Mm, vaddr: int, access: Access) -> None:
         if pmd.is_none and huge.fault(mm, area, pmd, page, write=write):
             return
         if pmd.is_leaf and write and Flag.WRITE not in pmd.flags:
+            _refuse_protected(pmd, page)
             huge.write_fault(mm, area, pmd, page)
             if pmd.is_leaf:
                 return
         if pmd.is_leaf:
             return
     pte = mm.tables.entry_at(page, PTE, grow=True)
-    assert pte is not None
+    if pte is None:
+        return  # another thread has just mapped a huge page: look again
     with mm.tables.lock(pte.table):
         _resolve(mm, area, pte, page, access)
 
@@ -99,6 +104,10 @@ def _resolve(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
                 _write_protected(mm, area, pte, page)
         case Kind.SWAP:
             _swap_in(mm, area, pte, page, write=write)
+        case Kind.UFFD_WP:
+            pte.value = 0
+            _resolve(mm, area, pte, page, "read")
+            _protect(mm, pte)
         case Kind.HWPOISON:
             raise BusError(page, access, "the page is poisoned")
         case Kind.GUARD:
@@ -107,11 +116,27 @@ def _resolve(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
             raise SegmentationFault(page, access, f"the entry is {kind.label}")
 
 
-def _map(mm: Mm, area: Area, pte: Entry, frame: int, *, writable: bool, dirty: bool = False) -> None:
+def _protect(mm: Mm, pte: Entry) -> None:
+    """Give a page that has just come the write protection that its place had."""
+    pte.value = int(protected(mm, np.array([pte.value], np.uint64))[0])
+
+
+def _refuse_protected(entry: Entry, page: int) -> None:
+    """A write to a page that userfaultfd has write-protected: nobody is there to resolve it.
+
+    Raises:
+        BusError: As with UFFD_FEATURE_SIGBUS.
+    """
+    if Flag.UFFD_WP in entry.flags:
+        why = "write-protected by userfaultfd: resolve it with writeprotect(..., protect=False)"
+        raise BusError(page, "write", why)
+
+
+def _map(mm: Mm, area: Area, pte: Entry, page: int, frame: int, *, writable: bool, dirty: bool = False) -> None:
     """Set an entry to a page, accessed just now."""
     flags = mm.page_flags(area, writable=writable) | Flag.ACCESSED
     pte.value = mm.format.leaf_entry(frame, int(flags | Flag.DIRTY if dirty else flags))
-    mm.update_mmu_cache(area, 0, pte)
+    mm.update_mmu_cache(area, page, pte)
 
 
 def _anonymous(mm: Mm, area: Area, pte: Entry, page: int, *, write: bool) -> None:
@@ -121,7 +146,7 @@ def _anonymous(mm: Mm, area: Area, pte: Entry, page: int, *, write: bool) -> Non
         return
     prepare_anon(mm, area)
     frame = mm.take_frame(Usage.ANON, page)
-    _map(mm, area, pte, frame, writable=True, dirty=True)
+    _map(mm, area, pte, page, frame, writable=True, dirty=True)
 
 
 def _file(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
@@ -137,14 +162,16 @@ def _file(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
         prepare_anon(mm, area)
     if not file.has(offset):
         raise BusError(page, access, f"beyond the end of {file.name}, which has {file.size:#x} bytes")
-    cached = file.frame(offset // PAGE)
+    cached = file.hold(offset // PAGE)
     if access == "write" and not shared:
-        frame = mm.take_frame(Usage.ANON, page)
-        mm.machine.frames.copy(cached, frame)
-        _map(mm, area, pte, frame, writable=True, dirty=True)
+        try:
+            frame = mm.take_frame(Usage.ANON, page)
+            mm.machine.frames.copy(cached, frame)
+        finally:
+            mm.machine.frames.drop(cached)
+        _map(mm, area, pte, page, frame, writable=True, dirty=True)
     else:
-        mm.machine.frames.hold(cached)
-        _map(mm, area, pte, cached, writable=shared, dirty=access == "write")
+        _map(mm, area, pte, page, cached, writable=shared, dirty=access == "write")
 
 
 def _fault_around(mm: Mm, area: Area, file: File, page: int) -> None:
@@ -159,29 +186,28 @@ def _fault_around(mm: Mm, area: Area, file: File, page: int) -> None:
     flags = int(mm.page_flags(area, writable=shared) | Flag.ACCESSED)
     for at in range(len(entries)):
         offset = area.offset_at(start + at * PAGE)
-        frame = file.pages.get(offset // PAGE)
-        if frame is not None and file.has(offset) and not entries[at]:
-            mm.machine.frames.hold(frame)
+        if file.has(offset) and not entries[at] and (frame := file.hold_cached(offset // PAGE)) is not None:
             entries[at] = mm.format.leaf_entry(frame, flags)
 
 
 def _write_protected(mm: Mm, area: Area, pte: Entry, page: int) -> None:
     """A write to a page that is there and not writable: reuse it if nobody else has it, else copy it."""
+    _refuse_protected(pte, page)
     frame = pte.target
     assert frame is not None
     frames = mm.machine.frames
     if VmaFlags.SHARED in area.flags:
-        _map(mm, area, pte, frame, writable=True, dirty=True)
+        _map(mm, area, pte, page, frame, writable=True, dirty=True)
         return
     special = Flag.SPECIAL in pte.flags
     prepare_anon(mm, area)
     if not special and frames.is_anonymous(frame) and huge.may_reuse(mm, frame):
         frames.set_exclusive(frame, exclusive=True)
-        _map(mm, area, pte, frame, writable=True, dirty=True)
+        _map(mm, area, pte, page, frame, writable=True, dirty=True)
         return
     fresh = mm.take_frame(Usage.ANON, page)
     frames.copy(frame, fresh)
-    _map(mm, area, pte, fresh, writable=True, dirty=True)
+    _map(mm, area, pte, page, fresh, writable=True, dirty=True)
     if not special:
         frames.drop(frame)
 
@@ -209,7 +235,7 @@ def unshare(mm: Mm, vaddr: int) -> None:
         fresh = mm.take_frame(Usage.ANON, page)
         frames.copy(frame, fresh)
         prepare_anon(mm, area)
-        _map(mm, area, pte, fresh, writable=False)
+        _map(mm, area, pte, page, fresh, writable=False)
         frames.drop(frame)
 
 
@@ -220,5 +246,8 @@ def _swap_in(mm: Mm, area: Area, pte: Entry, page: int, *, write: bool) -> None:
     frame = mm.take_frame(Usage.ANON, page)
     mm.memory.write(frame, swap.get(slot))
     writable = write or (VmaFlags.WRITE in area.flags and not swap.shared(slot))
-    _map(mm, area, pte, frame, writable=writable, dirty=True)
+    marked = Flag.UFFD_WP in pte.flags
+    _map(mm, area, pte, page, frame, writable=writable, dirty=True)
+    if marked:
+        _protect(mm, pte)
     swap.drop(slot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from pagewalk.mm.frames import PAGE, Usage
@@ -41,6 +42,7 @@ class File(Mapping):
         self.writable = writable
         self.unlinked = unlinked
         self.pages: dict[int, int] = {}
+        self._lock = threading.RLock()
         self.write(0, contents)
 
     def frame(self, index: int) -> int:
@@ -49,9 +51,26 @@ class File(Mapping):
         Raises:
             OutOfFrames: No frame.
         """
-        if index not in self.pages:
-            self.pages[index] = self.pool.take(Usage.FILE)
-        return self.pages[index]
+        with self._lock:
+            if index not in self.pages:
+                self.pages[index] = self.pool.take(Usage.FILE)
+            return self.pages[index]
+
+    def hold(self, index: int) -> int:
+        """As ``frame``, with one more reference, for who maps it.
+
+        Raises:
+            OutOfFrames: No frame.
+        """
+        with self._lock:
+            frame = self.frame(index)
+            self.pool.hold(frame)
+            return frame
+
+    def hold_cached(self, index: int) -> int | None:
+        """The frame of a page that is in the page cache, with one more reference; None if it is not."""
+        with self._lock:
+            return self.hold(index) if index in self.pages else None
 
     def has(self, addr_offset: int) -> bool:
         """Whether the page at an offset lies inside the file."""
@@ -86,8 +105,9 @@ class File(Mapping):
 
     def discard(self, first: int, last: int) -> None:
         """Take the pages ``[first, last)`` out of the page cache: they are holes now."""
-        for index in [index for index in self.pages if first <= index < last]:
-            self.pool.drop(self.pages.pop(index))
+        with self._lock:
+            for index in [index for index in self.pages if first <= index < last]:
+                self.pool.drop(self.pages.pop(index))
 
     def zero_edges(self, offset: int, length: int) -> None:
         """Zero the parts of a range that fill no whole page."""

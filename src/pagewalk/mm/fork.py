@@ -10,6 +10,7 @@ import numpy as np
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.areas import AnonHistory
 from pagewalk.mm.frames import BLOCK
+from pagewalk.mm.uffd import unprotected
 from pagewalk.vma import VmaFlags
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
@@ -94,7 +95,7 @@ def _shared_entries(parent: Mm, source: Any, *, private: bool) -> Any:
         source[present] &= np.uint64(_without(form, Flag.WRITE))
     copies = source.copy()
     copies[kinds == Kind.PRESENT] &= np.uint64((1 << 64) - 1 - form.state_bits(int(Flag.ACCESSED)))
-    return copies
+    return unprotected(parent, copies)
 
 
 def _without(form: Any, flag: Flag) -> int:
@@ -119,4 +120,4 @@ def _copy_huge(parent: Mm, child: Mm, pmd: Entry, addr: int) -> None:
     parent.machine.frames.set_exclusive(run, exclusive=False)
     if pmd.kind is Kind.PRESENT:
         pmd.value &= _without(parent.format, Flag.WRITE)
-    there.value = pmd.value & (1 << 64) - 1 - parent.format.state_bits(int(Flag.ACCESSED))
+    there.value = pmd.value & (1 << 64) - 1 - parent.format.state_bits(int(Flag.ACCESSED | Flag.UFFD_WP))

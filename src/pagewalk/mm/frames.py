@@ -114,6 +114,13 @@ class FramePool:
             numbers = self._stack[self._top : self._top + count][::-1].copy()
             return self._give(numbers, usage, zero)
 
+    def take_up_to(self, count: int, usage: Usage) -> Frames:
+        """As many frames as there are, ``count`` at most."""
+        with self._lock:
+            if self.free < count:
+                self._dissolve_all()
+            return self.take_many(min(count, self.free), usage)
+
     def take_block(self, usage: Usage) -> int:
         """512 frames in one aligned run, zeroed, with one reference each: the physical address of the first.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk import abi
 from pagewalk.errors import BusError, OutOfFrames, SystemCallError
-from pagewalk.formats import Flag
+from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import PAGE
 from pagewalk.vma import Mapping, VmaFlags
 from pagewalk.walk.hugetlb import hugetlb_slot
@@ -26,11 +26,17 @@ DEFAULT: Final = 2 << 20
 
 
 class HugeFile(Mapping):
-    """The file behind a hugetlb mapping: pages that shared mappings have in common, by number."""
+    """The file behind a hugetlb mapping.
+
+    Attributes:
+        pages: Pages that shared mappings have in common, by number.
+        promised: Numbers of pages that the pool still owes.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__("/anon_hugepage (deleted)", size)
         self.pages: dict[int, int] = {}
+        self.promised: set[int] = set()
 
 
 class HugePages:
@@ -62,14 +68,15 @@ class HugePages:
         """
         area.huge_page_size = size
         area.flags = (area.flags | VmaFlags.HUGETLB | VmaFlags.DONTEXPAND) & ~VmaFlags.ACCOUNT
-        area.mapping, area.offset = HugeFile(size), 0
+        file = HugeFile(size)
+        area.mapping, area.offset = file, 0
         area.name = area.mapping.name
         if VmaFlags.NORESERVE not in area.flags:
             try:
                 self.mm.machine.reserve_hugetlb(size, area.size // size)
             except OutOfFrames as error:
                 raise SystemCallError(errno.ENOMEM, str(error)) from error
-            area.promised = True
+            area.promised, file.promised = True, set(range(area.size // size))
 
     def slot(self, area: Area, vaddr: int, *, grow: bool = False) -> Entry | None:
         """The entry for the huge page at an address."""
@@ -86,12 +93,17 @@ class HugePages:
         """
         entry = self.slot(area, vaddr, grow=True)
         assert entry is not None
+        with self.mm.machine.pool_lock, self.mm.tables.lock(entry.table):
+            self._resolve(area, entry, vaddr, access)
+
+    def _resolve(self, area: Area, entry: Entry, vaddr: int, access: Access) -> None:
+        """Resolve a fault at an entry."""
         if not entry.is_none and (access != "write" or Flag.WRITE in entry.flags):
             return
         shared = VmaFlags.SHARED in area.flags
         old = entry.target
         try:
-            paddr = self._shared_page(area, vaddr) if shared else self._private_page(area, old)
+            paddr = self._shared_page(area, vaddr) if shared else self._private_page(area, vaddr, old)
         except OutOfFrames as error:
             raise BusError(vaddr, access, str(error)) from error
         flags = self.mm.page_flags(area, writable=shared or access == "write" or old is None) | Flag.ACCESSED
@@ -103,61 +115,80 @@ class HugePages:
         file: Any = area.mapping
         index = area.offset_at(vaddr) // area.huge_page_size
         if index not in file.pages:
-            file.pages[index] = self.mm.machine.take_hugetlb(area.huge_page_size, promised=area.promised, file=True)
+            file.pages[index] = self._take(area, index)
         frames = self.mm.machine.frames
         frames.hold(frames.run(file.pages[index], area.huge_page_size))
         return int(file.pages[index])
 
-    def _private_page(self, area: Area, old: int | None) -> int:
+    def _private_page(self, area: Area, vaddr: int, old: int | None) -> int:
         """A page of one's own: a new one, the old one if nobody else has it, or a copy of it."""
         frames, size = self.mm.machine.frames, area.huge_page_size
-        if old is not None and int(frames.references[old // PAGE]) == 2:  # the pool's and ours
+        if old is None:
+            return self._take(area, area.offset_at(vaddr) // size)
+        if int(frames.references[old // PAGE]) == 2:  # the pool's and ours
             return old
-        paddr = self.mm.machine.take_hugetlb(size, promised=area.promised and old is None)
-        if old is not None:
-            frames.words[paddr // PAGE : (paddr + size) // PAGE] = frames.words[old // PAGE : (old + size) // PAGE]
-            self.mm.machine.drop_hugetlb(old, size)
+        paddr = self.mm.machine.take_hugetlb(size, promised=False)
+        frames.words[paddr // PAGE : (paddr + size) // PAGE] = frames.words[old // PAGE : (old + size) // PAGE]
+        self.mm.machine.drop_hugetlb(old, size)
         return paddr
 
-    def entries(self, area: Area, start: int, end: int) -> Iterator[Entry]:
-        """The entries of a range that map pages."""
+    def _take(self, area: Area, index: int) -> int:
+        """A page of the pool, out of what was promised if this one was."""
+        file: Any = area.mapping
+        owed = index in file.promised and (area.promised or VmaFlags.SHARED in area.flags)
+        shared = VmaFlags.SHARED in area.flags
+        paddr = self.mm.machine.take_hugetlb(area.huge_page_size, promised=owed, file=shared)
+        if owed:
+            file.promised.remove(index)
+        return paddr
+
+    def entries(self, area: Area, start: int, end: int) -> Iterator[tuple[int, Entry]]:
+        """The entries of a range that map pages, each with its address."""
         for vaddr in range(start, end, area.huge_page_size):
             entry = self.slot(area, vaddr)
             if entry is not None and entry.is_leaf:
-                yield entry
+                yield vaddr, entry
 
     def zap(self, area: Area, start: int, end: int) -> None:
-        """Take the pages of a range out; an area that stays keeps its promise."""
-        for entry in self.entries(area, start, end):
+        """Take the pages of a range out; the pool owes the owner a page of its own that came back."""
+        file: Any = area.mapping
+        for vaddr, entry in self.entries(area, start, end):
             paddr = entry.target
             assert paddr is not None
             entry.value = 0
-            self.mm.machine.drop_hugetlb(paddr, area.huge_page_size)
-            if area.promised and VmaFlags.SHARED not in area.flags:
+            came_back = self.mm.machine.drop_hugetlb(paddr, area.huge_page_size)
+            if came_back and area.promised and VmaFlags.SHARED not in area.flags:
                 self.mm.machine.reserve_hugetlb(area.huge_page_size, 1)
-
-    def move(self, area: Area, new_start: int) -> None:
-        """Move the pages of an area to a new one, and the promise with them."""
-        for vaddr in range(area.start, area.end, area.huge_page_size):
-            entry = self.slot(area, vaddr)
-            if entry is not None and entry.is_leaf:
-                there = self.slot(area, new_start + vaddr - area.start, grow=True)
-                assert there is not None
-                there.value, entry.value = entry.value, 0
-        area.promised = False
+                file.promised.add(area.offset_at(vaddr) // area.huge_page_size)
 
     def gone(self, area: Area) -> None:
-        """An area has been unmapped: take the promise back, and the file's pages with its last mapping."""
+        """An area has been unmapped: nobody is owed its pages any more; a shared file goes with its last mapping."""
         file, size = area.mapping, area.huge_page_size
         assert isinstance(file, HugeFile)
-        left = area.size // size
-        if VmaFlags.SHARED in area.flags and not file.vmas:
-            left -= len(file.pages)
+        if VmaFlags.SHARED in area.flags:
+            if file.vmas:
+                return
+            owed = file.promised
             for paddr in file.pages.values():
                 self.mm.machine.drop_hugetlb(paddr, size)
             file.pages.clear()
-        if area.promised:
-            self.mm.machine.reserve_hugetlb(size, -left)
+        else:
+            own = range(area.offset // size, (area.offset + area.size) // size)
+            owed = file.promised & set(own) if area.promised else set()
+        self.mm.machine.reserve_hugetlb(size, -len(owed))
+        file.promised = file.promised - owed
+
+    def move(self, area: Area, new_start: int) -> None:
+        """Move the pages of an area, and the promise with them.
+
+        Raises:
+            OutOfFrames: No frame for a table; nothing has moved.
+        """
+        found = list(self.entries(area, area.start, area.end))
+        there = [self.slot(area, vaddr - area.start + new_start, grow=True) for vaddr, _ in found]
+        for (_, entry), slot in zip(found, there, strict=True):
+            assert slot is not None
+            slot.value, entry.value = entry.value, 0
 
     def inherit(self, parent: Mm, area: Area) -> None:
         """Share a parent's pages with this child; private ones lose their write right on both sides."""
@@ -172,9 +203,10 @@ class HugePages:
                 continue
             paddr = entry.target
             assert paddr is not None
-            frames.hold(frames.run(paddr, area.huge_page_size))
-            flags = int(entry.flags & ~Flag.WRITE)
-            entry.value = self.mm.format.leaf_entry(paddr, flags, entry.level)
             there = self.slot(area, vaddr, grow=True)
             assert there is not None
+            frames.hold(frames.run(paddr, area.huge_page_size))
+            if entry.kind is Kind.PRESENT:
+                flags = int(entry.flags & ~Flag.WRITE)
+                entry.value = self.mm.format.leaf_entry(paddr, flags, entry.level)
             there.value = entry.value

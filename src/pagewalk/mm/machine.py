@@ -63,6 +63,7 @@ class Machine:
         self.huge_zero: int | None = None
         self._huge_zero_users = 0
         self._lock = threading.Lock()
+        self.pool_lock = threading.RLock()
         self.hugetlb: dict[int, list[int]] = {}
         self._promised: dict[int, int] = {}
         for size, pages in (hugetlb or {}).items():
@@ -139,12 +140,11 @@ class Machine:
         Raises:
             OutOfFrames: The pool has not that many unpromised pages.
         """
-        promised = self._promised.get(size, 0) + pages
-        if pages > 0 and promised > len(self.hugetlb.get(size, ())):
-            raise OutOfFrames(
-                f"the pool of {size:#x} byte pages has {len(self.hugetlb.get(size, ()))}, {promised} wanted"
-            )
-        self._promised[size] = promised
+        with self.pool_lock:
+            promised, there = self._promised.get(size, 0) + pages, len(self.hugetlb.get(size, ()))
+            if pages > 0 and promised > there:
+                raise OutOfFrames(f"the pool of {size:#x} byte pages has {there}, {promised} wanted")
+            self._promised[size] = promised
 
     def take_hugetlb(self, size: int, *, promised: bool, file: bool = False) -> int:
         """A page of a hugetlb pool, zeroed, held once: by a mapping, or by the file it belongs to.
@@ -163,9 +163,11 @@ class Machine:
         self.frames.use(self.frames.run(paddr, size), Usage.HUGETLB_FILE if file else Usage.HUGETLB)
         return paddr
 
-    def drop_hugetlb(self, paddr: int, size: int) -> None:
-        """One mapping of a hugetlb page less; the last one gives it back to its pool."""
+    def drop_hugetlb(self, paddr: int, size: int) -> bool:
+        """One mapping of a hugetlb page less; whether that was the last, and gave it back to its pool."""
         self.frames.drop(self.frames.run(paddr, size))
-        if not self.frames.shared(paddr)[0]:
+        came_back = not self.frames.shared(paddr)[0]
+        if came_back:
             self.frames.use(self.frames.run(paddr, size), Usage.HUGETLB)
             self.hugetlb[size].append(paddr)
+        return bool(came_back)

@@ -218,6 +218,7 @@ def unmap(mm: Mm, start: int, end: int) -> None:
     if not gone:
         return
     for area in gone:
+        area.start_write()
         zap(mm, area, area.start, area.end, markers=True)
         mm.remove_vma(area)
         if area.huge_page_size:

@@ -15,7 +15,7 @@ from pagewalk import abi
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.locks import MmapLock, VmaLock
-from pagewalk.mm import access, advice, fork, mapping, move, observe, protect
+from pagewalk.mm import access, advice, fork, mapping, move, observe, protect, uffd
 from pagewalk.mm.areas import RIGHTS, Area, prepare_anon
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.hugetlb import HugePages
@@ -164,6 +164,23 @@ class Mm(AddressSpace):
         with self._locked_for(advice_):
             return advice.process_madvise(self, ranges, advice_)
 
+    def register_wp(self, addr: int, length: int) -> None:
+        """Register a range with userfaultfd for write protection.
+
+        Raises:
+            SystemCallError: EINVAL; EPERM where nothing may ever be written.
+            UnsupportedError: hugetlb memory.
+        """
+        uffd.register_wp(self, addr, length)
+
+    def writeprotect(self, addr: int, length: int, *, protect: bool, unpopulated: bool = False) -> None:
+        """Write-protect the pages of a registered range, or let go of them: a write meanwhile is a SIGBUS.
+
+        Raises:
+            SystemCallError: EINVAL, ENOENT, ENOMEM.
+        """
+        uffd.writeprotect(self, addr, length, protect=protect, unpopulated=unpopulated)
+
     def msync(self, addr: int, length: int, flags: int) -> None:
         """Write a range back: here, check it as Linux does.
 
@@ -253,7 +270,8 @@ class Mm(AddressSpace):
 
     def maps(self) -> str:
         """The text of ``/proc/PID/maps``."""
-        return observe.maps(self)
+        with self.reading():
+            return observe.maps(self)
 
     def pagemap(self, start: int, end: int) -> Entries:
         """The words of ``/proc/PID/pagemap``: shape (pages,), uint64."""
@@ -365,14 +383,22 @@ class Mm(AddressSpace):
         end = -(-end // PAGE) * PAGE
         if start >= end:
             return
-        for _, entries in self.tables.slices(start // PAGE * PAGE, end):
-            kinds = self.format.kind(entries)
-            pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
-            frames = self.format.leaf_paddr(entries, self.format.levels[4]) // PAGE
-            owned = self.machine.frames.usage[frames * pages] == 2
-            gone = pages & (owned | private)
-            release(self, entries[gone], kinds[gone])
-            entries[gone] = 0
+        with self.reading():
+            for at, entries in self.tables.slices(start // PAGE * PAGE, end):
+                pmd = self.tables.entry_at(at, PMD)
+                assert pmd is not None
+                with self.tables.lock(self.tables.child(pmd, at)):
+                    self._unmap_file(entries, private=private)
+
+    def _unmap_file(self, entries: Entries, *, private: bool) -> None:
+        """Take a file's pages out of a table."""
+        kinds = self.format.kind(entries)
+        pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
+        frames = self.format.leaf_paddr(entries, self.format.levels[4]) // PAGE
+        owned = self.machine.frames.usage[frames * pages] == 2
+        gone = pages & (owned | private)
+        release(self, entries[gone], kinds[gone])
+        entries[gone] = 0
 
     def _in_core(self, page: int) -> bool:
         """Whether a page is in memory: mapped, or of a file and in the page cache."""

@@ -149,11 +149,14 @@ def _move_to(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int, new_
 
 def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flags: int) -> int:
     """Move a part of an area, its pages and its markers (``move_vma``)."""
+    area.start_write()
     if area.huge_page_size:
         area = areas.cut_out(mm, area, addr, addr + old)
     pieces = [] if area.huge_page_size else _pieces(mm, area, addr, old, new_addr)
     try:
         _make_tables(mm, pieces)
+        if area.huge_page_size:
+            mm.hugetlb.move(area, new_addr)
     except OutOfFrames as error:
         _free_empty(mm, new_addr, new_addr + new)
         raise SystemCallError(errno.ENOMEM, str(error)) from error
@@ -164,7 +167,7 @@ def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flag
     target = areas.insert(mm, twin)
     _move_entries(mm, pieces)
     if area.huge_page_size:
-        mm.hugetlb.move(area, new_addr)
+        area.promised = False
     if flags & abi.MREMAP_DONTUNMAP:
         _leave_behind(mm, area, target, addr, addr + old)
     elif old:

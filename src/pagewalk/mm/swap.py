@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from pagewalk.errors import OutOfFrames
 
 __all__ = ["SwapDevice"]
@@ -18,6 +20,7 @@ class SwapDevice:
         self.slots = max(size // 4096 - 1, 0)
         self._pages: dict[int, bytes] = {}
         self._users: dict[int, int] = {}
+        self._lock = threading.Lock()
         self._free = list(range(self.slots, 0, -1))
 
     @property
@@ -31,11 +34,12 @@ class SwapDevice:
         Raises:
             OutOfFrames: The device is full.
         """
-        if not self._free:
-            raise OutOfFrames(f"swap is full: {self.slots} slots")
-        slot = self._free.pop()
-        self._pages[slot], self._users[slot] = page, 1
-        return slot
+        with self._lock:
+            if not self._free:
+                raise OutOfFrames(f"swap is full: {self.slots} slots")
+            slot = self._free.pop()
+            self._pages[slot], self._users[slot] = page, 1
+            return slot
 
     def get(self, slot: int) -> bytes:
         """A page's bytes."""
@@ -43,7 +47,8 @@ class SwapDevice:
 
     def hold(self, slot: int) -> None:
         """One more user of a slot."""
-        self._users[slot] += 1
+        with self._lock:
+            self._users[slot] += 1
 
     def shared(self, slot: int) -> bool:
         """Whether a slot has more than one user."""
@@ -51,7 +56,8 @@ class SwapDevice:
 
     def drop(self, slot: int) -> None:
         """One user less; the last one frees the slot."""
-        self._users[slot] -= 1
-        if not self._users[slot]:
-            del self._pages[slot], self._users[slot]
-            self._free.append(slot)
+        with self._lock:
+            self._users[slot] -= 1
+            if not self._users[slot]:
+                del self._pages[slot], self._users[slot]
+                self._free.append(slot)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import TableFrames
 from pagewalk.tables import Entry, PageTables, Table
 from pagewalk.walk import WalkOps, walk_page_range_novma
@@ -88,14 +89,24 @@ class MmTables(PageTables):
         self._deposits.append(target)
 
     def split(self, entry: Entry, vaddr: int) -> None:
-        """See ``PageTables.split``: with the table that was set aside; the huge zero page becomes 512 zero pages."""
-        if entry.level.depth == PMD:
-            self.withdraw()
-        if entry.target == self.machine.huge_zero:
-            self._link(entry, vaddr, self.machine.zero_entry.to_bytes(8, "little") * entry.level.entries)
-            self.machine.drop_huge_zero()
-        else:
+        """See ``PageTables.split``: into the table that was set aside; the huge zero page becomes 512 zero pages."""
+        if entry.level.depth != PMD:
             super().split(entry, vaddr)
+            return
+        zero = entry.target == self.machine.huge_zero
+        contents = self._zero_page(entry) * entry.level.entries if zero else self.split_contents(entry)
+        table = self._deposits.pop()
+        self.machine.memory.write(table, contents)
+        entry.value = self.format.table_entry(table)
+        if zero:
+            self.machine.drop_huge_zero()
+
+    def _zero_page(self, entry: Entry) -> bytes:
+        """An entry of the zero page with the rights that a huge zero page's entry has."""
+        value = self.format.leaf_entry(self.machine.zero, int(entry.flags | Flag.SPECIAL))
+        if entry.kind is Kind.PROT_NONE:
+            value = self.format.without_rights(value, self.format.levels[PTE])
+        return value.to_bytes(8, "little")
 
     # -- finding -----------------------------------------------------------------------------------------------------
 

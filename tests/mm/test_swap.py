@@ -1,0 +1,185 @@
+"""Swap: what MADV_PAGEOUT writes out is in the tables as swap entries, and comes back."""
+
+import pytest
+
+from pagewalk import abi
+from pagewalk.errors import OutOfFrames
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm.frames import BLOCK, PAGE
+from pagewalk.mm.swap import SwapDevice
+
+MIB = 1 << 20
+RW = abi.PROT_READ | abi.PROT_WRITE
+
+
+def entries(mm, at, pages):
+    return [mm.tables.entry_at(at + page * PAGE, 4) for page in range(pages)]
+
+
+def kinds(mm, at, pages):
+    return [entry.kind for entry in entries(mm, at, pages)]
+
+
+@pytest.fixture
+def tank(new_tank):
+    return new_tank(swap=4 * MIB)
+
+
+@pytest.fixture
+def swapped(tank):
+    """A process with four pages, all swapped out."""
+    mm = tank.mm()
+    at = mm.mmap(4 * PAGE, RW)
+    mm.write(at, b"".join(bytes([65 + page]) * PAGE for page in range(4)))
+    mm.madvise(at, 4 * PAGE, abi.MADV_PAGEOUT)
+    return mm, at
+
+
+class TestOut:
+    def test_swap_entries(self, tank, swapped):
+        mm, at = swapped
+        assert kinds(mm, at, 4) == [Kind.SWAP] * 4
+        slots = [mm.format.software.swap_slot(entry.value) for entry in entries(mm, at, 4)]
+        assert {type_ for type_, _ in slots} == {0}
+        assert len({offset for _, offset in slots}) == 4
+        assert 0 not in {offset for _, offset in slots}
+        assert tank.machine.usage()["anon"] == 0
+        assert tank.machine.swap.used == 4
+
+    def test_told_by_pagemap_and_smaps(self, swapped):
+        mm, at = swapped
+        assert all(int(word) >> 62 & 3 == 1 for word in mm.pagemap(at, at + 4 * PAGE))
+        assert mm.smaps()["Swap"] == 4 * PAGE
+
+    def test_never_without_swap(self, new_tank):
+        tank = new_tank()
+        mm = tank.mm()
+        at = mm.mmap(PAGE, RW)
+        mm.write(at, b"stays")
+        mm.madvise(at, PAGE, abi.MADV_PAGEOUT)
+        assert kinds(mm, at, 1) == [Kind.PRESENT]
+
+    def test_what_does_not_fit_stays(self, new_tank):
+        tank = new_tank(swap=3 * PAGE)
+        mm = tank.mm()
+        at = mm.mmap(4 * PAGE, RW)
+        mm.touch(at, 4 * PAGE)
+        mm.madvise(at, 4 * PAGE, abi.MADV_PAGEOUT)
+        assert kinds(mm, at, 4) == [Kind.SWAP] * 2 + [Kind.PRESENT] * 2
+
+    def test_shared_pages_stay(self, tank):
+        mm = tank.mm()
+        at = mm.mmap(PAGE, RW)
+        mm.write(at, b"both")
+        tank.fork(mm)
+        mm.madvise(at, PAGE, abi.MADV_PAGEOUT)
+        assert kinds(mm, at, 1) == [Kind.PRESENT]
+
+    def test_guards_stay(self, tank):
+        mm = tank.mm()
+        at = mm.mmap(3 * PAGE, RW)
+        mm.touch(at, 3 * PAGE)
+        mm.madvise(at + PAGE, PAGE, abi.MADV_GUARD_INSTALL)
+        mm.madvise(at, 3 * PAGE, abi.MADV_PAGEOUT)
+        assert kinds(mm, at, 3) == [Kind.SWAP, Kind.GUARD, Kind.SWAP]
+
+    def test_a_huge_page_goes_in_pieces(self, new_tank):
+        tank = new_tank(swap=4 * MIB, thp="always")
+        mm = tank.mm()
+        at = mm.mmap(BLOCK, RW, addr=64 * BLOCK)
+        mm.write(at + 7 * PAGE, b"s" * 8 * PAGE)
+        mm.madvise(at, BLOCK, abi.MADV_PAGEOUT)
+        zeros = Kind.PRESENT  # a page of zeros gives way to the zero page when the huge page is split (since 6.12)
+        assert kinds(mm, at, 512) == [zeros] * 7 + [Kind.SWAP] * 8 + [zeros] * 497
+        assert tank.machine.usage()["anon"] == 0
+        assert mm.read(at + 6 * PAGE, 2 * PAGE) == bytes(PAGE) + b"s" * PAGE
+
+    def test_lazily_free_pages_are_dropped_instead(self, tank):
+        mm = tank.mm()
+        at = mm.mmap(2 * PAGE, RW)
+        mm.write(at, b"a" * 2 * PAGE)
+        mm.madvise(at, 2 * PAGE, abi.MADV_FREE)
+        mm.write(at + PAGE, b"b")
+        mm.madvise(at, 2 * PAGE, abi.MADV_PAGEOUT)
+        assert kinds(mm, at, 2) == [Kind.NONE, Kind.SWAP]
+        assert mm.read(at, 1) + mm.read(at + PAGE, 2) == b"\0ba"
+
+
+class TestIn:
+    def test_contents_come_back(self, tank, swapped):
+        mm, at = swapped
+        assert mm.read(at + PAGE, PAGE) == b"B" * PAGE
+        assert kinds(mm, at, 4) == [Kind.SWAP, Kind.PRESENT, Kind.SWAP, Kind.SWAP]
+        assert tank.machine.swap.used == 3
+
+    def test_writable_at_once_if_nobody_else_has_it(self, swapped):
+        mm, at = swapped
+        mm.read(at, 1)
+        assert Flag.WRITE in mm.tables.translate(at).flags
+
+    def test_a_write_keeps_the_rest_of_the_page(self, swapped):
+        mm, at = swapped
+        mm.write(at + 1, b"x")
+        assert mm.read(at, 3) == b"AxA"
+
+    def test_no_frame(self, new_tank):
+        tank = new_tank(16 * PAGE, swap=MIB)
+        mm = tank.mm()
+        at = mm.mmap(64 * PAGE, RW)
+        mm.write(at, b"kept")
+        mm.madvise(at, PAGE, abi.MADV_PAGEOUT)
+        with pytest.raises(OutOfFrames):
+            mm.touch(at + PAGE, 63 * PAGE)
+        with pytest.raises(OutOfFrames):
+            mm.read(at, 4)
+        mm.madvise(at + PAGE, PAGE, abi.MADV_DONTNEED)
+        assert mm.read(at, 4) == b"kept"
+
+
+class TestShared:
+    def test_by_a_fork(self, tank, swapped):
+        mm, at = swapped
+        child = tank.fork(mm)
+        assert [entry.value for entry in entries(child, at, 4)] == [entry.value for entry in entries(mm, at, 4)]
+        assert tank.machine.swap.used == 4
+        child.write(at, b"child")
+        assert (mm.read(at, 5), child.read(at, 6)) == (b"AAAAA", b"childA")
+
+    def test_not_writable_while_shared(self, tank, swapped):
+        mm, at = swapped
+        child = tank.fork(mm)
+        child.read(at, 1)
+        assert Flag.WRITE not in child.tables.translate(at).flags
+        mm.read(at, 1)  # the last user
+        assert Flag.WRITE in mm.tables.translate(at).flags
+
+    @pytest.mark.parametrize("how", ["munmap", "dontneed", "free", "exit"])
+    def test_a_slot_goes_with_its_last_user(self, tank, swapped, how):
+        mm, at = swapped
+        child = tank.fork(mm)
+        tank.exit(mm)
+        assert tank.machine.swap.used == 4
+        match how:
+            case "munmap":
+                child.munmap(at, 4 * PAGE)
+            case "dontneed":
+                child.madvise(at, 4 * PAGE, abi.MADV_DONTNEED)
+            case "free":
+                child.madvise(at, 4 * PAGE, abi.MADV_FREE)
+            case "exit":
+                tank.exit(child)
+        assert tank.machine.swap.used == 0
+
+    def test_moved_by_mremap(self, tank, swapped):
+        mm, at = swapped
+        new = mm.mremap(at, 4 * PAGE, 4 * PAGE, abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED, at - 64 * PAGE)
+        assert kinds(mm, new, 4) == [Kind.SWAP] * 4
+        assert mm.read(new + 3 * PAGE, 2) == b"DD"
+
+
+class TestDevice:
+    def test_slot_0_is_the_header(self):
+        device = SwapDevice(3 * PAGE)
+        assert {device.put(bytes(PAGE)), device.put(bytes(PAGE))} == {1, 2}
+        with pytest.raises(OutOfFrames, match="swap is full: 2 slots"):
+            device.put(bytes(PAGE))
