@@ -7,15 +7,18 @@ too is left alone (``madvise_cold_or_pageout_pte_range``, ``madvise_free_pte_ran
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
+from pagewalk.mm.files import File
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.huge import is_ours, split_folio
 from pagewalk.mm.uffd import swap_bits
+from pagewalk.mm.zap import release
 from pagewalk.vma import VmaFlags
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.mm import Mm
     from pagewalk.mm.tables import Entries
     from pagewalk.tables import Entry
+    from pagewalk.vma import Mapping
 
     Change = Callable[[Mm, Entries, Any], None]
 
@@ -57,7 +61,7 @@ def pageout(mm: Mm, area: Area, start: int, end: int) -> None:
         SystemCallError: EINVAL, locked, hugetlb or special memory.
     """
     _check(area)
-    _each_table(mm, start, end, _pageout_huge, _pageout_pages)
+    _each_table(mm, start, end, _pageout_huge, partial(_pageout_pages, file=area.mapping), reclaim=True)
 
 
 def _check(area: Area) -> None:
@@ -66,7 +70,15 @@ def _check(area: Area) -> None:
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is locked, hugetlb or special")
 
 
-def _each_table(mm: Mm, start: int, end: int, on_huge: Callable[[Mm, Entry], None], on_pages: Change) -> None:
+def _each_table(
+    mm: Mm,
+    start: int,
+    end: int,
+    on_huge: Callable[[Mm, Entry], None],
+    on_pages: Change,
+    *,
+    reclaim: bool = False,
+) -> None:
     """Apply an advice to a range, a table at a time."""
 
     def at_pmd(pmd: Entry, addr: int, next_: int, walk: Any) -> None:
@@ -84,7 +96,7 @@ def _each_table(mm: Mm, start: int, end: int, on_huge: Callable[[Mm, Entry], Non
                 return
         with mm.tables.lock(mm.tables.child(pmd, addr)):
             entries = mm.tables.slice(pmd, addr, next_).entries
-            _split_folios(mm, entries, reclaim=on_pages is _pageout_pages)
+            _split_folios(mm, entries, reclaim=reclaim)
             on_pages(mm, entries, _own_pages(mm, entries))
 
     walk_page_range_novma(mm.tables, start, end, WalkOps(pmd_entry=at_pmd))
@@ -168,14 +180,17 @@ def _pageout_huge(mm: Mm, pmd: Entry) -> None:
     _pageout_pages(mm, entries, _own_pages(mm, entries))
 
 
-def _pageout_pages(mm: Mm, entries: Entries, own: Any) -> None:
+def _pageout_pages(mm: Mm, entries: Entries, own: Any, file: Mapping | None = None) -> None:
+    form, frames = mm.format, mm.machine.frames
     for at in own.tolist():
-        paddr = mm.format.leaf_paddr(int(entries[at]), mm.format.levels[4])
-        if mm.machine.frames.is_anonymous(paddr):
+        entry = int(entries[at])
+        paddr = form.leaf_paddr(entry, form.levels[4])
+        if frames.is_anonymous(paddr):
             _page_out(mm, entries, at, paddr)
-        else:  # a file's page is unmapped and stays in the page cache
+        elif isinstance(file, File):
+            release(mm, entries[at : at + 1], form.kind(entries[at : at + 1]))
             entries[at] = 0
-            mm.machine.frames.drop(paddr)
+            file.reclaim(paddr)
 
 
 def _page_out(mm: Mm, entries: Entries, at: int, paddr: int) -> None:

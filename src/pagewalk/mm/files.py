@@ -83,7 +83,9 @@ class File(Mapping):
         while at < len(data):
             index, inside = divmod(offset + at, PAGE)
             part = data[at : at + PAGE - inside]
-            self.pool.memory.write(self.frame(index) + inside, part)
+            frame = self.frame(index)
+            self.pool.memory.write(frame + inside, part)
+            self.pool.set_dirty(frame)
             at += len(part)
 
     def read(self, offset: int, size: int) -> bytes:
@@ -108,6 +110,13 @@ class File(Mapping):
         with self._lock:
             for index in [index for index in self.pages if first <= index < last]:
                 self.pool.drop(self.pages.pop(index))
+
+    def reclaim(self, frame: int) -> None:
+        """Memory is wanted back: a page that was never written is a hole again; there is nowhere to write others to."""
+        if not self.pool.is_dirty(frame):
+            with self._lock:
+                (index,) = [index for index, cached in self.pages.items() if cached == frame]
+                self.discard(index, index + 1)
 
     def zero_edges(self, offset: int, length: int) -> None:
         """Zero the parts of a range that fill no whole page."""

@@ -57,6 +57,7 @@ class FramePool:
         self.usage = np.zeros(count, np.uint8)
         self._written = np.zeros(count, bool)
         self._lazy = np.zeros(count, bool)
+        self._dirty = np.zeros(count, bool)
         self._exclusive = np.zeros(count, bool)
         self._large = np.zeros(-(-count // PER_BLOCK), bool)
         self._stack = np.empty(count, np.uint64)
@@ -162,6 +163,7 @@ class FramePool:
         self.references[numbers] = 1
         self.usage[numbers] = usage
         self._lazy[numbers] = False
+        self._dirty[numbers] = False
         self._exclusive[numbers] = True
         if zero and (dirty := numbers[self._written[numbers]]).size:
             self.words[dirty] = 0
@@ -229,6 +231,14 @@ class FramePool:
     def is_anonymous(self, paddr: int) -> bool:
         """Whether a frame holds anonymous memory."""
         return bool(self.usage[paddr // PAGE] == Usage.ANON)
+
+    def set_dirty(self, paddrs: Any) -> None:
+        """Note that a file's frames hold what the file does not have elsewhere."""
+        self._dirty[self._numbers(paddrs)] = True
+
+    def is_dirty(self, paddr: int) -> bool:
+        """Whether a file's frame was written."""
+        return bool(self._dirty[paddr // PAGE])
 
     def set_exclusive(self, paddrs: Any, *, exclusive: bool) -> None:
         """Mark anonymous frames as one process's own, or as shared by a fork (``PageAnonExclusive``)."""

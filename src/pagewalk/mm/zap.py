@@ -70,8 +70,11 @@ def release(mm: Mm, entries: Entries, kinds: Entries) -> None:
     """Give back what entries hold: frames and swap slots. The entries stay as they are."""
     pages = entries[(kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)]
     if pages.size:
-        pages = pages[mm.format.flags(pages) & int(Flag.SPECIAL) == 0]
-        mm.machine.frames.drop(mm.format.leaf_paddr(pages, mm.format.levels[4]))
+        flags = mm.format.flags(pages)
+        own = flags & int(Flag.SPECIAL) == 0
+        paddrs = mm.format.leaf_paddr(pages, mm.format.levels[4])
+        mm.machine.frames.set_dirty(paddrs[own & (flags & int(Flag.DIRTY) != 0)])
+        mm.machine.frames.drop(paddrs[own])
     for entry in entries[kinds == Kind.SWAP]:
         mm.machine.swap.drop(int(mm.format.software.swap_slot(entry)[1]))
 
