@@ -1,0 +1,190 @@
+"""How much there is, without listing it.
+
+How it works. A table that many entries point to is looked at once a level, and what it holds is multiplied by how often
+it is reached. So the work is bounded by the memory's size, not by what the tables pretend to map.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.formats import Flag, Kind
+from pagewalk.sweep.bits import KIND_SHIFT
+from pagewalk.sweep.chunk import Tables
+from pagewalk.sweep.descent import Reader, bounds, pieces, tables_of
+from pagewalk.sweep.fast import fast_for
+from pagewalk.sweep.filters import Filter
+from pagewalk.sweep.findings import Findings
+from pagewalk.sweep.questions import ends_of, selected
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pagewalk.errors import TranslationError
+    from pagewalk.formats import Level
+    from pagewalk.space import AddressSpace
+    from pagewalk.sweep.chunk import Chunk
+    from pagewalk.tables import PageTables
+
+    Words = npt.NDArray[np.uint64]
+    Rows = npt.NDArray[np.void]
+
+__all__ = ["COUNT", "Census", "count"]
+
+COUNT: Final = np.dtype([("kind", "u1"), ("page_size", "u8"), ("entries", "u8")], align=True)
+"""How many entries there are of a kind and a size."""
+
+_COMPRESS: Final = 1 << 20
+
+
+def count(
+    tables: PageTables | AddressSpace,
+    start: int | None = None,
+    end: int | None = None,
+    *,
+    where: Filter | None = None,
+    findings: list[TranslationError] | None = None,
+) -> Rows:
+    """Count what page tables hold in ``[start, end)``, by kind and page size.
+
+    Args:
+        tables: Page tables, or an address space for its tables.
+        start, end: Virtual addresses in bytes, whole pages; None for both canonical halves. A huge page that reaches
+            out of the range counts.
+        where: Only the entries that pass.
+        findings: Collects what is malformed, each entry once however often it is reached, instead of raising the first.
+
+    Returns:
+        A structured array by kind and page size, dtype ``COUNT``; the sum of its ``entries`` is the number of rows that
+        ``mappings(coalesce=False)`` would give.
+
+    Raises:
+        WalkError, NonCanonical, ReservedBits, Malformed: As ``mappings``.
+    """
+    tables = tables_of(tables)
+    span = bounds(tables.format, start, end)
+    found = Findings(tables, findings, span[0])
+    census = Census(Reader(tables, span, found), where or Filter())
+    census.run()
+    found.close()
+    return census.rows()
+
+
+class Census:
+    """One count.
+
+    Args:
+        reader: Reads the tables.
+        wanted: Which entries count.
+    """
+
+    def __init__(self, reader: Reader, wanted: Filter) -> None:
+        self.reader = reader
+        self._wanted = wanted
+        self._found: dict[tuple[int, int], int] = {}
+
+    @property
+    def total(self) -> int:
+        """All that were counted."""
+        return sum(self._found.values())
+
+    def rows(self) -> Rows:
+        """The result, dtype ``COUNT``."""
+        return np.array([(kind, size, found) for (kind, size), found in sorted(self._found.items()) if found], COUNT)
+
+    def run(self) -> None:
+        """Count, level by level."""
+        one = np.zeros(1, np.uint64)
+        root = one + np.uint64(self.reader.tables.root)
+        tables, times = Tables(root, one, np.full(1, int(Flag.rights()), np.uint8)), one + np.uint64(1)
+        for level in self.reader.tables.format.real_levels:
+            tables, times = self._level(level, tables, times)
+            if not len(tables):
+                return
+
+    def _level(self, level: Level, tables: Tables, times: Words) -> tuple[Tables, Words]:
+        """Count what ends at a level; the tables of the next one, and how often each is reached."""
+        found: list[tuple[Tables, Words]] = [(tables[:0], times[:0])]
+        last = level is self.reader.tables.format.real_levels[-1]
+        fast = fast_for(self.reader, self._wanted) if last else None
+        kinds = np.zeros(len(Kind), np.uint64)
+        for some in pieces(len(tables), level.entries):
+            present, entries = tables[some], times[some]
+            if fast is not None and fast.count(present, entries, kinds):
+                continue
+            opened = self.reader.chunk(level, present)
+            if opened is None:
+                continue
+            chunk, children = opened
+            if len(chunk.tables) < len(present):
+                entries = entries[np.searchsorted(present.vaddr, chunk.tables.vaddr)]
+            self._add(chunk, entries)
+            if children is not None and len(children):
+                parents = np.searchsorted(chunk.tables.vaddr, children.vaddr, side="right") - 1
+                found.append((children, entries[parents]))
+                if sum(len(part) for part, _ in found) > _COMPRESS:
+                    found = [self._distinct(found, level)]
+        for kind, many in enumerate(kinds.tolist()):
+            self._found[kind, level.span] = self._found.get((kind, level.span), 0) + many
+        return self._distinct(found, level)
+
+    def _add(self, chunk: Chunk, times: Words) -> None:
+        """Count what ends in a chunk."""
+        entries, places, states = selected(self.reader.codec, chunk, self._wanted, *ends_of(chunk))
+        if self._wanted.frames is not None and len(entries):
+            frames = self.reader.codec.frames(entries, chunk.level, states)
+            passes: Any = self._wanted.by_frame(frames, chunk.level.span)
+            at = np.flatnonzero(passes)
+            entries, places = entries[at], at + chunk.first if places is None else places[at]
+            states = states if isinstance(states, int) else states[at]
+        if not len(entries):
+            return
+        if int(times.min()) == int(times.max()):
+            self._note(chunk, states, len(entries), int(times[0]))
+            return
+        if places is None:
+            places = np.arange(chunk.first, chunk.end, dtype=np.intp)
+        weights = times[places >> chunk.level.index_bits].astype(np.float64)  # exact: below 2**53
+        kinds = np.full(len(entries), states >> KIND_SHIFT) if isinstance(states, int) else states >> KIND_SHIFT
+        for kind, found in enumerate(np.bincount(kinds, weights).tolist()):
+            self._increase(chunk, kind, int(found))
+
+    def _note(self, chunk: Chunk, states: Any, entries: int, times: int) -> None:
+        """Count entries that are all reached equally often."""
+        if isinstance(states, int):
+            self._increase(chunk, states >> KIND_SHIFT, entries * times)
+            return
+        for kind, found in enumerate(np.bincount(states >> KIND_SHIFT, minlength=len(Kind)).tolist()):
+            self._increase(chunk, kind, found * times)
+
+    def _increase(self, chunk: Chunk, kind: int, found: int) -> None:
+        key = kind, chunk.level.span
+        self._found[key] = self._found.get(key, 0) + found
+
+    def _distinct(self, found: list[tuple[Tables, Words]], level: Level) -> tuple[Tables, Words]:
+        """Each table once, with how often it is reached; by address, at the lowest address that reaches it.
+
+        The tables that reach out of the range stay apart: they are not looked at as a whole.
+        """
+        tables, times = Tables.join([part for part, _ in found]), np.concatenate([part for _, part in found])
+        if len(tables) < 2:
+            return tables, times
+        order = np.argsort(tables.vaddr, kind="stable")
+        tables, times = tables[order], times[order]
+        first, last = self.reader.span
+        size = level.span
+        low = int(int(tables.vaddr[0]) < first)
+        high = len(tables) - int(int(tables.vaddr[-1]) + size - 1 > last)
+        paddrs = self.reader.codec.tables(tables.entry[low:high])
+        ordered = np.sort(paddrs)
+        if len(paddrs) < 2 or not (ordered[1:] == ordered[:-1]).any():
+            return tables, times
+        keys = paddrs | tables.rights[low:high]
+        _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
+        sums = np.zeros(len(firsts), np.uint64)
+        np.add.at(sums, which, times[low:high])
+        by_address = np.argsort(firsts)
+        kept = np.concatenate([np.arange(low), firsts[by_address] + low, np.arange(high, len(tables))])
+        return tables[kept], np.concatenate([times[:low], sums[by_address], times[high:]])

@@ -1,0 +1,82 @@
+"""Which rows are wanted: tested on states before addresses are worked out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.sweep.bits import KIND_SHIFT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import numpy.typing as npt
+
+    from pagewalk.formats import Level
+    from pagewalk.sweep.bits import States
+
+    Words = npt.NDArray[np.uint64]
+    Mask = npt.NDArray[np.bool_]
+
+__all__ = ["Filter"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Only the entries that pass every test.
+
+    Attributes:
+        having: ``Flag`` bits that must all be set (effective rights).
+        lacking: ``Flag`` bits that must all be clear.
+        kinds: Kinds that pass; None: all.
+        page_sizes: Page sizes in bytes that pass; None: all.
+        frames: ``(start, end)`` in bytes: pages that lie in it, in part at least; None: all. What has no frame, fails.
+    """
+
+    having: Flag | int = 0
+    lacking: Flag | int = 0
+    kinds: Collection[Kind | int] | None = None
+    page_sizes: Collection[int] | None = None
+    frames: tuple[int, int] | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Whether all entries pass."""
+        return self == Filter()
+
+    @property
+    def by_level_only(self) -> bool:
+        """Whether flags and kinds do not matter."""
+        return not self.having and not self.lacking and self.kinds is None
+
+    @property
+    def only_present(self) -> bool:
+        """Whether only present pages can pass."""
+        return self.kinds is not None and {int(kind) for kind in self.kinds} == {Kind.PRESENT.value}
+
+    def level_passes(self, level: Level) -> bool:
+        """Whether any page of a level can pass."""
+        return self.page_sizes is None or level.span in self.page_sizes
+
+    def by_state(self, states: States) -> Any:
+        """Whether entries pass by flags and kind: a bool for all, or a mask."""
+        required = int(self.having)
+        passes: Any = states & (required | int(self.lacking)) == required
+        if self.kinds is not None:
+            kinds = states >> KIND_SHIFT
+            if isinstance(kinds, int):
+                return passes and kinds in self.kinds
+            wanted = [int(kind) for kind in self.kinds]
+            passes &= kinds == wanted[0] if len(wanted) == 1 else np.isin(kinds, wanted)
+        return passes
+
+    def by_frame(self, paddrs: Words, span: int) -> Mask | None:
+        """Which pages lie in the physical range; None: all."""
+        if self.frames is None:
+            return None
+        start, end = self.frames
+        low = max(start - span + 1, 0)
+        return (paddrs >= np.uint64(low)) & (paddrs < np.uint64(min(end, NO_PADDR))) & (paddrs != np.uint64(NO_PADDR))

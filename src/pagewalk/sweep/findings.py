@@ -1,0 +1,121 @@
+"""What is wrong with the tables, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pagewalk.errors import Malformed, TranslationError, UnsupportedError
+from pagewalk.tables import Entry, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pagewalk.formats import Level
+    from pagewalk.tables import PageTables
+
+    Words = npt.NDArray[np.uint64]
+
+__all__ = ["MAX_FINDINGS", "Findings"]
+
+MAX_FINDINGS: Final = 1 << 16
+"""The most malformed entries that are collected."""
+
+
+class Findings:
+    """What is wrong: collected and passed over, or the first by address raised once everything below it is done.
+
+    A sweep meets entries level by level, not by address. So that it raises what the scalar walk would have raised,
+    nothing is raised at once: the first error so far cuts the sweep short at its address.
+
+    Args:
+        tables: The page tables, which word the errors.
+        collected: Where to collect; None to raise the first.
+        first: The range's first address: what is found before it, is found there.
+
+    Attributes:
+        stop: Nothing from this address on counts any more.
+        error: What is to be raised there.
+    """
+
+    def __init__(self, tables: PageTables, collected: list[TranslationError] | None, first: int = 0) -> None:
+        self.tables = tables
+        self.collected = collected
+        self.first = first
+        self.stop = 1 << 64
+        self.error: TranslationError | None = None
+        self._fresh: list[TranslationError] = []
+
+    @property
+    def collects(self) -> bool:
+        """Whether errors are collected."""
+        return self.collected is not None
+
+    def fork(self) -> Findings:
+        """Findings for a part of the range, to be joined by ``absorb``."""
+        return Findings(self.tables, None if self.collected is None else [], self.first)
+
+    def absorb(self, part: Findings) -> None:
+        """Take over what was found in a part; parts come by address."""
+        for error in [*part._fresh, *([part.error] if part.error else [])]:
+            self.add(error)
+
+    def add(self, error: TranslationError) -> None:
+        """Note an error."""
+        if self.collected is None:
+            if error.vaddr < self.stop:
+                self.stop, self.error = error.vaddr, error
+            return
+        if len(self._fresh) >= MAX_FINDINGS:
+            raise UnsupportedError(
+                f"more than {MAX_FINDINGS:,} entries are malformed, the last one at {error.vaddr:#x}: "
+                "these are no page tables of this format, or the root is wrong"
+            )
+        self._fresh.append(error)
+
+    def close(self) -> None:
+        """Hand the findings over, by address, or raise the one that ended it all."""
+        if self.error is not None:
+            raise self.error
+        if self.collected is not None:
+            self._fresh.sort(key=lambda error: (error.vaddr, error.depth))
+            self.collected += self._fresh
+            self._fresh = []
+
+    def reserved(self, level: Level, entries: Words, vaddrs: Words) -> None:
+        """Entries, by address, that set reserved bits.
+
+        The scalar walk meets a folded level at the lowest level that shows it.
+        """
+        while self.tables.format.folds_into_next(level):
+            level = self.tables.format.levels[level.depth + 1]
+        for value, vaddr in self._worth_wording(entries, vaddrs):
+            try:
+                self.tables.check(value, level, vaddr)
+            except TranslationError as error:
+                self.add(error)
+
+    def missing(self, level: Level, entries: Words, vaddrs: Words) -> None:
+        """Entries, by address, that point to a table of ``level`` outside the memory."""
+        above = self.tables.format.levels[max(level.depth - 1, 0)]
+        for value, vaddr in self._worth_wording(entries, vaddrs):
+            try:
+                if level.depth == 0:
+                    _ = self.tables.root_table
+                else:
+                    self.tables.child(Entry(Table(self.tables, 0, above, [value]), 0), vaddr)
+            except TranslationError as error:
+                self.add(error)
+
+    def looped(self, level: Level, depth: int, found: tuple[Words, Words, Words]) -> None:
+        """Tables of ``level`` that stand above themselves: paddr, vaddr, entry. They are swept, as the MMU would."""
+        most = MAX_FINDINGS + 1
+        for paddr, vaddr, entry in zip(*(column[:most].tolist() for column in found), strict=True):
+            why = f"the {level.name} table at {paddr:#x} is its own ancestor"
+            self.add(Malformed(max(vaddr, self.first), depth, entry, why))
+
+    def _worth_wording(self, entries: Words, vaddrs: Words) -> Any:
+        """The entries that can still matter: all of them, or the first."""
+        most = MAX_FINDINGS + 1 if self.collects else 1
+        values, places = entries[:most].tolist(), vaddrs[:most].tolist()
+        return zip(values, [max(place, self.first) for place in places], strict=True)

@@ -1,0 +1,466 @@
+"""Installing in bulk: values into the empty slots of a range, missing tables allocated by the hundred.
+
+How it works. The walk goes down the upper levels a slot at a time, as the scalar walk does. Above the last level it
+takes runs: neighbouring empty slots get their tables all at once, filled before they are linked by one store; tables
+that are there are filled a table at a time. Whatever else stands above the last level is left to the scalar walk.
+What an abort leaves behind is what the scalar walk would leave: tables are asked for in the same order, and what was
+not reached is given back.
+
+Installing is for the memory-management code, ``mm/`` and ``edit/``.
+"""
+
+from __future__ import annotations
+
+import errno
+import warnings
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.errors import OutOfFrames, UnsupportedError, WalkError
+from pagewalk.space import AddressSpace
+from pagewalk.sweep.bits import KIND_SHIFT, codec_of
+from pagewalk.sweep.store import Store
+from pagewalk.sweep.values import Refused, values_of
+from pagewalk.tables import Entry, Table
+from pagewalk.vma import VmaFlags
+from pagewalk.walk import PGWALK_RDLOCK, SKIP, Walk, WalkOps
+from pagewalk.walk.locking import check_mm_lock, check_vma_lock
+from pagewalk.walk.ranges import walk_page_range_vma_mm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    import numpy.typing as npt
+
+    from pagewalk.formats import Kind, Level
+    from pagewalk.sweep.values import Asked, Values
+    from pagewalk.tables import PageTables
+    from pagewalk.vma import Vma
+
+    Words = npt.NDArray[np.uint64]
+    Mask = npt.NDArray[np.bool_]
+
+__all__ = ["Installation", "install"]
+
+_NO_LOCK: Final = nullcontext()
+
+
+@dataclass(slots=True)
+class Installation:
+    """How far an installation is, or was when it ended.
+
+    Attributes:
+        addr: Everything below is done.
+        installed: Entries installed.
+        tables_allocated: Tables allocated.
+    """
+
+    addr: int = 0
+    installed: int = 0
+    tables_allocated: int = 0
+
+
+def install(
+    space: PageTables | AddressSpace,
+    start: int,
+    end: int,
+    value: int | Words | Callable[[Words], Asked],
+    *,
+    skip: Mask | None = None,
+    passing: Collection[Kind] | None = None,
+    progress: Installation | None = None,
+) -> int | None:
+    """Install entries into the empty slots of ``[start, end)``. Changes the memory.
+
+    Args:
+        space: An address space: its VMAs count, and its ``mmap_lock`` must be held. Or raw page tables.
+        start, end: Virtual addresses in bytes, whole pages.
+        value: What to install: one raw entry; an array, one a page of the range, uint64; or a callback, given the
+            addresses of empty slots and returning their entries, or ``(entries, skip)``.
+        skip: With a value or an array, the pages to leave empty: one bool a page.
+        passing: The kinds of entry that may stand in the way; the first other one ends it. None: all may.
+        progress: Told how far it got, also when it fails.
+
+    Returns:
+        None, or the address of the first entry that stands in the way. Everything below it is done.
+
+    Raises:
+        WalkError: EINVAL: not whole pages, the lock is not held, a hugetlb VMA.
+        OutOfFrames: No frame for a table (carries vaddr and depth). What was installed stays.
+        UnsupportedError: The tables have no allocator.
+        ReservedBits, Malformed: An entry on the way is not one.
+        MemoryWriteError: The memory cannot be written.
+        ValueError, TypeError: The value is none. Whatever a callback raises.
+    """
+    tables = space.tables if isinstance(space, AddressSpace) else space
+    _check_range(tables, start, end)
+    values = values_of(tables.format, start, end, value, skip)
+    progress = progress or Installation()
+    if isinstance(space, AddressSpace):
+        return _into_vmas(space, start, end, values, passing, progress)
+    return _Installer(tables, values, passing, progress).run(start, end)
+
+
+def _check_range(tables: PageTables, start: int, end: int) -> None:
+    """Refuse a range that is none, or leaves its half."""
+    if start >= end or (start | end) % tables.format.page_size:
+        raise WalkError(errno.EINVAL, f"not whole pages: [{start:#x}, {end:#x})")
+    if not any(low <= start and end <= high for low, high in tables.format.halves):
+        raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) leaves the canonical halves")
+
+
+def _into_vmas(
+    mm: AddressSpace,
+    start: int,
+    end: int,
+    values: Values,
+    passing: Collection[Kind] | None,
+    progress: Installation,
+) -> int | None:
+    """Install VMA by VMA, as ``walk_page_range_mm`` goes."""
+    check_mm_lock(mm, PGWALK_RDLOCK)
+    while start < end:
+        vma = mm.vmas.find(start)
+        if vma is None or start < vma.start:
+            start = progress.addr = end if vma is None else min(end, vma.start)
+            continue
+        next_ = min(end, vma.end)
+        check_vma_lock(vma, PGWALK_RDLOCK)
+        if VmaFlags.PFNMAP not in vma.flags:
+            progress.addr = start
+            if VmaFlags.HUGETLB in vma.flags:
+                raise WalkError(errno.EINVAL, f"{start:#x}: nothing can be installed in a hugetlb VMA")
+            obstacle = _Installer(mm.tables, values, passing, progress, mm, vma).run(start, next_)
+            if obstacle is not None:
+                return obstacle
+        start = progress.addr = next_
+    return None
+
+
+class _Installer:
+    """Installs into one VMA, or raw tables."""
+
+    def __init__(
+        self,
+        tables: PageTables,
+        values: Values,
+        passing: Collection[Kind] | None,
+        progress: Installation,
+        mm: AddressSpace | None = None,
+        vma: Vma | None = None,
+    ) -> None:
+        self._tables = tables
+        self._form = tables.format
+        self._codec = codec_of(tables.format)
+        self._values = values
+        self._passing = passing
+        self._progress = progress
+        self._mm = mm
+        self._vma = vma
+        self._store = Store(tables)
+        self._last = self._form.levels[-1]
+        self._warned = False
+        self._stride = 1
+        self._untold: list[tuple[int, Any]] = []
+
+    def run(self, start: int, end: int) -> int | None:
+        """Install in ``[start, end)``; the address of what stands in the way, or None."""
+        return self._down(self._tables.root_table, start, end)
+
+    @contextmanager
+    def _writing(self, table: Table, level: Level) -> Iterator[Words]:
+        """A table's slots, locked; what was installed is told of when it is in the memory."""
+        try:
+            with self._lock(table), self._store.open(table.paddr, level) as row:
+                yield row
+        finally:
+            for start, pages in self._untold:
+                self._tell(pages, start)
+            self._untold.clear()
+
+    def _down(self, table: Table, start: int, end: int) -> int | None:
+        """Install below the slots of an upper table that cover ``[start, end)``."""
+        level = table.level
+        if self._form.folds_into_next(level):
+            level = self._form.levels[level.depth + 1]  # its slots, with the level's own depth
+        above_last = level.depth == self._last.depth - 1
+        addr = start
+        while addr < end:
+            self._progress.addr = addr
+            slot = Entry(table, table.level.index(addr))
+            next_ = level.end(addr, end)
+            value = slot.value
+            if self._form.is_none(value):
+                if above_last:
+                    addr = self._new_tables(table, addr, end)
+                    continue
+                self._grow(slot, addr)
+            elif not self._form.is_table(value, level):
+                obstacle = self._other(slot, addr, next_)
+                if obstacle is not None:
+                    return obstacle
+                addr = self._progress.addr = next_
+                continue
+            if above_last and (done := self._full_tables(table, addr, end)) > addr:
+                addr = self._progress.addr = done
+                continue
+            below = self._child(slot, level, addr)
+            obstacle = self._old_table(below, addr, next_) if above_last else self._down(below, addr, next_)
+            if obstacle is not None:
+                return obstacle
+            addr = self._progress.addr = next_
+        return None
+
+    def _child(self, slot: Entry, level: Level, addr: int) -> Table:
+        """The table under a slot, if it is sound."""
+        self._tables.check(slot.value, level, addr)
+        if self._form.folds_into_next(slot.level):
+            slot = Entry(self._tables.child(slot, addr), 0)
+        return self._tables.child(slot, addr)
+
+    def _grow(self, slot: Entry, addr: int) -> None:
+        """Link one new table, unless another thread has just done so."""
+        with self._lock(slot.table):
+            if slot.is_none:
+                self._tables.grow(slot, addr)
+                self._progress.tables_allocated += 1
+
+    def _lock(self, table: Table) -> Any:
+        """The lock that keeps other threads out of a table."""
+        return _NO_LOCK if self._mm is None else self._mm.table_lock(table)
+
+    # -- what is neither empty nor a table ---------------------------------------------------------------------------
+
+    def _other(self, slot: Entry, addr: int, next_: int) -> int | None:
+        """A huge page, or something not present above the last level."""
+        if self._form.is_valid(slot.value):
+            self._tables.check(slot.value, slot.level, addr)
+        if slot.is_leaf:
+            return None if self._passing is None or slot.kind in self._passing else addr
+        if self._mm is None or self._vma is None:
+            return None
+        return self._scalar(addr, next_)
+
+    def _scalar(self, addr: int, next_: int) -> int | None:
+        """Leave a piece to the scalar walk."""
+        assert self._mm is not None
+        assert self._vma is not None
+        met: list[int] = []
+
+        def one(addr: int, next_: int, walk: Walk) -> Any:
+            value, skip = self._values.take(addr, None, 1)
+            return SKIP if skip is not None and skip[0] else int(np.atleast_1d(value)[0])
+
+        def stop(entry: Entry, addr: int, next_: int, walk: Walk) -> int:
+            if self._passing is None or entry.kind in self._passing:
+                return 0
+            met.append(addr)
+            return 1
+
+        def install(addr: int, next_: int, walk: Walk) -> Any:
+            try:
+                return one(addr, next_, walk)
+            except Refused as refused:
+                raise refused.reason from None
+
+        ops = WalkOps(pte_entry=stop if self._passing is not None else None, install_pte=install)
+        walk = Walk(self._tables, ops, mm=self._mm)
+        try:
+            walk_page_range_vma_mm(self._vma, addr, next_, ops, walk=walk)
+        finally:
+            self._progress.addr = walk.addr
+            self._progress.installed += walk.installed
+            self._progress.tables_allocated += walk.tables_allocated
+        return met[0] if met else None
+
+    # -- tables that are there ---------------------------------------------------------------------------------------
+
+    def _full_tables(self, table: Table, addr: int, end: int) -> int:
+        """Pass over neighbouring tables that need nothing: no slot is empty, and what they hold may stand there."""
+        level, per = table.level, self._last.entries
+        first = level.index(addr)
+        with self._store.open(table.paddr, level) as row:
+            links = row[first : min(level.entries, first + (end - addr) // level.span, first + self._stride)].copy()
+        if addr % level.span or not len(links):
+            return addr
+        sound: Any = self._form.is_table(links, level) & (self._form.reserved(links, level) == 0)
+        count = len(links) if sound.all() else int(sound.argmin())
+        tables = self._store.rows(self._codec.tables(links[:count])) if count else None
+        if tables is None:
+            return addr
+        bad = (tables & self._codec.held_bits == 0).any(axis=1)
+        if self._passing is not None and not bad.all():
+            states: Any = self._codec.states(tables.reshape(-1))
+            kinds = np.isin(np.atleast_1d(states) >> KIND_SHIFT, [int(kind) for kind in self._passing])
+            bad |= ~kinds.reshape(-1, per).all(axis=1) if len(kinds) > 1 else ~kinds
+        passed = int(bad.argmax()) if bad.any() else count
+        self._stride = min(self._stride * 2, level.entries) if passed == count else 1
+        return addr + passed * level.span
+
+    def _old_table(self, table: Table, start: int, end: int) -> int | None:
+        """Fill the empty slots of a table of the last level that cover ``[start, end)``."""
+        level = self._last
+        first, count = level.index(start), (end - start) // level.span
+        with self._writing(table, level) as row:
+            slots = row[first : first + count]
+            empty: Any = slots & self._codec.held_bits == 0
+            obstacle = self._obstacle(slots, empty)
+            if obstacle is not None:
+                empty[obstacle:] = False
+            if empty.any():
+                self._fill(slots, empty, start)
+        if obstacle is None:
+            return None
+        self._progress.addr = start + obstacle * level.span
+        return self._progress.addr
+
+    def _obstacle(self, slots: Words, empty: Mask) -> int | None:
+        """The first slot that holds what may not stand there."""
+        if self._passing is None or empty.all():
+            return None
+        held = np.flatnonzero(~empty)
+        kinds = np.atleast_1d(self._codec.states(slots[held])) >> KIND_SHIFT
+        bad = np.flatnonzero(~np.isin(kinds, [int(kind) for kind in self._passing]))
+        if not len(bad):
+            return None
+        return int(held[0 if len(kinds) == 1 else bad[0]])
+
+    def _fill(self, slots: Words, empty: Mask, start: int) -> None:
+        """Write values into the empty slots."""
+        try:
+            values, skip = self._values.take(start, empty, len(slots))
+        except Refused as refused:
+            self._write(slots, empty, refused.good, start)
+            self._progress.addr = start + refused.count * self._last.span
+            raise refused.reason from None
+        self._write(slots, empty, (values, skip), start)
+
+    def _write(self, slots: Words, empty: Mask, good: tuple[Any, Mask | None], start: int) -> None:
+        """Write those of the values that are not to be skipped."""
+        values, skip = good
+        at = np.flatnonzero(empty if skip is None else empty & ~skip)
+        slots[at] = values if np.ndim(values) == 0 else values[at]
+        self._note(start, at)
+
+    # -- tables that are missing -------------------------------------------------------------------------------------
+
+    def _new_tables(self, table: Table, addr: int, end: int) -> int:
+        """Give the run of empty slots that begins at ``addr`` its tables; where it ends."""
+        level = table.level
+        first = level.index(addr)
+        with self._writing(table, level) as row:
+            last = min(level.entries, first - (-(end - (addr >> level.shift << level.shift)) >> level.shift))
+            held = np.flatnonzero(row[first:last] & self._codec.held_bits)
+            count = int(held[0]) if len(held) else last - first
+            count = min(count, self._values.at_once, 1 if not self._store.in_bulk else count)
+            if not count:
+                return addr  # another thread was faster
+            frames, failure = self._frames(count)
+            links = row[first : first + len(frames)]
+            done = self._fill_new(links, frames, addr, end) if len(frames) else addr
+        if failure is not None:
+            self._progress.addr = done
+            raise OutOfFrames(failure.why, done, self._form.real_depths[level.depth]) from None
+        return done
+
+    def _frames(self, count: int) -> tuple[Words, OutOfFrames | None]:
+        """Frames for tables: as many as there are, and why there are no more."""
+        allocator: Any = self._tables.allocator
+        if allocator is None:
+            where = self._progress.addr
+            raise UnsupportedError(f"{where:#x}: these page tables have no frame allocator, so they cannot grow")
+        many = getattr(allocator, "allocate_many", None)
+        if many is not None and count > 1:
+            try:
+                return many(count), None
+            except OutOfFrames:
+                pass  # not so many: take what there is
+        frames: list[int] = []
+        failure = None
+        try:
+            frames.extend(allocator.allocate() for _ in range(count))
+        except OutOfFrames as error:
+            failure = error
+        except BaseException:
+            self._give_back(frames)
+            raise
+        return np.array(frames, np.uint64), failure
+
+    def _give_back(self, frames: Any) -> None:
+        """Frames that were not needed after all, the last first."""
+        for frame in reversed([int(frame) for frame in frames]):
+            self._tables.allocator.free(frame)  # type: ignore[union-attr]
+
+    def _fill_new(self, links: Words, frames: Words, addr: int, end: int) -> int:
+        """Fill new tables, then link them; where they end."""
+        span = self._form.levels[self._last.depth - 1].span
+        base = addr // span * span
+        stop = min(base + len(frames) * span, end)
+        first, count = self._last.index(addr), (stop - addr) // self._last.span
+        reason: BaseException | None = None
+        reached = count
+        try:
+            try:
+                good = self._values.take(addr, None, count)
+            except Refused as refused:
+                good, reached, reason = refused.good, refused.count, refused.reason
+            needed = min(first + reached >> self._last.index_bits, len(frames) - 1) + 1 if reason else len(frames)
+            installed = self._store.fill(
+                frames[:needed], first, min(count, (needed << self._last.index_bits) - first), good
+            )
+        except BaseException:
+            self._give_back(frames)
+            raise
+        self._give_back(frames[needed:])
+        links[:needed] = self._form.table_entry(frames[:needed])
+        self._progress.tables_allocated += needed
+        self._note(addr, installed)
+        if reason is not None:
+            self._progress.addr = addr + reached * self._last.span
+            raise reason
+        return stop
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    def _note(self, start: int, pages: Any) -> None:
+        """Entries were installed: at these pages from ``start`` on, or so many."""
+        count = pages if isinstance(pages, int) else len(pages)
+        self._progress.installed += count
+        if not count:
+            return
+        if self._mm is None or self._vma is None:
+            self._warn()
+            return
+        self._untold.append((start, range(count) if isinstance(pages, int) else pages))
+
+    def _tell(self, pages: Any, start: int) -> None:
+        """Run the hook that tells of new entries: by runs where it takes runs, else page by page."""
+        mm, size = self._mm, self._last.span
+        by_range = getattr(mm, "update_mmu_cache_range", None)
+        if by_range is not None:
+            for first, last in _runs(pages):
+                by_range(self._vma, start + first * size, start + (last + 1) * size)
+        elif mm is not None and type(mm).update_mmu_cache is not AddressSpace.update_mmu_cache:
+            for page in pages:
+                vaddr = start + int(page) * size
+                *_, entry = self._tables.steps(vaddr)
+                mm.update_mmu_cache(self._vma, vaddr, entry)  # type: ignore[arg-type]
+
+    def _warn(self) -> None:
+        """Nobody is told: say so once."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn("installing without VMAs: no update_mmu_cache hook runs", RuntimeWarning, stacklevel=6)
+
+
+def _runs(pages: Any) -> list[tuple[int, int]]:
+    """Ascending numbers as runs, first and last."""
+    if isinstance(pages, range):
+        return [(pages[0], pages[-1])]
+    cuts = np.flatnonzero(pages[1:] - pages[:-1] != 1)
+    return list(
+        zip(pages[np.append(0, cuts + 1)].tolist(), pages[np.append(cuts, len(pages) - 1)].tolist(), strict=True)
+    )
