@@ -14,5 +14,5 @@ class _Draw:
 
 
 @st.composite
-def scenarios(draw, steps=30):
-    return plan(_Draw(draw), steps)
+def scenarios(draw, steps=30, hugetlb=False):
+    return plan(_Draw(draw), steps, hugetlb=hugetlb)

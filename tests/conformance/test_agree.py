@@ -8,11 +8,11 @@ from pagewalk import abi
 from pagewalk.conform.campaign import run_campaign
 from pagewalk.conform.compare import FREEDOMS, What, compare
 from pagewalk.conform.generate import generate
-from pagewalk.conform.scenario import At, Fork, Madvise, Mmap, Mprotect, Munmap, Read, Scenario, Write
+from pagewalk.conform.scenario import At, Fork, Mmap, Mprotect, Munmap, Read, Scenario, Write
 from pagewalk.conform.shrink import shrink
-from pagewalk.conform.side import Record
 from pagewalk.conform.target import Outcome
 from pagewalk.conform.text import campaign_text, disagreement_text
+from tests.conformance.liar import Wrong, wrong_errno
 
 RW = abi.PROT_READ | abi.PROT_WRITE
 FIXED = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
@@ -25,52 +25,13 @@ def test_two_workers_agree_on_random_sequences(kernel, other_kernel):
     assert len(result.inconclusive) <= 1 + SEQUENCES // 100, result.inconclusive
 
 
-class Wrong:
-    """The kernel, but for one answer or one look."""
-
-    name = "wrong"
-
-    def __init__(self, kernel, change):
-        self._kernel = kernel
-        self._change = change
-
-    def run(self, scenario):
-        return _WrongRun(self._kernel.run(scenario), scenario, self._change)
-
-
-class _WrongRun:
-    def __init__(self, run, scenario, change):
-        self._run = run
-        self._scenario = scenario
-        self._change = change
-        self.close = run.close
-
-    @property
-    def disturbed(self):
-        return self._run.disturbed
-
-    def records(self):
-        for step, record in zip(self._scenario.steps, self._run.records(), strict=True):
-            yield self._change(step, record)
-
-    def finish(self, steps):
-        outcomes = self._run.finish(steps)
-        return [self._change(step, Record(o, {})).outcome for step, o in zip(steps, outcomes, strict=True)]
-
-
-def wrong_errno(step, record):
-    if isinstance(step, Madvise) and step.advice == abi.MADV_GUARD_INSTALL and record.outcome.errno == 12:
-        return replace(record, outcome=Outcome(errno=22))
-    return record
-
-
 def lost_guards(step, record):
     if not record.views or not isinstance(step, Mprotect):
         return record
     view = record.views[0][""]
     states = view.states.copy()
     states[states >> 24 & 1 != 0] = 0
-    return replace(record, views={**record.views, 0: {"": replace(view, states=states)}})
+    return replace(record, views={**record.views, 0: {**record.views[0], "": replace(view, states=states)}})
 
 
 def wrong_merge(step, record):
@@ -78,7 +39,7 @@ def wrong_merge(step, record):
     if view is None or len(view.rows) < 2 or view.rows[0].end != view.rows[1].start:
         return record
     rows = (view.rows[0]._replace(end=view.rows[1].end), *view.rows[2:])
-    return replace(record, views={**record.views, 0: {"": replace(view, rows=rows)}})
+    return replace(record, views={**record.views, 0: {**record.views[0], "": replace(view, rows=rows)}})
 
 
 def wrong_contents(step, record):

@@ -11,9 +11,9 @@ import click
 from pagewalk.cli.output import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from pagewalk.conform.campaign import Campaign
+    from pagewalk.conform.campaign import Campaign, Progress
 
 __all__ = ["conform"]
 
@@ -22,26 +22,27 @@ __all__ = ["conform"]
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The first sequence's seed.")
 @click.option("--sequences", type=click.IntRange(1), default=200, show_default=True, help="How many, one a seed.")
 @click.option("--steps", type=click.IntRange(1), default=30, show_default=True, help="Steps in each.")
+@click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that share the work; 0: one a processor.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
-def conform(seed: int, sequences: int, steps: int, as_json: bool) -> int:
+def conform(seed: int, sequences: int, steps: int, jobs: int, as_json: bool) -> int:
     """Ask the running kernel and the simulated address space the same questions.
 
     Random sequences of system calls and accesses run in a child process and on the model; results, errors, maps and
     every page's state are compared after each step. The first disagreement is shrunk and printed. Exits with 0 if all
     agree, with 1 if not.
     """
-    from pagewalk.conform.campaign import run_campaign
-    from pagewalk.conform.kernel import Kernel
-    from pagewalk.conform.model import simulated
+    from pagewalk.conform.campaign import processors, run_crew
+    from pagewalk.conform.probe import require_machine
     from pagewalk.conform.text import campaign_text
 
-    with Kernel() as kernel, _progress(sequences) as progress:
-        model = simulated()
-        result = run_campaign(kernel, model, seed=seed, sequences=sequences, steps=steps, progress=progress)
+    require_machine()
+    jobs = min(jobs or len(processors()), -(-sequences // 50))  # a process takes a second to start
+    with _progress(sequences) as progress:
+        result = run_crew(jobs, seed=seed, sequences=sequences, steps=steps, progress=progress)
     if as_json:
         write([json.dumps(_plain(result), indent=2) + "\n"])
     else:
-        write([campaign_text(result, (kernel.name, model.name))])
+        write([campaign_text(result, ("kernel", "model"))])
     return int(result.disagreement is not None)
 
 
@@ -56,8 +57,8 @@ def _plain(result: Campaign) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on standard error, if that is a terminal; one tick a call."""
+def _progress(total: int) -> Iterator[Progress]:
+    """A bar on standard error, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -66,7 +67,7 @@ def _progress(total: int) -> Iterator[Callable[[str], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("conform", total=total)
 
-        def tick(what: str) -> None:
-            bar.update(task, description=what, advance=0 if what.startswith("shrinking") else 1)
+        def tick(what: str, done: int) -> None:
+            bar.update(task, description=what, advance=done)
 
         yield tick

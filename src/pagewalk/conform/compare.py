@@ -12,7 +12,7 @@ import numpy as np
 
 from pagewalk.conform.names import PAGE
 from pagewalk.conform.observe import describe, runs
-from pagewalk.conform.scenario import At, KernelRead, Read, Write
+from pagewalk.conform.scenario import At, Read, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -187,7 +187,7 @@ def _final_steps(last: Record) -> Iterator[Step]:
     places = [(n, name, run) for n, views in last.views.items() for name, view in views.items() for run in runs(view)]
     for number, name, (first, end, state) in places:
         size = (end - first if state else min(end - first, _RUN_PAGES)) * PAGE
-        yield KernelRead(At(first, base=name), size, process=number)
+        yield Read(At(first, base=name), size, process=number)
     for number, name, (first, end, _) in places:
         for page in sorted({first, end - 1}):
             yield Read(At(page, base=name), process=number)

@@ -1,128 +1,30 @@
 """Random scenarios: one weighted table of steps, drawn from by a seeded generator or by Hypothesis.
 
-How it works: a ``Plan`` remembers roughly what is mapped, so that most ranges fall on something; some are moved,
-stretched or misaligned on purpose. Small mappings crowd the first 64 pages of the arena, so that they touch, split and
-merge; huge ones lie on 2 MiB blocks above.
+How it works: each maker draws one step, at places that a ``Plan`` says are probably mapped. A few are stories: they put
+the steps that must follow into the plan's queue, and others may come between.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from pagewalk import abi
 from pagewalk.conform import scenario as do
 from pagewalk.conform.names import PAGE
+from pagewalk.conform.plan import HUGE, Plan
 from pagewalk.conform.scenario import At, File, Scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-__all__ = ["STEP_TABLE", "Draw", "Plan", "generate", "plan"]
+    from pagewalk.conform.plan import Draw
 
-T = TypeVar("T")
+__all__ = ["STEP_TABLE", "generate", "plan"]
 
-_CROWDED = 64
-_HUGE = 512
-_BLOCKS = 4
 _STACK = 400
 _FILES = (File("a", 24), File("b", 3))
-
-
-class Draw(Protocol):
-    """Where choices come from."""
-
-    def integer(self, low: int, high: int) -> int:
-        """Of ``low`` to ``high``, both included."""
-
-
-@dataclass
-class Plan:
-    """What a scenario under construction has probably made.
-
-    Attributes:
-        draw: Where choices come from.
-        ranges: Mapped ranges: (first page, pages), the latest last.
-        names: Mappings whose place the kernel chose: name and pages.
-        processes: Numbers of processes that are alive; ``born`` counts them all.
-        process: Who takes the step that is being drawn.
-    """
-
-    draw: Draw
-    ranges: list[tuple[int, int]] = field(default_factory=list)
-    names: list[tuple[str, int]] = field(default_factory=list)
-    processes: list[int] = field(default_factory=lambda: [0])
-    born: int = 1
-    process: int = 0
-
-    def one_in(self, number: int) -> bool:
-        """True once in a while."""
-        return self.draw.integer(1, number) == 1
-
-    def choice(self, items: Sequence[T]) -> T:
-        """One of them."""
-        return items[self.draw.integer(0, len(items) - 1)]
-
-    def pages(self, limit: int = 8) -> int:
-        """A number of pages."""
-        return self.draw.integer(1, limit)
-
-    def place(self, pages: int) -> int:
-        """A page to map at: in the crowd, or on a huge page's border for what is large."""
-        if pages >= _HUGE:
-            return _HUGE * self.draw.integer(1, _BLOCKS)
-        return self.draw.integer(0, _CROWDED - 1)
-
-    def spot(self, *, named: bool = True) -> tuple[At, int]:
-        """An address and a number of pages, mostly within something mapped."""
-        if named and self.names and self.one_in(8):
-            name, pages = self.choice(self.names)
-            first = self.draw.integer(0, pages - 1)
-            return At(first, base=name), self.draw.integer(1, pages - first)
-        if not self.ranges or self.one_in(14):
-            return At(self.draw.integer(0, _CROWDED)), self.pages()
-        first, pages = self.choice(self.ranges[-8:])
-        if self.one_in(3):
-            return At(first), pages
-        if self.one_in(8):
-            return At(max(first - 2, 0)), pages + self.draw.integer(0, 4)
-        start = self.draw.integer(0, pages - 1)
-        return At(first + start), self.draw.integer(1, min(pages - start, 9))
-
-    def range(self, *, named: bool = True) -> tuple[At, int]:
-        """An address and a length in bytes; seldom misaligned, empty or overlong.
-
-        Args:
-            named: Whether it may lie in a mapping whose place the kernel chose. Those are never left, unmapped or
-                moved: what is beside them, or comes there later, belongs to the process that runs the scenario.
-        """
-        at, pages = self.spot(named=named)
-        if at.base:
-            return at, pages * PAGE
-        if self.one_in(50):
-            return At(at.page, 16), pages * PAGE
-        if self.one_in(50):
-            return at, self.choice([0, 1, PAGE - 1, pages * PAGE + 1])
-        return at, pages * PAGE
-
-    def blocks(self) -> list[int]:
-        """First pages of whole blocks of 2 MiB within what is mapped."""
-        firsts = range(_HUGE, _HUGE * (_BLOCKS + 2), _HUGE)
-        return [f for f in firsts if any(start <= f and f + _HUGE <= start + size for start, size in self.ranges)]
-
-    def note(self, first: int, pages: int) -> None:
-        """Remember a mapping, in place of what it covers."""
-        self.forget(first, pages)
-        self.ranges.append((first, pages))
-
-    def forget(self, first: int, pages: int) -> None:
-        """Remember that nothing is mapped there."""
-        end, kept = first + pages, []
-        for start, size in self.ranges:
-            pieces = (start, min(start + size, first)), (max(start, end), start + size)
-            kept += [(low, high - low) for low, high in pieces if low < high]
-        self.ranges = kept
+_READ_ONLY = File("sealed", 6, writable=False)
 
 
 def _prot(plan: Plan) -> int:
@@ -139,7 +41,7 @@ def _mmap(plan: Plan) -> do.Step:
 
 
 def _mmap_huge(plan: Plan) -> do.Step:
-    pages = plan.choice([_HUGE, _HUGE, 2 * _HUGE, _HUGE + 3])
+    pages = plan.choice([HUGE, HUGE, 2 * HUGE, HUGE + 3])
     first = plan.place(pages)
     plan.note(first, pages)
     flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
@@ -166,8 +68,16 @@ def _mmap_file(plan: Plan) -> do.Step:
     plan.note(first, pages)
     flags = abi.MAP_FIXED | plan.choice([abi.MAP_SHARED, abi.MAP_PRIVATE])
     flags |= plan.choice([0] * 6 + [abi.MAP_POPULATE])
-    file, offset = plan.choice(_FILES).name, plan.draw.integer(0, 4) * PAGE
+    file, offset = plan.choice([*_FILES, *_FILES, *_FILES, _READ_ONLY]).name, plan.draw.integer(0, 4) * PAGE
     return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), file, offset, process=plan.process)
+
+
+def _mmap_hugetlb(plan: Plan) -> do.Step:
+    """Pages from the pool, if there is one."""
+    first, pages = plan.place(HUGE), HUGE * plan.draw.integer(1, 2)
+    plan.note(first, pages)
+    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED | abi.MAP_HUGETLB | abi.MAP_HUGE_2MB
+    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), process=plan.process)
 
 
 def _mmap_anywhere(plan: Plan) -> do.Step:
@@ -229,6 +139,7 @@ _ADVICE = (
     abi.MADV_NORMAL, abi.MADV_DONTNEED, abi.MADV_DONTNEED, abi.MADV_FREE, abi.MADV_WILLNEED, abi.MADV_HUGEPAGE,
     abi.MADV_HUGEPAGE, abi.MADV_NOHUGEPAGE, abi.MADV_COLLAPSE, abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE,
     abi.MADV_DONTFORK, abi.MADV_DOFORK, abi.MADV_WIPEONFORK, abi.MADV_KEEPONFORK, abi.MADV_COLD, abi.MADV_PAGEOUT,
+    abi.MADV_REMOVE, abi.MADV_DONTNEED_LOCKED, abi.MADV_SEQUENTIAL, abi.MADV_DONTDUMP, abi.MADV_DODUMP,
 )  # fmt: skip
 
 
@@ -247,7 +158,7 @@ def _huge(plan: Plan) -> do.Step:
     blocks = plan.blocks()
     if not blocks:
         return _mmap_huge(plan)
-    return do.Madvise(At(plan.choice(blocks)), _HUGE * PAGE, plan.choice(_HUGE_ADVICE), process=plan.process)
+    return do.Madvise(At(plan.choice(blocks)), HUGE * PAGE, plan.choice(_HUGE_ADVICE), process=plan.process)
 
 
 def _touch_huge(plan: Plan) -> do.Step:
@@ -255,8 +166,51 @@ def _touch_huge(plan: Plan) -> do.Step:
     blocks = plan.blocks()
     if not blocks:
         return _write(plan)
-    at = At(plan.choice(blocks) + plan.choice([0, 1, 5, 100, _HUGE - 1]))
+    at = At(plan.choice(blocks) + plan.choice([0, 1, 5, 100, HUGE - 1]))
     return do.Read(at, process=plan.process) if plan.one_in(3) else do.Write(at, _data(plan, 8), process=plan.process)
+
+
+def _lazy(plan: Plan) -> do.Step:
+    """A story: memory that is lazily free is written again, in part, perhaps split, and paged out.
+
+    What reclaim takes tells dirty pages from clean ones.
+    """
+    blocks = plan.blocks()
+    at, length = (At(plan.choice(blocks)), HUGE * PAGE) if blocks and not plan.one_in(4) else plan.range(named=False)
+    last = max(length // PAGE - 1, 0)
+    inside = At(at.page + plan.draw.integer(0, last))
+    cut = At(at.page + plan.draw.integer(0, last)), PAGE * plan.pages(3)
+    split = plan.choice([
+        do.Mprotect(*cut, abi.PROT_READ, process=plan.process),
+        do.Madvise(*cut, abi.MADV_GUARD_INSTALL, process=plan.process),
+        do.Madvise(*cut, abi.MADV_DONTNEED, process=plan.process),
+        do.Munmap(*cut, process=plan.process),
+    ])  # fmt: skip
+    plan.queue = [
+        do.Madvise(at, length, abi.MADV_FREE, process=plan.process),
+        *[do.Write(inside, _data(plan, 8), process=plan.process)] * plan.choice([0, 1, 1]),
+        *[split] * plan.choice([0, 1, 1, 1]),
+        do.Madvise(at, length, abi.MADV_PAGEOUT, process=plan.process),
+        do.Read(inside, process=plan.process),
+    ]
+    return do.Write(inside, _data(plan, 8), process=plan.process)
+
+
+def _between(plan: Plan) -> do.Step:
+    """A story: two mappings with histories of their own, then one between them, which may join only one."""
+    first, pages = plan.place(1), [plan.pages(3) for _ in range(3)]
+    starts = first, first + pages[0], first + pages[0] + pages[1]
+    prot = _prot(plan) | abi.PROT_WRITE
+    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+    left, middle, right = (
+        do.Mmap(size * PAGE, prot, flags, At(start), process=plan.process)
+        for start, size in zip(starts, pages, strict=True)
+    )
+    touch = [do.Write(At(start), _data(plan, 8), process=plan.process) for start in starts]
+    plan.note(first, sum(pages))
+    gap = do.Munmap(middle.addr, middle.length, process=plan.process)
+    plan.queue = [gap, touch[0], right, touch[2], middle, touch[1]]
+    return left
 
 
 def _guard(plan: Plan) -> do.Step:
@@ -287,8 +241,12 @@ def _write(plan: Plan) -> do.Step:
 
 
 def _write_across(plan: Plan) -> do.Step:
-    at = _touch(plan)
-    return do.Write(At(at.page, PAGE - 8, at.base), _data(plan, 16), process=plan.process)
+    return do.Write(_before_border(_touch(plan)), _data(plan, 16), process=plan.process)
+
+
+def _before_border(at: At) -> At:
+    """Eight bytes before the page's end; never in a mapping whose place the kernel chose: see ``Plan.range``."""
+    return at if at.base else At(at.page, PAGE - 8)
 
 
 def _data(plan: Plan, size: int) -> bytes:
@@ -307,7 +265,7 @@ def _kernel_read(plan: Plan) -> do.Step:
 
 def _kernel_write(plan: Plan) -> do.Step:
     at = _touch(plan)
-    return do.KernelWrite(At(at.page, plan.choice([0, PAGE - 8]), at.base), _data(plan, 16), process=plan.process)
+    return do.KernelWrite(plan.choice([at, _before_border(at)]), _data(plan, 16), process=plan.process)
 
 
 def _fork(plan: Plan) -> do.Step:
@@ -352,6 +310,8 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (12, _madvise),
     (7, _huge),
     (9, _guard),
+    (2, _lazy),
+    (2, _between),
     (3, _process_madvise),
     (7, _read),
     (18, _write),
@@ -366,22 +326,33 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (1, _truncate),
 )
 """Weight and maker of each kind of step."""
-_HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {_mmap_huge: 3, _huge: 30, _touch_huge: 30}
+_HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {_mmap_huge: 3, _huge: 30, _touch_huge: 30, _lazy: 16}
 """In every fourth scenario these count instead: huge pages are rare otherwise."""
+_HUGETLB_WEIGHT = 10
+"""Of ``_mmap_hugetlb`` where it is asked for."""
 _MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(weight)]
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 
-def plan(draw: Draw, steps: int) -> Scenario:
-    """A scenario from a source of choices."""
+def plan(draw: Draw, steps: int, *, hugetlb: bool = False) -> Scenario:
+    """A scenario from a source of choices.
+
+    Args:
+        draw: The source.
+        steps: How many steps.
+        hugetlb: Map pages of the pool too. All processes of a machine share it: run one such scenario at a time.
+    """
     state = Plan(draw)
     large = state.one_in(4)
-    makers = _HUGE_MAKERS if large else _MAKERS
+    makers = (_HUGE_MAKERS if large else _MAKERS) + [_mmap_hugetlb] * _HUGETLB_WEIGHT * hugetlb
     made = [_mmap_huge(state), _huge(state)] if large else [_mmap(state)]
     while len(made) < steps:
+        if state.queue and not state.one_in(5):
+            made.append(state.queue.pop(0))
+            continue
         state.process = state.choice(state.processes)
         made.append(state.choice(makers)(state))
-    return Scenario(tuple(made), _FILES)
+    return Scenario(tuple(made[:steps]), (*_FILES, _READ_ONLY))
 
 
 class _Seeded:
@@ -392,6 +363,6 @@ class _Seeded:
         return self._random.randint(low, high)
 
 
-def generate(seed: int, steps: int = 30) -> Scenario:
-    """The scenario of a seed: the same at all times."""
-    return plan(_Seeded(seed), steps)
+def generate(seed: int, steps: int = 30, *, hugetlb: bool = False) -> Scenario:
+    """The scenario of a seed: the same at all times. See ``plan``."""
+    return plan(_Seeded(seed), steps, hugetlb=hugetlb)

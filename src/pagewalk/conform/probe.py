@@ -117,7 +117,8 @@ class Probe:
     def __init__(self) -> None:
         require_machine()
         self._data = _Data()
-        self._code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        flags, prot = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+        self._code = mmap.mmap(-1, 4096, flags, prot)  # private: a process that a scenario damages is the only one
         self._code.write(_assemble(ctypes.addressof(self._data)))
         base = ctypes.addressof(ctypes.c_char.from_buffer(self._code))
         self._copy = ctypes.PYFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)(base + _COPY)

@@ -1,0 +1,62 @@
+"""Sides that are wrong on purpose, and pairs of sides for the processes of a crew."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+from pagewalk import abi
+from pagewalk.conform.kernel import Kernel
+from pagewalk.conform.scenario import Madvise
+from pagewalk.conform.side import Record
+from pagewalk.conform.target import Outcome
+
+
+class Wrong:
+    """The kernel, but for one answer or one look."""
+
+    name = "wrong"
+
+    def __init__(self, kernel, change):
+        self._kernel = kernel
+        self._change = change
+
+    def run(self, scenario):
+        return _WrongRun(self._kernel.run(scenario), scenario, self._change)
+
+
+class _WrongRun:
+    def __init__(self, run, scenario, change):
+        self._run = run
+        self._scenario = scenario
+        self._change = change
+        self.close = run.close
+
+    @property
+    def disturbed(self):
+        return self._run.disturbed
+
+    def records(self):
+        for step, record in zip(self._scenario.steps, self._run.records(), strict=True):
+            yield self._change(step, record)
+
+    def finish(self, steps):
+        outcomes = self._run.finish(steps)
+        return [self._change(step, Record(o, {})).outcome for step, o in zip(steps, outcomes, strict=True)]
+
+
+def wrong_errno(step, record):
+    if isinstance(step, Madvise) and step.advice == abi.MADV_GUARD_INSTALL and record.outcome.errno == 12:
+        return replace(record, outcome=Outcome(errno=22))
+    return record
+
+
+@contextmanager
+def two_kernels():
+    with Kernel() as one, Kernel() as other:
+        other.name = "other kernel"
+        yield one, other
+
+
+@contextmanager
+def kernel_and_liar():
+    with Kernel() as one, Kernel() as other:
+        yield one, Wrong(other, wrong_errno)

@@ -1,0 +1,91 @@
+"""The comparison finds real mistakes: each is planted into the model, and random sequences must run into it soon."""
+
+import errno
+
+import numpy as np
+import pytest
+
+from pagewalk.conform.campaign import run_campaign
+from pagewalk.conform.compare import What
+from pagewalk.conform.model import simulated
+from pagewalk.conform.text import campaign_text
+from pagewalk.errors import SystemCallError
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm import areas, fork, move
+from pagewalk.mm.mm import Mm
+from pagewalk.mm.tables import MmTables
+
+SEQUENCES = 250
+"""What ``pagewalk conform`` runs through in well under a minute."""
+
+
+def guards_lost_on_mremap(monkeypatch):
+    move_entries = move._move_entries
+
+    def forgetful(mm, pieces):
+        move_entries(mm, pieces)
+        for piece in pieces:
+            for _, entries in mm.tables.slices(piece.target, piece.target + piece.size):
+                entries[mm.format.kind(entries) == Kind.GUARD] = 0
+
+    monkeypatch.setattr(move, "_move_entries", forgetful)
+
+
+def histories_merged(monkeypatch):
+    """Neighbours become one VMA although their pages have different histories."""
+    monkeypatch.setattr(areas, "_same_history", lambda target, source: True)
+
+
+def dirty_bit_lost_in_a_split(monkeypatch):
+    split = MmTables.split
+
+    def forgetful(self, pmd, addr, *more):
+        result = split(self, pmd, addr, *more)
+        start = addr - addr % pmd.level.span
+        clean = np.uint64((1 << 64) - 1 - self.format.state_bits(int(Flag.DIRTY)))
+        self.slice(pmd, start, start + pmd.level.span).entries[:] &= clean
+        return result
+
+    monkeypatch.setattr(MmTables, "split", forgetful)
+
+
+def writable_page_shared_by_fork(monkeypatch):
+    shared_entries = fork._shared_entries
+    monkeypatch.setattr(
+        fork, "_shared_entries", lambda parent, source, *, private: shared_entries(parent, source, private=False)
+    )
+
+
+def wrong_errno(monkeypatch):
+    """mprotect says EINVAL over a gap."""
+    mprotect = Mm.mprotect
+
+    def mistaken(self, addr, length, prot):
+        try:
+            mprotect(self, addr, length, prot)
+        except SystemCallError as error:
+            code = errno.EINVAL if error.errno == errno.ENOMEM else error.errno
+            raise SystemCallError(code, str(error)) from error
+
+    monkeypatch.setattr(Mm, "mprotect", mistaken)
+
+
+@pytest.mark.parametrize(
+    ("plant", "shows", "size"),
+    [
+        (guards_lost_on_mremap, {What.PAGES}, 3),
+        (histories_merged, {What.MAPS}, 5),
+        (dirty_bit_lost_in_a_split, {What.PAGES}, 8),
+        (writable_page_shared_by_fork, {What.PAGES, What.OUTCOME, What.CONTENTS}, 4),
+        (wrong_errno, {What.OUTCOME}, 1),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_planted_mistake_is_found(kernel, monkeypatch, plant, shows, size):
+    plant(monkeypatch)
+    result = run_campaign(kernel, simulated(), sequences=SEQUENCES)
+    text = campaign_text(result, ("kernel", "model"))
+    print(text)
+    assert result.disagreement is not None, text
+    assert result.disagreement.what in shows, text
+    assert len(result.disagreement.scenario.steps) <= size, text

@@ -1,0 +1,69 @@
+"""Random sequences of all calls agree with the running kernel: the gate, and what Hypothesis makes up.
+
+The gate is what ``pagewalk conform`` runs. Hypothesis draws from the same table, but tries small and odd choices more
+often, and shrinks by itself; its seed is fixed, so that a run is repeatable.
+"""
+
+import os
+
+from hypothesis import HealthCheck, given, seed, settings
+
+from pagewalk.conform.campaign import processors, run_campaign, run_crew
+from pagewalk.conform.compare import compare
+from pagewalk.conform.generate import generate
+from pagewalk.conform.shrink import shrink
+from pagewalk.conform.text import campaign_text, disagreement_text
+from tests.conformance.liar import kernel_and_liar, two_kernels
+from tests.conformance.strategy import scenarios
+
+SEQUENCES = int(os.environ.get("PAGEWALK_CONFORM_SEQUENCES", "2000"))
+STEPS = 30
+HUGETLB = 60
+PROFILE = settings(
+    max_examples=40,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+)
+
+
+def check(scenario, kernel, model):
+    verdict = compare(scenario, kernel, model)
+    assert verdict.disagreement is None, disagreement_text(verdict.disagreement)
+
+
+def test_the_gate(kernel):
+    """At least 2,000 sequences of 30 steps agree; all but one in a hundred say something."""
+    result = run_crew(min(len(processors()), 4), sequences=SEQUENCES, steps=STEPS)
+    print(campaign_text(result, ("kernel", "model")))
+    assert result.disagreement is None, campaign_text(result, ("kernel", "model"))
+    assert result.agreed + len(result.inconclusive) == SEQUENCES
+    assert len(result.inconclusive) <= SEQUENCES // 100, result.inconclusive
+
+
+@given(scenario=scenarios(steps=12))
+@seed(1)
+@PROFILE
+def test_what_hypothesis_makes_up(kernel, model, scenario):
+    check(scenario, kernel, model)
+
+
+def test_hugetlb_too(kernel, model, huge_pool):
+    """The pool is the machine's: one sequence at a time."""
+    for number in range(HUGETLB):
+        found = compare(generate(number, STEPS, hugetlb=True), kernel, model).disagreement
+        assert found is None, f"seed {number}: {disagreement_text(shrink(found, kernel, model, attempts=100))}"
+
+
+def test_a_crew_finds_what_one_process_finds(kernel, other_kernel):
+    alone = run_campaign(kernel, other_kernel, seed=7, sequences=25, steps=4)
+    crew = run_crew(2, two_kernels, seed=7, sequences=25, steps=4)
+    assert (crew.agreed, crew.inconclusive, crew.disagreement) == (alone.agreed, alone.inconclusive, None)
+
+
+def test_a_crew_ends_at_the_first_disagreement():
+    result = run_crew(2, kernel_and_liar, seed=3, sequences=200, steps=3)
+    found = run_crew(1, kernel_and_liar, seed=3, sequences=200, steps=3)
+    assert result.disagreement is not None
+    assert (result.seed, result.agreed) == (found.seed, found.agreed)
+    assert repr(result.disagreement.scenario) == repr(found.disagreement.scenario)

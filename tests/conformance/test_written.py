@@ -1,0 +1,63 @@
+"""The written scenarios run on the running kernel and on the model; all must agree after every step."""
+
+import pytest
+
+from pagewalk import abi
+from pagewalk.conform.compare import compare
+from pagewalk.conform.scenario import STEPS, Madvise, Mmap, Mremap, ProcessMadvise
+from pagewalk.conform.text import disagreement_text
+from tests.conformance.written import THEMES, WRITTEN
+
+STEPS_TAKEN = [step for scenario in WRITTEN.values() for step in scenario.steps]
+
+
+def bits(value):
+    return [1 << bit for bit in range(value.bit_length()) if value >> bit & 1]
+
+
+def needs_pool(scenario):
+    return any(isinstance(step, Mmap) and step.flags & abi.MAP_HUGETLB for step in scenario.steps)
+
+
+@pytest.mark.parametrize("title", WRITTEN)
+def test_both_sides_agree(kernel, model, request, title):
+    scenario = WRITTEN[title]
+    if needs_pool(scenario):
+        request.getfixturevalue("huge_pool")
+    verdict = compare(scenario, kernel, model)
+    assert verdict.disagreement is None, disagreement_text(verdict.disagreement)
+    assert not verdict.inconclusive
+
+
+@pytest.mark.parametrize("title", WRITTEN)
+def test_no_step_is_skipped(ask, title):
+    """A step that names what is not there proves nothing."""
+    scenario = WRITTEN[title]
+    assert [step for step, record in zip(scenario.steps, ask(scenario), strict=True) if record.outcome.skipped] == []
+
+
+def test_there_are_enough():
+    assert len(WRITTEN) >= 200
+    assert min(len(theme.SCENARIOS) for theme in THEMES.values()) >= 8
+
+
+def test_every_kind_of_step_is_taken():
+    assert {type(step) for step in STEPS_TAKEN} == set(STEPS.values())
+
+
+@pytest.mark.parametrize(
+    ("prefix", "used"),
+    [
+        ("MADV_", {step.advice for step in STEPS_TAKEN if isinstance(step, Madvise | ProcessMadvise)}),
+        ("MAP_", {bit for step in STEPS_TAKEN if isinstance(step, Mmap) for bit in (step.flags, *bits(step.flags))}),
+        ("MREMAP_", {bit for step in STEPS_TAKEN if isinstance(step, Mremap) for bit in bits(step.flags)}),
+        ("PROT_", {bit for step in STEPS_TAKEN if isinstance(step, Mmap) for bit in (step.prot, *bits(step.prot))}),
+    ],
+    ids=["advice", "mmap", "mremap", "rights"],
+)
+def test_every_number_of_the_interface_is_used(prefix, used):
+    """The sizes of hugetlb pages are fields of several bits, and 1 GiB ones are not to be had while a machine runs."""
+    names = [
+        name for name in abi.__all__ if name.startswith(prefix) and not name.startswith(("MAP_HUGE_", "MAP_SHARED_"))
+    ]
+    assert [name for name in names if getattr(abi, name) not in used] == []
