@@ -127,10 +127,30 @@ class HugePages:
             return self._take(area, area.offset_at(vaddr) // size)
         if int(frames.references[old // PAGE]) == 2:  # the pool's and ours
             return old
-        paddr = self.mm.machine.take_hugetlb(size, promised=False)
+        try:
+            paddr = self.mm.machine.take_hugetlb(size, promised=False)
+        except OutOfFrames:
+            if not area.promised:
+                raise
+            self._take_from_children(area, vaddr, old)
+            return old
         frames.words[paddr // PAGE : (paddr + size) // PAGE] = frames.words[old // PAGE : (old + size) // PAGE]
         self.mm.machine.drop_hugetlb(old, size)
         return paddr
+
+    def _take_from_children(self, area: Area, vaddr: int, paddr: int) -> None:
+        """The pool is empty, and the page was promised to this area: unmap it from those it was shared with by a fork.
+
+        They get a SIGBUS when they touch it (``unmap_ref_private``).
+        """
+        assert area.mapping is not None
+        size = area.huge_page_size
+        page = area.offset_at(vaddr) // size * size
+        for vma in area.mapping.overlapping(page, page + size):
+            other = vma.mm.hugetlb.slot(vma, vma.range_of(page, page + size)[0])
+            if vma is not area and other is not None and other.target == paddr:
+                other.value = 0
+                self.mm.machine.drop_hugetlb(paddr, size)
 
     def _take(self, area: Area, index: int) -> int:
         """A page of the pool, out of what was promised if this one was."""

@@ -204,12 +204,9 @@ def unmap(mm: Mm, start: int, end: int) -> None:
     """Take every area in a range out, with its pages, its markers and the tables that nobody needs any more.
 
     Raises:
-        SystemCallError: EINVAL, a hugetlb area would be cut inside a page; nothing has changed.
+        SystemCallError: EINVAL, a hugetlb area would be cut inside a page; nothing has gone, but a cut at the start
+            may have been made.
     """
-    for cut in (start, end):
-        area = mm.area_at(cut)
-        if area is not None and area.start < cut:
-            mm.check_cut(area, cut)
     for cut in (start, end):
         area = mm.area_at(cut)
         if area is not None and area.start < cut:
