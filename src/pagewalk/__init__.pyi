@@ -87,6 +87,7 @@ from .locks import (
     VmaLock,
 )
 from .memory import (
+    CachedMemory,
     FlatMemory,
     Memory,
     Ram,
@@ -196,6 +197,7 @@ __all__ = [
     "BadRoot",
     "BusError",
     "Capture",
+    "CachedMemory",
     "CountingAllocator",
     "Entry",
     "File",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from pagewalk.memory.cache import CachedMemory
 from pagewalk.memory.flat import FlatMemory, Ram, RawImage
 from pagewalk.memory.protocol import Flat, Memory, Segment, WritableMemory
 
-__all__ = ["Flat", "FlatMemory", "Memory", "Ram", "RawImage", "Segment", "WritableMemory"]
+__all__ = ["CachedMemory", "Flat", "FlatMemory", "Memory", "Ram", "RawImage", "Segment", "WritableMemory"]

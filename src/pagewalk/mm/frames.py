@@ -314,6 +314,14 @@ class TableFrames:
         """See ``FrameAllocator``."""
         return self.pool.take(Usage.TABLE)
 
+    def allocate_many(self, count: int) -> Frames:
+        """Frames for ``count`` tables at once, all or none; their contents are undefined.
+
+        Raises:
+            OutOfFrames: There are not that many.
+        """
+        return self.pool.take_many(count, Usage.TABLE, zero=False)
+
     def free(self, paddr: int) -> None:
         """See ``FrameAllocator``."""
         self.pool.drop(paddr)

@@ -1,6 +1,16 @@
 """The kernels of ``questions``, compiled by Numba: one pass over the tables where they lie, with no copy.
 
 Every constant is a ``uint64``: in Numba a bare literal would turn addresses into signed numbers.
+
+What the kernels are given:
+
+* ``tables``: the grid, shape (t, entries), uint64.
+* ``rows``, ``vaddrs``, ``rights``: the chunk's tables: row in the grid, first address, rights with all state bits set.
+* ``limits``: first place and end; shift of a slot; shift right and left of an address; the valid bit's mask and place.
+* ``bits``: masks: not empty, reserved, address, flags that must be set and must be clear, kinds, no frame, significant.
+* ``lookup``, ``moves``: from entries to states.
+* ``between``: rows of the levels above: vaddr, paddr, flags, kind, depth. ``out``: the same columns, to be written.
+* ``depth``: what goes into the column depth.
 """
 
 from __future__ import annotations
@@ -51,20 +61,7 @@ def _pass_on(end, between, out, places, b, count):  # type: ignore[no-untyped-de
 
 @njit(nogil=True, cache=True)
 def list_pages(tables, rows, vaddrs, rights, limits, bits, lookup, moves, between, out, raw, depth):  # type: ignore[no-untyped-def]
-    """Pages of tables, and the rows between them, by address.
-
-    Args:
-        tables: The grid. Shape (t, entries), uint64.
-        rows, vaddrs, rights: The tables of the chunk: place in the grid, first address, rights and all state bits.
-        limits: First place and end; shift of a slot, shift right and left of an address, the valid bit's
-            mask and place.
-        bits: Masks: not empty, reserved, address, all flags that must be set, must be clear, kinds, no frame, and
-            the bits that decide an entry's state.
-        lookup, moves: From entries to states.
-        between: Rows of the levels above: vaddr, paddr, flags, kind, depth.
-        out: The same columns, to be written.
-        raw: Where the raw entries go; empty if nobody asked.
-        depth: What goes into the column depth.
+    """Pages of tables, and the rows between them, by address; ``raw`` takes the entries, if it has room.
 
     Returns:
         Rows written, and whether NumPy has to do it all over.
@@ -125,10 +122,10 @@ def list_pages(tables, rows, vaddrs, rights, limits, bits, lookup, moves, betwee
 
 @njit(nogil=True, cache=True)
 def list_runs(tables, rows, vaddrs, rights, limits, bits, lookup, moves, out, depth):  # type: ignore[no-untyped-def]
-    """Runs of pages of tables, by address: the arguments as ``list_pages``, and one more column, size.
+    """Runs of pages of tables, by address; ``out`` has one more column, size.
 
     Returns:
-        Rows written (as many as ``out`` holds: there may be more), and whether NumPy has to do it all over.
+        Rows written, and whether NumPy has to do it all over.
     """
     held, reserved, address, having, lacking, kinds, no_frame, significant = bits
     filtered = having | lacking != np.uint32(0) or kinds != EVERY_KIND
