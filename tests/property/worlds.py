@@ -55,7 +55,9 @@ class World:
             slot = table + 8 * (vaddr >> SHIFT_OF[self.levels][at] & 511)
             if at == depth:
                 return slot
-            entry = self.word(slot) or 0
+            entry = self.word(slot)
+            if entry is None:  # a bad entry led out of the memory
+                return None
             if not entry:
                 entry = self.new_table() | rights
                 self.put(slot, entry)
