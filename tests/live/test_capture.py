@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pagewalk import Flag, Kind, ProcessError
-from pagewalk.live import Advice, capture, madvise, read_pagemap
+from pagewalk import Flag, Kind, ProcessError, abi
+from pagewalk.live import capture, madvise, read_pagemap
 from pagewalk.query import mappings
 from tests.live import agree
 from tests.live.conftest import NOBODY
@@ -126,7 +126,7 @@ class TestOfOneself:
         buffer = mmap.mmap(-1, 64 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         start = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
         buffer[: 16 * PAGE] = b"\x5a" * (16 * PAGE)
-        madvise(start + 20 * PAGE, 4 * PAGE, Advice.GUARD_INSTALL)
+        madvise(start + 20 * PAGE, 4 * PAGE, abi.MADV_GUARD_INSTALL)
         space = capture()
         assert space.pid == os.getpid()
         rows = mappings(space, start, start + 64 * PAGE)

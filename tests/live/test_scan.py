@@ -10,8 +10,8 @@ import os
 import numpy as np
 import pytest
 
-from pagewalk import UnsupportedError
-from pagewalk.live import REGION, Advice, PageIs, madvise, process_madvise, read_pagemap, scan
+from pagewalk import UnsupportedError, abi
+from pagewalk.live import REGION, PageIs, madvise, process_madvise, read_pagemap, scan
 from pagewalk.live.procfs import ProcessFiles
 from pagewalk.live.scan import scan_files
 
@@ -54,10 +54,10 @@ class TestScan:
 
     def test_guards_alone(self, pages):
         start, end = pages
-        madvise(start + 8 * PAGE, 3 * PAGE, Advice.GUARD_INSTALL)
+        madvise(start + 8 * PAGE, 3 * PAGE, abi.MADV_GUARD_INSTALL)
         (region,) = scan(0, start, end, anyof=PageIs.GUARD, returns=PageIs.GUARD | PageIs.PRESENT).tolist()
         assert region == (start + 8 * PAGE, start + 11 * PAGE, PageIs.GUARD)
-        madvise(start + 8 * PAGE, 3 * PAGE, Advice.GUARD_REMOVE)
+        madvise(start + 8 * PAGE, 3 * PAGE, abi.MADV_GUARD_REMOVE)
         assert not len(scan(0, start, end, anyof=PageIs.GUARD))
 
     def test_what_the_kernel_does_not_know(self, pages):
@@ -74,7 +74,7 @@ class TestMadvise:
     def test_refused(self, pages):
         start, _ = pages
         with pytest.raises(OSError, match="MADV_GUARD_INSTALL") as caught:
-            madvise(start + 1, PAGE, Advice.GUARD_INSTALL)
+            madvise(start + 1, PAGE, abi.MADV_GUARD_INSTALL)
         assert caught.value.errno == errno.EINVAL
         assert f"{start + 1:#x}" in str(caught.value)
         with pytest.raises(OSError, match="4711") as caught:
@@ -86,7 +86,7 @@ class TestMadvise:
         pidfd = os.pidfd_open(os.getpid())
         try:
             ranges = [(start, 2 * PAGE), (start + 6 * PAGE, PAGE)]
-            assert process_madvise(pidfd, ranges, Advice.GUARD_INSTALL) == 3 * PAGE
+            assert process_madvise(pidfd, ranges, abi.MADV_GUARD_INSTALL) == 3 * PAGE
         finally:
             os.close(pidfd)
         regions = scan(0, start, end, anyof=PageIs.GUARD)
@@ -94,5 +94,5 @@ class TestMadvise:
 
     def test_process_madvise_refused(self, pages):
         with pytest.raises(OSError, match="process_madvise") as caught:
-            process_madvise(-1, [(pages[0], PAGE)], Advice.COLD)
+            process_madvise(-1, [(pages[0], PAGE)], abi.MADV_COLD)
         assert caught.value.errno == errno.EBADF

@@ -1,6 +1,9 @@
 """Contract, "Guard regions, the contract's first user": each sentence on the model, and on the running kernel too."""
 
+import ctypes
 import errno
+import mmap
+import os
 import signal
 
 import numpy as np
@@ -13,6 +16,7 @@ from pagewalk.conform.scenario import Scenario
 from pagewalk.conform.text import disagreement_text
 from pagewalk.errors import SegmentationFault, SystemCallError, WalkError
 from pagewalk.formats import Kind
+from pagewalk.live import madvise
 from pagewalk.mm import guard as guard_module
 from pagewalk.mm.guard import REMOVE_OPS, ZAP_RETRIES, install_guards
 from pagewalk.mm.machine import Machine
@@ -295,6 +299,22 @@ class TestKernelAccess:
         assert records.errors()[3:5] == [errno.EFAULT] * 2
         assert len(records.value(5)) == PAGE
         assert records.errors()[6:] == [errno.EFAULT, errno.EFAULT, 0]
+
+    def test_write_from_there_for_real(self, kernel):
+        """write(2) of the running kernel, from a page of this process's own."""
+        buffer = mmap.mmap(-1, 2 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+        read_end, write_end = os.pipe()
+        try:
+            madvise(start + PAGE, PAGE, abi.MADV_GUARD_INSTALL)
+            libc = ctypes.CDLL(None, use_errno=True)
+            assert libc.write(write_end, ctypes.c_void_p(start + PAGE), 1) == -1
+            assert ctypes.get_errno() == errno.EFAULT
+            madvise(start + PAGE, PAGE, abi.MADV_GUARD_REMOVE)
+            assert libc.write(write_end, ctypes.c_void_p(start + PAGE), 1) == 1
+        finally:
+            os.close(read_end)
+            os.close(write_end)
 
     def test_not_collapsed(self, told):
         records = told(guards.NOT_COLLAPSED)

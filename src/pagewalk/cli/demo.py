@@ -152,17 +152,18 @@ class Model:
 
 def _ask_kernel(plan: Plan) -> tuple[tuple[list[Seen], list[Seen]] | None, str]:
     """What the running kernel's page tables hold before and after; None, and why, where it cannot be asked."""
-    from pagewalk.live import Advice, PageIs, capture, madvise, scan
+    from pagewalk import abi
+    from pagewalk.live import PageIs, capture, madvise, scan
 
     area, first = _mapping(4 * TABLE_SPAN)
     start = plan.start((first + 2 * TABLE_SPAN) // TABLE_SPAN * TABLE_SPAN)
     with suppress(OSError):  # EINVAL: a kernel without huge pages
-        madvise(first, len(area), Advice.NOHUGEPAGE)
+        madvise(first, len(area), abi.MADV_NOHUGEPAGE)
     for page in plan.touched:
         area[start - first + page * PAGE] = 1
     try:
         before = look(capture(), plan, start)
-        madvise(start + plan.guarded.start * PAGE, len(plan.guarded) * PAGE, Advice.GUARD_INSTALL)
+        madvise(start + plan.guarded.start * PAGE, len(plan.guarded) * PAGE, abi.MADV_GUARD_INSTALL)
         scan(0, start, start + PAGE, anyof=PageIs.GUARD)
         return (before, look(capture(), plan, start)), ""
     except PagewalkError as error:

@@ -7,7 +7,7 @@ take the advices that Python does not know; ``summarize`` adds up what each VMA 
 from __future__ import annotations
 
 from pagewalk.live.capture import Capture, capture
-from pagewalk.live.madvise import Advice, madvise, process_madvise
+from pagewalk.live.madvise import madvise, process_madvise
 from pagewalk.live.procfs import parse_vmas, read_pagemap
 from pagewalk.live.scan import REGION, PageIs, scan
 from pagewalk.live.summary import TOTALS, guard_ranges, summarize
@@ -15,7 +15,6 @@ from pagewalk.live.summary import TOTALS, guard_ranges, summarize
 __all__ = [
     "REGION",
     "TOTALS",
-    "Advice",
     "Capture",
     "PageIs",
     "capture",

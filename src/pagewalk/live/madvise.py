@@ -7,50 +7,19 @@ from __future__ import annotations
 
 import ctypes
 import os
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
+
+from pagewalk import abi
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Advice", "madvise", "process_madvise"]
+__all__ = ["madvise", "process_madvise"]
 
 _SYS_PROCESS_MADVISE: Final = 440  # the same number on every architecture
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _libc.syscall.restype = ctypes.c_long
-
-
-class Advice(IntEnum):
-    """``MADV_*``, with the kernel's values."""
-
-    NORMAL = 0
-    RANDOM = 1
-    SEQUENTIAL = 2
-    WILLNEED = 3
-    DONTNEED = 4
-    FREE = 8
-    REMOVE = 9
-    DONTFORK = 10
-    DOFORK = 11
-    MERGEABLE = 12
-    UNMERGEABLE = 13
-    HUGEPAGE = 14
-    NOHUGEPAGE = 15
-    DONTDUMP = 16
-    DODUMP = 17
-    WIPEONFORK = 18
-    KEEPONFORK = 19
-    COLD = 20
-    PAGEOUT = 21
-    POPULATE_READ = 22
-    POPULATE_WRITE = 23
-    DONTNEED_LOCKED = 24
-    COLLAPSE = 25
-    """Linux 6.1."""
-    GUARD_INSTALL = 102
-    """Linux 6.13; file-backed, shared and read-only mappings since 6.15."""
-    GUARD_REMOVE = 103
 
 
 class _Iovec(ctypes.Structure):
@@ -65,7 +34,7 @@ def madvise(addr: int, length: int, advice: int) -> None:
     Args:
         addr: Virtual address in bytes, page-aligned.
         length: Bytes.
-        advice: ``Advice``, or a number that it does not have yet.
+        advice: ``MADV_*``, such as ``pagewalk.MADV_GUARD_INSTALL``.
 
     Raises:
         OSError: As ``madvise(2)``: EINVAL also for an advice that this kernel does not know.
@@ -80,7 +49,7 @@ def process_madvise(pidfd: int, ranges: Sequence[tuple[int, int]], advice: int) 
     Args:
         pidfd: As ``os.pidfd_open`` gives it.
         ranges: ``(address, length)`` in bytes.
-        advice: ``Advice``. On another process the kernel takes only COLD, PAGEOUT, WILLNEED and COLLAPSE.
+        advice: ``MADV_*``. On another process the kernel takes only COLD, PAGEOUT, WILLNEED and COLLAPSE.
 
     Returns:
         Bytes advised: fewer than asked for if a later range was refused.
@@ -98,7 +67,8 @@ def process_madvise(pidfd: int, ranges: Sequence[tuple[int, int]], advice: int) 
 
 def _name(advice: int) -> str:
     """An advice's name, for messages."""
-    return f"MADV_{Advice(advice).name}" if advice in {*Advice} else str(int(advice))
+    names = (name for name in abi.__all__ if name.startswith("MADV_") and getattr(abi, name) == advice)
+    return next(names, str(int(advice)))
 
 
 def _error(call: str) -> OSError:
