@@ -106,7 +106,7 @@ def _each_table(
 def _pages(mm: Mm, entries: Entries) -> Any:
     """Where entries map pages with a life of their own."""
     form = mm.format
-    return np.flatnonzero(form.is_valid(entries) & (form.leaf_flags(entries) & int(Flag.SPECIAL) == 0))
+    return np.flatnonzero(form.is_present(entries) & (form.leaf_flags(entries) & int(Flag.SPECIAL) == 0))
 
 
 def _own_pages(mm: Mm, entries: Entries) -> Any:
