@@ -110,12 +110,18 @@ def _pages(mm: Mm, entries: Entries) -> Any:
 
 
 def _own_pages(mm: Mm, entries: Entries) -> Any:
-    """Where entries map pages that nobody else maps."""
+    """Where entries map pages that nobody else maps, nor any of their folio."""
+    at = _unshared_folios(mm, entries)
+    return at[mm.machine.frames.mapped_once(mm.format.leaf_paddr(entries[at], mm.format.levels[4]))]
+
+
+def _unshared_folios(mm: Mm, entries: Entries) -> Any:
+    """Where entries map single pages, or pages of large folios that nobody else maps."""
     at, frames = _pages(mm, entries), mm.machine.frames
-    paddrs = mm.format.leaf_paddr(entries[at], mm.format.levels[4])
-    blocks = np.unique(paddrs // np.uint64(BLOCK)).tolist()
+    block_of = mm.format.leaf_paddr(entries[at], mm.format.levels[4]) // np.uint64(BLOCK)
+    blocks = np.unique(block_of).tolist()
     others = [block for block in blocks if frames.is_large(block * BLOCK) and not is_ours(mm, block * BLOCK)]
-    return at[frames.mapped_once(paddrs) & ~np.isin(paddrs // np.uint64(BLOCK), np.array(others, np.uint64))]
+    return at[~np.isin(block_of, np.array(others, np.uint64))]
 
 
 def _split_folios(mm: Mm, entries: Entries, *, reclaim: bool) -> None:
@@ -150,12 +156,17 @@ def _free_huge(mm: Mm, pmd: Entry) -> None:
 
 
 def _free_pages(mm: Mm, entries: Entries, own: Any) -> None:
-    form = mm.format
-    mm.machine.frames.set_lazy(form.leaf_paddr(entries[own], form.levels[4]), lazy=True)
-    entries[own] &= _clear_state(mm, Flag.ACCESSED | Flag.DIRTY)
-    for at in np.flatnonzero(form.kind(entries) == Kind.SWAP):
-        mm.machine.swap.drop(int(form.software.swap_slot(entries[at])[1]))
-        entries[at] = 0
+    """Mark pages as lazily free, shared ones too; but not one that is shared and known to be dirty."""
+    form, frames = mm.format, mm.machine.frames
+    at = _unshared_folios(mm, entries)
+    paddrs = form.leaf_paddr(entries[at], form.levels[4])
+    may = ~frames.dirty(paddrs) | np.isin(at, own)
+    frames.set_lazy(paddrs[may], lazy=True)
+    frames.set_dirty(paddrs[may], dirty=False)
+    entries[at[may]] &= _clear_state(mm, Flag.ACCESSED | Flag.DIRTY)
+    for slot in np.flatnonzero(form.kind(entries) == Kind.SWAP):
+        mm.machine.swap.drop(int(form.software.swap_slot(entries[slot])[1]))
+        entries[slot] = 0
 
 
 def _cold_huge(mm: Mm, pmd: Entry) -> None:

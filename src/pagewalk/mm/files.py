@@ -113,7 +113,7 @@ class File(Mapping):
 
     def reclaim(self, frame: int) -> None:
         """Memory is wanted back: a page that was never written is a hole again; there is nowhere to write others to."""
-        if not self.pool.is_dirty(frame):
+        if not self.pool.dirty(frame)[0]:
             with self._lock:
                 (index,) = [index for index, cached in self.pages.items() if cached == frame]
                 self.discard(index, index + 1)

@@ -230,15 +230,19 @@ class FramePool:
 
     def is_anonymous(self, paddr: int) -> bool:
         """Whether a frame holds anonymous memory."""
-        return bool(self.usage[paddr // PAGE] == Usage.ANON)
+        return bool(self.anonymous(paddr)[0])
 
-    def set_dirty(self, paddrs: Any) -> None:
-        """Note that a file's frames hold what the file does not have elsewhere."""
-        self._dirty[self._numbers(paddrs)] = True
+    def anonymous(self, paddrs: Any) -> Any:
+        """Whether frames hold anonymous memory: a bool an address."""
+        return self.usage[self._numbers(paddrs)] == Usage.ANON
 
-    def is_dirty(self, paddr: int) -> bool:
-        """Whether a file's frame was written."""
-        return bool(self._dirty[paddr // PAGE])
+    def set_dirty(self, paddrs: Any, *, dirty: bool = True) -> None:
+        """Note that frames hold what is nowhere else (``PG_dirty``); entries have a dirty bit of their own."""
+        self._dirty[self._numbers(paddrs)] = dirty
+
+    def dirty(self, paddrs: Any) -> Any:
+        """Whether frames hold what is nowhere else: a bool an address."""
+        return self._dirty[self._numbers(paddrs)]
 
     def set_exclusive(self, paddrs: Any, *, exclusive: bool) -> None:
         """Mark anonymous frames as one process's own, or as shared by a fork (``PageAnonExclusive``)."""

@@ -155,6 +155,7 @@ def split_folio(mm: Mm, paddr: int) -> None:
                 form.leaf_flags(entries[inside]) & int(Flag.DIRTY)
             ).any():  # it counts for the folio, then for each page
                 frames.set_lazy(frames.run(first, BLOCK), lazy=False)
+                frames.set_dirty(frames.run(first, BLOCK))
             empty = inside[~frames.words[frame[inside] // np.uint64(PAGE)].any(axis=1)]
             frames.drop(frame[empty])
             entries[empty] = zero

@@ -73,7 +73,8 @@ def release(mm: Mm, entries: Entries, kinds: Entries) -> None:
         flags = mm.format.flags(pages)
         own = flags & int(Flag.SPECIAL) == 0
         paddrs = mm.format.leaf_paddr(pages, mm.format.levels[4])
-        mm.machine.frames.set_dirty(paddrs[own & (flags & int(Flag.DIRTY) != 0)])
+        cached = ~mm.machine.frames.anonymous(paddrs)  # an anonymous page's dirty bit goes with its entry
+        mm.machine.frames.set_dirty(paddrs[own & cached & (flags & int(Flag.DIRTY) != 0)])
         mm.machine.frames.drop(paddrs[own])
     for entry in entries[kinds == Kind.SWAP]:
         mm.machine.swap.drop(int(mm.format.software.swap_slot(entry)[1]))
