@@ -141,7 +141,7 @@ def _split_folios(mm: Mm, entries: Entries, *, reclaim: bool) -> None:
         if np.count_nonzero(here) < BLOCK // PAGE or (reclaim and not lazy):
             split_folio(mm, base)
         elif reclaim and dirty[here].any():
-            frames.set_lazy(frames.run(base, BLOCK), lazy=False)
+            _keep(mm, frames.run(base, BLOCK))
 
 
 def _clear_state(mm: Mm, flags: Flag) -> np.uint64:
@@ -185,7 +185,7 @@ def _pageout_huge(mm: Mm, pmd: Entry) -> None:
     if not frames.is_lazy(paddr):
         split_folio(mm, paddr)
     elif dirty:
-        frames.set_lazy(frames.run(paddr, BLOCK), lazy=False)
+        _keep(mm, frames.run(paddr, BLOCK))
         return
     entries = mm.tables.slice(pmd, 0, BLOCK).entries
     _pageout_pages(mm, entries, _own_pages(mm, entries))
@@ -204,6 +204,13 @@ def _pageout_pages(mm: Mm, entries: Entries, own: Any, file: Mapping | None = No
             file.reclaim(paddr)
 
 
+def _keep(mm: Mm, paddrs: Any) -> None:
+    """Pages that cannot go: those that were lazily free are so no longer, since they were written meanwhile."""
+    frames = mm.machine.frames
+    frames.set_dirty(paddrs, dirty=frames.lazy(paddrs) | frames.dirty(paddrs))
+    frames.set_lazy(paddrs, lazy=False)
+
+
 def _page_out(mm: Mm, entries: Entries, at: int, paddr: int) -> None:
     """Reclaim one anonymous page that nobody else has."""
     machine, software = mm.machine, mm.format.software
@@ -215,6 +222,6 @@ def _page_out(mm: Mm, entries: Entries, at: int, paddr: int) -> None:
         kept = mm.format.leaf_flags(int(entries[at])) & Flag.UFFD_WP
         entries[at] = software.swap_entry(0, slot) | swap_bits(mm, Flag(kept))
     else:
-        machine.frames.set_lazy(paddr, lazy=False)
+        _keep(mm, paddr)
         return
     machine.frames.drop(paddr)

@@ -236,7 +236,11 @@ class FramePool:
         """Whether frames hold anonymous memory: a bool an address."""
         return self.usage[self._numbers(paddrs)] == Usage.ANON
 
-    def set_dirty(self, paddrs: Any, *, dirty: bool = True) -> None:
+    def lazy(self, paddrs: Any) -> Any:
+        """Whether frames are lazily free: a bool an address."""
+        return self._lazy[self._numbers(paddrs)]
+
+    def set_dirty(self, paddrs: Any, *, dirty: Any = True) -> None:
         """Note that frames hold what is nowhere else (``PG_dirty``); entries have a dirty bit of their own."""
         self._dirty[self._numbers(paddrs)] = dirty
 
@@ -267,7 +271,7 @@ class FramePool:
 
     def is_lazy(self, paddr: int) -> bool:
         """Whether a frame is lazily free."""
-        return bool(self._lazy[paddr // PAGE])
+        return bool(self.lazy(paddr)[0])
 
     def copy(self, source: int, target: int) -> None:
         """Copy one frame's bytes."""
