@@ -68,10 +68,10 @@ def _copy_pages(parent: Mm, child: Mm, area: Area) -> None:
         if pmd.is_leaf:
             _copy_huge(parent, child, pmd, addr)
         elif pmd.is_table:
+            child.tables.entry_at(addr, PMD + 1, grow=True)  # for an empty table too, as Linux does
             source = parent.tables.slice(pmd, addr, next_).entries
             if not source.any():
                 return
-            child.tables.entry_at(addr, PMD + 1, grow=True)
             there = child.tables.entry_at(addr, PMD)
             assert there is not None
             child.tables.slice(there, addr, next_).entries[:] = _shared_entries(parent, source, private=private)
