@@ -4,7 +4,10 @@ import ctypes
 import errno
 import mmap
 import os
+import re
 import signal
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +34,12 @@ PAGE, MIB = 4096, 1 << 20
 RW = abi.PROT_READ | abi.PROT_WRITE
 GUARD_IN_SCAN = 1 << 8
 SIGSEGV = int(signal.SIGSEGV)
+
+
+def _ranges(text):
+    """The address ranges at the start of lines of smaps."""
+    found = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) ", text, re.MULTILINE)
+    return [(int(low, 16), int(high, 16)) for low, high in found]
 
 
 @pytest.fixture(scope="module")
@@ -339,6 +348,19 @@ class TestGapsAndObservation:
         word = int(mm.pagemap(start, start + PAGE)[0])
         assert [bit for bit in range(55, 64) if word >> bit & 1] == [58, 62]
         assert mm.scan(start, start + 2 * PAGE)["categories"].tolist() == [GUARD_IN_SCAN | 0x12]
+
+    def test_smaps_for_real(self, kernel):
+        """VmFlags of this process's own memory; Linux 6.18."""
+        buffer = mmap.mmap(-1, 2 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+        madvise(start, PAGE, abi.MADV_GUARD_INSTALL)
+        areas = Path("/proc/self/smaps").read_text().split("VmFlags:")
+        (flags,) = [
+            after.split("\n", 1)[0].split()
+            for before, after in pairwise(areas)
+            if any(low <= start < high for low, high in _ranges(before))
+        ]
+        assert "gu" in flags
 
     def test_pagemap_and_scan_for_real(self, told):
         """A state holds pagemap's bits from 55 on, and the categories from bit 16 on."""
