@@ -10,15 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import skip_or_fail
+
 NOBODY = 65534
 HERE = Path(__file__).parent
-
-
-def lacking(reason):
-    """Skip, with the reason; where the real thing is demanded, fail."""
-    if os.environ.get("PAGEWALK_REQUIRE_REAL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 class Child:
@@ -59,14 +54,14 @@ def scanner():
     try:
         scan(0, 4096, 8192, returns=PageIs.GUARD)
     except UnsupportedError as error:
-        lacking(str(error))
+        skip_or_fail(str(error))
 
 
 @pytest.fixture
 def root(scanner):
     """These tests are run by root."""
     if os.geteuid():
-        lacking("needs root: frame numbers, hugetlb, other users' processes")
+        skip_or_fail("needs root: frame numbers, hugetlb, other users' processes")
 
 
 @pytest.fixture
@@ -77,7 +72,7 @@ def hugetlb_pages(root):
     control.write_text(str(int(before) + 3))
     try:
         if int(control.read_text()) < int(before) + 3:
-            lacking("the kernel has no three free 2 MiB pages for hugetlb")
+            skip_or_fail("the kernel has no three free 2 MiB pages for hugetlb")
         yield
     finally:
         control.write_text(before)

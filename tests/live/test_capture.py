@@ -17,6 +17,7 @@ import pytest
 from pagewalk import Flag, Kind, ProcessError, abi
 from pagewalk.live import capture, madvise, read_pagemap
 from pagewalk.query import mappings
+from tests.conftest import skip_or_fail
 from tests.live import agree
 from tests.live.conftest import NOBODY
 
@@ -180,7 +181,7 @@ class TestErrors:
     def test_kernel_thread(self):
         status = Path("/proc/2/status")
         if not status.exists() or "kthreadd" not in status.read_text():
-            pytest.skip("no kernel threads in this PID namespace")
+            skip_or_fail("no kernel threads in this PID namespace")
         self.refused(2, errno.ESRCH, "kernel thread")
 
     def test_somebody_elses_process(self, root, child):
