@@ -71,7 +71,7 @@ class Actor:
 
     def look(self) -> Look:
         """What the process shows now."""
-        pages = tuple((self.target.pagemap(w.start, w.end), self.target.scan(w.start, w.end)) for w in self.windows)
+        pages = tuple(self.target.pages(window.start, window.end) for window in self.windows)
         return Look(self.target.maps(), tuple(self.windows), pages)
 
     def _value(self, step: Step) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pagewalk.conform.side import Model
+from pagewalk.mm import observe
 
 if TYPE_CHECKING:
     from pagewalk.conform.target import Target
@@ -37,6 +38,12 @@ class SimulatedProcess:
     def fork(self) -> SimulatedProcess:
         """The child."""
         return SimulatedProcess(self._machine, self._mm.fork())
+
+    def pages(self, start: int, end: int) -> tuple[Any, Any]:
+        """See ``Calls``: one look for both."""
+        with self._mm.reading():
+            look = observe.look(self._mm, start, end)
+            return look.words, observe.regions(self._mm, look)
 
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> File:
         """A file on the machine.

@@ -42,7 +42,7 @@ def _call(number: int, *args: int) -> int:
 
 
 class ThisProcess:
-    """See ``Calls``. ``pagemap`` and ``scan`` give the kernel's bytes, undecoded."""
+    """See ``Calls``. ``pages`` gives the kernel's bytes, undecoded."""
 
     def __init__(self) -> None:
         self._probe = Probe()
@@ -140,17 +140,14 @@ class ThisProcess:
                 break
         return b"".join(parts).decode()
 
-    def pagemap(self, start: int, end: int) -> bytes:
+    def pages(self, start: int, end: int) -> tuple[bytes, bytes]:
         """See ``Calls``."""
-        return os.pread(self._pagemap, (end - start) // PAGE * 8, start // PAGE * 8)
-
-    def scan(self, start: int, end: int) -> bytes:
-        """See ``Calls``."""
+        words = os.pread(self._pagemap, (end - start) // PAGE * 8, start // PAGE * 8)
         rows = ctypes.addressof(self._rows)
         wanted = (0, 0, _PRESENT_OR_SWAPPED, CATEGORIES)
         argument = struct.pack("12Q", 96, 0, start, end, 0, rows, _SCAN_ROWS, 0, *wanted)
         count = ioctl(self._pagemap, _PAGEMAP_SCAN, bytearray(argument), True)
-        return ctypes.string_at(rows, 24 * count)
+        return words, ctypes.string_at(rows, 24 * count)
 
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> int:
         """See ``Calls``."""

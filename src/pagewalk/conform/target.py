@@ -91,11 +91,8 @@ class Calls(Protocol):
     def maps(self) -> str:
         """The text of ``/proc/PID/maps``."""
 
-    def pagemap(self, start: int, end: int) -> Any:
-        """``/proc/PID/pagemap``: uint64, one a page."""
-
-    def scan(self, start: int, end: int) -> Any:
-        """``PAGEMAP_SCAN``: structured rows of start, end, categories, all uint64."""
+    def pages(self, start: int, end: int) -> tuple[Any, Any]:
+        """``/proc/PID/pagemap`` (uint64, one a page), ``PAGEMAP_SCAN`` (rows of start, end, categories, all uint64)."""
 
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> Any:
         """A new file to map, open for writing or only for reading: ``kind`` is memfd (shared memory) or disk."""

@@ -58,7 +58,7 @@ class _Own(Actor):
 
     def _pages(self, window: Window, ends: list[int]) -> tuple[bytes, bytes]:
         last = max((min(end, window.end) for end in ends if end > window.start), default=window.start)
-        return self._own.pagemap(window.start, last), self._own.scan(window.start, last)
+        return self._own.pages(window.start, last)
 
 
 def _serve(actor: _Own, pipe: Connection) -> NoReturn:

@@ -5,12 +5,13 @@ Formats: ``Documentation/admin-guide/mm/pagemap.rst`` and ``fs/proc/task_mmu.c``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.sweep.bits import KIND_SHIFT, codec_of
 from pagewalk.vma import VmaFlags
 from pagewalk.walk import Action, WalkOps, walk_page_range
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["REGION", "maps", "pagemap", "scan", "smaps"]
+__all__ = ["REGION", "Look", "look", "maps", "pagemap", "regions", "scan", "smaps"]
 
 PM_SOFT_DIRTY: Final = 1 << 55
 PM_EXCLUSIVE: Final = 1 << 56
@@ -59,11 +60,25 @@ def maps(mm: Mm) -> str:
 
 def pagemap(mm: Mm, start: int, end: int) -> Entries:
     """The words of ``/proc/PID/pagemap`` for ``[start, end)``, as root sees them: shape (pages,), uint64."""
-    return _look(mm, start, end)[0]
+    return look(mm, start, end).words
 
 
-def _look(mm: Mm, start: int, end: int) -> tuple[Entries, list[tuple[int, int]]]:
-    """The words of a range, and where in it huge pages are mapped."""
+class Look(NamedTuple):
+    """What a range holds.
+
+    Attributes:
+        start: Its first address.
+        words: As in pagemap. Shape (pages,), uint64.
+        huge: Where huge pages are mapped: first address and end.
+    """
+
+    start: int
+    words: Entries
+    huge: list[tuple[int, int]]
+
+
+def look(mm: Mm, start: int, end: int) -> Look:
+    """Look at ``[start, end)``."""
     small = np.zeros((end - start) // PAGE, np.uint64)
     huge: list[tuple[int, int, Entries]] = []
 
@@ -80,18 +95,19 @@ def _look(mm: Mm, start: int, end: int) -> tuple[Entries, list[tuple[int, int]]]
         at_upper(entry, addr, next_, walk)
 
     walk_page_range(mm, start, end, WalkOps(pud_entry=at_upper, pmd_entry=at_upper, hugetlb_entry=at_hugetlb))
-    there = np.flatnonzero(small)
+    there = np.flatnonzero(small & codec_of(mm.format).held_bits)
     words = np.zeros_like(small)
     words[there] = _words(mm, small[there], mm.format.levels[4])
     for first, last, values in huge:
         words[(first - start) // PAGE : (last - start) // PAGE] = values
-    return words, [(first, last) for first, last, _ in huge]
+    return Look(start, words, [(first, last) for first, last, _ in huge])
 
 
 def _words(mm: Mm, entries: Any, level: Any) -> Any:
-    """Words of pagemap for raw entries."""
+    """Words of pagemap for raw entries, none of them empty."""
     form, frames = mm.format, mm.machine.frames
-    kinds, flags = form.kind(entries), form.flags(entries)
+    states = np.broadcast_to(np.asarray(codec_of(form).states(entries), np.uint32), entries.shape)
+    kinds = states >> KIND_SHIFT
     pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
     words = np.zeros(len(entries), np.uint64)
     paddrs = form.leaf_paddr(entries[pages], level)
@@ -103,12 +119,12 @@ def _words(mm: Mm, entries: Any, level: Any) -> Any:
     word |= np.where(not_anonymous, np.uint64(PM_FILE), np.uint64(0))
     alone = (references - others == 1) & (usage != Usage.ZERO)
     words[pages] = word | np.where(alone, np.uint64(PM_EXCLUSIVE), np.uint64(0))
-    other = ~pages & (kinds != Kind.NONE)
+    other = ~pages
     type_, offset = form.software.swap_slot(entries[other])
     words[other] = np.uint64(PM_SWAP) | type_ | offset << np.uint64(5)
     words[kinds == Kind.GUARD] |= np.uint64(PM_GUARD)
-    words[flags & int(Flag.UFFD_WP) != 0] |= np.uint64(PM_UFFD_WP)
-    words[flags & int(Flag.SOFT_DIRTY) != 0] |= np.uint64(PM_SOFT_DIRTY)
+    words[states & int(Flag.UFFD_WP) != 0] |= np.uint64(PM_UFFD_WP)
+    words[states & int(Flag.SOFT_DIRTY) != 0] |= np.uint64(PM_SOFT_DIRTY)
     return words
 
 
@@ -118,7 +134,12 @@ def scan(mm: Mm, start: int, end: int) -> Any:
     Returns:
         A structured array of start, end, categories.
     """
-    words, huge = _look(mm, start, end)
+    return regions(mm, look(mm, start, end))
+
+
+def regions(mm: Mm, look: Look) -> Any:
+    """What ``scan`` gives, from a look."""
+    start, words, huge = look
     categories = np.zeros(len(words), np.uint64)
     for bit, category in ((PM_PRESENT, PRESENT), (PM_FILE, FILE), (PM_SWAP, SWAPPED), (PM_GUARD, GUARD)):
         categories[words & np.uint64(bit) != 0] |= np.uint64(category)
@@ -131,10 +152,10 @@ def scan(mm: Mm, start: int, end: int) -> Any:
     categories[written] |= np.uint64(WRITTEN)
     for first, last in huge:
         categories[(first - start) // PAGE : (last - start) // PAGE] |= np.uint64(HUGE)
-    return _regions(start, categories)
+    return _runs(start, categories)
 
 
-def _regions(start: int, categories: Any) -> Any:
+def _runs(start: int, categories: Any) -> Any:
     """Runs of equal categories that are not empty."""
     edges = np.flatnonzero(np.diff(categories)) + 1
     firsts, lasts = np.append(0, edges), np.append(edges, len(categories))
