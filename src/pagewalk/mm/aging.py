@@ -217,7 +217,7 @@ def _page_out(mm: Mm, entries: Entries, at: int, paddr: int) -> None:
     dirty = mm.format.leaf_flags(int(entries[at])) & Flag.DIRTY
     if machine.frames.is_lazy(paddr) and not dirty:
         entries[at] = 0
-    elif machine.swap.used < machine.swap.slots:
+    elif machine.swap.used < machine.swap.slots and not machine.frames.is_mlocked(paddr):
         slot = machine.swap.put(mm.memory.read(paddr, PAGE))
         kept = mm.format.leaf_flags(int(entries[at])) & Flag.UFFD_WP
         entries[at] = software.swap_entry(0, slot) | swap_bits(mm, Flag(kept))

@@ -58,6 +58,7 @@ class FramePool:
         self._written = np.zeros(count, bool)
         self._lazy = np.zeros(count, bool)
         self._dirty = np.zeros(count, bool)
+        self._mlocked = np.zeros(count, bool)
         self._exclusive = np.zeros(count, bool)
         self._large = np.zeros(-(-count // PER_BLOCK), bool)
         self._stack = np.empty(count, np.uint64)
@@ -164,6 +165,7 @@ class FramePool:
         self.usage[numbers] = usage
         self._lazy[numbers] = False
         self._dirty[numbers] = False
+        self._mlocked[numbers] = False
         self._exclusive[numbers] = True
         if zero and (dirty := numbers[self._written[numbers]]).size:
             self.words[dirty] = 0
@@ -266,12 +268,21 @@ class FramePool:
         self.usage[self._numbers(paddrs)] = usage
 
     def set_lazy(self, paddrs: Any, *, lazy: bool) -> None:
-        """Mark frames as lazily free (MADV_FREE), or not any more."""
-        self._lazy[self._numbers(paddrs)] = lazy
+        """Mark frames as lazily free (MADV_FREE), or not any more; those that stay mlocked never are."""
+        numbers = self._numbers(paddrs)
+        self._lazy[numbers] = lazy & ~self._mlocked[numbers]
 
     def is_lazy(self, paddr: int) -> bool:
         """Whether a frame is lazily free."""
         return bool(self.lazy(paddr)[0])
+
+    def set_mlocked(self, paddrs: Any) -> None:
+        """Note that frames are mlocked until they are free, whatever becomes of their area."""
+        self._mlocked[self._numbers(paddrs)] = True
+
+    def is_mlocked(self, paddr: int) -> bool:
+        """Whether a frame stays mlocked though its area may not be."""
+        return bool(self._mlocked[paddr // PAGE])
 
     def copy(self, source: int, target: int) -> None:
         """Copy one frame's bytes."""

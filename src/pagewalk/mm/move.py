@@ -6,7 +6,7 @@ import errno
 from copy import copy
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pagewalk import abi
+from pagewalk import abi, sweep
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm import areas
 from pagewalk.mm.frames import BLOCK, PAGE
@@ -181,9 +181,21 @@ def _leave_behind(mm: Mm, area: Area, target: Area, start: int, end: int) -> Non
     """What MREMAP_DONTUNMAP does to the old area: unlocked, and without a history if all of it moved."""
     if area.mm is None:
         area = target  # the kernel, too, unlocks what the old area was merged into
-    area.flags &= ~LOCKED
+    if VmaFlags.LOCKED in area.flags:
+        _strand(mm, area)
+        area.flags &= ~LOCKED
     if area is not target and (area.start, area.end) == (start, end):
         area.anon, area.chain = None, 0
+
+
+def _strand(mm: Mm, area: Area) -> None:
+    """An area loses VM_LOCKED without a munlock: the pages it still maps stay mlocked, until they are free."""
+    rows = sweep.mappings(mm.tables, area.start, area.end, coalesce=False, hardware=True, threads=1)
+    frames = mm.machine.frames
+    anonymous, huge = frames.anonymous(rows.paddr), rows.depth == PMD
+    frames.set_mlocked(rows.paddr[anonymous & ~huge])
+    for paddr in rows.paddr[anonymous & huge].tolist():
+        frames.set_mlocked(frames.run(paddr, BLOCK))
 
 
 class Piece(NamedTuple):

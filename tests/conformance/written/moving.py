@@ -46,6 +46,10 @@ LEAVES_A_FILE_BEHIND = (
     shared_file(0, 4), private_file(8, 4), write(0), write(8), leave(0, 4, 20), leave(8, 4, 28), read(8),
 )  # fmt: skip
 LEAVES_THE_LOCK_BEHIND = anon(0, 4), lock(0, 4), leave(0, 4, 20), unmap(20, 4), write(0)
+LEFT_BEHIND_PAGES_STAY_MLOCKED = (
+    anon(0, 4), lock(0, 4), leave(0, 1, 20), advise(0, 4, abi.MADV_FREE), advise(0, 4, abi.MADV_PAGEOUT), read(1),
+    unmap(0, 4), anon(0, 4), write(1), advise(0, 4, abi.MADV_FREE), advise(0, 4, abi.MADV_PAGEOUT),
+)  # fmt: skip
 LEAVING_NEEDS_THE_SAME_SIZE = (
     anon(0, 4), leave(0, 4, 20), Mremap(At(0), 4 * PAGE, 2 * PAGE, MAYMOVE | abi.MREMAP_DONTUNMAP, At(30)),
     Mremap(At(0), 4 * PAGE, 4 * PAGE, abi.MREMAP_DONTUNMAP, At(30)),
