@@ -13,7 +13,7 @@ from pagewalk import sweep
 from pagewalk.errors import Malformed, UnsupportedError
 from pagewalk.formats import Flag, Kind
 from pagewalk.memory import FlatMemory, Segment
-from pagewalk.sweep import threads
+from pagewalk.sweep import descent, threads
 from pagewalk.tables import PageTables
 
 SELF = 512**4
@@ -226,7 +226,7 @@ class TestProgress:
         assert tables
         assert told == sorted(told)
         assert told[-1][0] == told[-1][1]
-        assert len(told) > 3
+        assert len(told) > 1
 
     def test_ctrl_c_stops_within_a_chunk(self, engine, some):
         done = []
@@ -238,7 +238,7 @@ class TestProgress:
         with pytest.raises(KeyboardInterrupt):
             sweep.mappings(some, coalesce=False, threads=1, progress=interrupt)
         assert len(done) == 1
-        assert done[0] <= 512
+        assert done[0] * 512 <= 2 * (descent.COMPILED if engine == "numba" else descent.CHUNK)
 
     def test_ctrl_c_stops_the_threads(self, engine, some, monkeypatch):
         monkeypatch.setattr(threads, "ENOUGH", 1 << 16)

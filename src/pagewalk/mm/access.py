@@ -230,6 +230,17 @@ def populate(mm: Mm, start: int, end: int, access: Access) -> None:
         raise SystemCallError(errno.ENOMEM, str(error)) from error
 
 
+def _note_dirty(mm: Mm, vaddr: int) -> None:
+    """The page at an address was written on the process's behalf: its folio is known to be dirty, as ``unpin`` says."""
+    frames, entry = mm.machine.frames, mm.tables.entry_at(vaddr, PMD)
+    if entry is not None and entry.is_table:
+        entry = mm.tables.entry_at(vaddr, PMD + 1)
+    paddr = None if entry is None else entry.target
+    if paddr is not None:
+        large = frames.is_large(paddr)
+        frames.set_dirty(frames.run(paddr // BLOCK * BLOCK, BLOCK) if large else paddr)
+
+
 def kernel_copy(mm: Mm, vaddr: int, size: int, data: bytes | None = None) -> bytes:
     """Access memory on the process's behalf, as process_vm_readv and process_vm_writev do.
 
@@ -262,6 +273,8 @@ def kernel_copy(mm: Mm, vaddr: int, size: int, data: bytes | None = None) -> byt
                 done.append(read(mm, at, step))
             else:
                 write(mm, at, data[at - vaddr : at - vaddr + step])
+                with mm.reading():
+                    _note_dirty(mm, at)
                 done.append(data[at - vaddr : at - vaddr + step])
         except (MemoryFault, OutOfFrames):
             break

@@ -181,6 +181,8 @@ def _pageout_huge(mm: Mm, pmd: Entry) -> None:
     """Small entries first; then a lazily free folio goes or is kept as a whole, any other is split."""
     paddr, frames, dirty = pmd.target, mm.machine.frames, Flag.DIRTY in pmd.flags
     assert paddr is not None
+    if frames.is_mlocked(paddr):
+        return
     mm.tables.split(pmd, 0)
     if not frames.is_lazy(paddr):
         split_folio(mm, paddr)

@@ -202,6 +202,10 @@ class FramePool:
         numbers = self._numbers(paddrs)
         return self.references[numbers] - (self.usage[numbers] == Usage.FILE) == 1
 
+    def large(self, paddrs: Any) -> Any:
+        """Whether frames belong to large folios: a bool an address."""
+        return self._large[self._numbers(paddrs) // np.uint64(PER_BLOCK)]
+
     def is_large(self, paddr: int) -> bool:
         """Whether a frame belongs to a large folio."""
         return bool(self._large[paddr // BLOCK])

@@ -156,6 +156,8 @@ def split_folio(mm: Mm, paddr: int) -> None:
             ).any():  # it counts for the folio, then for each page
                 frames.set_lazy(frames.run(first, BLOCK), lazy=False)
                 frames.set_dirty(frames.run(first, BLOCK))
+            if frames.is_mlocked(first):
+                continue
             empty = inside[~frames.words[frame[inside] // np.uint64(PAGE)].any(axis=1)]
             frames.drop(frame[empty])
             entries[empty] = zero

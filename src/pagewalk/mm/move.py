@@ -189,11 +189,14 @@ def _leave_behind(mm: Mm, area: Area, target: Area, start: int, end: int) -> Non
 
 
 def _strand(mm: Mm, area: Area) -> None:
-    """An area loses VM_LOCKED without a munlock: the pages it still maps stay mlocked, until they are free."""
+    """An area loses VM_LOCKED without a munlock: the pages it still maps stay mlocked, until they are free.
+
+    Not so those of a huge page that was split before: that was a munlock.
+    """
     rows = sweep.mappings(mm.tables, area.start, area.end, coalesce=False, hardware=True, threads=1)
     frames = mm.machine.frames
     anonymous, huge = frames.anonymous(rows.paddr), rows.depth == PMD
-    frames.set_mlocked(rows.paddr[anonymous & ~huge])
+    frames.set_mlocked(rows.paddr[anonymous & ~frames.large(rows.paddr)])
     for paddr in rows.paddr[anonymous & huge].tolist():
         frames.set_mlocked(frames.run(paddr, BLOCK))
 

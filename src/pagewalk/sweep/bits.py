@@ -198,10 +198,26 @@ class Codec:
         else:
             out[:] = self.form.table_paddr(entries) & (_EVERY ^ (level.span - 1))
 
-    def page_mask(self, level: Level) -> int:
-        """The address bits that a page of a level has, where the entry stores them as they are."""
-        ((_, up, down), *_) = self.form.address
-        return _EVERY ^ ((level.span - 1) << down >> up)
+    def frame_rules(self, level: Level) -> Words:
+        """How an entry of each kind names its frame, where addresses have one field: what ``frame`` says, as numbers.
+
+        Returns:
+            flip, mask, left, right, none; the frame is ``((entry ^ flip) & mask) << left >> right | none``. Shape
+            (kinds, 5), uint64. A poison that is a marker has no frame.
+        """
+        ((mask, up, down),) = self.form.address
+        software = self.form.software
+        page = mask & (_EVERY ^ ((level.span - 1) << down >> up))
+        offset = software.swap_offset
+        moved = ((1 << software.frame_bits) - 1) << offset.shift
+        flip = offset.mask << offset.shift if offset.inverted else 0
+        swapped = (flip, moved, self.form.page_size.bit_length() - 1, offset.shift, 0)
+        rules = np.zeros((len(Kind), 5), np.uint64)
+        rules[:, 4] = NO_PADDR
+        rules[Kind.PRESENT] = 0, page, up, down, 0
+        rules[Kind.PROT_NONE] = mask if software.inverts_frames else 0, page, up, down, 0
+        rules[[Kind.MIGRATION, Kind.HWPOISON]] = swapped
+        return rules
 
     def tables(self, entries: Words) -> Words:
         """The addresses of the tables that entries point to."""

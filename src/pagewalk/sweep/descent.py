@@ -25,6 +25,7 @@ from pagewalk.sweep.bits import codec_of
 from pagewalk.sweep.chunk import Chunk, Tables, open_chunk
 from pagewalk.sweep.columns import merged, part
 from pagewalk.sweep.fast import Fast, fast_for
+from pagewalk.sweep.joiner import woven
 from pagewalk.sweep.questions import no_room
 from pagewalk.sweep.source import Source
 
@@ -49,6 +50,9 @@ BUDGET: Final = 1 << 20
 
 CHUNK: Final = 1 << 17
 """Entries looked at at a time: 1 MiB of them, so that they stay in the cache."""
+
+COMPILED: Final = 4 * CHUNK
+"""Entries that compiled kernels are given at a time: they go through them once, so no cache has to hold them."""
 
 
 def tables_of(space: PageTables | AddressSpace) -> PageTables:
@@ -90,16 +94,18 @@ class Task(NamedTuple):
     tables: Tables
     rows: Block
 
-    def split(self, parts: int) -> list[Task]:
-        """The task in parts of equal work."""
+    def split(self, parts: int) -> Iterator[Task]:
+        """The task in parts of equal work; one, if it has no tables."""
         count = len(self.tables)
-        cuts = [count * at // parts for at in range(parts + 1)]
-        borders = np.searchsorted(self.rows[0], self.tables.vaddr[cuts[1:-1]])
-        rows = [0, *borders.tolist(), len(self.rows[0])]
-        return [
-            Task(self.tables[cuts[at] : cuts[at + 1]], part(self.rows, slice(rows[at], rows[at + 1])))
-            for at in range(parts)
-        ]
+        cuts = [count * at // parts for at in range(1, parts)]
+        borders = np.searchsorted(self.rows[0], self.tables.vaddr[cuts]).tolist()
+        ends = zip([0, *cuts], [*cuts, count], [0, *borders], [*borders, len(self.rows[0])], strict=True)
+        for first, end, low, high in ends:
+            yield Task(self.tables[first:end], part(self.rows, slice(low, high)))
+
+    def chunks(self, entries: int, chunk: int = CHUNK) -> Iterator[Task]:
+        """The task in parts of about ``chunk`` entries; ``entries`` are in a table."""
+        return self.split(-(-len(self.tables) // max(chunk // entries * 3 // 2, 1)))
 
 
 class Reader:
@@ -131,6 +137,11 @@ class Reader:
         reader = Reader(self.tables, self.span, self.findings.fork())
         reader.only_valid = self.only_valid
         return reader
+
+    def advance(self, some: Tables) -> None:
+        """Tables of the last level are done."""
+        if self.progress is not None:
+            self.progress.advance(len(some), quietly=self.quiet)
 
     def fast_for(self, question: Question) -> Fast | None:
         """The compiled way to answer a question; None where NumPy does."""
@@ -222,58 +233,31 @@ class Descent:
 
 def answer(reader: Reader, question: Question, task: Task, room: Room) -> Iterator[Block]:
     """The rows of a task, by address, in blocks; nothing from the first error on."""
-    level = reader.tables.format.real_levels[-1]
-    tables, waiting = task
-    slices = list(pieces(len(tables), level.entries))
-    starts = np.array([some.start for some in slices[1:]], np.intp)
-    borders = [0, *np.searchsorted(waiting[0], tables.vaddr[starts]).tolist(), len(waiting[0])]
-    fast = reader.fast_for(question) if slices else None
-    if not slices:
-        yield from _sound(reader, waiting)
-    for at, some in enumerate(slices):
-        if int(tables.vaddr[some.start]) >= reader.findings.stop:
-            yield from _sound(reader, part(waiting, slice(borders[at], None)))
+    entries = reader.tables.format.real_levels[-1].entries
+    fast = reader.fast_for(question) if len(task.tables) else None
+    for many in task.chunks(entries, COMPILED):
+        if len(many.tables) and int(many.tables.vaddr[0]) >= reader.findings.stop:
+            yield from _sound(reader, many.rows)
             return
-        between = part(waiting, slice(borders[at], borders[at + 1]))
-        block = None if fast is None else fast.rows(question, tables[some], between, room)
-        if block is None:
-            block = _rows(reader, question, tables[some], between, room)
-        if reader.progress is not None:
-            reader.progress.advance(some.stop - some.start, quietly=reader.quiet)
-        yield from _sound(reader, block)
+        block = None if fast is None else fast.rows(question, *many, room)
+        if block is not None:
+            reader.advance(many.tables)
+            yield from _sound(reader, block)
+            continue
+        for some in many.chunks(entries):
+            block = _rows(reader, question, *some, room)
+            reader.advance(some.tables)
+            yield from _sound(reader, block)
 
 
 def _rows(reader: Reader, question: Question, some: Tables, between: Block, room: Room) -> Block:
     """The rows of a chunk of the last level, and those that belong between them."""
-    opened = reader.chunk(reader.tables.format.real_levels[-1], some)
+    opened = reader.chunk(reader.tables.format.real_levels[-1], some) if len(some) else None
     if opened is None:
         return between
     if not len(between[0]):
         return question.rows(opened[0], room)
-    return _woven(question, question.rows(opened[0], no_room), between, room)
-
-
-def _woven(question: Question, rows: Block, between: Block, room: Room) -> Block:
-    """Rows of the last level and rows of the levels above, by address."""
-    places = np.searchsorted(rows[0], between[0])
-    total = len(rows[0]) + len(places)
-    block = room(total)
-    if block is None:
-        block = tuple(np.empty(total, column.dtype) for column in rows)
-    targets = places + np.arange(len(places))
-    steps = np.flatnonzero(places[1:] != places[:-1]) + 1
-    cuts = [0, *places[np.append(0, steps)].tolist(), len(rows[0])]
-    shifts = [0, *steps.tolist(), len(places)]
-    moves = [
-        (slice(first, end), slice(first + shift, end + shift))
-        for first, end, shift in zip(cuts[:-1], cuts[1:], shifts, strict=True)
-        if first < end
-    ]
-    for to, column, more in zip(block, rows, between, strict=True):
-        for source, target in moves:
-            to[target] = column[source]
-        to[targets] = more
-    return question.joined(block)
+    return woven(question, question.rows(opened[0], no_room), between, room)
 
 
 def _sound(reader: Reader, block: Block) -> Iterator[Block]:

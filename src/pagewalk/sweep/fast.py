@@ -10,7 +10,8 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.sweep.chunk import bounds_of
 from pagewalk.sweep.columns import part
 from pagewalk.sweep.jit import kernels
-from pagewalk.sweep.questions import Pages, Runs
+from pagewalk.sweep.joiner import woven
+from pagewalk.sweep.questions import Pages, Runs, no_room
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,7 +29,8 @@ __all__ = ["Fast", "fast_for"]
 _STATE: Final = (1 << 32) - 1 - int(Flag.rights())
 MOST_RUNS: Final = 3
 """Runs of significant bits that the kernels have room for."""
-_SAMPLE: Final = 8
+PLAIN: Final = 5
+"""Columns of a page, its raw entry aside."""
 _NOTHING: Final = np.empty(0, np.uint64)
 
 
@@ -62,26 +64,30 @@ class Fast:
         self._reader = reader
         self._grid = grid
         self._level = form.real_levels[-1]
-        ((mask, up, down),) = form.address
+        self._block: Block = (_NOTHING,)
         kinds = range(len(Kind)) if wanted.kinds is None else [int(kind) for kind in wanted.kinds]
-        held = codec.valid_bit if reader.only_valid else codec.held_bits
-        self._bits = (
-            held,
-            np.uint64(self._level.reserved_leaf),
-            np.uint64(mask & codec.page_mask(self._level)),
+        poison = form.software.swap_type
+        self._bits = tuple(
+            map(
+                np.uint64,
+                (
+                    int(codec.valid_bit if reader.only_valid else codec.held_bits),
+                    codec.significant,
+                    self._level.reserved_leaf,
+                    int(codec.valid_bit),
+                    poison.mask << poison.shift,
+                    poison.put(form.software.types.hwpoison),
+                    self._level.shift,
+                ),
+            )
+        )
+        self._wanted = (
             np.uint32(int(wanted.having)),
             np.uint32(int(wanted.lacking)),
             np.uint32(sum(1 << kind for kind in kinds)),
             np.uint32(int(Flag.NO_FRAME) & codec.state_flags),
-            np.uint64(codec.significant),
         )
-        self._shifts = (
-            np.uint64(self._level.shift),
-            np.uint64(down),
-            np.uint64(up),
-            codec.valid_bit,
-            np.uint64(form.valid),
-        )
+        self._rules = codec.frame_rules(self._level)
         moves = [part for run in codec.runs for part in (run.first, run.mask >> run.to, run.to)]
         self._moves = tuple(map(np.uint64, moves + [0] * (3 * MOST_RUNS - len(moves))))
 
@@ -92,44 +98,47 @@ class Fast:
             return None
         first, end = bounds_of(self._reader.tables.format, self._level, some.vaddr, self._reader.span)
         granted = some.rights.astype(np.uint32) | np.uint32(_STATE)
-        return rows, some.vaddr, granted, (np.int64(first), np.int64(end), *self._shifts)
+        return rows, some.vaddr, granted, (np.int64(first), np.int64(end))
 
     def rows(self, question: Question, some: Tables, between: Block, room: Room) -> Block | None:
         """A chunk's rows and those between them, by address; None if NumPy has to see to it."""
         places = self._places(some)
-        if places is None or not isinstance(question, Pages | Runs) or (isinstance(question, Runs) and len(between[0])):
+        if places is None or not isinstance(question, Pages | Runs):
             return None
-        if isinstance(question, Pages) and self._looks_even(places[0]):
-            return None
-        most = len(some) * self._level.entries + len(between[0])
-        block = room(most)
-        if block is None:
-            block = tuple(np.empty(most, dtype) for dtype in question.schema.dtypes)
+        if len(between[0]) and (isinstance(question, Runs) or len(between) > PLAIN):
+            rows = self._rows(question, places, part(between, slice(0)), no_room)
+            return None if rows is None else woven(question, rows, between, room)
+        return self._rows(question, places, between, room)
+
+    def _rows(self, question: Question, places: tuple[Any, ...], between: Block, room: Room) -> Block | None:
+        """Rows of tables, and those between them, which are of pages without raw entries."""
+        most = len(places[0]) * self._level.entries + len(between[0])
+        target = room(most)
+        block = self._scratch(question, most) if target is None else target
         count, failed = self._run(question, places, between, block)
         if failed and self._teach(places):
             count, failed = self._run(question, places, between, block)
         if failed:
             return None
         rows = part(block, slice(0, count))
-        return rows if 2 * count > most or room(1) is not None else tuple(column.copy() for column in rows)
+        return rows if target is not None else tuple(column.copy() for column in rows)
 
-    def _looks_even(self, rows: Any) -> bool:
-        """Whether tables seem full of pages that are all alike: then NumPy's few passes are the faster way."""
-        sample = self._grid.tables[rows[:: len(rows) // _SAMPLE + 1], 3::61]
-        low, high = int(np.bitwise_and.reduce(sample, None)), int(np.bitwise_or.reduce(sample, None))
-        return bool(low & int(self._reader.codec.valid_bit)) and not (low ^ high) & self._reader.codec.significant
+    def _scratch(self, question: Question, rows: int) -> Block:
+        """Room that is used again for each chunk, so that most of it is never touched."""
+        if len(self._block[0]) < rows:
+            self._block = tuple(np.empty(rows, dtype) for dtype in question.schema.dtypes)
+        return self._block
 
     def _run(self, question: Question, places: tuple[Any, ...], between: Block, block: Block) -> tuple[int, int]:
         """The kernel for a question: how many rows, and whether it gave up."""
         depth = np.uint8(self._level.depth)
-        common = (self._grid.tables, *places, self._bits, self._reader.codec.lookup, self._moves)
+        known = (self._reader.codec.lookup, self._moves, self._rules)
+        common = (self._grid.tables, *places, self._bits, self._wanted, *known)
         if isinstance(question, Runs):
             count, failed = self._compiled.list_runs(*common, block, depth)
         else:
-            raw, more = (block[5], between[5]) if len(block) > 5 else (_NOTHING, _NOTHING)
-            if len(more):
-                return 0, 1
-            count, failed = self._compiled.list_pages(*common, between[:5], block[:5], raw, depth)
+            raw = block[PLAIN] if len(block) > PLAIN else _NOTHING
+            count, failed = self._compiled.list_pages(*common, between[:PLAIN], block[:PLAIN], raw, depth)
         return int(count), int(failed)
 
     def _teach(self, places: tuple[Any, ...]) -> bool:
@@ -151,6 +160,15 @@ class Fast:
         rows, _, granted, limits = places
         codec = self._reader.codec
         failed: int = self._compiled.count_pages(
-            self._grid.tables, rows, granted, times, limits, self._bits, codec.lookup, self._moves, found
+            self._grid.tables,
+            rows,
+            granted,
+            times,
+            limits,
+            self._bits,
+            self._wanted,
+            codec.lookup,
+            self._moves,
+            found,
         )
         return failed

@@ -1,4 +1,4 @@
-"""Rows joined across the borders of blocks."""
+"""Rows joined across the borders of blocks, and rows of two levels brought together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pagewalk.sweep.columns import Block, Sink
     from pagewalk.sweep.questions import Question, Room
 
-__all__ = ["Joiner"]
+__all__ = ["Joiner", "woven"]
 
 
 class Joiner:
@@ -58,3 +58,26 @@ class Joiner:
         if self._kept is not None:
             add(self._kept)
             self._kept = None
+
+
+def woven(question: Question, rows: Block, between: Block, room: Room) -> Block:
+    """Rows of the last level and rows of the levels above, by address."""
+    places = np.searchsorted(rows[0], between[0])
+    total = len(rows[0]) + len(places)
+    block = room(total)
+    if block is None:
+        block = tuple(np.empty(total, column.dtype) for column in rows)
+    targets = places + np.arange(len(places))
+    steps = np.flatnonzero(places[1:] != places[:-1]) + 1
+    cuts = [0, *places[np.append(0, steps)].tolist(), len(rows[0])]
+    shifts = [0, *steps.tolist(), len(places)]
+    moves = [
+        (slice(first, end), slice(first + shift, end + shift))
+        for first, end, shift in zip(cuts[:-1], cuts[1:], shifts, strict=True)
+        if first < end
+    ]
+    for to, column, more in zip(block, rows, between, strict=True):
+        for source, target in moves:
+            to[target] = column[source]
+        to[targets] = more
+    return question.joined(block)

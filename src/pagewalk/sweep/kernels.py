@@ -1,14 +1,23 @@
 """The kernels of ``questions``, compiled by Numba: one pass over the tables where they lie, with no copy.
 
+How it works. ``_rows_of`` goes through one table. Neighbours are mostly alike, so what an entry's bits mean is looked
+up only where they differ from those of the entry before. Nothing is decided about a frame but by its kind: each has a
+*rule*, ``((entry ^ flip) & mask) << left >> right | none``. Eight slots, a cache line, are passed over at once if they
+are empty, which is found out for all of a table at first, without a branch. Tables that come later are asked for
+meanwhile: they lie scattered, and no prefetcher can guess where.
+
 Every constant is a ``uint64``: in Numba a bare literal would turn addresses into signed numbers.
 
 What the kernels are given:
 
 * ``tables``: the grid, shape (t, entries), uint64.
 * ``rows``, ``vaddrs``, ``rights``: the chunk's tables: row in the grid, first address, rights with all state bits set.
-* ``limits``: first place and end; shift of a slot; shift right and left of an address; the valid bit's mask and place.
-* ``bits``: masks: not empty, reserved, address, flags that must be set and must be clear, kinds, no frame, significant.
+* ``limits``: first place and end.
+* ``bits``: of an entry: not empty, significant, reserved, valid, and those of a frame's poison and what they are then;
+  shift of a slot.
+* ``wanted``: flags that must be set and must be clear, kinds, the flag of no frame.
 * ``lookup``, ``moves``: from entries to states.
+* ``rules``: a frame's rule for each kind, shape (kinds, 5): flip, mask, left, right, none.
 * ``between``: rows of the levels above: vaddr, paddr, flags, kind, depth. ``out``: the same columns, to be written.
 * ``depth``: what goes into the column depth.
 """
@@ -19,7 +28,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import int64, njit, types, uint64
+from llvmlite import ir
+from numba import int64, njit, types, uint32, uint64
+from numba.extending import intrinsic
 
 from pagewalk.formats import Kind
 
@@ -27,15 +38,43 @@ __all__ = ["count_pages", "list_pages", "list_runs", "per_entry", "table_driver"
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
+EIGHT = np.uint64(8)
+AHEAD = 128  # entries of a table that are asked for ahead: 16 cache lines
 ALL = np.uint64((1 << 64) - 1)
 KIND_SHIFT = np.uint32(24)
 FLAGS = np.uint32((1 << 24) - 1)
-PRESENT = np.uint32(1)
-EVERY_KIND = np.uint32((1 << len(Kind)) - 1)
-NAMED = np.uint32(1 << 2 | 1 << 4 | 1 << 7)  # PROT_NONE, MIGRATION, HWPOISON: their frames are for NumPy
+NONE32 = np.uint32(0)
+HWPOISON = np.uint32(Kind.HWPOISON)
 
 # What a kernel gives up with: NumPy takes the chunk.
 DONE, UNKNOWN = 0, 1
+
+
+@intrinsic
+def _prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of an element."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(base, [arguments[1]]), ir.IntType(8).as_pointer())
+        one = ir.IntType(32)
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch", [pointer.type], ir.FunctionType(ir.VoidType(), [pointer.type, one, one, one])
+        )
+        builder.call(function, [pointer, one(0), one(3), one(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _ask_for(tables, rows, t):  # type: ignore[no-untyped-def]
+    """Ask for the first lines of the table after the next; the rest the prefetcher guesses."""
+    if t + 2 < rows.shape[0]:
+        flat = tables.reshape(-1)
+        first = uint64(rows[t + 2]) * uint64(tables.shape[1])
+        for line in range(first, first + uint64(min(tables.shape[1], AHEAD)), EIGHT):
+            _prefetch(flat, line)  # type: ignore[call-arg]
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -45,6 +84,79 @@ def _state(entry: Any, lookup: Any, moves: Any) -> Any:
     index |= (entry >> moves[3] & moves[4]) << moves[5]
     index |= (entry >> moves[6] & moves[7]) << moves[8]
     return lookup[index]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _nothing_in(table: Any, slot: Any) -> Any:
+    """Whether eight slots are zero."""
+    low = table[slot] | table[slot + ONE] | table[slot + uint64(2)] | table[slot + uint64(3)]
+    high = table[slot + uint64(4)] | table[slot + uint64(5)] | table[slot + uint64(6)] | table[slot + uint64(7)]
+    return low | high == ZERO
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _groups(table, slots, found):  # type: ignore[no-untyped-def]
+    """Write down where eight slots begin that are not all zero, or fewer than eight; how many there are."""
+    slot, end = slots
+    count = ZERO
+    while slot + EIGHT <= end:
+        found[count] = slot
+        count += ZERO if _nothing_in(table, slot) else ONE
+        slot += EIGHT
+    if slot < end:
+        found[count] = slot
+        count += ONE
+    return count
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _rows_of(table, slots, groups, base, granted, known, out, raw, count):  # type: ignore[no-untyped-def]
+    """Write the rows of one table, from the ``count``-th on; ``raw`` takes the entries, if it has room.
+
+    Returns:
+        The number of rows then; ``ALL`` if NumPy has to do it all over.
+    """
+    bits, wanted, lookup, moves, rules = known
+    held, significant, reserved, valid, poison, poisoned, shift = bits
+    having, lacking, kinds, no_frame = wanted
+    o_vaddr, o_paddr, o_flags, o_kind = out
+    want_raw = raw.shape[0] > 0
+    key, passes, flags, kind = ALL, True, NONE32, NONE32  # no key is all ones: an entry has bits that do not matter
+    flip, mask, left, right, none = ZERO, ZERO, ZERO, ZERO, ZERO
+    for group in range(_groups(table, slots, groups)):
+        for at in range(groups[group], min(groups[group] + EIGHT, slots[1])):
+            entry = table[at]
+            if entry & held == ZERO:
+                continue
+            if entry & significant != key:
+                key = entry & significant
+                state = _state(entry, lookup, moves) & granted
+                kind = state >> KIND_SHIFT
+                if kind == NONE32:
+                    return ALL
+                flags = state & FLAGS
+                passes = state & having == having and state & lacking == NONE32 and kinds >> kind & np.uint32(1) != 0
+                flip, mask, left, right = rules[kind, 0], rules[kind, 1], rules[kind, 2], rules[kind, 3]
+                none = rules[kind, 4]
+                if state & no_frame != NONE32 or (kind == HWPOISON and entry & poison != poisoned):
+                    none = ALL
+            if entry & reserved != ZERO and entry & valid != ZERO:
+                return ALL
+            if passes:
+                o_vaddr[count] = base + (at << shift)
+                o_paddr[count] = ((entry ^ flip) & mask) << left >> right | none
+                o_flags[count] = flags
+                o_kind[count] = kind
+                if want_raw:
+                    raw[count] = entry
+                count += ONE
+    return count
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _slots(t: Any, limits: Any, per: Any) -> Any:
+    """The slots of the t-th table that lie in the range: first and end."""
+    return uint64(max(limits[0] - t * per, 0)), uint64(min(limits[1] - t * per, per))
 
 
 @njit(nogil=True, cache=True)
@@ -60,154 +172,101 @@ def _pass_on(end, between, out, places, b, count):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True)
-def list_pages(tables, rows, vaddrs, rights, limits, bits, lookup, moves, between, out, raw, depth):  # type: ignore[no-untyped-def]
+def list_pages(  # type: ignore[no-untyped-def]
+    tables, rows, vaddrs, rights, limits, bits, wanted, lookup, moves, rules, between, out, raw, depth
+):
     """Pages of tables, and the rows between them, by address; ``raw`` takes the entries, if it has room.
 
     Returns:
         Rows written, and whether NumPy has to do it all over.
     """
-    held, reserved, address, having, lacking, kinds, no_frame, significant = bits
-    filtered = having | lacking != np.uint32(0) or kinds != EVERY_KIND
-    key, known = ALL, np.uint32(0)  # no key is all ones: an entry has bits that do not matter
-    first, end, shift, right, left, valid, at_valid = limits
-    o_vaddr, o_paddr, o_flags, o_kind, o_depth = out
-    odd = np.uint32(0)
-    per = tables.shape[1]
-    want_raw = raw.shape[0] > 0
+    columns = out[0], out[1], out[2], out[3]
     places = np.empty(between[0].shape[0], np.uint64)
+    groups = np.empty(tables.shape[1], np.uint64)
     count, b = ZERO, ZERO
     for t in range(rows.shape[0]):
+        _ask_for(tables, rows, t)
         b, count = _pass_on(vaddrs[t], between, out, places, b, count)
-        table = tables[rows[t]]
-        low = max(int64(first) - t * per, 0)
-        high = min(int64(end) - t * per, per)
-        base, granted = vaddrs[t], rights[t]
-        for slot in range(uint64(low), uint64(high)):  # unsigned: no index can count from the end
-            entry = table[slot]
-            if entry & held == ZERO:
-                continue
-            if entry & significant != key:
-                key = entry & significant
-                known = _state(entry, lookup, moves)
-                if known == np.uint32(0):
-                    return count, UNKNOWN
-            if entry & reserved != ZERO and entry & valid != ZERO:
-                return count, UNKNOWN
-            state = known & granted
-            kind = state >> KIND_SHIFT
-            if filtered and (
-                state & having != having or state & lacking != np.uint32(0) or kinds >> kind & np.uint32(1) == 0
-            ):
-                continue
-            paddr = ((entry & address) << left) >> right
-            paddr |= (entry >> at_valid & ONE) - ONE  # all ones where it is not valid
-            odd |= NAMED >> kind & np.uint32(1)
-            if state & no_frame != np.uint32(0):
-                paddr = ALL
-            o_vaddr[count] = base + (slot << shift)
-            o_paddr[count] = paddr
-            o_flags[count] = state & FLAGS
-            o_kind[count] = kind
-            if want_raw:
-                raw[count] = entry
-            count += ONE
-        if odd != np.uint32(0):
-            return count, UNKNOWN
+        slots = _slots(t, limits, tables.shape[1])
+        known = bits, wanted, lookup, moves, rules
+        count = _rows_of(tables[rows[t]], slots, groups, vaddrs[t], rights[t], known, columns, raw, count)
+        if count == ALL:
+            return ZERO, UNKNOWN
     b, count = _pass_on(ALL, between, out, places, b, count)
-    o_depth[:count] = depth  # apart: one stream of writes less in the loop
+    out[4][:count] = depth  # apart: one stream of writes less in the loop
     for at in range(places.shape[0]):
-        o_depth[places[at]] = between[4][at]
+        out[4][places[at]] = between[4][at]
     return count, DONE
 
 
 @njit(nogil=True, cache=True)
-def list_runs(tables, rows, vaddrs, rights, limits, bits, lookup, moves, out, depth):  # type: ignore[no-untyped-def]
+def list_runs(  # type: ignore[no-untyped-def]
+    tables, rows, vaddrs, rights, limits, bits, wanted, lookup, moves, rules, out, depth
+):
     """Runs of pages of tables, by address; ``out`` has one more column, size.
 
     Returns:
         Rows written, and whether NumPy has to do it all over.
     """
-    held, reserved, address, having, lacking, kinds, no_frame, significant = bits
-    filtered = having | lacking != np.uint32(0) or kinds != EVERY_KIND
-    key, known = ALL, np.uint32(0)  # no key is all ones: an entry has bits that do not matter
-    first, end, shift, right, left, valid, _ = limits
     o_vaddr, o_paddr, o_flags, o_kind, o_depth, o_size = out
     per = tables.shape[1]
-    span = ONE << shift
-    count = ZERO
-    next_vaddr, next_paddr, size, last = ZERO, ZERO, ZERO, np.uint32(0)
+    vaddr, paddr = np.empty(per, np.uint64), np.empty(per, np.uint64)
+    flags, kind = np.empty(per, np.uint32), np.empty(per, np.uint8)
+    raw, groups = np.empty(0, np.uint64), np.empty(per, np.uint64)
+    span = ONE << bits[6]
+    count, next_vaddr, next_paddr, last = ZERO, ZERO, ZERO, NONE32  # no state is 0: the first row begins a run
     for t in range(rows.shape[0]):
-        table = tables[rows[t]]
-        low = max(int64(first) - t * per, 0)
-        high = min(int64(end) - t * per, per)
-        base, granted = vaddrs[t], rights[t]
-        for slot in range(uint64(low), uint64(high)):  # unsigned: no index can count from the end
-            entry = table[slot]
-            if entry & held == ZERO:
-                continue
-            if entry & significant != key:
-                key = entry & significant
-                known = _state(entry, lookup, moves)
-                if known == np.uint32(0):
-                    return count, UNKNOWN
-            if entry & reserved != ZERO and entry & valid != ZERO:
-                return count, UNKNOWN
-            state = known & granted
-            kind = state >> KIND_SHIFT
-            if filtered and (
-                state & having != having or state & lacking != np.uint32(0) or kinds >> kind & np.uint32(1) == 0
-            ):
-                continue
-            paddr = ((entry & address) << left) >> right
-            follows = paddr == next_paddr
-            if kind != PRESENT or state & no_frame != np.uint32(0):
-                if NAMED >> kind & np.uint32(1) != np.uint32(0):
-                    return count, UNKNOWN
-                paddr = ALL
-                follows = True
-            vaddr = base + (slot << shift)
-            if size != ZERO and follows and vaddr == next_vaddr and state == last:
-                size += span
-            else:
-                if size != ZERO:
-                    o_size[count - ONE] = size
-                o_vaddr[count], o_paddr[count], o_flags[count] = vaddr, paddr, state & FLAGS
-                o_kind[count], o_depth[count] = kind, depth
+        _ask_for(tables, rows, t)
+        slots = _slots(t, limits, per)
+        columns = vaddr, paddr, flags, kind
+        known = bits, wanted, lookup, moves, rules
+        found = _rows_of(tables[rows[t]], slots, groups, vaddrs[t], rights[t], known, columns, raw, ZERO)
+        if found == ALL:
+            return ZERO, UNKNOWN
+        for at in range(found):
+            state = flags[at] | uint32(kind[at]) << KIND_SHIFT
+            if paddr[at] != next_paddr or vaddr[at] != next_vaddr or state != last:
+                if count != ZERO:
+                    o_size[count - ONE] = next_vaddr - o_vaddr[count - ONE]
+                o_vaddr[count], o_paddr[count], o_flags[count] = vaddr[at], paddr[at], flags[at]
+                o_kind[count], o_depth[count] = kind[at], depth
                 count += ONE
-                size, last = span, state
-            next_vaddr, next_paddr = vaddr + span, paddr + span
+                last = state
+            next_vaddr = vaddr[at] + span
+            next_paddr = paddr[at] + span if paddr[at] != ALL else ALL
     if count != ZERO:
-        o_size[count - ONE] = size
+        o_size[count - ONE] = next_vaddr - o_vaddr[count - ONE]
     return count, DONE
 
 
 @njit(nogil=True, cache=True)
-def count_pages(tables, rows, rights, times, limits, bits, lookup, moves, found):  # type: ignore[no-untyped-def]
+def count_pages(tables, rows, rights, times, limits, bits, wanted, lookup, moves, found):  # type: ignore[no-untyped-def]
     """Count entries by kind into ``found``, each table ``times`` over; whether NumPy has to do it all over."""
-    held, reserved, _, having, lacking, kinds, _, significant = bits
-    key, known = ALL, np.uint32(0)
-    first, end, _, _, _, valid, _ = limits
-    per = tables.shape[1]
-    mine = np.zeros(found.shape[0], np.uint64)
+    held, significant, reserved, valid, _, _, _ = bits
+    having, lacking, kinds, _ = wanted
+    mine, groups = np.zeros(found.shape[0], np.uint64), np.empty(tables.shape[1], np.uint64)
     for t in range(rows.shape[0]):
+        _ask_for(tables, rows, t)
         table = tables[rows[t]]
-        low = max(int64(first) - t * per, 0)
-        high = min(int64(end) - t * per, per)
-        for slot in range(uint64(low), uint64(high)):  # unsigned: no index can count from the end
-            entry = table[slot]
-            if entry & held == ZERO:
-                continue
-            if entry & significant != key:
-                key = entry & significant
-                known = _state(entry, lookup, moves)
-                if known == np.uint32(0):
+        key, kind = ALL, NONE32
+        slots = _slots(t, limits, tables.shape[1])
+        for group in range(_groups(table, slots, groups)):
+            for at in range(groups[group], min(groups[group] + EIGHT, slots[1])):
+                entry = table[at]
+                if entry & held == ZERO:
+                    continue
+                if entry & significant != key:
+                    key = entry & significant
+                    state = _state(entry, lookup, moves) & rights[t]
+                    kind = state >> KIND_SHIFT
+                    if kind == NONE32:
+                        return UNKNOWN
+                    if state & having != having or state & lacking != NONE32 or kinds >> kind & np.uint32(1) == 0:
+                        kind = NONE32  # what does not pass is counted as nothing
+                if entry & reserved != ZERO and entry & valid != ZERO:
                     return UNKNOWN
-            if entry & reserved != ZERO and entry & valid != ZERO:
-                return UNKNOWN
-            state = known & rights[t]
-            kind = state >> KIND_SHIFT
-            if state & having == having and state & lacking == np.uint32(0) and kinds >> kind & np.uint32(1) != 0:
                 mine[kind] += times[t]
+    mine[0] = ZERO
     found += mine
     return DONE
 

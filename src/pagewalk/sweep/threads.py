@@ -86,7 +86,7 @@ def in_parallel(
         joiner: Joins them.
         progress: Told by this thread.
     """
-    parts = task.split(threads)
+    parts = list(task.split(threads))
     readers = [reader.fork() for _ in parts]
     sinks = _sinks(sink, parts, reader)
     stop = threading.Event()

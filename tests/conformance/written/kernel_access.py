@@ -8,6 +8,8 @@ from .words import (
     W,
     advise,
     anon,
+    exit_,
+    fork,
     guard,
     kernel_read,
     kernel_write,
@@ -46,6 +48,10 @@ A_STACK_DOES_NOT_GROW_FOR_THE_KERNEL = (
 )  # fmt: skip
 PRIVATE_FILES_ARE_COPIED = (
     private_file(0, 2), kernel_write(0), kernel_read(1), private_file(4, 2, prot=R), kernel_write(4), kernel_read(4),
+)  # fmt: skip
+WRITTEN_BY_THE_KERNEL_IS_KNOWN_TO_BE_DIRTY = (
+    anon(0, 4), kernel_write(0), fork(), advise(0, 1, abi.MADV_FREE), exit_(1), advise(0, 1, abi.MADV_PAGEOUT),
+    kernel_write(1), advise(1, 1, abi.MADV_FREE), advise(1, 1, abi.MADV_PAGEOUT),
 )  # fmt: skip
 
 SCENARIOS = titled(globals())

@@ -120,5 +120,14 @@ SHARED_MEMORY_STAYS_SMALL = shared(HUGE, HUGE), advise(HUGE, HUGE, abi.MADV_HUGE
 READ_BY_THE_KERNEL = (
     anon(HUGE, HUGE), advise(HUGE, HUGE, abi.MADV_HUGEPAGE), kernel_read(600), write(600), kernel_read(600, 16),
 )  # fmt: skip
+LEFT_BEHIND_HUGE_PAGES_STAY_MLOCKED = (
+    *huge(pages=2 * HUGE), lock(HUGE, 2 * HUGE), write(600), leave(2 * HUGE, HUGE, 4 * HUGE),
+    advise(HUGE, HUGE, abi.MADV_FREE), advise(HUGE, HUGE, abi.MADV_PAGEOUT), advise(600, 1, abi.MADV_FREE),
+    advise(HUGE, HUGE, abi.MADV_PAGEOUT),
+)  # fmt: skip
+BUT_NOT_THOSE_THAT_ARE_SPLIT = (
+    *huge(), lock(HUGE, HUGE), write(600), leave(700, 1, 4 * HUGE), advise(HUGE, HUGE, abi.MADV_FREE),
+    advise(HUGE, HUGE, abi.MADV_PAGEOUT),
+)  # fmt: skip
 
 SCENARIOS = titled(globals())
