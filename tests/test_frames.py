@@ -27,6 +27,24 @@ class TestRangeAllocator:
         frames.free(0)
         assert frames.allocate() == 0
 
+    def test_many_are_those_that_one_at_a_time_would_be(self) -> None:
+        single, many = (pw.RangeAllocator((0x1000, 0x5000), (0x8000, 0xA000)) for _ in range(2))
+        for frames in (single, many):
+            for _ in range(3):
+                frames.allocate()
+            frames.free(0x2000)
+            frames.free(0x1000)
+        assert many.allocate_many(4) == [single.allocate() for _ in range(4)] == [0x1000, 0x2000, 0x4000, 0x8000]
+        assert many.in_use == single.in_use
+
+    def test_all_of_many_or_none(self) -> None:
+        frames = pw.RangeAllocator((0, 0x3000))
+        frames.allocate()
+        with pytest.raises(pw.OutOfFrames, match="3 frames wanted, 2 of 3 free"):
+            frames.allocate_many(3)
+        assert frames.in_use == {0}
+        assert frames.allocate_many(2) == [0x1000, 0x2000]
+
     @pytest.mark.parametrize("paddr", [0x1000, 0x800, 0x2000])
     def test_only_what_was_given_out_comes_back(self, paddr: int) -> None:
         frames = pw.RangeAllocator((0, 0x2000))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from pagewalk.errors import OutOfFrames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 __all__ = ["CountingAllocator", "FrameAllocator", "RangeAllocator"]
 
@@ -53,24 +53,49 @@ class RangeAllocator:
             if low > high:
                 raise ValueError(f"the ranges overlap at {high:#x}")
         self.ranges = ranges
-        self._fresh: Iterator[int] = (frame for start, end in ranges for frame in range(start, end, frame_size))
-        self._freed: list[int] = []
-        self.in_use: set[int] = set()
+        self._all = [range(start, end, frame_size) for start, end in ranges]
+        self._left = self._all[::-1]
+        self._freed: dict[int, None] = {}
+
+    @property
+    def in_use(self) -> set[int]:
+        """The frames given out and not yet back."""
+        return {frame for frames in self._all for frame in frames if self._is_in_use(frame)}
+
+    def _is_in_use(self, paddr: int) -> bool:
+        known = any(paddr in frames for frames in self._all)
+        return known and paddr not in self._freed and not any(paddr in frames for frames in self._left)
 
     def allocate(self) -> int:
         """See ``FrameAllocator``."""
-        frame = self._freed.pop() if self._freed else next(self._fresh, None)
-        if frame is None:
-            raise OutOfFrames(f"all {len(self.in_use)} frames are in use")
-        self.in_use.add(frame)
-        return frame
+        return self.allocate_many(1)[0]
+
+    def allocate_many(self, count: int) -> list[int]:
+        """The frames that ``count`` calls of ``allocate`` would give, at once: all or none.
+
+        Raises:
+            OutOfFrames: There are not that many left.
+        """
+        free = len(self._freed) + sum(map(len, self._left))
+        if free < count:
+            total = sum(map(len, self._all))
+            raise OutOfFrames(
+                f"{count} frames wanted, {free} of {total} free" if free else f"all {total} frames are in use"
+            )
+        frames = [self._freed.popitem()[0] for _ in range(min(count, len(self._freed)))]
+        while len(frames) < count:
+            fresh = self._left.pop()
+            wanted = count - len(frames)
+            frames += fresh[:wanted]
+            if fresh := fresh[wanted:]:
+                self._left.append(fresh)
+        return frames
 
     def free(self, paddr: int) -> None:
         """See ``FrameAllocator``."""
-        if paddr not in self.in_use:
+        if not self._is_in_use(paddr):
             raise ValueError(f"frame {paddr:#x} is not in use: freed twice, or never given out")
-        self.in_use.remove(paddr)
-        self._freed.append(paddr)
+        self._freed[paddr] = None
 
 
 class CountingAllocator:

@@ -375,7 +375,7 @@ class _Installer:
         many = getattr(allocator, "allocate_many", None)
         if many is not None and count > 1:
             try:
-                return many(count), None
+                return np.asarray(many(count), np.uint64), None
             except OutOfFrames:
                 pass  # not so many: take what there is
         frames: list[int] = []
