@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagewalk import sweep
-from pagewalk.errors import Malformed, ReservedBits, TranslationError
+from pagewalk.errors import Malformed, NotPresent, ReservedBits, TranslationError
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.walk import WalkOps, walk_page_range_novma
-from tests.property.worlds import ranges, worlds
+from tests.property.worlds import addresses, ranges, worlds
 from tests.sweep.strategy import hostile_worlds
 
 RAISES = {"reserved": ReservedBits, "outside": Malformed}
@@ -149,6 +149,32 @@ class TestCount:
         with pytest.raises(errors[0][0]) as caught:
             sweep.count(tables, start, end)
         assert (caught.value.vaddr, caught.value.depth) == errors[0][1:]
+
+
+class TestTranslate:
+    """Many addresses at once, as many as the compiled kernel is made ready for."""
+
+    @given(st.one_of(worlds(), hostile_worlds()), st.booleans(), st.data())
+    def test_agrees_with_the_scalar_walk(self, engine, world, hardware, data):
+        tables, _ = world.tables()
+        near = [vaddr + offset for vaddr in world.addresses for offset in (0, 0x123, 0x1FF008)]
+        near += data.draw(st.lists(addresses(world.levels), min_size=1, max_size=8))
+        vaddrs = np.array([vaddr for vaddr in near if vaddr < 1 << 64 and tables.format.is_canonical(vaddr)], np.uint64)
+        some = np.resize(vaddrs, max(len(vaddrs), 300))
+        findings = []
+        paddrs, mapped = sweep.translate(tables, some, hardware=hardware, findings=findings)
+        wrong = set()
+        for vaddr, paddr, there in zip(some.tolist(), paddrs.tolist(), mapped.tolist(), strict=True):
+            try:
+                scalar = tables.translate(vaddr, hardware=hardware).paddr
+                assert there
+                assert paddr == (NO_PADDR if scalar is None else scalar)
+            except NotPresent:
+                assert (there, paddr) == (False, NO_PADDR)
+            except TranslationError as error:
+                assert (there, paddr) == (False, NO_PADDR)
+                wrong.add((type(error), error.depth, error.entry))
+        assert {(type(one), one.depth, one.entry) for one in findings} == wrong
 
 
 class TestFilters:

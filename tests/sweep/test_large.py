@@ -13,7 +13,7 @@ from pagewalk import sweep
 from pagewalk.errors import Malformed, UnsupportedError
 from pagewalk.formats import Flag, Kind
 from pagewalk.memory import FlatMemory, Segment
-from pagewalk.sweep import descent, threads
+from pagewalk.sweep import descent, threads, translation
 from pagewalk.tables import PageTables
 
 SELF = 512**4
@@ -60,6 +60,25 @@ KINDS = {"dense": {}, "runs": {"runs": 64}, "mixed": {"fill": 0.7, "huge": 0.3, 
 @pytest.fixture(scope="module", params=KINDS)
 def some(request):
     return tables_over(image(3000, **KINDS[request.param]))
+
+
+class TestCompiled:
+    """The kernels take whatever stands in an image of one piece: nothing is left to NumPy unnoticed."""
+
+    @pytest.mark.parametrize("coalesce", [True, False])
+    def test_all_of_it(self, some, coalesce, monkeypatch):
+        expected = plain(sweep.mappings(some, coalesce=coalesce))
+        monkeypatch.setenv("PAGEWALK_ENGINE", "numba")
+        monkeypatch.setattr(descent, "_rows", None)
+        assert plain(sweep.mappings(some, coalesce=coalesce)) == expected
+
+    def test_translations(self, some, monkeypatch):
+        vaddrs = sweep.mappings(some, coalesce=False).vaddr[::10] + np.uint64(17)
+        expected = sweep.translate(some, vaddrs)
+        monkeypatch.setenv("PAGEWALK_ENGINE", "numba")
+        monkeypatch.setattr(translation._Way, "descend", None)
+        for one, other in zip(sweep.translate(some, vaddrs), expected, strict=True):
+            assert one.tolist() == other.tolist()
 
 
 class TestThreads:

@@ -97,7 +97,9 @@ class Codec:
         """The state of every entry whose significant bits are those of ``entry``."""
         key = entry & self.significant
         if key not in self._known:
-            self._known[key] = int(self._asked(np.array([key | self._other_bit], np.uint64))[0])
+            index = self._index(np.array([key], np.uint64))
+            self._learn(index)
+            self._known[key] = int(self.lookup[index[0]])
         return self._known[key]
 
     def _asked(self, entries: Words) -> npt.NDArray[np.uint32]:
@@ -119,12 +121,15 @@ class Codec:
         return bool(len(new))
 
     def _learn(self, index: npt.NDArray[np.int64]) -> None:
-        """Ask the format what these indexes mean. No state is 0: nothing that is held is of kind 0."""
+        """Ask the format what these indexes mean, with what lies between their bits and without it.
+
+        No state is 0: nothing that is held is of kind 0.
+        """
         new = np.unique(index)
         spread = np.full(len(new), self._other_bit, np.uint64)
         for run in self.runs:
             spread |= (new.view(np.uint64) >> run.to & ((1 << run.bits) - 1)) << run.first
-        self.lookup[new] = self._asked(spread)
+        self.lookup[new] = self.lookup[self._index(spread & np.uint64(self.significant))] = self._asked(spread)
 
     def _index(self, entries: Words) -> npt.NDArray[np.int64]:
         """The significant bits of entries, packed."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats import Flag, Kind
+from pagewalk.sweep.bits import codec_of
 from pagewalk.sweep.chunk import bounds_of
 from pagewalk.sweep.columns import part
 from pagewalk.sweep.jit import kernels
@@ -16,15 +17,19 @@ from pagewalk.sweep.questions import Pages, Runs, no_room
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from pagewalk.formats import Level, PagingFormat
+    from pagewalk.sweep.bits import Codec
     from pagewalk.sweep.chunk import Tables
     from pagewalk.sweep.columns import Block
     from pagewalk.sweep.descent import Reader
     from pagewalk.sweep.filters import Filter
     from pagewalk.sweep.questions import Question, Room
+    from pagewalk.sweep.source import Grid, Source
+    from pagewalk.tables import PageTables
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["Fast", "fast_for"]
+__all__ = ["Fast", "FastWay", "fast_for", "way_for"]
 
 _STATE: Final = (1 << 32) - 1 - int(Flag.rights())
 MOST_RUNS: Final = 3
@@ -42,10 +47,71 @@ def fast_for(reader: Reader, wanted: Filter) -> Fast | None:
     """
     compiled = kernels()
     level = reader.tables.format.real_levels[-1]
-    plain = len(reader.tables.format.address) == 1 and len(reader.codec.runs) <= MOST_RUNS
-    plain = plain and wanted.frames is None and wanted.level_passes(level)
+    plain = _is_plain(reader.tables.format) and wanted.frames is None and wanted.level_passes(level)
     grid = reader.source.one_grid(level)
     return Fast(compiled, reader, wanted, grid) if compiled is not None and plain and grid is not None else None
+
+
+def moves_of(codec: Codec) -> tuple[Any, ...]:
+    """Where the kernels find the significant bits: shift right, mask, shift left, for each run."""
+    moves = [part for run in codec.runs for part in (run.first, run.mask >> run.to, run.to)]
+    return tuple(map(np.uint64, moves + [0] * (3 * MOST_RUNS - len(moves))))
+
+
+class FastWay:
+    """The kernel that translates, with its arguments made ready.
+
+    Args:
+        compiled: The module of kernels.
+        tables: The page tables.
+        grid: The memory, as tables of the last level.
+        mapped: The kinds that are mapped.
+    """
+
+    def __init__(self, compiled: Any, tables: PageTables, grid: Grid, mapped: tuple[Kind, ...]) -> None:
+        form, codec = tables.format, codec_of(tables.format)
+        ((mask, up, down),) = form.address
+        self._kernel = compiled.translate
+        self._words = grid.tables.reshape(-1)
+        self._bounds = tuple(map(np.uint64, (grid.first, self._words.nbytes, tables.root)))
+        self._levels = np.array([self._level(form, level) for level in form.real_levels], np.uint64)
+        self._bits = tuple(
+            map(np.uint64, (int(codec.held_bits), codec.significant, int(codec.valid_bit), mask, up, down))
+        )
+        self._wanted = np.uint32(sum(1 << kind for kind in mapped)), np.uint32(int(Flag.NO_FRAME) & codec.state_flags)
+        self._known = codec.lookup, moves_of(codec), np.stack([codec.frame_rules(level) for level in form.real_levels])
+
+    @staticmethod
+    def _level(form: PagingFormat, level: Level) -> tuple[int, ...]:
+        """What the kernel wants to know of a level."""
+        last = level is form.real_levels[-1]
+        test = (0, 1) if last else form.table_test if level.may_be_leaf else (0, 0)
+        reserved = level.reserved_table, level.reserved_leaf
+        return (level.shift, level.entries - 1, *test, *reserved, form.table_bytes(level))
+
+    def descend(self, addresses: Words, paddrs: Words, mapped: npt.NDArray[np.bool_]) -> bool:
+        """Translate canonical addresses; whether that was possible."""
+        return not self._kernel(
+            self._words, self._bounds, addresses, self._levels, self._bits, self._wanted, *self._known, paddrs, mapped
+        )
+
+
+def way_for(tables: PageTables, source: Source, mapped: tuple[Kind, ...]) -> FastWay | None:
+    """The compiled way to translate; None where NumPy does.
+
+    Raises:
+        UnsupportedError: ``PAGEWALK_ENGINE`` asks for an engine that is not there.
+    """
+    compiled = kernels()
+    if compiled is None or not _is_plain(tables.format):
+        return None
+    grid = source.one_grid(tables.format.real_levels[-1])
+    return None if grid is None or not len(grid.tables) else FastWay(compiled, tables, grid, mapped)
+
+
+def _is_plain(form: PagingFormat) -> bool:
+    """Whether the kernels can read a format."""
+    return len(form.address) == 1 and len(codec_of(form).runs) <= MOST_RUNS
 
 
 class Fast:
@@ -88,8 +154,7 @@ class Fast:
             np.uint32(int(Flag.NO_FRAME) & codec.state_flags),
         )
         self._rules = codec.frame_rules(self._level)
-        moves = [part for run in codec.runs for part in (run.first, run.mask >> run.to, run.to)]
-        self._moves = tuple(map(np.uint64, moves + [0] * (3 * MOST_RUNS - len(moves))))
+        self._moves = moves_of(codec)
 
     def _places(self, some: Tables) -> tuple[Any, ...] | None:
         """Tables as the kernels take them; None if they are not all in the grid."""

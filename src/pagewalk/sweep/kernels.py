@@ -34,11 +34,12 @@ from numba.extending import intrinsic
 
 from pagewalk.formats import Kind
 
-__all__ = ["count_pages", "list_pages", "list_runs", "per_entry", "table_driver"]
+__all__ = ["count_pages", "list_pages", "list_runs", "per_entry", "table_driver", "translate"]
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
 EIGHT = np.uint64(8)
+TOGETHER = 64  # addresses that go down together
 AHEAD = 128  # entries of a table that are asked for ahead: 16 cache lines
 ALL = np.uint64((1 << 64) - 1)
 KIND_SHIFT = np.uint32(24)
@@ -78,11 +79,14 @@ def _ask_for(tables, rows, t):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _state(entry: Any, lookup: Any, moves: Any) -> Any:
-    """The state of an entry; 0 if it is not known yet. ``moves``: shift right, mask, shift left, for three runs."""
-    index = (entry >> moves[0] & moves[1]) << moves[2]
-    index |= (entry >> moves[3] & moves[4]) << moves[5]
-    index |= (entry >> moves[6] & moves[7]) << moves[8]
+def _state(key: Any, lookup: Any, moves: Any) -> Any:
+    """The state of entries by their significant bits; 0 if it is not known yet.
+
+    ``moves``: shift right, mask, shift left, for three runs.
+    """
+    index = (key >> moves[0] & moves[1]) << moves[2]
+    index |= (key >> moves[3] & moves[4]) << moves[5]
+    index |= (key >> moves[6] & moves[7]) << moves[8]
     return lookup[index]
 
 
@@ -130,7 +134,7 @@ def _rows_of(table, slots, groups, base, granted, known, out, raw, count):  # ty
                 continue
             if entry & significant != key:
                 key = entry & significant
-                state = _state(entry, lookup, moves) & granted
+                state = _state(key, lookup, moves) & granted
                 kind = state >> KIND_SHIFT
                 if kind == NONE32:
                     return ALL
@@ -257,7 +261,7 @@ def count_pages(tables, rows, rights, times, limits, bits, wanted, lookup, moves
                     continue
                 if entry & significant != key:
                     key = entry & significant
-                    state = _state(entry, lookup, moves) & rights[t]
+                    state = _state(key, lookup, moves) & rights[t]
                     kind = state >> KIND_SHIFT
                     if kind == NONE32:
                         return UNKNOWN
@@ -268,6 +272,88 @@ def count_pages(tables, rows, rights, times, limits, bits, wanted, lookup, moves
                 mine[kind] += times[t]
     mine[0] = ZERO
     found += mine
+    return DONE
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _place(bounds: Any, table: Any, level: Any, vaddr: Any) -> Any:
+    """Where the entry for an address is in a table, as a place in ``words``; ``ALL`` if the table is not in them."""
+    offset = table - bounds[0]
+    outside = offset > bounds[1] - level[6] or offset & uint64(7) != ZERO
+    return ALL if outside else (offset >> uint64(3)) + (vaddr >> level[0] & level[1])
+
+
+@njit(nogil=True, cache=True)
+def _translate(words, bounds, vaddrs, levels, bits, wanted, lookup, moves, rules, places, out):  # type: ignore[no-untyped-def]
+    """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
+    held, significant, valid, address, left, right = bits
+    kinds, no_frame = wanted
+    paddrs, mapped = out
+    key, state = ALL, NONE32
+    for at in range(vaddrs.shape[0]):
+        places[at] = _place(bounds, bounds[2], levels[0], vaddrs[at])
+        if places[at] == ALL:
+            return UNKNOWN
+    for depth in range(levels.shape[0]):
+        level, below = levels[depth], levels[min(depth + 1, levels.shape[0] - 1)]
+        for at in range(vaddrs.shape[0]):
+            if places[at] == ALL:
+                continue
+            entry = words[places[at]]
+            places[at] = ALL
+            if entry & valid != ZERO:
+                if entry & level[2] == level[3]:
+                    table = (entry & address) << left >> right
+                    places[at] = _place(bounds, table, below, vaddrs[at])
+                    if entry & level[4] != ZERO or places[at] == ALL:
+                        return UNKNOWN
+                    _prefetch(words, places[at])  # type: ignore[call-arg]
+                    continue
+                if entry & level[5] != ZERO:
+                    return UNKNOWN
+            elif entry & held == ZERO:
+                continue
+            if entry & significant != key:
+                key = entry & significant
+                state = _state(key, lookup, moves)
+                if state == NONE32:
+                    return UNKNOWN
+            kind = state >> KIND_SHIFT
+            if kinds >> kind & np.uint32(1) == NONE32:
+                continue
+            mapped[at] = True
+            if state & no_frame == NONE32:
+                frame = (entry ^ rules[depth, kind, 0]) & rules[depth, kind, 1]
+                frame = frame << rules[depth, kind, 2] >> rules[depth, kind, 3] | rules[depth, kind, 4]
+                paddrs[at] = frame | vaddrs[at] & (ONE << level[0]) - ONE
+    return DONE
+
+
+@njit(nogil=True, cache=True)
+def translate(words, bounds, vaddrs, levels, bits, wanted, lookup, moves, rules, paddrs, mapped):  # type: ignore[no-untyped-def]
+    """Translate addresses.
+
+    Args:
+        words: The memory, shape (n,), uint64.
+        bounds: Where it begins, how many bytes it has, and where the top table is.
+        vaddrs: The addresses, all of them canonical.
+        levels: For each shift, mask of the index, mask and value of a table's entry, what is reserved in it and in a
+            page's, bytes of a table. Shape (levels, 7), uint64.
+        bits: Of an entry: not empty, significant, valid; of a table's address: mask, left, right.
+        wanted: Kinds that are mapped, the flag of no frame.
+        lookup, moves: From entries to states.
+        rules: A frame's rule for each level and kind, shape (levels, kinds, 5).
+        paddrs, mapped: Where the answers go; they say that nothing is mapped.
+
+    Returns:
+        Whether NumPy has to do it all over.
+    """
+    places = np.empty(TOGETHER, np.uint64)
+    for first in range(0, vaddrs.shape[0], TOGETHER):
+        some = slice(first, min(first + TOGETHER, vaddrs.shape[0]))
+        out = paddrs[some], mapped[some]
+        if _translate(words, bounds, vaddrs[some], levels, bits, wanted, lookup, moves, rules, places, out) != DONE:
+            return UNKNOWN
     return DONE
 
 

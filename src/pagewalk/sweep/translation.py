@@ -10,6 +10,7 @@ from pagewalk.errors import NonCanonical
 from pagewalk.formats import NO_PADDR, Kind
 from pagewalk.sweep.bits import KIND_SHIFT, Codec, codec_of
 from pagewalk.sweep.descent import tables_of
+from pagewalk.sweep.fast import FastWay, way_for
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.source import Source
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["translate"]
 
 _AT_ONCE: Final = 1 << 16
+_WORTH_IT: Final = 256
+"""Addresses from which on the compiled kernel is made ready."""
 
 
 def translate(
@@ -64,10 +67,14 @@ def translate(
     if not canonical.all():
         _refuse(tables.format, addresses[~canonical], found)
     way = _Way(tables, hardware, found)
+    fast = way.compiled() if len(addresses) >= _WORTH_IT else None
     for at in range(0, len(addresses), _AT_ONCE):
         some = slice(at, at + _AT_ONCE)
+        out = paddrs[some], mapped[some]
+        if fast is not None and canonical[some].all() and fast.descend(addresses[some], *out):
+            continue
         places = np.flatnonzero(canonical[some])
-        way.descend(addresses[some], places, (paddrs[some], mapped[some]))
+        way.descend(addresses[some], places, out)
     found.close()
     return paddrs, mapped
 
@@ -106,6 +113,10 @@ class _Way:
         self._source = Source(tables.memory, tables.format)
         self._mapped = (Kind.PRESENT,) if hardware else (Kind.PRESENT, Kind.PROT_NONE)
         self._findings = findings
+
+    def compiled(self) -> FastWay | None:
+        """The compiled way, where there is one."""
+        return way_for(self._tables, self._source, self._mapped)
 
     def descend(self, addresses: Words, places: npt.NDArray[np.intp], out: tuple[Words, Mask]) -> None:
         """Take the addresses at ``places`` from the root to their pages."""
