@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pagewalk import sweep
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.files import File
@@ -161,12 +162,25 @@ def _free_pages(mm: Mm, entries: Entries, own: Any) -> None:
     at = _unshared_folios(mm, entries)
     paddrs = form.leaf_paddr(entries[at], form.levels[4])
     may = ~frames.dirty(paddrs) | np.isin(at, own)
-    frames.set_lazy(paddrs[may], lazy=True)
+    frames.set_lazy(paddrs[may & ~_mlocked_elsewhere(mm, paddrs)], lazy=True)
     frames.set_dirty(paddrs[may], dirty=False)
     entries[at[may]] &= _clear_state(mm, Flag.ACCESSED | Flag.DIRTY)
     for slot in np.flatnonzero(form.kind(entries) == Kind.SWAP):
         mm.machine.swap.drop(int(form.software.swap_slot(entries[slot])[1]))
         entries[slot] = 0
+
+
+def _mlocked_elsewhere(mm: Mm, paddrs: Any) -> Any:
+    """Which frames another address space maps where it is locked: they cannot be lazily free."""
+    mlocked = np.zeros(len(paddrs), bool)
+    if not mm.machine.frames.shared(paddrs).any():
+        return mlocked
+    for other in set(mm.machine.spaces) - {mm}:
+        for vma in other.vmas:
+            if VmaFlags.LOCKED in vma.flags and not vma.huge_page_size:
+                rows = sweep.mappings(other.tables, vma.start, vma.end, coalesce=False, threads=1)
+                mlocked |= np.isin(paddrs, rows.paddr)
+    return mlocked
 
 
 def _cold_huge(mm: Mm, pmd: Entry) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakSet
 
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, find_format
@@ -64,6 +65,7 @@ class Machine:
         self._huge_zero_users = 0
         self._lock = threading.Lock()
         self.pool_lock = threading.RLock()
+        self.spaces: WeakSet[Mm] = WeakSet()
         self.hugetlb: dict[int, list[int]] = {}
         self._promised: dict[int, int] = {}
         for size, pages in (hugetlb or {}).items():

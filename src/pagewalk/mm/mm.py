@@ -78,6 +78,7 @@ class Mm(AddressSpace):
         self.hugetlb = HugePages(self)
         self.events: deque[Event] = deque(maxlen=4096)
         self.area_lock = threading.RLock()
+        machine.spaces.add(self)
 
     # -- areas -------------------------------------------------------------------------------------------------------
 

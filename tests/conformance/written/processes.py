@@ -80,5 +80,9 @@ A_PAGE_WITHOUT_RIGHTS_IS_GIVEN_BACK = (
     anon(0, 2), write(0), write(1), fork(), protect(0, 2, NONE, process=1), unmap(0, 1, process=1),
     anon(1, 1, process=1), write(0),
 )  # fmt: skip
+WHAT_THE_PARENT_LOCKS_IS_NOT_LAZILY_FREE = (
+    anon(0, 3), lock(0, 3), write(0), fork(), advise(0, 3, abi.MADV_FREE, process=1), unmap(0, 2),
+    advise(0, 3, abi.MADV_PAGEOUT, process=1), read(0, process=1),
+)  # fmt: skip
 
 SCENARIOS = titled(globals())
