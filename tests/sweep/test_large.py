@@ -81,6 +81,17 @@ class TestCompiled:
             assert one.tolist() == other.tolist()
 
 
+class TestChunks:
+    """The size of a chunk changes nothing: directories that fill one, and are full, least of all."""
+
+    @pytest.mark.parametrize("coalesce", [True, False])
+    def test_small(self, engine, coalesce, monkeypatch):
+        tables = tables_over(image(3 * 512))
+        expected = plain(sweep.mappings(tables, coalesce=coalesce, threads=1))
+        monkeypatch.setattr(descent, "CHUNK", 2 * 512)
+        assert plain(sweep.mappings(tables, coalesce=coalesce, threads=1)) == expected
+
+
 class TestThreads:
     """Two threads leave what one leaves."""
 

@@ -235,8 +235,7 @@ def _below(codec: Codec, chunk: Chunk, findings: Findings) -> Tables:
         chunk.ends = ~table
     at = np.flatnonzero(table)
     places = at + chunk.first if chunk.places is None else chunk.places[at]
-    mine: Any = slice(None) if len(at) == len(entries) else at
-    children, vaddrs = entries[mine], chunk.vaddrs(places)
+    children, vaddrs = entries[at], chunk.vaddrs(places)  # copied: the buffer will hold other tables
     rights: Any = form.table_flags(children) & np.uint64(0xFF)
     rights &= chunk.rights(places) if len(children) else 0
     parents = places >> chunk.level.index_bits

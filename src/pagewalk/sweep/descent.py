@@ -51,8 +51,11 @@ BUDGET: Final = 1 << 20
 CHUNK: Final = 1 << 17
 """Entries looked at at a time: 1 MiB of them, so that they stay in the cache."""
 
-COMPILED: Final = 4 * CHUNK
+COMPILED: Final = 2 * CHUNK
 """Entries that compiled kernels are given at a time: they go through them once, so no cache has to hold them."""
+
+_SAMPLE: Final = 16
+"""Tables that are looked at to see how full they are."""
 
 
 def tables_of(space: PageTables | AddressSpace) -> PageTables:
@@ -103,7 +106,7 @@ class Task(NamedTuple):
         for first, end, low, high in ends:
             yield Task(self.tables[first:end], part(self.rows, slice(low, high)))
 
-    def chunks(self, entries: int, chunk: int = CHUNK) -> Iterator[Task]:
+    def chunks(self, entries: int, chunk: int) -> Iterator[Task]:
         """The task in parts of about ``chunk`` entries; ``entries`` are in a table."""
         return self.split(-(-len(self.tables) // max(chunk // entries * 3 // 2, 1)))
 
@@ -137,6 +140,11 @@ class Reader:
         reader = Reader(self.tables, self.span, self.findings.fork())
         reader.only_valid = self.only_valid
         return reader
+
+    def looks_full(self, some: Tables) -> bool:
+        """Whether tables of the last level seem to hold much: a sixteenth of what they could."""
+        _, entries = self.read(self.tables.format.real_levels[-1], some[:: len(some) // _SAMPLE + 1])
+        return 16 * int(np.count_nonzero(entries)) >= entries.size
 
     def advance(self, some: Tables) -> None:
         """Tables of the last level are done."""
@@ -235,7 +243,7 @@ def answer(reader: Reader, question: Question, task: Task, room: Room) -> Iterat
     """The rows of a task, by address, in blocks; nothing from the first error on."""
     entries = reader.tables.format.real_levels[-1].entries
     fast = reader.fast_for(question) if len(task.tables) else None
-    for many in task.chunks(entries, COMPILED):
+    for many in _portions(task, entries, room):
         if len(many.tables) and int(many.tables.vaddr[0]) >= reader.findings.stop:
             yield from _sound(reader, many.rows)
             return
@@ -244,10 +252,19 @@ def answer(reader: Reader, question: Question, task: Task, room: Room) -> Iterat
             reader.advance(many.tables)
             yield from _sound(reader, block)
             continue
-        for some in many.chunks(entries):
+        for some in many.chunks(entries, CHUNK):
             block = _rows(reader, question, *some, room)
             reader.advance(some.tables)
             yield from _sound(reader, block)
+
+
+def _portions(task: Task, entries: int, room: Room) -> Iterator[Task]:
+    """The task in parts for the compiled kernels: smaller ones where the rows of larger ones would not fit."""
+    for many in task.chunks(entries, COMPILED):
+        if room(1) is None or room(len(many.tables) * entries + len(many.rows[0])) is not None:
+            yield many
+        else:
+            yield from many.chunks(entries, CHUNK)
 
 
 def _rows(reader: Reader, question: Question, some: Tables, between: Block, room: Room) -> Block:

@@ -88,7 +88,7 @@ class Listing:
             self._expect(len(task.tables) * per_table + len(task.rows[0]))
             self._progress.expect(len(task.tables))
             threads = workers(self._threads, len(task.tables) * per_table)
-            if reserve:
+            if reserve and self.reader.looks_full(task.tables):
                 sink.reserve(len(task.tables) * per_table + len(task.rows[0]))
             if threads > 1:
                 in_parallel(threads, self.reader, self.question, task, sink, joiner, self._progress)
