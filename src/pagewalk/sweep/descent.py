@@ -51,7 +51,7 @@ BUDGET: Final = 1 << 20
 CHUNK: Final = 1 << 17
 """Entries looked at at a time: 1 MiB of them, so that they stay in the cache."""
 
-COMPILED: Final = 2 * CHUNK
+COMPILED: Final = 8 * CHUNK
 """Entries that compiled kernels are given at a time: they go through them once, so no cache has to hold them."""
 
 _SAMPLE: Final = 16
@@ -96,6 +96,15 @@ class Task(NamedTuple):
 
     tables: Tables
     rows: Block
+
+    def after(self, tables: int) -> Task:
+        """The task without some of its first tables, and what lies before the next."""
+        row = (
+            len(self.rows[0])
+            if tables == len(self.tables)
+            else np.searchsorted(self.rows[0], self.tables.vaddr[tables])
+        )
+        return Task(self.tables[tables:], part(self.rows, slice(int(row), None)))
 
     def split(self, parts: int) -> Iterator[Task]:
         """The task in parts of equal work; one, if it has no tables."""
@@ -143,13 +152,17 @@ class Reader:
 
     def looks_full(self, some: Tables) -> bool:
         """Whether tables of the last level seem to hold much: a sixteenth of what they could."""
-        _, entries = self.read(self.tables.format.real_levels[-1], some[:: len(some) // _SAMPLE + 1])
+        level = self.tables.format.real_levels[-1]
+        sample = self.paddrs(level, some[:: len(some) // _SAMPLE + 1])
+        if not len(sample):
+            return False
+        entries, _ = self.source.rows(sample, level, np.empty((len(sample), level.entries), np.uint64))
         return 16 * int(np.count_nonzero(entries)) >= entries.size
 
-    def advance(self, some: Tables) -> None:
-        """Tables of the last level are done."""
+    def advance(self, tables: int) -> None:
+        """So many tables of the last level are done."""
         if self.progress is not None:
-            self.progress.advance(len(some), quietly=self.quiet)
+            self.progress.advance(tables, quietly=self.quiet)
 
     def fast_for(self, question: Question) -> Fast | None:
         """The compiled way to answer a question; None where NumPy does."""
@@ -243,28 +256,19 @@ def answer(reader: Reader, question: Question, task: Task, room: Room) -> Iterat
     """The rows of a task, by address, in blocks; nothing from the first error on."""
     entries = reader.tables.format.real_levels[-1].entries
     fast = reader.fast_for(question) if len(task.tables) else None
-    for many in _portions(task, entries, room):
+    for many in task.chunks(entries, COMPILED):
         if len(many.tables) and int(many.tables.vaddr[0]) >= reader.findings.stop:
             yield from _sound(reader, many.rows)
             return
-        block = None if fast is None else fast.rows(question, *many, room)
-        if block is not None:
-            reader.advance(many.tables)
+        left, done = many, 0
+        for block, now in () if fast is None else fast.blocks(question, many, room):
+            reader.advance(now - done)
+            done, left = now, many.after(now)
             yield from _sound(reader, block)
-            continue
-        for some in many.chunks(entries, CHUNK):
+        for some in left.chunks(entries, CHUNK) if len(left.tables) or not done else ():
             block = _rows(reader, question, *some, room)
-            reader.advance(some.tables)
+            reader.advance(len(some.tables))
             yield from _sound(reader, block)
-
-
-def _portions(task: Task, entries: int, room: Room) -> Iterator[Task]:
-    """The task in parts for the compiled kernels: smaller ones where the rows of larger ones would not fit."""
-    for many in task.chunks(entries, COMPILED):
-        if room(1) is None or room(len(many.tables) * entries + len(many.rows[0])) is not None:
-            yield many
-        else:
-            yield from many.chunks(entries, CHUNK)
 
 
 def _rows(reader: Reader, question: Question, some: Tables, between: Block, room: Room) -> Block:

@@ -15,13 +15,15 @@ from pagewalk.sweep.joiner import woven
 from pagewalk.sweep.questions import Pages, Runs, no_room
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from pagewalk.formats import Level, PagingFormat
     from pagewalk.sweep.bits import Codec
     from pagewalk.sweep.chunk import Tables
     from pagewalk.sweep.columns import Block
-    from pagewalk.sweep.descent import Reader
+    from pagewalk.sweep.descent import Reader, Task
     from pagewalk.sweep.filters import Filter
     from pagewalk.sweep.questions import Question, Room
     from pagewalk.sweep.source import Grid, Source
@@ -36,6 +38,10 @@ MOST_RUNS: Final = 3
 """Runs of significant bits that the kernels have room for."""
 PLAIN: Final = 5
 """Columns of a page, its raw entry aside."""
+ROWS: Final = 1 << 18
+"""Rows of a block: a column takes 2 MiB, less than what NumPy has the kernel clear in huge pages."""
+TAUGHT: Final = 512
+"""Tables that are looked at for new states."""
 _NOTHING: Final = np.empty(0, np.uint64)
 
 
@@ -165,50 +171,56 @@ class Fast:
         granted = some.rights.astype(np.uint32) | np.uint32(_STATE)
         return rows, some.vaddr, granted, (np.int64(first), np.int64(end))
 
-    def rows(self, question: Question, some: Tables, between: Block, room: Room) -> Block | None:
-        """A chunk's rows and those between them, by address; None if NumPy has to see to it."""
-        places = self._places(some)
-        if places is None or not isinstance(question, Pages | Runs):
-            return None
-        if len(between[0]) and (isinstance(question, Runs) or len(between) > PLAIN):
-            rows = self._rows(question, places, part(between, slice(0)), no_room)
-            return None if rows is None else woven(question, rows, between, room)
-        return self._rows(question, places, between, room)
+    def blocks(self, question: Question, task: Task, room: Room) -> Iterator[tuple[Block, int]]:
+        """A task's rows by address, in blocks, each with the number of tables that are done then.
 
-    def _rows(self, question: Question, places: tuple[Any, ...], between: Block, room: Room) -> Block | None:
-        """Rows of tables, and those between them, which are of pages without raw entries."""
-        most = len(places[0]) * self._level.entries + len(between[0])
-        target = room(most)
-        block = self._scratch(question, most) if target is None else target
-        count, failed = self._run(question, places, between, block)
-        if failed and self._teach(places):
-            count, failed = self._run(question, places, between, block)
-        if failed:
-            return None
-        rows = part(block, slice(0, count))
-        return rows if target is not None else tuple(column.copy() for column in rows)
+        It ends before the last one where NumPy has to look at the next.
+        """
+        tables, between = task
+        places = self._places(tables)
+        if places is None or not isinstance(question, Pages | Runs):
+            return
+        woven_in = len(between[0]) > 0 and (isinstance(question, Runs) or len(between) > PLAIN)
+        passed_on = part(between, slice(0)) if woven_in else between
+        done, passed, failed = 0, 0, False
+        while done < len(tables) and not (failed and not self._teach(places[0][done:])):
+            most = min((len(tables) - done) * self._level.entries, ROWS) + len(passed_on[0]) - passed
+            target = room(most)
+            block = self._scratch(question, most) if target is None else target
+            count, done, passed, failed = self._run(question, (done, passed), places, passed_on, block)
+            block = part(block, slice(0, count))
+            if target is None:
+                block = tuple(column.copy() for column in block)
+            if woven_in:
+                end = len(between[0]) if done == len(tables) else int(np.searchsorted(between[0], tables.vaddr[done]))
+                mine, between = part(between, slice(0, end)), part(between, slice(end, None))
+                block = woven(question, block, mine, no_room) if end else block
+            yield block, done
 
     def _scratch(self, question: Question, rows: int) -> Block:
-        """Room that is used again for each chunk, so that most of it is never touched."""
+        """Room that is used again for each block, so that most of it is never touched."""
         if len(self._block[0]) < rows:
             self._block = tuple(np.empty(rows, dtype) for dtype in question.schema.dtypes)
         return self._block
 
-    def _run(self, question: Question, places: tuple[Any, ...], between: Block, block: Block) -> tuple[int, int]:
-        """The kernel for a question: how many rows, and whether it gave up."""
+    def _run(
+        self, question: Question, begin: tuple[int, int], places: tuple[Any, ...], between: Block, block: Block
+    ) -> tuple[int, int, int, bool]:
+        """The kernel for a question: how many rows; tables and rows between that are done; whether it gave up."""
         depth = np.uint8(self._level.depth)
+        start = np.int64(begin[0]), np.uint64(begin[1])
         known = (self._reader.codec.lookup, self._moves, self._rules)
-        common = (self._grid.tables, *places, self._bits, self._wanted, *known)
+        common = (start, self._grid.tables, *places, self._bits, self._wanted, *known)
         if isinstance(question, Runs):
-            count, failed = self._compiled.list_runs(*common, block, depth)
+            count, done, passed, failed = self._compiled.list_runs(*common, block, depth)
         else:
             raw = block[PLAIN] if len(block) > PLAIN else _NOTHING
-            count, failed = self._compiled.list_pages(*common, between[:PLAIN], block[:PLAIN], raw, depth)
-        return int(count), int(failed)
+            count, done, passed, failed = self._compiled.list_pages(*common, between[:PLAIN], block[:PLAIN], raw, depth)
+        return int(count), int(done), int(passed), bool(failed)
 
-    def _teach(self, places: tuple[Any, ...]) -> bool:
-        """Make the states of some tables' entries known, after a kernel met one that is not; whether any was new."""
-        entries = self._grid.tables.take(places[0], axis=0, mode="clip").reshape(-1)
+    def _teach(self, rows: Any) -> bool:
+        """Make the states of the next tables known, after a kernel met one that is not; whether any was new."""
+        entries = self._grid.tables.take(rows[:TAUGHT], axis=0, mode="clip").reshape(-1)
         return self._reader.codec.teach(entries[entries & self._reader.codec.held_bits != 0])
 
     def count(self, some: Tables, times: Words, found: Words) -> bool:
@@ -217,7 +229,7 @@ class Fast:
         if places is None:
             return False
         return not self._counted(places, times, found) or (
-            self._teach(places) and not self._counted(places, times, found)
+            self._teach(places[0]) and not self._counted(places, times, found)
         )
 
     def _counted(self, places: tuple[Any, ...], times: Words, found: Words) -> int:

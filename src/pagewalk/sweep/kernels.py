@@ -177,41 +177,49 @@ def _pass_on(end, between, out, places, b, count):  # type: ignore[no-untyped-de
 
 @njit(nogil=True, cache=True)
 def list_pages(  # type: ignore[no-untyped-def]
-    tables, rows, vaddrs, rights, limits, bits, wanted, lookup, moves, rules, between, out, raw, depth
+    begin, tables, rows, vaddrs, rights, limits, bits, wanted, lookup, moves, rules, between, out, raw, depth
 ):
     """Pages of tables, and the rows between them, by address; ``raw`` takes the entries, if it has room.
 
+    Args:
+        begin: How many tables, and rows between them, are done already.
+
     Returns:
-        Rows written, and whether NumPy has to do it all over.
+        Rows written, tables and rows between them that are done, and why it ends before the last: no room, or NumPy
+        has to look at the next table.
     """
     columns = out[0], out[1], out[2], out[3]
     places = np.empty(between[0].shape[0], np.uint64)
-    groups = np.empty(tables.shape[1], np.uint64)
-    count, b = ZERO, ZERO
-    for t in range(rows.shape[0]):
+    per, room = uint64(tables.shape[1]), uint64(out[0].shape[0])
+    groups = np.empty(per, np.uint64)
+    t, b = begin
+    first, count, status = b, ZERO, DONE
+    while t < rows.shape[0]:
+        if room < count + per + uint64(between[0].shape[0]) - b:
+            break
         _ask_for(tables, rows, t)
         b, count = _pass_on(vaddrs[t], between, out, places, b, count)
         slots = _slots(t, limits, tables.shape[1])
         known = bits, wanted, lookup, moves, rules
-        count = _rows_of(tables[rows[t]], slots, groups, vaddrs[t], rights[t], known, columns, raw, count)
-        if count == ALL:
-            return ZERO, UNKNOWN
-    b, count = _pass_on(ALL, between, out, places, b, count)
+        found = _rows_of(tables[rows[t]], slots, groups, vaddrs[t], rights[t], known, columns, raw, count)
+        if found == ALL:
+            status = UNKNOWN
+            break
+        count = found
+        t += 1
+    if t == rows.shape[0]:
+        b, count = _pass_on(ALL, between, out, places, b, count)
     out[4][:count] = depth  # apart: one stream of writes less in the loop
-    for at in range(places.shape[0]):
+    for at in range(first, b):
         out[4][places[at]] = between[4][at]
-    return count, DONE
+    return count, t, b, status
 
 
 @njit(nogil=True, cache=True)
 def list_runs(  # type: ignore[no-untyped-def]
-    tables, rows, vaddrs, rights, limits, bits, wanted, lookup, moves, rules, out, depth
+    begin, tables, rows, vaddrs, rights, limits, bits, wanted, lookup, moves, rules, out, depth
 ):
-    """Runs of pages of tables, by address; ``out`` has one more column, size.
-
-    Returns:
-        Rows written, and whether NumPy has to do it all over.
-    """
+    """Runs of pages of tables, by address; ``out`` has one more column, size. Else as ``list_pages``."""
     o_vaddr, o_paddr, o_flags, o_kind, o_depth, o_size = out
     per = tables.shape[1]
     vaddr, paddr = np.empty(per, np.uint64), np.empty(per, np.uint64)
@@ -219,14 +227,19 @@ def list_runs(  # type: ignore[no-untyped-def]
     raw, groups = np.empty(0, np.uint64), np.empty(per, np.uint64)
     span = ONE << bits[6]
     count, next_vaddr, next_paddr, last = ZERO, ZERO, ZERO, NONE32  # no state is 0: the first row begins a run
-    for t in range(rows.shape[0]):
+    t, b = begin
+    status = DONE
+    while t < rows.shape[0]:
+        if uint64(o_vaddr.shape[0]) < count + uint64(per):
+            break
         _ask_for(tables, rows, t)
         slots = _slots(t, limits, per)
         columns = vaddr, paddr, flags, kind
         known = bits, wanted, lookup, moves, rules
         found = _rows_of(tables[rows[t]], slots, groups, vaddrs[t], rights[t], known, columns, raw, ZERO)
         if found == ALL:
-            return ZERO, UNKNOWN
+            status = UNKNOWN
+            break
         for at in range(found):
             state = flags[at] | uint32(kind[at]) << KIND_SHIFT
             if paddr[at] != next_paddr or vaddr[at] != next_vaddr or state != last:
@@ -238,9 +251,10 @@ def list_runs(  # type: ignore[no-untyped-def]
                 last = state
             next_vaddr = vaddr[at] + span
             next_paddr = paddr[at] + span if paddr[at] != ALL else ALL
+        t += 1
     if count != ZERO:
         o_size[count - ONE] = next_vaddr - o_vaddr[count - ONE]
-    return count, DONE
+    return count, t, b, status
 
 
 @njit(nogil=True, cache=True)
