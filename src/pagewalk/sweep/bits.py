@@ -64,6 +64,8 @@ class Codec:
         self.significant = reduce(int.__or__, (1 << row.bit for row in rows), 1 << form.valid)
         self.significant |= software.prot_none.mask | MARKS << software.swap_offset.shift
         self.significant |= software.swap_type.mask << software.swap_type.shift
+        self.passing = self._passing_bits()
+        self.stable = self.significant & (_EVERY ^ self.passing)
         self.held_bits = np.uint64(_EVERY ^ software.none_ignores)
         self.valid_bit = np.uint64(1 << form.valid)
         self.runs = _runs(self.significant)
@@ -72,6 +74,19 @@ class Codec:
         masks = [field.mask for field in form.address]
         self.address_bits = reduce(int.__or__, masks)
         self.plain = len(form.address) == 1 and form.address[0][1:] == (0, 0)
+
+    def _passing_bits(self) -> int:
+        """Bits of a page's state that are flags as they stand, and decide nothing else: accessed and dirty on x86.
+
+        They differ from page to page more often than the others: the compiled kernels pass them on without a look.
+        """
+        software = self.form.software
+        others = self.form.rights + software.state + software.swap_state
+        taken = reduce(int.__or__, (1 << row.bit for row in others), 1 << self.form.valid)
+        taken |= software.prot_none.mask | MARKS << software.swap_offset.shift
+        taken |= software.swap_type.mask << software.swap_type.shift
+        alike = (1 << row.bit for row in self.form.state if 1 << row.bit == row.flag and not row.clear)
+        return reduce(int.__or__, (bit for bit in alike if not bit & taken), 0)
 
     # -- flags and kinds ---------------------------------------------------------------------------------------------
 
@@ -121,15 +136,17 @@ class Codec:
         return bool(len(new))
 
     def _learn(self, index: npt.NDArray[np.int64]) -> None:
-        """Ask the format what these indexes mean, with what lies between their bits and without it.
+        """Ask the format what these indexes mean: as they are, and without bits that do not matter, or pass.
 
         No state is 0: nothing that is held is of kind 0.
         """
         new = np.unique(index)
-        spread = np.full(len(new), self._other_bit, np.uint64)
+        spread = np.zeros(len(new), np.uint64)
         for run in self.runs:
             spread |= (new.view(np.uint64) >> run.to & ((1 << run.bits) - 1)) << run.first
-        self.lookup[new] = self.lookup[self._index(spread & np.uint64(self.significant))] = self._asked(spread)
+        for mask in (_EVERY, self.significant, self.stable):
+            some = spread & np.uint64(mask)
+            self.lookup[self._index(some)] = self._asked(some | np.uint64(self._other_bit))
 
     def _index(self, entries: Words) -> npt.NDArray[np.int64]:
         """The significant bits of entries, packed."""
@@ -207,8 +224,8 @@ class Codec:
         """How an entry of each kind names its frame, where addresses have one field: what ``frame`` says, as numbers.
 
         Returns:
-            flip, mask, left, right, none; the frame is ``((entry ^ flip) & mask) << left >> right | none``. Shape
-            (kinds, 5), uint64. A poison that is a marker has no frame.
+            flip, mask, left, right, none: the frame is ``((entry ^ flip) & mask) << left >> right | none``, and a poison
+            that is a marker has no frame; then the bits that pass as flags. Shape (kinds, 6), uint64.
         """
         ((mask, up, down),) = self.form.address
         software = self.form.software
@@ -216,11 +233,11 @@ class Codec:
         offset = software.swap_offset
         moved = ((1 << software.frame_bits) - 1) << offset.shift
         flip = offset.mask << offset.shift if offset.inverted else 0
-        swapped = (flip, moved, self.form.page_size.bit_length() - 1, offset.shift, 0)
-        rules = np.zeros((len(Kind), 5), np.uint64)
+        swapped = (flip, moved, self.form.page_size.bit_length() - 1, offset.shift, 0, 0)
+        rules = np.zeros((len(Kind), 6), np.uint64)
         rules[:, 4] = NO_PADDR
-        rules[Kind.PRESENT] = 0, page, up, down, 0
-        rules[Kind.PROT_NONE] = mask if software.inverts_frames else 0, page, up, down, 0
+        rules[Kind.PRESENT] = 0, page, up, down, 0, self.passing
+        rules[Kind.PROT_NONE] = mask if software.inverts_frames else 0, page, up, down, 0, self.passing
         rules[[Kind.MIGRATION, Kind.HWPOISON]] = swapped
         return rules
 

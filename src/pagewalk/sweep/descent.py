@@ -150,14 +150,15 @@ class Reader:
         reader.only_valid = self.only_valid
         return reader
 
-    def looks_full(self, some: Tables) -> bool:
-        """Whether tables of the last level seem to hold much: a sixteenth of what they could."""
+    def likely_rows(self, some: Tables) -> int:
+        """How many rows tables of the last level may give, by a sample; all there can be, if that is much of it."""
         level = self.tables.format.real_levels[-1]
         sample = self.paddrs(level, some[:: len(some) // _SAMPLE + 1])
         if not len(sample):
-            return False
+            return 0
         entries, _ = self.source.rows(sample, level, np.empty((len(sample), level.entries), np.uint64))
-        return 16 * int(np.count_nonzero(entries)) >= entries.size
+        held, most = int(np.count_nonzero(entries)), len(some) * level.entries
+        return most if 16 * held >= entries.size else most * held // entries.size * 5 // 4
 
     def advance(self, tables: int) -> None:
         """So many tables of the last level are done."""

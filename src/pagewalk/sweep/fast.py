@@ -58,10 +58,15 @@ def fast_for(reader: Reader, wanted: Filter) -> Fast | None:
     return Fast(compiled, reader, wanted, grid) if compiled is not None and plain and grid is not None else None
 
 
+def words(*numbers: Any) -> tuple[Any, ...]:
+    """Numbers as the kernels take them: unsigned."""
+    return tuple(np.uint64(number) for number in numbers)
+
+
 def moves_of(codec: Codec) -> tuple[Any, ...]:
     """Where the kernels find the significant bits: shift right, mask, shift left, for each run."""
     moves = [part for run in codec.runs for part in (run.first, run.mask >> run.to, run.to)]
-    return tuple(map(np.uint64, moves + [0] * (3 * MOST_RUNS - len(moves))))
+    return words(*moves, *[0] * (3 * MOST_RUNS - len(moves)))
 
 
 class FastWay:
@@ -79,13 +84,12 @@ class FastWay:
         ((mask, up, down),) = form.address
         self._kernel = compiled.translate
         self._words = grid.tables.reshape(-1)
-        self._bounds = tuple(map(np.uint64, (grid.first, self._words.nbytes, tables.root)))
+        self._bounds = words(grid.first, self._words.nbytes, tables.root)
         self._levels = np.array([self._level(form, level) for level in form.real_levels], np.uint64)
-        self._bits = tuple(
-            map(np.uint64, (int(codec.held_bits), codec.significant, int(codec.valid_bit), mask, up, down))
-        )
-        self._wanted = np.uint32(sum(1 << kind for kind in mapped)), np.uint32(int(Flag.NO_FRAME) & codec.state_flags)
-        self._known = codec.lookup, moves_of(codec), np.stack([codec.frame_rules(level) for level in form.real_levels])
+        bits = words(codec.held_bits, codec.stable, codec.valid_bit, mask, up, down)
+        wanted = np.uint32(sum(1 << kind for kind in mapped)), np.uint32(int(Flag.NO_FRAME) & codec.state_flags)
+        rules = np.stack([codec.frame_rules(level) for level in form.real_levels])
+        self._known = bits, wanted, codec.lookup, moves_of(codec), rules
 
     @staticmethod
     def _level(form: PagingFormat, level: Level) -> tuple[int, ...]:
@@ -97,9 +101,7 @@ class FastWay:
 
     def descend(self, addresses: Words, paddrs: Words, mapped: npt.NDArray[np.bool_]) -> bool:
         """Translate canonical addresses; whether that was possible."""
-        return not self._kernel(
-            self._words, self._bounds, addresses, self._levels, self._bits, self._wanted, *self._known, paddrs, mapped
-        )
+        return not self._kernel(self._words, self._bounds, addresses, self._levels, self._known, paddrs, mapped)
 
 
 def way_for(tables: PageTables, source: Source, mapped: tuple[Kind, ...]) -> FastWay | None:
@@ -139,28 +141,27 @@ class Fast:
         self._block: Block = (_NOTHING,)
         kinds = range(len(Kind)) if wanted.kinds is None else [int(kind) for kind in wanted.kinds]
         poison = form.software.swap_type
-        self._bits = tuple(
-            map(
-                np.uint64,
-                (
-                    int(codec.valid_bit if reader.only_valid else codec.held_bits),
-                    codec.significant,
-                    self._level.reserved_leaf,
-                    int(codec.valid_bit),
-                    poison.mask << poison.shift,
-                    poison.put(form.software.types.hwpoison),
-                    self._level.shift,
-                ),
-            )
+        decided = int(wanted.having | wanted.lacking) & codec.passing  # what is asked for cannot pass without a look
+        stable = codec.significant if decided else codec.stable
+        bits = words(
+            codec.valid_bit if reader.only_valid else codec.held_bits,
+            stable,
+            self._level.reserved_leaf,
+            codec.valid_bit,
+            poison.mask << poison.shift,
+            poison.put(form.software.types.hwpoison),
+            self._level.shift,
         )
-        self._wanted = (
+        passing = (
             np.uint32(int(wanted.having)),
             np.uint32(int(wanted.lacking)),
             np.uint32(sum(1 << kind for kind in kinds)),
             np.uint32(int(Flag.NO_FRAME) & codec.state_flags),
         )
-        self._rules = codec.frame_rules(self._level)
-        self._moves = moves_of(codec)
+        rules = codec.frame_rules(self._level)
+        if decided:
+            rules[:, PLAIN] = 0
+        self._known = bits, passing, codec.lookup, moves_of(codec), rules
 
     def _places(self, some: Tables) -> tuple[Any, ...] | None:
         """Tables as the kernels take them; None if they are not all in the grid."""
@@ -189,7 +190,7 @@ class Fast:
             block = self._scratch(question, most) if target is None else target
             count, done, passed, failed = self._run(question, (done, passed), places, passed_on, block)
             block = part(block, slice(0, count))
-            if target is None:
+            if target is None and room is no_room:  # else they are copied to where they go before the next come
                 block = tuple(column.copy() for column in block)
             if woven_in:
                 end = len(between[0]) if done == len(tables) else int(np.searchsorted(between[0], tables.vaddr[done]))
@@ -209,13 +210,12 @@ class Fast:
         """The kernel for a question: how many rows; tables and rows between that are done; whether it gave up."""
         depth = np.uint8(self._level.depth)
         start = np.int64(begin[0]), np.uint64(begin[1])
-        known = (self._reader.codec.lookup, self._moves, self._rules)
-        common = (start, self._grid.tables, *places, self._bits, self._wanted, *known)
+        common = (start, self._grid.tables, *places, self._known, between[:PLAIN])
         if isinstance(question, Runs):
             count, done, passed, failed = self._compiled.list_runs(*common, block, depth)
         else:
             raw = block[PLAIN] if len(block) > PLAIN else _NOTHING
-            count, done, passed, failed = self._compiled.list_pages(*common, between[:PLAIN], block[:PLAIN], raw, depth)
+            count, done, passed, failed = self._compiled.list_pages(*common, block[:PLAIN], raw, depth)
         return int(count), int(done), int(passed), bool(failed)
 
     def _teach(self, rows: Any) -> bool:
@@ -235,17 +235,13 @@ class Fast:
     def _counted(self, places: tuple[Any, ...], times: Words, found: Words) -> int:
         """The kernel that counts; whether it gave up."""
         rows, _, granted, limits = places
-        codec = self._reader.codec
         failed: int = self._compiled.count_pages(
             self._grid.tables,
             rows,
             granted,
             times,
             limits,
-            self._bits,
-            self._wanted,
-            codec.lookup,
-            self._moves,
+            self._known,
             found,
         )
         return failed

@@ -1,10 +1,11 @@
 """The kernels of ``questions``, compiled by Numba: one pass over the tables where they lie, with no copy.
 
-How it works. ``_rows_of`` goes through one table. Neighbours are mostly alike, so what an entry's bits mean is looked
-up only where they differ from those of the entry before. Nothing is decided about a frame but by its kind: each has a
-*rule*, ``((entry ^ flip) & mask) << left >> right | none``. Eight slots, a cache line, are passed over at once if they
-are empty, which is found out for all of a table at first, without a branch. Tables that come later are asked for
-meanwhile: they lie scattered, and no prefetcher can guess where.
+How it works. ``list_pages`` goes through one table after another. Neighbours are mostly alike, so what an entry's bits
+mean is looked up only where they differ from those of the entry before; accessed and dirty, which differ most, pass as
+they are. A frame is found by a *rule* for its kind: ``((entry ^ flip) & mask) << left >> right | none``. Eight slots, a
+cache line, are passed over at once if they are empty, which is found out for all of a table at first, without a branch.
+The next table is asked for meanwhile: they lie scattered, no prefetcher can guess where. Inside the loops no array is
+passed on or cut: Numba would count references to it, which costs more than an entry does.
 
 Every constant is a ``uint64``: in Numba a bare literal would turn addresses into signed numbers.
 
@@ -13,11 +14,12 @@ What the kernels are given:
 * ``tables``: the grid, shape (t, entries), uint64.
 * ``rows``, ``vaddrs``, ``rights``: the chunk's tables: row in the grid, first address, rights with all state bits set.
 * ``limits``: first place and end.
-* ``bits``: of an entry: not empty, significant, reserved, valid, and those of a frame's poison and what they are then;
-  shift of a slot.
-* ``wanted``: flags that must be set and must be clear, kinds, the flag of no frame.
-* ``lookup``, ``moves``: from entries to states.
-* ``rules``: a frame's rule for each kind, shape (kinds, 5): flip, mask, left, right, none.
+* ``known``: five things:
+  bits of an entry: not empty, significant, reserved, valid, those of a frame's poison and what they are then; shift of
+  a slot;
+  what is wanted: flags that must be set and must be clear, kinds; the flag of no frame;
+  ``lookup`` and ``moves``, from entries to states: shift right, mask, shift left, for three runs of bits;
+  a rule for each kind, shape (kinds, 6): of its frame flip, mask, left, right, none; the bits that pass as flags.
 * ``between``: rows of the levels above: vaddr, paddr, flags, kind, depth. ``out``: the same columns, to be written.
 * ``depth``: what goes into the column depth.
 """
@@ -40,11 +42,11 @@ ZERO = np.uint64(0)
 ONE = np.uint64(1)
 EIGHT = np.uint64(8)
 TOGETHER = 64  # addresses that go down together
-AHEAD = 128  # entries of a table that are asked for ahead: 16 cache lines
+AHEAD = 192  # entries of a table that are asked for ahead: 24 cache lines
 ALL = np.uint64((1 << 64) - 1)
 KIND_SHIFT = np.uint32(24)
 FLAGS = np.uint32((1 << 24) - 1)
-NONE32 = np.uint32(0)
+NONE32, ONE32 = np.uint32(0), np.uint32(1)
 HWPOISON = np.uint32(Kind.HWPOISON)
 
 # What a kernel gives up with: NumPy takes the chunk.
@@ -69,92 +71,20 @@ def _prefetch(typing: Any, array: Any, index: Any) -> Any:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _ask_for(tables, rows, t):  # type: ignore[no-untyped-def]
-    """Ask for the first lines of the table after the next; the rest the prefetcher guesses."""
-    if t + 2 < rows.shape[0]:
-        flat = tables.reshape(-1)
-        first = uint64(rows[t + 2]) * uint64(tables.shape[1])
-        for line in range(first, first + uint64(min(tables.shape[1], AHEAD)), EIGHT):
-            _prefetch(flat, line)  # type: ignore[call-arg]
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _state(key: Any, lookup: Any, moves: Any) -> Any:
-    """The state of entries by their significant bits; 0 if it is not known yet.
-
-    ``moves``: shift right, mask, shift left, for three runs.
-    """
+def _index(key: Any, moves: Any) -> Any:
+    """Where in ``lookup`` the significant bits of an entry lead."""
     index = (key >> moves[0] & moves[1]) << moves[2]
     index |= (key >> moves[3] & moves[4]) << moves[5]
     index |= (key >> moves[6] & moves[7]) << moves[8]
-    return lookup[index]
+    return index
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _nothing_in(table: Any, slot: Any) -> Any:
-    """Whether eight slots are zero."""
-    low = table[slot] | table[slot + ONE] | table[slot + uint64(2)] | table[slot + uint64(3)]
-    high = table[slot + uint64(4)] | table[slot + uint64(5)] | table[slot + uint64(6)] | table[slot + uint64(7)]
+def _nothing_at(flat: Any, at: Any) -> Any:
+    """Whether eight entries are zero."""
+    low = flat[at] | flat[at + ONE] | flat[at + uint64(2)] | flat[at + uint64(3)]
+    high = flat[at + uint64(4)] | flat[at + uint64(5)] | flat[at + uint64(6)] | flat[at + uint64(7)]
     return low | high == ZERO
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _groups(table, slots, found):  # type: ignore[no-untyped-def]
-    """Write down where eight slots begin that are not all zero, or fewer than eight; how many there are."""
-    slot, end = slots
-    count = ZERO
-    while slot + EIGHT <= end:
-        found[count] = slot
-        count += ZERO if _nothing_in(table, slot) else ONE
-        slot += EIGHT
-    if slot < end:
-        found[count] = slot
-        count += ONE
-    return count
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _rows_of(table, slots, groups, base, granted, known, out, raw, count):  # type: ignore[no-untyped-def]
-    """Write the rows of one table, from the ``count``-th on; ``raw`` takes the entries, if it has room.
-
-    Returns:
-        The number of rows then; ``ALL`` if NumPy has to do it all over.
-    """
-    bits, wanted, lookup, moves, rules = known
-    held, significant, reserved, valid, poison, poisoned, shift = bits
-    having, lacking, kinds, no_frame = wanted
-    o_vaddr, o_paddr, o_flags, o_kind = out
-    want_raw = raw.shape[0] > 0
-    key, passes, flags, kind = ALL, True, NONE32, NONE32  # no key is all ones: an entry has bits that do not matter
-    flip, mask, left, right, none = ZERO, ZERO, ZERO, ZERO, ZERO
-    for group in range(_groups(table, slots, groups)):
-        for at in range(groups[group], min(groups[group] + EIGHT, slots[1])):
-            entry = table[at]
-            if entry & held == ZERO:
-                continue
-            if entry & significant != key:
-                key = entry & significant
-                state = _state(key, lookup, moves) & granted
-                kind = state >> KIND_SHIFT
-                if kind == NONE32:
-                    return ALL
-                flags = state & FLAGS
-                passes = state & having == having and state & lacking == NONE32 and kinds >> kind & np.uint32(1) != 0
-                flip, mask, left, right = rules[kind, 0], rules[kind, 1], rules[kind, 2], rules[kind, 3]
-                none = rules[kind, 4]
-                if state & no_frame != NONE32 or (kind == HWPOISON and entry & poison != poisoned):
-                    none = ALL
-            if entry & reserved != ZERO and entry & valid != ZERO:
-                return ALL
-            if passes:
-                o_vaddr[count] = base + (at << shift)
-                o_paddr[count] = ((entry ^ flip) & mask) << left >> right | none
-                o_flags[count] = flags
-                o_kind[count] = kind
-                if want_raw:
-                    raw[count] = entry
-                count += ONE
-    return count
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -164,21 +94,7 @@ def _slots(t: Any, limits: Any, per: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _pass_on(end, between, out, places, b, count):  # type: ignore[no-untyped-def]
-    """Write the rows of the levels above that lie below an address; all but their depths, whose places are noted."""
-    vaddr, paddr, flags, kind, _ = between
-    while b < uint64(vaddr.shape[0]) and vaddr[b] < end:
-        out[0][count], out[1][count], out[2][count], out[3][count] = vaddr[b], paddr[b], flags[b], kind[b]
-        places[b] = count
-        b += ONE
-        count += ONE
-    return b, count
-
-
-@njit(nogil=True, cache=True)
-def list_pages(  # type: ignore[no-untyped-def]
-    begin, tables, rows, vaddrs, rights, limits, bits, wanted, lookup, moves, rules, between, out, raw, depth
-):
+def list_pages(begin, tables, rows, vaddrs, rights, limits, known, between, out, raw, depth):  # type: ignore[no-untyped-def]
     """Pages of tables, and the rows between them, by address; ``raw`` takes the entries, if it has room.
 
     Args:
@@ -188,58 +104,94 @@ def list_pages(  # type: ignore[no-untyped-def]
         Rows written, tables and rows between them that are done, and why it ends before the last: no room, or NumPy
         has to look at the next table.
     """
-    columns = out[0], out[1], out[2], out[3]
-    places = np.empty(between[0].shape[0], np.uint64)
-    per, room = uint64(tables.shape[1]), uint64(out[0].shape[0])
-    groups = np.empty(per, np.uint64)
+    held, significant, reserved, valid, poison, poisoned, shift = known[0]
+    having, lacking, kinds, no_frame = known[1]
+    lookup, moves, rules = known[2:]
+    b_vaddr, b_paddr, b_flags, b_kind, b_depth = between
+    o_vaddr, o_paddr, o_flags, o_kind, o_depth = out
+    flat, per, room, want_raw = tables.reshape(-1), tables.shape[1], uint64(o_vaddr.shape[0]), raw.shape[0] > 0
+    places, groups = np.empty(b_vaddr.shape[0], np.uint64), np.empty(per, np.uint64)
     t, b = begin
     first, count, status = b, ZERO, DONE
-    while t < rows.shape[0]:
-        if room < count + per + uint64(between[0].shape[0]) - b:
+    flags, kind, passes = NONE32, NONE32, True
+    flip, mask, left, right, none, passing = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    while t < rows.shape[0] and room >= count + uint64(per) + uint64(b_vaddr.shape[0]) - b:
+        if t + 1 < rows.shape[0]:  # the next table's first lines; the rest the prefetcher guesses
+            line = uint64(rows[t + 1]) * uint64(per)
+            for ahead in range(line, line + uint64(min(per, AHEAD)), EIGHT):
+                _prefetch(flat, ahead)  # type: ignore[call-arg]
+        while b < uint64(b_vaddr.shape[0]) and b_vaddr[b] < vaddrs[t]:
+            o_vaddr[count], o_paddr[count], o_flags[count], o_kind[count] = (
+                b_vaddr[b],
+                b_paddr[b],
+                b_flags[b],
+                b_kind[b],
+            )
+            places[b] = count
+            b += ONE
+            count += ONE
+        table, base, granted, before = uint64(rows[t]) * uint64(per), vaddrs[t], rights[t], count
+        slot, end = _slots(t, limits, per)
+        many = ZERO
+        while slot < end:
+            groups[many] = slot
+            many += ZERO if slot + EIGHT <= end and _nothing_at(flat, table + slot) else ONE
+            slot += EIGHT
+        key = ALL  # no key is all ones: an entry has bits that do not matter
+        for group in range(many):
+            for at in range(groups[group], min(groups[group] + EIGHT, end)):
+                entry = flat[table + at]
+                if entry & held == ZERO:
+                    continue
+                if entry & significant != key:
+                    key = entry & significant
+                    state = lookup[_index(key, moves)] & granted
+                    kind, flags = state >> KIND_SHIFT, state & FLAGS
+                    passes = state & having == having and state & lacking == NONE32 and kinds >> kind & ONE32 != NONE32
+                    flip, mask, left, right = rules[kind, 0], rules[kind, 1], rules[kind, 2], rules[kind, 3]
+                    framed = state & no_frame == NONE32 and (kind != HWPOISON or entry & poison == poisoned)
+                    none = rules[kind, 4] if framed else ALL
+                    passing = rules[kind, 5]
+                if kind == NONE32 or (entry & reserved != ZERO and entry & valid != ZERO):
+                    status = UNKNOWN
+                if passes:
+                    o_vaddr[count] = base + (at << shift)
+                    o_paddr[count] = ((entry ^ flip) & mask) << left >> right | none
+                    o_flags[count] = flags | uint32(entry & passing)
+                    o_kind[count] = kind
+                    if want_raw:
+                        raw[count] = entry
+                    count += ONE
+        if status == UNKNOWN:
+            count = before
             break
-        _ask_for(tables, rows, t)
-        b, count = _pass_on(vaddrs[t], between, out, places, b, count)
-        slots = _slots(t, limits, tables.shape[1])
-        known = bits, wanted, lookup, moves, rules
-        found = _rows_of(tables[rows[t]], slots, groups, vaddrs[t], rights[t], known, columns, raw, count)
-        if found == ALL:
-            status = UNKNOWN
-            break
-        count = found
         t += 1
-    if t == rows.shape[0]:
-        b, count = _pass_on(ALL, between, out, places, b, count)
-    out[4][:count] = depth  # apart: one stream of writes less in the loop
+    while t == rows.shape[0] and b < uint64(b_vaddr.shape[0]):
+        o_vaddr[count], o_paddr[count], o_flags[count], o_kind[count] = b_vaddr[b], b_paddr[b], b_flags[b], b_kind[b]
+        places[b] = count
+        b += ONE
+        count += ONE
+    o_depth[:count] = depth  # apart: one stream of writes less in the loop
     for at in range(first, b):
-        out[4][places[at]] = between[4][at]
+        o_depth[places[at]] = b_depth[at]
     return count, t, b, status
 
 
 @njit(nogil=True, cache=True)
-def list_runs(  # type: ignore[no-untyped-def]
-    begin, tables, rows, vaddrs, rights, limits, bits, wanted, lookup, moves, rules, out, depth
-):
+def list_runs(begin, tables, rows, vaddrs, rights, limits, known, between, out, depth):  # type: ignore[no-untyped-def]
     """Runs of pages of tables, by address; ``out`` has one more column, size. Else as ``list_pages``."""
     o_vaddr, o_paddr, o_flags, o_kind, o_depth, o_size = out
-    per = tables.shape[1]
-    vaddr, paddr = np.empty(per, np.uint64), np.empty(per, np.uint64)
-    flags, kind = np.empty(per, np.uint32), np.empty(per, np.uint8)
-    raw, groups = np.empty(0, np.uint64), np.empty(per, np.uint64)
-    span = ONE << bits[6]
+    some, raw = min(8 * tables.shape[1], o_vaddr.shape[0]), np.empty(0, np.uint64)
+    vaddr, paddr, flags = np.empty(some, np.uint64), np.empty(some, np.uint64), np.empty(some, np.uint32)
+    kind, depths = np.empty(some, np.uint8), np.empty(some, np.uint8)
+    pages = vaddr, paddr, flags, kind, depths
+    span = ONE << known[0][6]
     count, next_vaddr, next_paddr, last = ZERO, ZERO, ZERO, NONE32  # no state is 0: the first row begins a run
-    t, b = begin
-    status = DONE
-    while t < rows.shape[0]:
-        if uint64(o_vaddr.shape[0]) < count + uint64(per):
-            break
-        _ask_for(tables, rows, t)
-        slots = _slots(t, limits, per)
-        columns = vaddr, paddr, flags, kind
-        known = bits, wanted, lookup, moves, rules
-        found = _rows_of(tables[rows[t]], slots, groups, vaddrs[t], rights[t], known, columns, raw, ZERO)
-        if found == ALL:
-            status = UNKNOWN
-            break
+    (t, b), status = begin, DONE
+    while t < rows.shape[0] and status == DONE and uint64(o_vaddr.shape[0]) >= count + uint64(some):
+        found, t, b, status = list_pages(
+            (t, b), tables, rows, vaddrs, rights, limits, known, between, pages, raw, depth
+        )
         for at in range(found):
             state = flags[at] | uint32(kind[at]) << KIND_SHIFT
             if paddr[at] != next_paddr or vaddr[at] != next_vaddr or state != last:
@@ -251,39 +203,48 @@ def list_runs(  # type: ignore[no-untyped-def]
                 last = state
             next_vaddr = vaddr[at] + span
             next_paddr = paddr[at] + span if paddr[at] != ALL else ALL
-        t += 1
     if count != ZERO:
         o_size[count - ONE] = next_vaddr - o_vaddr[count - ONE]
     return count, t, b, status
 
 
 @njit(nogil=True, cache=True)
-def count_pages(tables, rows, rights, times, limits, bits, wanted, lookup, moves, found):  # type: ignore[no-untyped-def]
+def count_pages(tables, rows, rights, times, limits, known, found):  # type: ignore[no-untyped-def]
     """Count entries by kind into ``found``, each table ``times`` over; whether NumPy has to do it all over."""
-    held, significant, reserved, valid, _, _, _ = bits
-    having, lacking, kinds, _ = wanted
-    mine, groups = np.zeros(found.shape[0], np.uint64), np.empty(tables.shape[1], np.uint64)
+    held, significant, reserved, valid, _, _, _ = known[0]
+    having, lacking, kinds, _ = known[1]
+    lookup, moves, _ = known[2:]
+    flat, per, kind = tables.reshape(-1), tables.shape[1], NONE32
+    mine, groups = np.zeros(found.shape[0], np.uint64), np.empty(per, np.uint64)
     for t in range(rows.shape[0]):
-        _ask_for(tables, rows, t)
-        table = tables[rows[t]]
-        key, kind = ALL, NONE32
-        slots = _slots(t, limits, tables.shape[1])
-        for group in range(_groups(table, slots, groups)):
-            for at in range(groups[group], min(groups[group] + EIGHT, slots[1])):
-                entry = table[at]
+        if t + 1 < rows.shape[0]:
+            line = uint64(rows[t + 1]) * uint64(per)
+            for ahead in range(line, line + uint64(min(per, AHEAD)), EIGHT):
+                _prefetch(flat, ahead)  # type: ignore[call-arg]
+        table, granted, weight = uint64(rows[t]) * uint64(per), rights[t], times[t]
+        slot, end = _slots(t, limits, per)
+        many = ZERO
+        while slot < end:
+            groups[many] = slot
+            many += ZERO if slot + EIGHT <= end and _nothing_at(flat, table + slot) else ONE
+            slot += EIGHT
+        key = ALL
+        for group in range(many):
+            for at in range(groups[group], min(groups[group] + EIGHT, end)):
+                entry = flat[table + at]
                 if entry & held == ZERO:
                     continue
                 if entry & significant != key:
                     key = entry & significant
-                    state = _state(key, lookup, moves) & rights[t]
+                    state = lookup[_index(key, moves)] & granted
                     kind = state >> KIND_SHIFT
                     if kind == NONE32:
                         return UNKNOWN
-                    if state & having != having or state & lacking != NONE32 or kinds >> kind & np.uint32(1) == 0:
+                    if state & having != having or state & lacking != NONE32 or kinds >> kind & ONE32 == NONE32:
                         kind = NONE32  # what does not pass is counted as nothing
                 if entry & reserved != ZERO and entry & valid != ZERO:
                     return UNKNOWN
-                mine[kind] += times[t]
+                mine[kind] += weight
     mine[0] = ZERO
     found += mine
     return DONE
@@ -298,10 +259,11 @@ def _place(bounds: Any, table: Any, level: Any, vaddr: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _translate(words, bounds, vaddrs, levels, bits, wanted, lookup, moves, rules, places, out):  # type: ignore[no-untyped-def]
+def _translate(words, bounds, vaddrs, levels, known, places, out):  # type: ignore[no-untyped-def]
     """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
-    held, significant, valid, address, left, right = bits
-    kinds, no_frame = wanted
+    held, significant, valid, address, left, right = known[0]
+    kinds, no_frame = known[1]
+    lookup, moves, rules = known[2:]
     paddrs, mapped = out
     key, state = ALL, NONE32
     for at in range(vaddrs.shape[0]):
@@ -329,11 +291,11 @@ def _translate(words, bounds, vaddrs, levels, bits, wanted, lookup, moves, rules
                 continue
             if entry & significant != key:
                 key = entry & significant
-                state = _state(key, lookup, moves)
+                state = lookup[_index(key, moves)]
                 if state == NONE32:
                     return UNKNOWN
             kind = state >> KIND_SHIFT
-            if kinds >> kind & np.uint32(1) == NONE32:
+            if kinds >> kind & ONE32 == NONE32:
                 continue
             mapped[at] = True
             if state & no_frame == NONE32:
@@ -344,7 +306,7 @@ def _translate(words, bounds, vaddrs, levels, bits, wanted, lookup, moves, rules
 
 
 @njit(nogil=True, cache=True)
-def translate(words, bounds, vaddrs, levels, bits, wanted, lookup, moves, rules, paddrs, mapped):  # type: ignore[no-untyped-def]
+def translate(words, bounds, vaddrs, levels, known, paddrs, mapped):  # type: ignore[no-untyped-def]
     """Translate addresses.
 
     Args:
@@ -353,10 +315,8 @@ def translate(words, bounds, vaddrs, levels, bits, wanted, lookup, moves, rules,
         vaddrs: The addresses, all of them canonical.
         levels: For each shift, mask of the index, mask and value of a table's entry, what is reserved in it and in a
             page's, bytes of a table. Shape (levels, 7), uint64.
-        bits: Of an entry: not empty, significant, valid; of a table's address: mask, left, right.
-        wanted: Kinds that are mapped, the flag of no frame.
-        lookup, moves: From entries to states.
-        rules: A frame's rule for each level and kind, shape (levels, kinds, 5).
+        known: As above, but for bits of an entry (not empty, significant, valid) and a table's address (mask, left,
+            right), what is wanted (kinds that are mapped, the flag of no frame) and rules (one more axis, the level's).
         paddrs, mapped: Where the answers go; they say that nothing is mapped.
 
     Returns:
@@ -366,7 +326,7 @@ def translate(words, bounds, vaddrs, levels, bits, wanted, lookup, moves, rules,
     for first in range(0, vaddrs.shape[0], TOGETHER):
         some = slice(first, min(first + TOGETHER, vaddrs.shape[0]))
         out = paddrs[some], mapped[some]
-        if _translate(words, bounds, vaddrs[some], levels, bits, wanted, lookup, moves, rules, places, out) != DONE:
+        if _translate(words, bounds, vaddrs[some], levels, known, places, out) != DONE:
             return UNKNOWN
     return DONE
 

@@ -80,7 +80,7 @@ class Listing:
 
         Args:
             sink: Where they go.
-            reserve: Set room aside for as many rows as there can be.
+            reserve: Set room aside for as many rows as there may be.
         """
         joiner = Joiner(self.question)
         per_table = self.tables.format.real_levels[-1].entries
@@ -88,8 +88,8 @@ class Listing:
             self._expect(len(task.tables) * per_table + len(task.rows[0]))
             self._progress.expect(len(task.tables))
             threads = workers(self._threads, len(task.tables) * per_table)
-            if reserve and self.reader.looks_full(task.tables):
-                sink.reserve(len(task.tables) * per_table + len(task.rows[0]))
+            if reserve:
+                sink.reserve(self.reader.likely_rows(task.tables) + len(task.rows[0]))
             if threads > 1:
                 in_parallel(threads, self.reader, self.question, task, sink, joiner, self._progress)
                 continue
