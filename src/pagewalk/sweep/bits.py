@@ -224,8 +224,8 @@ class Codec:
         """How an entry of each kind names its frame, where addresses have one field: what ``frame`` says, as numbers.
 
         Returns:
-            flip, mask, left, right, none: the frame is ``((entry ^ flip) & mask) << left >> right | none``. The last are
-            bits that pass as flags. Shape (kinds, 6), uint64. A poison that is a marker has no frame.
+            flip, mask, left, right, none, and the bits that pass as flags. Shape (kinds, 6), uint64. The frame is
+            ``((entry ^ flip) & mask) << left >> right | none``; a poison that is a marker has none.
         """
         ((mask, up, down),) = self.form.address
         software = self.form.software
