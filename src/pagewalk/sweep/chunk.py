@@ -99,14 +99,14 @@ class Chunk:
         level, tables = self.level, self.tables
         if self.even and not self.half:
             base = int(tables.vaddr[0]) + (self.first << level.shift if places is None else 0)
-            steps: Any = _ramp(level.shift)[: self.end - self.first] if places is None else places.view(np.uint64)
+            steps: Any = _ramp(level.shift, self.end - self.first) if places is None else places.view(np.uint64)
             if places is not None:
                 steps = steps << np.uint64(level.shift)
             return np.add(steps, np.uint64(base), out=out)
         bits, shift = level.index_bits, np.uint64(level.shift)
         if places is None and not self.half and self.end - self.first == len(tables) << bits:
             whole = np.empty(len(tables) << bits, np.uint64) if out is None else out
-            np.add(tables.vaddr[:, None], _ramp(level.shift)[: level.entries], out=whole.reshape(len(tables), -1))
+            np.add(tables.vaddr[:, None], _ramp(level.shift, level.entries), out=whole.reshape(len(tables), -1))
             return whole
         ahead = tables.vaddr - (np.arange(len(tables), dtype=np.uint64) << np.uint64(bits) << shift)  # may wrap
         if places is None:
@@ -130,14 +130,17 @@ class Chunk:
         return rights[places >> self.level.index_bits]
 
 
+_MOST: Final = 1 << 18
 _RAMPS: dict[int, Words] = {}
 
 
-def _ramp(shift: int) -> Words:
-    """Multiples of a span, for as many entries as a chunk can hold."""
+def _ramp(shift: int, count: int) -> Words:
+    """The first ``count`` multiples of a span; kept for as many entries as most chunks hold."""
+    if count > _MOST:
+        return np.arange(count, dtype=np.uint64) << np.uint64(shift)
     if shift not in _RAMPS:
-        _RAMPS[shift] = np.arange(1 << 18, dtype=np.uint64) << np.uint64(shift)
-    return _RAMPS[shift]
+        _RAMPS[shift] = np.arange(_MOST, dtype=np.uint64) << np.uint64(shift)
+    return _RAMPS[shift][:count]
 
 
 def open_chunk(

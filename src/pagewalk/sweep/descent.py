@@ -153,6 +153,10 @@ class Reader:
         reader.only_valid = self.only_valid
         return reader
 
+    def chunk_size(self, some: Tables) -> int:
+        """Entries to look at at a time: more, where most are empty and soon left out."""
+        return CHUNK if self.likely_rows(some) == len(some) * self.tables.format.real_levels[-1].entries else 4 * CHUNK
+
     def likely_rows(self, some: Tables) -> int:
         """How many rows tables of the last level may give, by a sample; all there can be, if that is much of it."""
         level = self.tables.format.real_levels[-1]
@@ -269,7 +273,7 @@ def answer(reader: Reader, question: Question, task: Task, room: Room) -> Iterat
             reader.advance(now - done)
             done, left = now, many.after(now)
             yield from _sound(reader, block)
-        for some in left.chunks(entries, CHUNK) if len(left.tables) or not done else ():
+        for some in left.chunks(entries, reader.chunk_size(left.tables)) if len(left.tables) or not done else ():
             block = _rows(reader, question, *some, room)
             reader.advance(len(some.tables))
             yield from _sound(reader, block)
