@@ -18,6 +18,7 @@ import numpy as np
 import pagewalk as pw
 from benchmarks import engine
 from benchmarks.frame import Benchmark, Case, Job, Missing
+from benchmarks.images import USER, Image
 from benchmarks.native import Limit, Rows, digest
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.frame import Scale
 
 GUARD = 0xFFFF_FFFF_FFFF_F600
-GUARD_KIND, PTE_DEPTH = 5, 4
+PRESENT_KIND, GUARD_KIND, PTE_DEPTH = 1, 5, 4
 START = 1 << 39
 PRESENT_BIT, SWAP_BIT = 63, 62
 PIECE = 1 << 30
@@ -78,6 +79,44 @@ def installing(hole: int, folder: Path, *, ours: bool) -> Job:
         engine.checked(lambda: install(engine.small(), 1 << 30, (1 << 30) + (1 << 21), GUARD))
         work = lambda: install(place.tables, START, START + hole, GUARD)  # noqa: E731
     return Job(hole >> 12, work, lambda _: place.contents(), filled(hole), place.empty)
+
+
+class Copy:
+    """An image in RAM, to be written to, and as it was again after each ``renew``."""
+
+    def __init__(self, image: Image, folder: Path) -> None:
+        self.original = np.fromfile(image.path(folder), np.uint8, image.tables_size)
+        self.ram = pw.Ram(len(self.original))
+        self.data = np.frombuffer(self.ram.segments[0].data, np.uint8)
+        self.limit = Limit(folder, self.data, image.root)
+        self.tables = pw.PageTables(self.ram, image.root)
+        self.renew()
+
+    def renew(self) -> None:
+        """Undo what was written."""
+        self.data[:] = self.original
+
+    def contents(self) -> list[int]:
+        """The digest of what the tables hold."""
+        found = self.limit.listing(Rows.empty(sum(self.limit.counts().values())))
+        return digest(found, "vaddr", "paddr", "flags", "kind", "depth")
+
+
+def filling(image: Image, folder: Path, *, ours: bool) -> Job:
+    """Put a constant into the empty slots of tables that are there."""
+    copy, end = Copy(image, folder), USER + (image.slots << 12)
+    free = copy.limit.counts()[PRESENT_KIND, PTE_DEPTH]
+    by_c: Callable[[], object] = lambda: copy.limit.install(USER, end, GUARD, len(copy.data))  # noqa: E731
+    by_c()
+    expected = copy.contents()
+    copy.renew()
+    if not ours:
+        return Job(image.slots - free, by_c, lambda _: copy.contents(), expected, copy.renew)
+    warnings.simplefilter("ignore", RuntimeWarning)
+    small = engine.small()
+    engine.checked(lambda: engine.sweep.install(small, 0, 4 << 21, GUARD))
+    work = lambda: engine.sweep.install(copy.tables, USER, end, GUARD)  # noqa: E731
+    return Job(image.slots - free, work, lambda _: copy.contents(), expected, copy.renew)
 
 
 def marked(pagemap: Callable[[int, int], Any], start: int, size: int, bit: int) -> int:
@@ -198,12 +237,19 @@ def benchmarks(scale: Scale) -> list[Benchmark]:
         Case("pagewalk, Mm.madvise(GUARD_INSTALL)", partial(guarding, hole, ours=True)),
         Case("the running kernel, MADV_GUARD_INSTALL", partial(guarding, hole, ours=False)),
     )
+    sparse = Image("sparse", scale.pages)
+    refill = (
+        Case("C", partial(filling, sparse, ours=False)),
+        Case("pagewalk, NumPy, sweep.install", partial(filling, sparse, ours=True), {"PAGEWALK_ENGINE": "numpy"}),
+        Case("pagewalk, Numba, sweep.install", partial(filling, sparse, ours=True), {"PAGEWALK_ENGINE": "numba"}),
+    )
     touch = (
         Case("the running kernel, a byte a page", partial(touching, touched, ours=False)),
         Case("pagewalk, Mm.touch", partial(touching, touched, ours=True)),
     )
     return [
         Benchmark(f"A hole of {_size(hole)} filled with guard markers", "entries", fill),
+        Benchmark("The empty slots of a sparse image filled", "entries", refill, (sparse,)),
         Benchmark(f"{_size(touched)} of anonymous memory touched", "faults", touch),
     ]
 

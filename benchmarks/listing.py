@@ -90,7 +90,7 @@ def translating(image: Image, folder: Path, *, ours: bool) -> Job:
     if not ours:
         return Job(ADDRESSES, lambda: walker.translate(vaddrs), answers, expected)
     tables = engine.tables(image, folder)
-    engine.checked(lambda: engine.sweep.translate(engine.small(), [0]))
+    engine.checked(lambda: engine.sweep.translate(engine.small(), [0] * 1000))  # enough for the kernel
     return Job(ADDRESSES, lambda: engine.sweep.translate(tables, vaddrs), answers, expected)
 
 

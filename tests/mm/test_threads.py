@@ -170,6 +170,27 @@ class TestEverythingAtOnce:
         assert seen <= {Kind.NONE, Kind.PRESENT, Kind.GUARD}
         tank.check()
 
+    def test_guards_in_bulk(self, new_tank):
+        """Ranges so large that guards are installed by the array, several tables locked at once."""
+        tank = new_tank(96 * MIB)
+        mm = tank.mm()
+        at, size = mm.mmap(12 * BLOCK, RW, PRIVATE | abi.MAP_FIXED, addr=BLOCK * 64), 8 * BLOCK
+
+        def page(number):
+            return at + number % 12 * BLOCK + number * 7 % 512 * PAGE
+
+        together(
+            repeat(lambda n: mm.madvise(at, size, abi.MADV_GUARD_INSTALL), ROUNDS // 3),
+            repeat(lambda n: mm.madvise(at + 4 * BLOCK, size, abi.MADV_GUARD_INSTALL), ROUNDS // 3),
+            repeat(lambda n: mm.madvise(page(n), 5 * PAGE, abi.MADV_GUARD_REMOVE)),
+            repeat(lambda n: mm.write(page(n), b"x" * 3 * PAGE)),
+            repeat(lambda n: mm.madvise(page(n), PAGE, abi.MADV_DONTNEED)),
+        )
+        tank.check()
+        mm.madvise(at, 12 * BLOCK, abi.MADV_GUARD_INSTALL)
+        assert set(pw.mappings(mm, at, at + 12 * BLOCK)["kind"].tolist()) == {Kind.GUARD}
+        assert tank.machine.usage()["anon"] == 0
+
     def test_what_is_written_is_in_ones_own_pages(self, new_tank):
         """A guard takes pages away under a writer's hands; the bytes end up nowhere else."""
         tank = new_tank(4 * MIB)

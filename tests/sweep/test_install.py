@@ -14,7 +14,10 @@ from pagewalk.walk.ranges import walk_page_range_mm, walk_page_range_novma_mm
 from tests.property.entries import GUARD
 from tests.property.worlds import TABLES, ranges, worlds
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*no update_mmu_cache hook runs:RuntimeWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*no update_mmu_cache hook runs:RuntimeWarning"),
+    pytest.mark.usefixtures("engine"),
+]
 
 WHERE = ["raw tables", "address space"]
 PAGES = 1100

@@ -269,7 +269,7 @@ class TestProgress:
         with pytest.raises(KeyboardInterrupt):
             sweep.mappings(some, coalesce=False, threads=1, progress=interrupt)
         assert len(done) == 1
-        assert done[0] * 512 <= 2 * (descent.COMPILED if engine == "numba" else descent.CHUNK)
+        assert done[0] * 512 <= 2 * descent.COMPILED
 
     def test_ctrl_c_stops_the_threads(self, engine, some, monkeypatch):
         monkeypatch.setattr(threads, "ENOUGH", 1 << 16)

@@ -1,10 +1,10 @@
 """Installing in bulk: values into the empty slots of a range, missing tables allocated by the hundred.
 
 How it works. The walk goes down the upper levels a slot at a time, as the scalar walk does. Above the last level it
-takes runs: neighbouring empty slots get their tables all at once, filled before they are linked by one store; tables
-that are there are filled a table at a time. Whatever else stands above the last level is left to the scalar walk.
-What an abort leaves behind is what the scalar walk would leave: tables are asked for in the same order, and what was
-not reached is given back.
+takes runs: neighbouring empty slots get their tables all at once, filled before they are linked by one store;
+neighbouring tables that are there are filled together. Whatever else stands above the last level is left to the scalar
+walk. What an abort leaves behind is what the scalar walk would leave: tables are asked for in the same order, and what
+was not reached is given back.
 
 Installing is for the memory-management code, ``mm/`` and ``edit/``.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,8 +22,9 @@ import numpy as np
 from pagewalk.errors import OutOfFrames, UnsupportedError, WalkError
 from pagewalk.space import AddressSpace
 from pagewalk.sweep.bits import KIND_SHIFT, codec_of
+from pagewalk.sweep.jit import kernels
 from pagewalk.sweep.store import Store
-from pagewalk.sweep.values import Refused, values_of
+from pagewalk.sweep.values import Refused, Values, values_of
 from pagewalk.tables import Entry, Table
 from pagewalk.vma import VmaFlags
 from pagewalk.walk import PGWALK_RDLOCK, SKIP, Walk, WalkOps
@@ -31,12 +32,12 @@ from pagewalk.walk.locking import check_mm_lock, check_vma_lock
 from pagewalk.walk.ranges import walk_page_range_vma_mm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     import numpy.typing as npt
 
     from pagewalk.formats import Kind, Level
-    from pagewalk.sweep.values import Asked, Values
+    from pagewalk.sweep.values import Asked
     from pagewalk.tables import PageTables
     from pagewalk.vma import Vma
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["Installation", "install"]
 
 _NO_LOCK: Final = nullcontext()
+TOGETHER: Final = 64
+"""Tables that NumPy fills together, at most: copies of them stay in the cache."""
 
 
 @dataclass(slots=True)
@@ -163,7 +166,10 @@ class _Installer:
         self._store = Store(tables)
         self._last = self._form.levels[-1]
         self._warned = False
-        self._stride = 1
+        plain = mm is None and passing is None and type(values) is Values
+        self._compiled = kernels() if plain and self._store.in_bulk else None
+        self._most = TOGETHER if self._compiled is None else self._last.entries
+        self._together = 1
         self._untold: list[tuple[int, Any]] = []
 
     def run(self, start: int, end: int) -> int | None:
@@ -171,11 +177,13 @@ class _Installer:
         return self._down(self._tables.root_table, start, end)
 
     @contextmanager
-    def _writing(self, table: Table, level: Level) -> Iterator[Words]:
-        """A table's slots, locked; what was installed is told of when it is in the memory."""
+    def _writing(self, paddrs: list[int], level: Level, locks: Iterable[Any]) -> Iterator[Words]:
+        """The slots of tables, locked; what was installed is told of when it is in the memory."""
         try:
-            with self._lock(table), self._store.open(table.paddr, level) as row:
-                yield row
+            with ExitStack() as stack:
+                for lock in locks:
+                    stack.enter_context(lock)
+                yield stack.enter_context(self._store.open(paddrs, level))
         finally:
             for start, pages in self._untold:
                 self._tell(pages, start)
@@ -204,11 +212,13 @@ class _Installer:
                     return obstacle
                 addr = self._progress.addr = next_
                 continue
-            if above_last and (done := self._full_tables(table, addr, end)) > addr:
-                addr = self._progress.addr = done
-                continue
             below = self._child(slot, level, addr)
-            obstacle = self._old_table(below, addr, next_) if above_last else self._down(below, addr, next_)
+            if above_last:
+                paddrs = self._neighbours(slot, below, addr, end)
+                next_ = min(addr // level.span * level.span + len(paddrs) * level.span, end)
+                obstacle = self._old_tables(slot, paddrs, addr, next_)
+            else:
+                obstacle = self._down(below, addr, next_)
             if obstacle is not None:
                 return obstacle
             addr = self._progress.addr = next_
@@ -278,38 +288,44 @@ class _Installer:
 
     # -- tables that are there ---------------------------------------------------------------------------------------
 
-    def _full_tables(self, table: Table, addr: int, end: int) -> int:
-        """Pass over neighbouring tables that need nothing: no slot is empty, and what they hold may stand there."""
-        level, per = table.level, self._last.entries
-        first = level.index(addr)
-        with self._store.open(table.paddr, level) as row:
-            links = row[first : min(level.entries, first + (end - addr) // level.span, first + self._stride)].copy()
-        if addr % level.span or not len(links):
-            return addr
+    def _neighbours(self, slot: Entry, below: Table, addr: int, end: int) -> list[int]:
+        """A table of the last level and those after it that can be filled together with it: few at first, then more."""
+        table, level = slot.table, slot.level
+        wanted = min(
+            self._together, level.entries - slot.index, -(-(end - addr // level.span * level.span) // level.span)
+        )
+        self._together = min(2 * self._together, self._most)
+        if wanted < 2 or not self._store.in_bulk:
+            return [below.paddr]
+        with self._store.open([table.paddr], level) as row:
+            links = row[slot.index : slot.index + wanted].copy()
         sound: Any = self._form.is_table(links, level) & (self._form.reserved(links, level) == 0)
-        count = len(links) if sound.all() else int(sound.argmin())
-        tables = self._store.rows(self._codec.tables(links[:count])) if count else None
-        if tables is None:
-            return addr
-        bad = (tables & self._codec.held_bits == 0).any(axis=1)
-        if self._passing is not None and not bad.all():
-            states: Any = self._codec.states(tables.reshape(-1))
-            kinds = np.isin(np.atleast_1d(states) >> KIND_SHIFT, [int(kind) for kind in self._passing])
-            bad |= ~kinds.reshape(-1, per).all(axis=1) if len(kinds) > 1 else ~kinds
-        passed = int(bad.argmax()) if bad.any() else count
-        self._stride = min(self._stride * 2, level.entries) if passed == count else 1
-        return addr + passed * level.span
+        paddrs = self._codec.tables(links if sound.all() else links[: int(sound.argmin())])
+        firsts = np.zeros(len(paddrs), np.bool_)
+        firsts[np.unique(paddrs, return_index=True)[1]] = (
+            True  # what fills one table changes it wherever it is met again
+        )
+        apart = firsts & (paddrs != np.uint64(table.paddr)) & self._store.has(paddrs)
+        count = len(paddrs) if apart.all() else int(apart.argmin())
+        return [below.paddr, *paddrs[1:count].tolist()]
 
-    def _old_table(self, table: Table, start: int, end: int) -> int | None:
-        """Fill the empty slots of a table of the last level that cover ``[start, end)``."""
+    def _old_tables(self, slot: Entry, paddrs: list[int], start: int, end: int) -> int | None:
+        """Fill the empty slots of the tables below ``slot`` and its neighbours that cover ``[start, end)``."""
         level = self._last
         first, count = level.index(start), (end - start) // level.span
-        with self._writing(table, level) as row:
+        if self._compiled is not None and self._store.has(np.array(paddrs, np.uint64)).all():
+            filling = self._codec.held_bits, self._values.value
+            self._note(start, self._store.fill_empty(self._compiled, paddrs, (first, first + count), filling))
+            return None
+        links = (Entry(slot.table, at) for at in range(slot.index, slot.index + len(paddrs)))
+        locks = [] if self._mm is None else [self._lock(self._child(link, slot.level, start)) for link in links]
+        with self._writing(paddrs, level, locks) as row:
             slots = row[first : first + count]
             empty: Any = slots & self._codec.held_bits == 0
             obstacle = self._obstacle(slots, empty)
             if obstacle is not None:
                 empty[obstacle:] = False
+                self._together = 1
             if empty.any():
                 self._fill(slots, empty, start)
         if obstacle is None:
@@ -341,9 +357,9 @@ class _Installer:
     def _write(self, slots: Words, empty: Mask, good: tuple[Any, Mask | None], start: int) -> None:
         """Write those of the values that are not to be skipped."""
         values, skip = good
-        at = np.flatnonzero(empty if skip is None else empty & ~skip)
-        slots[at] = values if np.ndim(values) == 0 else values[at]
-        self._note(start, at)
+        chosen = empty if skip is None else empty & ~skip
+        np.copyto(slots, values, where=chosen)
+        self._note(start, int(np.count_nonzero(chosen)) if self._mm is None else np.flatnonzero(chosen))
 
     # -- tables that are missing -------------------------------------------------------------------------------------
 
@@ -351,7 +367,7 @@ class _Installer:
         """Give the run of empty slots that begins at ``addr`` its tables; where it ends."""
         level = table.level
         first = level.index(addr)
-        with self._writing(table, level) as row:
+        with self._writing([table.paddr], level, [self._lock(table)]) as row:
             last = min(level.entries, first - (-(end - (addr >> level.shift << level.shift)) >> level.shift))
             held = np.flatnonzero(row[first:last] & self._codec.held_bits)
             count = int(held[0]) if len(held) else last - first

@@ -1,8 +1,8 @@
 """Which engine sweeps: NumPy, or the same kernels compiled by Numba (the extra ``jit``).
 
 Numba costs more than half a second at start, so it is used where it is imported already or where ``PAGEWALK_ENGINE``
-asks for it, never unasked. What the kernels are not made for (several address fields, PROT_NONE and migrating pages,
-wrong entries, filters by frame) falls back to NumPy, a chunk at a time.
+asks for it, never unasked. What the kernels are not made for (several address fields, a memory of several pieces, wrong
+entries, filters by frame) is left to NumPy, which goes on where they end.
 """
 
 from __future__ import annotations

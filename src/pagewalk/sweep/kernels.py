@@ -36,7 +36,7 @@ from numba.extending import intrinsic
 
 from pagewalk.formats import Kind
 
-__all__ = ["count_pages", "list_pages", "list_runs", "per_entry", "table_driver", "translate"]
+__all__ = ["count_pages", "fill_empty", "list_pages", "list_runs", "per_entry", "table_driver", "translate"]
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -329,6 +329,20 @@ def translate(words, bounds, vaddrs, levels, known, paddrs, mapped):  # type: ig
         if _translate(words, bounds, vaddrs[some], levels, known, places, out) != DONE:
             return UNKNOWN
     return DONE
+
+
+@njit(nogil=True, cache=True)
+def fill_empty(tables, rows, limits, held, value):  # type: ignore[no-untyped-def]
+    """Put a value into the empty slots of tables, from the first place to the last; how many there were."""
+    flat, per, count = tables.reshape(-1), tables.shape[1], 0
+    for t in range(rows.shape[0]):
+        table = uint64(rows[t]) * uint64(per)
+        slot, end = _slots(t, limits, per)
+        for at in range(table + slot, table + end):
+            if flat[at] & held == ZERO:
+                flat[at] = value
+                count += 1
+    return count
 
 
 def _table_type(writes: bool) -> Any:

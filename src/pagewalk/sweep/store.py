@@ -45,34 +45,66 @@ class Store:
         """Whether many tables can be written at once."""
         return self._grid is not None
 
-    def rows(self, paddrs: Words) -> Words | None:
-        """Copies of tables of the last level, shape (n, entries); None if they cannot be had at once."""
-        if self._grid is None:
-            return None
-        row, outside = self._grid.rows(paddrs)
-        return None if outside is not None else self._grid.tables.take(row, axis=0, mode="clip")
+    def has(self, paddrs: Words) -> Mask:
+        """Which tables of the last level lie where many can be written at once."""
+        assert self._grid is not None
+        offset: Any = paddrs - np.uint64(self._grid.first)
+        whole = offset & np.uint64((1 << self._grid.shift) - 1) == 0
+        held: Mask = whole & (offset >> np.uint64(self._grid.shift) < len(self._grid.tables))
+        return held
 
     @contextmanager
-    def open(self, paddr: int, level: Level) -> Iterator[Words]:
-        """A table's slots, shape (entries,), uint64: what is written to them is in the memory at the end."""
+    def open(self, paddrs: list[int], level: Level) -> Iterator[Words]:
+        """The slots of tables, one after the other, shape (tables * entries,), uint64.
+
+        What is written to them is in the memory at the end.
+        """
+        if len(paddrs) > 1:
+            yield from self._many(paddrs)
+            return
         size = 8 << level.index_bits
-        view = self._memory.view(paddr, size) if self._flat else None  # type: ignore[attr-defined]
+        view = self._memory.view(paddrs[0], size) if self._flat else None  # type: ignore[attr-defined]
         if view is not None and not view.readonly:
             yield np.frombuffer(view, "<u8")
             return
-        before = np.frombuffer(self._memory.read(paddr, size), "<u8")
+        before = np.frombuffer(self._memory.read(paddrs[0], size), "<u8")
         row = before.copy()
         try:
             yield row
         finally:
-            self._save(paddr, before, row)
+            changed = np.flatnonzero(before != row)
+            if len(changed):
+                self.put(changed.astype(np.uint64) * np.uint64(8) + np.uint64(paddrs[0]), row[changed])
 
-    def _save(self, paddr: int, before: Words, after: Words) -> None:
-        """Write the slots that have changed, a run at a time."""
-        changed = np.flatnonzero(before != after)
-        if not len(changed):
+    def _many(self, paddrs: list[int]) -> Iterator[Words]:
+        """Tables of the last level, all of them in the grid: in place if they follow each other."""
+        assert self._grid is not None
+        tables, (rows, _) = self._grid.tables, self._grid.rows(np.array(paddrs, np.uint64))
+        if int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((rows[1:] - rows[:-1] == 1).all()):
+            yield tables[int(rows[0]) : int(rows[-1]) + 1].reshape(-1)
             return
-        self.put(changed.astype(np.uint64) * np.uint64(8) + np.uint64(paddr), after[changed])
+        slots = tables[rows]
+        try:
+            yield slots.reshape(-1)
+        finally:
+            tables[rows] = slots
+
+    def fill_empty(self, compiled: Any, paddrs: list[int], places: tuple[int, int], filling: tuple[Any, Any]) -> int:
+        """Put one value into the empty slots of tables of the last level, by a compiled kernel.
+
+        Args:
+            compiled: The module of kernels.
+            paddrs: The tables, in the grid.
+            places: The first slot, counted from the first table's first, and the end.
+            filling: The bits that make a slot not empty, and the value.
+
+        Returns:
+            How many slots that were.
+        """
+        assert self._grid is not None
+        rows, _ = self._grid.rows(np.array(paddrs, np.uint64))
+        limits = np.int64(places[0]), np.int64(places[1])
+        return int(compiled.fill_empty(self._grid.tables, rows, limits, *map(np.uint64, filling)))
 
     def put(self, slots: Words, values: Words) -> None:
         """Write slots: ``values[i]`` at physical address ``slots[i]``, neighbours next to each other."""
