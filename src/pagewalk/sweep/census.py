@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pagewalk.errors import TranslationError
     from pagewalk.formats import Level
     from pagewalk.space import AddressSpace
+    from pagewalk.sweep.bits import States
     from pagewalk.sweep.chunk import Chunk
     from pagewalk.tables import PageTables
 
@@ -132,9 +133,14 @@ class Census:
 
     def _add(self, chunk: Chunk, times: Words) -> None:
         """Count what ends in a chunk."""
-        entries, places, states = selected(self.reader.codec, chunk, self._wanted, *ends_of(chunk))
+        ends, codec = ends_of(chunk), self.reader.codec
+        states: States
+        if self._wanted.everything and len(ends[0]) and int(np.bitwise_and.reduce(ends[0])) & int(codec.valid_bit):
+            entries, places, states = *ends, Kind.PRESENT << KIND_SHIFT  # whatever their flags are
+        else:
+            entries, places, states = selected(codec, chunk, self._wanted, *ends)
         if self._wanted.frames is not None and len(entries):
-            frames = self.reader.codec.frames(entries, chunk.level, states)
+            frames = codec.frames(entries, chunk.level, states)
             passes: Any = self._wanted.by_frame(frames, chunk.level.span)
             at = np.flatnonzero(passes)
             entries, places = entries[at], at + chunk.first if places is None else places[at]
@@ -156,8 +162,9 @@ class Census:
         if isinstance(states, int):
             self._increase(chunk, states >> KIND_SHIFT, entries * times)
             return
-        for kind, found in enumerate(np.bincount(states >> KIND_SHIFT, minlength=len(Kind)).tolist()):
-            self._increase(chunk, kind, found * times)
+        kinds = (states >> KIND_SHIFT).astype(np.uint8)
+        for kind in Kind:
+            self._increase(chunk, kind, int(np.count_nonzero(kinds == kind)) * times)
 
     def _increase(self, chunk: Chunk, kind: int, found: int) -> None:
         key = kind, chunk.level.span
