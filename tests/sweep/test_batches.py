@@ -211,3 +211,43 @@ class TestCompiled:
         assert progress.addr == BASE + 2 * M
         with pytest.raises(TypeError, match="njit"):
             sweep.per_entry(lambda entry, addr: 0)
+
+    @given(worlds(pages=12))
+    def test_leaves_what_plain_python_leaves(self, marker, world):
+        """The same changes, the same end, the same progress."""
+        plain, compiled = marker
+        before = world.snapshot()
+        tables, _ = world.tables()
+        outcomes = []
+        for callback in (lambda entries, addr: plain_batch(plain, entries, addr), compiled):
+            world.restore(before)
+            progress = sweep.Progress()
+            result = sweep.walk(tables, pte_tables=callback, writes=True, batch=1, progress=progress)
+            outcomes.append((result, progress.addr, world.snapshot()))
+        assert outcomes[0] == outcomes[1]
+
+
+def plain_batch(plain, entries, addr):
+    """A callback for one table, called for each of a batch."""
+    for row, vaddr in zip(entries, addr, strict=True):
+        if result := plain(row, vaddr):
+            return result
+    return 0
+
+
+@pytest.fixture(scope="module")
+def marker():
+    """A callback that changes entries and ends some walks: as Python, and compiled."""
+    numba = pytest.importorskip("numba")
+
+    def mark(entries, addr):
+        for at in range(entries.shape[0]):
+            if entries[at] & np.uint64(1) and (addr >> np.uint64(21)) % np.uint64(3) != np.uint64(1):
+                entries[at] |= np.uint64(0x400)
+            elif entries[at] != np.uint64(0) and at % 5 == 2:
+                entries[at] = np.uint64(0)
+            if at > 500 and entries[at] & np.uint64(0x41) == np.uint64(0x41):
+                return at
+        return 0
+
+    return mark, numba.njit(mark)
