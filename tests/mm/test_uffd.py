@@ -43,6 +43,40 @@ def protected(mm, pages, flags=abi.MAP_PRIVATE | abi.MAP_ANONYMOUS, touched=rang
     return at
 
 
+class TestMove:
+    """mremap takes pages away from whoever is told of them. Every line was seen on Linux 6.18 as well."""
+
+    def test_neither_registration_nor_marks_go_along(self, mm):
+        at = protected(mm, 8, unpopulated=True)
+        there = mm.mremap(at, 4 * PAGE, 4 * PAGE, abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED, at + 64 * PAGE)
+        assert [bool(vma.flags & VmaFlags.UFFD_WP) for vma in mm.vmas] == [True, False]
+        assert all(Flag.UFFD_WP not in entry(mm, there, page).flags for page in range(4))
+        assert kinds(mm, at, 8) == [Kind.NONE] * 4 + [Kind.UFFD_WP] * 4
+        mm.write(there, b"told nobody")
+
+    def test_markers_are_left_out_and_guards_are_not(self, mm):
+        at = protected(mm, 4, touched=range(2), unpopulated=True)
+        mm.madvise(at + PAGE, PAGE, abi.MADV_GUARD_INSTALL)
+        there = mm.mremap(at, 4 * PAGE, 4 * PAGE, abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED, at + 64 * PAGE)
+        assert kinds(mm, there, 4) == [Kind.PRESENT, Kind.GUARD, Kind.NONE, Kind.NONE]
+
+    def test_what_is_left_behind_stays_registered(self, mm):
+        at = protected(mm, 4)
+        flags = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
+        mm.mremap(at, 4 * PAGE, 4 * PAGE, flags, at + 64 * PAGE)
+        assert [bool(vma.flags & VmaFlags.UFFD_WP) for vma in mm.vmas] == [True, False]
+
+    @pytest.mark.parametrize(("registered", "moved"), [(0, 0), (2, 1)])
+    def test_moves_alone(self, mm, registered, moved):
+        """Of several areas, those before it have moved."""
+        at = mm.mmap(4 * PAGE, RW)
+        register_wp(mm, at + registered * PAGE, 2 * PAGE)
+        with pytest.raises(SystemCallError) as refused:
+            mm.mremap(at, 4 * PAGE, 4 * PAGE, abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED, at + 64 * PAGE)
+        assert refused.value.errno == errno.EFAULT
+        assert sum(vma.start >= at + 64 * PAGE for vma in mm.vmas) == moved
+
+
 class TestRegister:
     def test_splits_and_merges(self, mm):
         at = mm.mmap(6 * PAGE, RW)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk import abi, sweep
 from pagewalk.errors import OutOfFrames, SystemCallError
-from pagewalk.mm import areas
+from pagewalk.mm import areas, uffd
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.mapping import align, find_gap, find_place, free_around, populate_quietly, unmap
 from pagewalk.vma import VmaFlags
@@ -22,6 +22,7 @@ __all__ = ["mremap"]
 PMD: Final = 3
 KNOWN: Final = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
+REGISTERED: Final = VmaFlags.UFFD_WP | VmaFlags.UFFD_MISSING
 
 
 def mremap(mm: Mm, addr: int, old_length: int, new_length: int, flags: int, new_addr: int) -> int:
@@ -126,6 +127,8 @@ def _move_all(mm: Mm, addr: int, length: int, flags: int, new_addr: int) -> int:
     for area in [mm.as_area(vma) for vma in mm.vmas.overlapping(addr, end)]:
         start = max(addr, area.start)
         size = min(end, area.end) - start
+        if area.flags & REGISTERED and (start > addr or end > area.end):
+            raise SystemCallError(errno.EFAULT, f"what userfaultfd is told of moves alone: {area.start:#x}")
         if area.huge_page_size:
             size, _ = _huge_lengths(area, start, size, size, start + shift)
         _move_to(mm, area, start, size, size, flags, start + shift)
@@ -166,6 +169,9 @@ def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flag
     twin.start, twin.end, twin.mm, twin.lock = new_addr, new_addr + new, None, mm.new_vma_lock()
     target = areas.insert(mm, twin)
     _move_entries(mm, pieces)
+    if area.flags & REGISTERED:
+        target.flags &= ~REGISTERED
+        uffd.forget(mm, new_addr, new_addr + old)
     if area.huge_page_size:
         area.promised = False
     if flags & abi.MREMAP_DONTUNMAP:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.tables import Entries
     from pagewalk.tables import Entry
 
-__all__ = ["protected", "register_wp", "swap_bits", "unprotected", "writeprotect"]
+__all__ = ["forget", "protected", "register_wp", "swap_bits", "unprotected", "writeprotect"]
 
 PTE: Final = 4
 
@@ -80,6 +80,11 @@ def writeprotect(mm: Mm, start: int, length: int, *, protect: bool, unpopulated:
             if markers:
                 _make_tables(mm, low, high)
             _change(mm, low, high, protect=protect, markers=markers)
+
+
+def forget(mm: Mm, start: int, end: int) -> None:
+    """Take the marks off what has moved away from a registered range (without UFFD_FEATURE_EVENT_REMAP)."""
+    _change(mm, start, end, protect=False, markers=False)
 
 
 def _end(start: int, length: int) -> int:
