@@ -11,6 +11,7 @@ Every constant is a ``uint64``: in Numba a bare literal would turn addresses int
 
 What the kernels are given:
 
+* ``begin``: how many tables, and rows between them, are done already.
 * ``tables``: the grid, shape (t, entries), uint64.
 * ``rows``, ``vaddrs``, ``rights``: the chunk's tables: row in the grid, first address, rights with all state bits set.
 * ``limits``: first place and end.
@@ -93,12 +94,41 @@ def _slots(t: Any, limits: Any, per: Any) -> Any:
     return uint64(max(limits[0] - t * per, 0)), uint64(min(limits[1] - t * per, per))
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _ask_for(flat, rows, t, per):  # type: ignore[no-untyped-def]
+    """Ask for the first lines of a table, if there is one; the rest the prefetcher guesses."""
+    if t < rows.shape[0]:
+        first = uint64(rows[t]) * uint64(per)
+        for line in range(first, first + uint64(min(per, AHEAD)), EIGHT):
+            _prefetch(flat, line)  # type: ignore[call-arg]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _find_groups(flat, table, slot, end, groups):  # type: ignore[no-untyped-def]
+    """Write down where eight slots of a table begin that are not all zero, or fewer than eight; how many there are."""
+    many = ZERO
+    while slot < end:
+        groups[many] = slot
+        many += ZERO if slot + EIGHT <= end and _nothing_at(flat, table + slot) else ONE
+        slot += EIGHT
+    return many
+
+
+@njit(nogil=True, cache=True)
+def _pass_on(end, between, out, places, b, count):  # type: ignore[no-untyped-def]
+    """Write the rows of the levels above that lie below an address; all but their depths, whose places are noted."""
+    vaddr, paddr, flags, kind, _ = between
+    while b < uint64(vaddr.shape[0]) and vaddr[b] < end:
+        out[0][count], out[1][count], out[2][count], out[3][count] = vaddr[b], paddr[b], flags[b], kind[b]
+        places[b] = count
+        b += ONE
+        count += ONE
+    return b, count
+
+
 @njit(nogil=True, cache=True)
 def list_pages(begin, tables, rows, vaddrs, rights, limits, known, between, out, raw, depth):  # type: ignore[no-untyped-def]
     """Pages of tables, and the rows between them, by address; ``raw`` takes the entries, if it has room.
-
-    Args:
-        begin: How many tables, and rows between them, are done already.
 
     Returns:
         Rows written, tables and rows between them that are done, and why it ends before the last: no room, or NumPy
@@ -107,7 +137,7 @@ def list_pages(begin, tables, rows, vaddrs, rights, limits, known, between, out,
     held, significant, reserved, valid, poison, poisoned, shift = known[0]
     having, lacking, kinds, no_frame = known[1]
     lookup, moves, rules = known[2:]
-    b_vaddr, b_paddr, b_flags, b_kind, b_depth = between
+    b_vaddr, _, _, _, b_depth = between
     o_vaddr, o_paddr, o_flags, o_kind, o_depth = out
     flat, per, room, want_raw = tables.reshape(-1), tables.shape[1], uint64(o_vaddr.shape[0]), raw.shape[0] > 0
     places, groups = np.empty(b_vaddr.shape[0], np.uint64), np.empty(per, np.uint64)
@@ -116,27 +146,12 @@ def list_pages(begin, tables, rows, vaddrs, rights, limits, known, between, out,
     flags, kind, passes = NONE32, NONE32, True
     flip, mask, left, right, none, passing = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
     while t < rows.shape[0] and room >= count + uint64(per) + uint64(b_vaddr.shape[0]) - b:
-        if t + 1 < rows.shape[0]:  # the next table's first lines; the rest the prefetcher guesses
-            line = uint64(rows[t + 1]) * uint64(per)
-            for ahead in range(line, line + uint64(min(per, AHEAD)), EIGHT):
-                _prefetch(flat, ahead)  # type: ignore[call-arg]
-        while b < uint64(b_vaddr.shape[0]) and b_vaddr[b] < vaddrs[t]:
-            o_vaddr[count], o_paddr[count], o_flags[count], o_kind[count] = (
-                b_vaddr[b],
-                b_paddr[b],
-                b_flags[b],
-                b_kind[b],
-            )
-            places[b] = count
-            b += ONE
-            count += ONE
+        _ask_for(flat, rows, t + 1, per)
+        if b < uint64(b_vaddr.shape[0]) and b_vaddr[b] < vaddrs[t]:
+            b, count = _pass_on(vaddrs[t], between, out, places, b, count)
         table, base, granted, before = uint64(rows[t]) * uint64(per), vaddrs[t], rights[t], count
         slot, end = _slots(t, limits, per)
-        many = ZERO
-        while slot < end:
-            groups[many] = slot
-            many += ZERO if slot + EIGHT <= end and _nothing_at(flat, table + slot) else ONE
-            slot += EIGHT
+        many = _find_groups(flat, table, slot, end, groups)
         key = ALL  # no key is all ones: an entry has bits that do not matter
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
@@ -166,11 +181,8 @@ def list_pages(begin, tables, rows, vaddrs, rights, limits, known, between, out,
             count = before
             break
         t += 1
-    while t == rows.shape[0] and b < uint64(b_vaddr.shape[0]):
-        o_vaddr[count], o_paddr[count], o_flags[count], o_kind[count] = b_vaddr[b], b_paddr[b], b_flags[b], b_kind[b]
-        places[b] = count
-        b += ONE
-        count += ONE
+    if t == rows.shape[0]:
+        b, count = _pass_on(ALL, between, out, places, b, count)
     o_depth[:count] = depth  # apart: one stream of writes less in the loop
     for at in range(first, b):
         o_depth[places[at]] = b_depth[at]
@@ -217,17 +229,10 @@ def count_pages(tables, rows, rights, times, limits, known, found):  # type: ign
     flat, per, kind = tables.reshape(-1), tables.shape[1], NONE32
     mine, groups = np.zeros(found.shape[0], np.uint64), np.empty(per, np.uint64)
     for t in range(rows.shape[0]):
-        if t + 1 < rows.shape[0]:
-            line = uint64(rows[t + 1]) * uint64(per)
-            for ahead in range(line, line + uint64(min(per, AHEAD)), EIGHT):
-                _prefetch(flat, ahead)  # type: ignore[call-arg]
+        _ask_for(flat, rows, t + 1, per)
         table, granted, weight = uint64(rows[t]) * uint64(per), rights[t], times[t]
         slot, end = _slots(t, limits, per)
-        many = ZERO
-        while slot < end:
-            groups[many] = slot
-            many += ZERO if slot + EIGHT <= end and _nothing_at(flat, table + slot) else ONE
-            slot += EIGHT
+        many = _find_groups(flat, table, slot, end, groups)
         key = ALL
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
