@@ -239,7 +239,7 @@ def _below(codec: Codec, chunk: Chunk, findings: Findings) -> Tables:
     at = np.flatnonzero(table)
     places = at + chunk.first if chunk.places is None else chunk.places[at]
     children, vaddrs = entries[at], chunk.vaddrs(places)  # copied: the buffer will hold other tables
-    rights: Any = form.table_flags(children) & np.uint64(0xFF)
+    rights: Any = _passed_on(form, children) & np.uint64(0xFF)
     rights &= chunk.rights(places) if len(children) else 0
     parents = places >> chunk.level.index_bits
     trail = None
@@ -248,6 +248,15 @@ def _below(codec: Codec, chunk: Chunk, findings: Findings) -> Tables:
         trail = np.concatenate([chunk.tables.trail[:, parents], here[None, parents]])
         _note_loops(codec, chunk, (children, vaddrs, trail), findings)
     return Tables(children, vaddrs, rights.astype(np.uint8), trail)
+
+
+def _passed_on(form: PagingFormat, children: Words) -> Words:
+    """The rights that entries pass on; mostly the same ones."""
+    mask = sum(1 << row.bit for row in form.table_rights)
+    if len(children) and not int(np.bitwise_or.reduce(children) ^ np.bitwise_and.reduce(children)) & mask:
+        return np.full(len(children), form.table_flags(int(children[0])), np.uint64)
+    rights: Words = form.table_flags(children)
+    return rights
 
 
 def _note_loops(codec: Codec, chunk: Chunk, children: tuple[Words, Words, Words], findings: Findings) -> None:

@@ -54,8 +54,8 @@ CHUNK: Final = 1 << 17
 COMPILED: Final = 8 * CHUNK
 """Entries that compiled kernels are given at a time: they go through them once, so no cache has to hold them."""
 
-_LEAST: Final = 1 << 18
-"""Rows that room is set aside for in any case: so much memory the kernel gives in huge pages."""
+_MORE: Final = 1 << 18
+"""Rows that room is set aside for in any case: then there is room for the next block, and memory in huge pages."""
 
 _SAMPLE: Final = 16
 """Tables that are looked at to see how full they are."""
@@ -165,7 +165,7 @@ class Reader:
             return 0
         entries, _ = self.source.rows(sample, level, np.empty((len(sample), level.entries), np.uint64))
         held, most = int(np.count_nonzero(entries)), len(some) * level.entries
-        return most if 16 * held >= entries.size else min(most, max(most * held // entries.size * 5 // 4, _LEAST))
+        return most if 16 * held >= entries.size else min(most, most * held // entries.size * 5 // 4 + _MORE)
 
     def advance(self, tables: int) -> None:
         """So many tables of the last level are done."""
