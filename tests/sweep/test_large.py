@@ -13,7 +13,7 @@ from pagewalk import sweep
 from pagewalk.errors import Malformed, UnsupportedError
 from pagewalk.formats import Flag, Kind
 from pagewalk.memory import FlatMemory, Segment
-from pagewalk.sweep import descent, threads, translation
+from pagewalk.sweep import descent, listing, threads, translation
 from pagewalk.tables import PageTables
 
 SELF = 512**4
@@ -244,6 +244,14 @@ class TestMemory:
         tables = tables_over(image(1200))
         largest = max(len(block) for block in sweep.iterate(tables, coalesce=False))
         assert largest <= 1 << 18
+
+    def test_one_where_two_would_have_to_copy(self, monkeypatch):
+        """The caller's columns hold what there is and no more: no thread knows where its rows begin."""
+        tables = tables_over(image(300, **KINDS["mixed"]))
+        monkeypatch.setattr(threads, "ENOUGH", 1 << 10)
+        out = sweep.Columns.allocate(len(sweep.mappings(tables, coalesce=False)), tables.format)
+        monkeypatch.setattr(listing, "in_parallel", None)
+        assert len(sweep.mappings(tables, coalesce=False, out=out)) == len(out)
 
 
 class TestProgress:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pagewalk.errors import TranslationError
     from pagewalk.space import AddressSpace
     from pagewalk.sweep.columns import Block
+    from pagewalk.sweep.descent import Task
     from pagewalk.tables import PageTables
 
 __all__ = ["MAX_ROWS", "Listing", "holes", "iterate", "mapping_listing", "mappings"]
@@ -88,6 +89,8 @@ class Listing:
             self._expect(len(task.tables) * per_table + len(task.rows[0]))
             self._progress.expect(len(task.tables))
             threads = workers(self._threads, len(task.tables) * per_table)
+            if self._threads is None and self._would_copy(task, sink):
+                threads = 1
             if reserve:
                 sink.reserve(self.reader.likely_rows(task.tables) + len(task.rows[0]))
             if threads > 1:
@@ -98,6 +101,12 @@ class Listing:
                 joiner.push(block, sink.add)
         joiner.close(sink.add)
         self.findings.close()
+
+    def _would_copy(self, task: Task, sink: Sink) -> bool:
+        """Whether threads could not write where their rows go, though there are many: then one thread is faster."""
+        most = len(task.tables) * self.tables.format.real_levels[-1].entries
+        in_place = not sink.fixed or sink.room(most + len(task.rows[0])) is not None
+        return not in_place and self.reader.likely_rows(task.tables) == most
 
     # -- bit by bit --------------------------------------------------------------------------------------------------
 
