@@ -87,9 +87,14 @@ def bounds(form: PagingFormat, start: int | None, end: int | None) -> tuple[int,
     return start, end - 1
 
 
+def _parts(count: int, entries: int, chunk: int) -> int:
+    """How many chunks of about so many entries ``count`` tables make."""
+    return -(-count // max(chunk // entries * 3 // 2, 1))
+
+
 def pieces(count: int, entries: int) -> Iterator[slice]:
     """``count`` tables in chunks of nearly equal size."""
-    parts = -(-count // max(CHUNK // entries * 3 // 2, 1))
+    parts = _parts(count, entries, CHUNK)
     for at in range(parts):
         yield slice(count * at // parts, count * (at + 1) // parts)
 
@@ -120,7 +125,7 @@ class Task(NamedTuple):
 
     def chunks(self, entries: int, chunk: int) -> Iterator[Task]:
         """The task in parts of about ``chunk`` entries; ``entries`` are in a table."""
-        return self.split(-(-len(self.tables) // max(chunk // entries * 3 // 2, 1)))
+        return self.split(_parts(len(self.tables), entries, chunk))
 
 
 class Reader:

@@ -290,10 +290,9 @@ class _Installer:
 
     def _neighbours(self, slot: Entry, below: Table, addr: int, end: int) -> list[int]:
         """A table of the last level and those after it that can be filled together with it: few at first, then more."""
-        table, level = slot.table, slot.level
-        wanted = min(
-            self._together, level.entries - slot.index, -(-(end - addr // level.span * level.span) // level.span)
-        )
+        table, level = slot.table, self._form.levels[self._last.depth - 1]
+        behind = -(-(end - addr // level.span * level.span) // level.span)
+        wanted = min(self._together, table.level.entries - slot.index, behind)
         self._together = min(2 * self._together, self._most)
         if wanted < 2 or not self._store.in_bulk:
             return [below.paddr]
@@ -301,11 +300,9 @@ class _Installer:
             links = row[slot.index : slot.index + wanted].copy()
         sound: Any = self._form.is_table(links, level) & (self._form.reserved(links, level) == 0)
         paddrs = self._codec.tables(links if sound.all() else links[: int(sound.argmin())])
-        firsts = np.zeros(len(paddrs), np.bool_)
-        firsts[np.unique(paddrs, return_index=True)[1]] = (
-            True  # what fills one table changes it wherever it is met again
-        )
-        apart = firsts & (paddrs != np.uint64(table.paddr)) & self._store.has(paddrs)
+        once = np.zeros(len(paddrs), np.bool_)  # what fills a table changes it wherever it is met again
+        once[np.unique(paddrs, return_index=True)[1]] = True
+        apart = once & (paddrs != np.uint64(table.paddr)) & self._store.has(paddrs)
         count = len(paddrs) if apart.all() else int(apart.argmin())
         return [below.paddr, *paddrs[1:count].tolist()]
 
@@ -317,9 +314,7 @@ class _Installer:
             filling = self._codec.held_bits, self._values.value
             self._note(start, self._store.fill_empty(self._compiled, paddrs, (first, first + count), filling))
             return None
-        links = (Entry(slot.table, at) for at in range(slot.index, slot.index + len(paddrs)))
-        locks = [] if self._mm is None else [self._lock(self._child(link, slot.level, start)) for link in links]
-        with self._writing(paddrs, level, locks) as row:
+        with self._writing(paddrs, level, self._locks(slot, len(paddrs), start)) as row:
             slots = row[first : first + count]
             empty: Any = slots & self._codec.held_bits == 0
             obstacle = self._obstacle(slots, empty)
@@ -332,6 +327,15 @@ class _Installer:
             return None
         self._progress.addr = start + obstacle * level.span
         return self._progress.addr
+
+    def _locks(self, slot: Entry, count: int, start: int) -> list[Any]:
+        """The locks of the tables below a slot and its neighbours, in the order of their addresses."""
+        if self._mm is None:
+            return []
+        level = self._form.levels[self._last.depth - 1]
+        first = start // level.span * level.span
+        links = [Entry(slot.table, slot.index + at) for at in range(count)]
+        return [self._lock(self._child(link, level, first + at * level.span)) for at, link in enumerate(links)]
 
     def _obstacle(self, slots: Words, empty: Mask) -> int | None:
         """The first slot that holds what may not stand there."""
