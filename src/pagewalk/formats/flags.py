@@ -34,6 +34,10 @@ class Flag(IntFlag):
     """The page is there, its frame number is not known (a capture without CAP_SYS_ADMIN)."""
     SAVED_DIRTY = 1 << 13
     """Linux on x86: dirty, kept aside in bit 58 while the page is not writable (6.6, for shadow stacks)."""
+    REPEATED = 1 << 14
+    """Of a row of a listing: every page of the row maps the one frame at ``paddr`` (the zero page, KASAN's shadow)."""
+    OUTSIDE = 1 << 15
+    """Of a row of a listing: its frames are outside a memory that claims to hold frames (a file does, a capture not)."""
 
     @classmethod
     def rights(cls) -> Flag:
