@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 import pagewalk as pw
-from tests.property.entries import ANY, LAST_LEVEL, huge
+from tests.property.entries import ANY, LAST_LEVEL, NOT_VALID, huge
 from tests.reference import SHIFT_OF, Contract, Hardware, Read, Table, model
 
 FORMATS = {4: "x86-64", 5: "x86-64-la57"}
@@ -114,21 +114,28 @@ def addresses(draw: st.DrawFn, levels: int) -> int:
 
 @st.composite
 def worlds(draw: st.DrawFn, *, absent: bool = True, aliases: bool = True, pages: int = 8) -> World:
-    """Sound tables: pages of every size, and with ``absent`` upper entries that are neither page nor table."""
+    """Sound tables: pages of every size, and with ``absent`` upper entries of all levels that are no page, no table."""
     levels = draw(st.sampled_from([4, 5]))
     world = new_world(levels, draw(st.sampled_from([0, 0x8000_0000])))
     for _ in range(draw(st.integers(0, pages))):
         vaddr = draw(addresses(levels))
-        depth = draw(st.sampled_from([4, 4, 4, 3, 2]))
+        depth = draw(st.sampled_from([4, 4, 4, 3, 2, *([0, 1] if absent and levels == 5 else [0] if absent else [])]))
         span = 1 << SHIFT_OF[levels][depth]
         slot = world.slot(vaddr, depth, draw(st.sampled_from([TABLE, TABLE, 0x61, 0x8000_0000_0000_0065])))
         if slot is None or world.word(slot):
             continue
-        world.put(slot, draw(LAST_LEVEL if depth == 4 else huge(span.bit_length() - 1, absent=absent)))
+        world.put(slot, draw(_held(depth, absent=absent)))
         world.addresses.append(vaddr & -span)
         if aliases and draw(st.booleans()):
             _alias(draw, world, vaddr)
     return world
+
+
+def _held(depth: int, *, absent: bool) -> st.SearchStrategy[int]:
+    """What a slot holds that is no table. At levels without pages, whatever is not valid: it stands for no page."""
+    if depth < 2:
+        return NOT_VALID
+    return LAST_LEVEL if depth == 4 else huge(SHIFT_OF[4][depth], absent=absent)
 
 
 def _alias(draw: st.DrawFn, world: World, vaddr: int) -> None:

@@ -97,7 +97,7 @@ class FastWay:
         last = level is form.real_levels[-1]
         test = (0, 1) if last else form.table_test if level.may_be_leaf else (0, 0)
         reserved = level.reserved_table, level.reserved_leaf
-        return (level.shift, level.entries - 1, *test, *reserved, form.table_bytes(level))
+        return (level.shift, level.entries - 1, *test, *reserved, form.table_bytes(level), int(level.may_be_leaf))
 
     def descend(self, addresses: Words, paddrs: Words, mapped: npt.NDArray[np.bool_]) -> bool:
         """Translate canonical addresses; whether that was possible."""

@@ -292,7 +292,7 @@ def _translate(words, bounds, vaddrs, levels, known, places, out):  # type: igno
                     continue
                 if entry & level[5] != ZERO:
                     return UNKNOWN
-            elif entry & held == ZERO:
+            elif entry & held == ZERO or level[7] == ZERO:
                 continue
             if entry & significant != key:
                 key = entry & significant
@@ -319,7 +319,7 @@ def translate(words, bounds, vaddrs, levels, known, paddrs, mapped):  # type: ig
         bounds: Where it begins, how many bytes it has, and where the top table is.
         vaddrs: The addresses, all of them canonical.
         levels: For each shift, mask of the index, mask and value of a table's entry, what is reserved in it and in a
-            page's, bytes of a table. Shape (levels, 7), uint64.
+            page's, bytes of a table, whether it has pages. Shape (levels, 8), uint64.
         known: As above, but for bits of an entry (not empty, significant, valid) and a table's address (mask, left,
             right), what is wanted (kinds that are mapped, the flag of no frame) and rules (one more axis, the level's).
         paddrs, mapped: Where the answers go; they say that nothing is mapped.

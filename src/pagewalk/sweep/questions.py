@@ -53,7 +53,7 @@ def selected(
     """The entries that pass a filter by level, flags and kind, with their places and states."""
     if not wanted.level_passes(chunk.level):
         return entries[:0], _NOWHERE, 0
-    states: Any = codec.states(entries)
+    states: Any = codec.states(entries, chunk.level)
     rights: Any = chunk.rights(places)
     if not isinstance(rights, int) or rights != int(Flag.rights()):
         masks: Any = rights | _STATE if isinstance(rights, int) else rights | np.uint32(_STATE)

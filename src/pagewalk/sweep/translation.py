@@ -178,7 +178,7 @@ class _Way:
         held = ends & (entry & self._codec.held_bits != 0)
         if not held.all():
             places, vaddr, entry = places[held], vaddr[held], entry[held]
-        states = self._codec.states(entry)
+        states = self._codec.states(entry, level)
         if isinstance(states, int):
             if states >> KIND_SHIFT not in self._mapped:
                 return
