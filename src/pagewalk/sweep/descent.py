@@ -226,7 +226,7 @@ class Descent:
         one = np.zeros(1, np.uint64)
         root = one + np.uint64(self.reader.tables.root)
         rights = np.full(1, int(Flag.rights()), np.uint8)
-        return Tables(root, one, rights, np.zeros((0, 1), np.uint64) if self.reader.findings.collects else None)
+        return Tables(root, one, rights)
 
     def tasks(self) -> Iterator[Task]:
         """The range, by address."""
