@@ -124,8 +124,11 @@ def worlds(draw: st.DrawFn, *, absent: bool = True, aliases: bool = True, pages:
         slot = world.slot(vaddr, depth, draw(st.sampled_from([TABLE, TABLE, 0x61, 0x8000_0000_0000_0065])))
         if slot is None or world.word(slot):
             continue
-        world.put(slot, draw(_held(depth, absent=absent)))
+        value = draw(_held(depth, absent=absent))
+        world.put(slot, value)
         world.addresses.append(vaddr & -span)
+        if draw(st.booleans()):
+            _neighbours(draw, world, slot, value, span)
         if aliases and draw(st.booleans()):
             _alias(draw, world, vaddr)
     return world
@@ -136,6 +139,17 @@ def _held(depth: int, *, absent: bool) -> st.SearchStrategy[int]:
     if depth < 2:
         return NOT_VALID
     return LAST_LEVEL if depth == 4 else huge(SHIFT_OF[4][depth], absent=absent)
+
+
+def _neighbours(draw: st.DrawFn, world: World, slot: int, value: int, span: int) -> None:
+    """Put likes of an entry into the empty slots behind it: the same frame, the one that follows, another flag."""
+    steps = st.tuples(st.sampled_from([0, 0, span, span, -span]), st.sampled_from([0, 0, 0, 0, 0x20, 0x800]))
+    for step, flag in draw(st.lists(steps, min_size=1, max_size=6)):
+        slot += 8
+        value = (value + step) % (1 << 64) ^ flag
+        if not slot % 4096 or world.word(slot):
+            return
+        world.put(slot, value)
 
 
 def _alias(draw: st.DrawFn, world: World, vaddr: int) -> None:

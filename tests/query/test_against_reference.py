@@ -10,6 +10,7 @@ from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.query import holes, mappings, translate
 from pagewalk.tables import PageTables
 from tests.property.worlds import addresses, ranges, worlds
+from tests.reference import Page, joined
 
 
 class Remote:
@@ -97,21 +98,20 @@ def test_mappings_and_holes_tile_both_halves(source, world):
     assert joined == [list(half) for half in tables.format.halves]
 
 
-@given(world=worlds())
-def test_runs_are_the_entries_joined(world):
+@given(data=st.data(), world=st.one_of(worlds(), worlds(pages=30)))
+def test_runs_are_the_entries_joined(data, world):
     tables, _ = world.tables()
-    entries, runs = mappings(tables, coalesce=False), mappings(tables)
-    expanded = []
-    for run in runs:
-        vaddr, paddr, size, page, flags, kind = run.tolist()
-        expanded += [
-            (vaddr + at, paddr if paddr == NO_PADDR else paddr + at, page, page, flags, kind)
-            for at in range(0, size, page)
-        ]
-    assert expanded == [row.tolist()[:6] for row in entries]
-    for low, high in zip(runs[:-1].tolist(), runs[1:].tolist(), strict=True):
-        framed = (low[1] == NO_PADDR) == (high[1] == NO_PADDR) and (low[1] == NO_PADDR or low[1] + low[2] == high[1])
-        assert not (low[0] + low[2] == high[0] and low[3:] == high[3:] and framed), "two runs that should be one"
+    start, end = data.draw(ranges(world))
+    entries, runs = mappings(tables, start, end, coalesce=False), mappings(tables, start, end)
+    pages = [
+        Page(vaddr, None if paddr == NO_PADDR else paddr, size, page, (page, flags, kind))
+        for vaddr, paddr, size, page, flags, kind, _ in entries.tolist()
+    ]
+    repeated = int(Flag.REPEATED)
+    assert [
+        (vaddr, None if paddr == NO_PADDR else paddr, size, (page, flags & ~repeated, kind), flags & repeated != 0)
+        for vaddr, paddr, size, page, flags, kind in runs.tolist()
+    ] == joined(pages)
 
 
 @given(data=st.data(), world=worlds(), hardware=st.booleans())

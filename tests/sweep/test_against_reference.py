@@ -199,9 +199,9 @@ def expanded(runs):
     for vaddr, paddr, flags, kind, depth, size, page in zip(
         *(column.tolist() for column in runs.block), runs.page_size.tolist(), strict=True
     ):
-        rows += [
-            (vaddr + at, paddr + at if paddr != NO_PADDR else paddr, flags, kind, depth) for at in range(0, size, page)
-        ]
+        goes_on = paddr != NO_PADDR and not flags & Flag.REPEATED
+        flags &= ~Flag.REPEATED
+        rows += [(vaddr + at, paddr + at * goes_on, flags, kind, depth) for at in range(0, size, page)]
     return rows
 
 

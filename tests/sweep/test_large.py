@@ -20,7 +20,7 @@ SELF = 512**4
 TABLE = 0x67
 
 
-def image(tables, *, fill=1.0, huge=0.0, swap=0.0, runs=1, seed=1):
+def image(tables, *, fill=1.0, huge=0.0, swap=0.0, runs=1, again=0.0, seed=1):
     """Tables of the last level in random places, 512 under a PMD table, all below one PUD table."""
     random = np.random.default_rng(seed)
     directories = -(-tables // 512)
@@ -36,6 +36,9 @@ def image(tables, *, fill=1.0, huge=0.0, swap=0.0, runs=1, seed=1):
     words[places[tables:]] = links.reshape(directories, 512)
     frames = random.permutation(tables * 512 // runs).repeat(runs).astype(np.uint64) * runs
     frames += np.tile(np.arange(runs, dtype=np.uint64), tables * 512 // runs)
+    if again:
+        new = random.random(len(frames)) >= again
+        frames = frames[np.maximum.accumulate(np.where(new, np.arange(len(frames)), 0))]
     entries = frames << 12 | 0x8000_0000_0000_0067
     if swap:
         out = random.random(len(entries)) < swap
@@ -54,7 +57,13 @@ def plain(columns):
     return [column.tolist() for column in columns.block]
 
 
-KINDS = {"dense": {}, "runs": {"runs": 64}, "mixed": {"fill": 0.7, "huge": 0.3, "swap": 0.2}, "sparse": {"fill": 0.01}}
+KINDS = {
+    "dense": {},
+    "runs": {"runs": 64},
+    "repeated": {"runs": 64, "again": 0.3},
+    "mixed": {"fill": 0.7, "huge": 0.3, "swap": 0.2},
+    "sparse": {"fill": 0.01},
+}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -84,9 +93,10 @@ class TestCompiled:
 class TestChunks:
     """The size of a chunk changes nothing: directories that fill one, and are full, least of all."""
 
+    @pytest.mark.parametrize("kind", ["dense", "repeated"])
     @pytest.mark.parametrize("coalesce", [True, False])
-    def test_small(self, engine, coalesce, monkeypatch):
-        tables = tables_over(image(3 * 512))
+    def test_small(self, engine, kind, coalesce, monkeypatch):
+        tables = tables_over(image(3 * 512, **KINDS[kind]))
         expected = plain(sweep.mappings(tables, coalesce=coalesce, threads=1))
         monkeypatch.setattr(descent, "CHUNK", 2 * 512)
         assert plain(sweep.mappings(tables, coalesce=coalesce, threads=1)) == expected

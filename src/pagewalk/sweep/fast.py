@@ -12,7 +12,8 @@ from pagewalk.sweep.chunk import bounds_of
 from pagewalk.sweep.columns import part
 from pagewalk.sweep.jit import kernels
 from pagewalk.sweep.joiner import woven
-from pagewalk.sweep.questions import Pages, Runs, no_room
+from pagewalk.sweep.questions import Pages, no_room
+from pagewalk.sweep.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

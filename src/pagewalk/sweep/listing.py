@@ -12,7 +12,8 @@ from pagewalk.sweep.descent import Descent, Reader, answer, bounds, tables_of
 from pagewalk.sweep.filters import Filter
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.joiner import Joiner
-from pagewalk.sweep.questions import Holes, Pages, Question, Runs, no_room
+from pagewalk.sweep.questions import Holes, Pages, Question, no_room
+from pagewalk.sweep.runs import Runs
 from pagewalk.sweep.threads import Progress, in_parallel, workers
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ def mappings(
         tables: Page tables, or an address space for its tables.
         start, end: Virtual addresses in bytes, whole pages; None for both canonical halves. What reaches out of the
             range is cut off, huge pages too.
-        coalesce: Join neighbours of equal page size, flags and kind whose frames follow each other (or which have
-            none).
+        coalesce: Join neighbours of equal page size, flags and kind whose frames follow each other, or are one and the
+            same (such a row has ``Flag.REPEATED``), or which have none.
         hardware: Only what the MMU would translate: present pages.
         entries: With the raw entries, as the column ``entry``; not of joined runs.
         where: Only the entries that pass; tested before they are joined.
