@@ -153,13 +153,17 @@ def _neighbours(draw: st.DrawFn, world: World, slot: int, value: int, span: int)
 
 
 def _alias(draw: st.DrawFn, world: World, vaddr: int) -> None:
-    """Let another entry of the same level point to a table that is there."""
-    depth = draw(st.sampled_from([3, 2]))
+    """Let another entry of the same level point to a table that is there, and its neighbours too."""
+    depth = draw(st.sampled_from([3, 2, 0] if world.levels == 5 else [3, 2]))
     there, other = world.slot(vaddr, depth), draw(addresses(world.levels))
     entry = world.word(there) if there is not None else None
     slot = world.slot(other, depth)
-    if entry and entry & 0x81 == 1 and slot is not None and not world.word(slot):
-        world.put(slot, entry)
+    if not entry or entry & 0x81 != 1 or slot is None:
+        return
+    for at in range(slot, slot + 8 * draw(st.sampled_from([1, 1, 2, 9])), 8):
+        if world.word(at) or (at != slot and not at % 4096):
+            return
+        world.put(at, entry)
         world.addresses.append(other & -(1 << SHIFT_OF[world.levels][depth]))
 
 

@@ -36,6 +36,18 @@ def source(request):
     return tables_of
 
 
+def runs_of(entries):
+    """Rows of single entries, joined as the reference joins them."""
+    pages = [
+        Page(vaddr, None if paddr == NO_PADDR else paddr, size, page, (page, flags, kind))
+        for vaddr, paddr, size, page, flags, kind, _ in entries.tolist()
+    ]
+    return [
+        (vaddr, NO_PADDR if frame is None else frame, size, page, flags | Flag.REPEATED * repeated, kind)
+        for vaddr, frame, size, (page, flags, kind), repeated in joined(pages)
+    ]
+
+
 def clipped(found, start, end):
     """What a reference entry covers inside the range."""
     begin = max(found.vaddr, start)
@@ -102,16 +114,7 @@ def test_mappings_and_holes_tile_both_halves(source, world):
 def test_runs_are_the_entries_joined(data, world):
     tables, _ = world.tables()
     start, end = data.draw(ranges(world))
-    entries, runs = mappings(tables, start, end, coalesce=False), mappings(tables, start, end)
-    pages = [
-        Page(vaddr, None if paddr == NO_PADDR else paddr, size, page, (page, flags, kind))
-        for vaddr, paddr, size, page, flags, kind, _ in entries.tolist()
-    ]
-    repeated = int(Flag.REPEATED)
-    assert [
-        (vaddr, None if paddr == NO_PADDR else paddr, size, (page, flags & ~repeated, kind), flags & repeated != 0)
-        for vaddr, paddr, size, page, flags, kind in runs.tolist()
-    ] == joined(pages)
+    assert mappings(tables, start, end).tolist() == runs_of(mappings(tables, start, end, coalesce=False))
 
 
 @given(data=st.data(), world=worlds(), hardware=st.booleans())

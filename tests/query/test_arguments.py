@@ -172,11 +172,12 @@ class TestWrongTables:
 
 class TestHostileTables:
     def test_a_root_that_points_to_itself_everywhere(self, world):
-        """512**4 pages: refused at once, with their number."""
+        """512**4 pages: refused at once, with their number; joined, they are pages of one frame."""
         for index in range(512):
             world.memory.write(8 * index, (0x67).to_bytes(8, "little"))
         with pytest.raises(UnsupportedError, match="68,719,476,736 entries"):
-            mappings(world.tables)
+            mappings(world.tables, coalesce=False)
+        assert mappings(world.tables)["size"].tolist() == [1 << 47, 1 << 47]
 
     def test_the_limit_is_the_callers(self, world):
         for at in range(4):
@@ -196,14 +197,12 @@ class TestHostileTables:
         assert findings == []
 
     def test_more_wrong_entries_than_are_collected(self, world):
-        """200 PDPT entries point to one table of 512 entries, all of them wrong: what is good, and how many are not."""
-        world.map(BASE, PAGE)
+        """200 tables of 512 entries, all of them wrong: what is good, and how many are not."""
         world.map(BASE + 300 * G, PAGE)
-        pmds, puds = world.entry(BASE, 2).target, world.entry(BASE, 2).table.paddr
-        for index in range(512):
-            world.memory.write(pmds + 8 * index, (1 << 13 | 0x81).to_bytes(8, "little"))
         for index in range(200):
-            world.memory.write(puds + 8 * index, world.format.table_entry(pmds).to_bytes(8, "little"))
+            world.map(BASE + index * G, PAGE)
+            pmds = world.entry(BASE + index * G, 2).target
+            world.memory.write(pmds, (1 << 13 | 0x81).to_bytes(8, "little") * 512)
         for ask in (mappings, holes):
             findings = []
             rows = ask(world.tables, findings=findings)

@@ -13,7 +13,7 @@ from pagewalk import sweep
 from pagewalk.errors import Malformed, UnsupportedError
 from pagewalk.formats import Flag, Kind
 from pagewalk.memory import FlatMemory, Segment
-from pagewalk.sweep import descent, listing, threads, translation
+from pagewalk.sweep import descent, listing, reader, threads, translation
 from pagewalk.tables import PageTables
 
 SELF = 512**4
@@ -98,7 +98,7 @@ class TestChunks:
     def test_small(self, engine, kind, coalesce, monkeypatch):
         tables = tables_over(image(3 * 512, **KINDS[kind]))
         expected = plain(sweep.mappings(tables, coalesce=coalesce, threads=1))
-        monkeypatch.setattr(descent, "CHUNK", 2 * 512)
+        monkeypatch.setattr(reader, "CHUNK", 2 * 512)
         assert plain(sweep.mappings(tables, coalesce=coalesce, threads=1)) == expected
 
 
@@ -188,10 +188,16 @@ class TestSelfMappedRoot:
         start, end = 4096 * 5, (1 << 47) - 4096 * 7
         assert sweep.count(tables, start, end)["entries"].tolist() == [SELF // 2 - 12]
 
-    @pytest.mark.parametrize("ask", [sweep.mappings, sweep.holes])
-    def test_a_listing_is_refused_with_its_number(self, engine, tables, ask):
+    def test_a_listing_page_by_page_is_refused_with_its_number(self, engine, tables):
         with pytest.raises(UnsupportedError, match=f"{SELF:,} entries"):
-            ask(tables)
+            sweep.mappings(tables, coalesce=False)
+
+    def test_joined_it_is_one_row_in_each_half(self, engine, tables):
+        rows = sweep.mappings(tables)
+        assert rows.size.tolist() == [SELF // 2 << 12] * 2
+        assert rows.paddr.tolist() == [0, 0]
+        assert (rows.flags & int(Flag.REPEATED) != 0).all()
+        assert not len(sweep.holes(tables))
 
     def test_told_to_go_on_it_streams(self, engine, tables):
         seen = 0

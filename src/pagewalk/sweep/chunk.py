@@ -74,6 +74,7 @@ class Chunk:
         ends: Which of ``places`` end a translation, neither table nor wrong; None: all of them.
         even: The tables' addresses follow each other without a gap.
         half: The place where the upper half begins, in the top table; 0 in others.
+        valid: All entries are known to be valid.
     """
 
     form: PagingFormat
@@ -87,6 +88,7 @@ class Chunk:
     ends: Mask | None
     even: bool
     half: int
+    valid: bool
 
     def vaddrs(self, places: Places | None, out: Words | None = None) -> Words:
         """The first addresses of entries at ascending places; None: of all places in the range."""
@@ -167,9 +169,11 @@ def open_chunk(
     above = level.shift + level.index_bits
     even = len(tables) == 1 or bool((tables.vaddr[1:] - tables.vaddr[:-1] == np.uint64(1 << above)).all())
     half = 0 if level.depth else level.entries // 2
-    chunk = Chunk(form, level, form.real_depths[level.depth], tables, first, end, None, flat, None, even, half)
     last = level is form.levels[-1]
-    if not last or not _all_valid(codec, flat):
+    valid = last and _all_valid(codec, flat)
+    depth = form.real_depths[level.depth]
+    chunk = Chunk(form, level, depth, tables, first, end, None, flat, None, even, half, valid)
+    if not valid:
         _leave_empty_out(codec, chunk, only_valid=only_valid)
     _set_wrong_aside(codec, chunk, findings)
     return chunk, None if last else _below(chunk)

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from pagewalk.sweep.bits import Codec
     from pagewalk.sweep.chunk import Tables
     from pagewalk.sweep.columns import Block
-    from pagewalk.sweep.descent import Reader, Task
+    from pagewalk.sweep.descent import Task
     from pagewalk.sweep.filters import Filter
     from pagewalk.sweep.questions import Question, Room
+    from pagewalk.sweep.reader import Reader
     from pagewalk.sweep.source import Grid, Source
     from pagewalk.tables import PageTables
 

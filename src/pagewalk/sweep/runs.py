@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Places = npt.NDArray[np.intp]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Runs", "joined_runs"]
+__all__ = ["Runs", "joined_runs", "spans_of"]
 
 _REPEATED: Final = int(Flag.REPEATED)
 _SIZE: Final = RUNS.names.index("size")
@@ -108,23 +108,24 @@ class Runs:
         depth = chunk.level.depth
         apart = self._apart(chunk, entries, places)
         steps = entries[1:] - entries[:-1]
-        same = steps == 0
-        follows = steps == np.uint64(self._codec.step[depth])
-        if not int(np.bitwise_and.reduce(entries)) & int(self._codec.valid_bit):
-            follows &= (entries[1:] & self._codec.valid_bit) != 0  # frames may be stored inverted
+        breaks, same = steps != np.uint64(self._codec.step[depth]), steps == 0
+        if not chunk.valid:
+            breaks |= (entries[1:] & self._codec.valid_bit) == 0  # frames may be stored inverted
         if apart is not None:
+            breaks |= apart
             same &= ~apart
-            follows &= ~apart
-        some_same = bool(same.any())
-        if some_same:
+        repeated = bool(same.any())
+        if repeated:
+            follows = ~breaks
             _leave_to(same, follows)
-        starts = np.concatenate([[0], np.flatnonzero(~(same | follows)) + 1]).astype(np.intp)
+            breaks = ~(same | follows)
+        starts = np.concatenate([[0], np.flatnonzero(breaks) + 1]).astype(np.intp)
         ends = np.append(starts[1:], len(entries))
         carried = (entries[starts] ^ entries[ends - 1]) & np.uint64(self._codec.step_field[depth])
         if carried.any():  # a frame number ran over into the bits above it
             starts = np.arange(len(entries), dtype=np.intp)
             return starts, np.ones(len(entries), np.uint64), None
-        return starts, (ends - starts).astype(np.uint64), np.append(same, False)[starts] if some_same else None
+        return starts, (ends - starts).astype(np.uint64), np.append(same, False)[starts] if repeated else None
 
     def _apart(self, chunk: Chunk, entries: Words, places: Places | None) -> Mask | None:
         """Which entries the next one has nothing to do with: it stands elsewhere; None: none of them."""
@@ -187,28 +188,57 @@ def joined_runs(form: PagingFormat, rows: Block) -> Block:
     """
     if len(rows[0]) < 2:
         return rows
-    vaddrs, paddrs, flags, kinds, depths, sizes = rows
-    near: Mask = vaddrs[:-1] + sizes[:-1] == vaddrs[1:]
-    spans = np.array([level.span for level in form.levels], np.uint64).take(depths)
-    repeats: Mask = flags & np.uint32(_REPEATED) != 0
-    tails = np.where(repeats, 0, sizes - spans)  # where the last page's frame lies, from the first one's
-    steps = paddrs[1:] - paddrs[:-1] - tails[:-1]
-    same, follows = near & (steps == 0), near & (steps == spans[:-1])
-    nothing = near & (paddrs[:-1] == np.uint64(NO_PADDR)) & (paddrs[1:] == np.uint64(NO_PADDR))
-    if not (same.any() or follows.any() or nothing.any()):
+    spans = spans_of(form, rows[4])
+    repeats = bool(int(np.bitwise_or.reduce(rows[2])) & _REPEATED)
+    links = _links(rows, spans, rows[2] & np.uint32(_REPEATED) != 0 if repeats else None)
+    if links is None:
         return rows
-    plain = flags & np.uint32(0xFFFF_FFFF ^ _REPEATED)
-    for column in (plain, kinds, depths):
-        nothing &= column[:-1] == column[1:]
-        same &= column[:-1] == column[1:]
-        follows &= column[:-1] == column[1:]
-    same &= ~nothing & (sizes[:-1] >= spans[:-1])  # not the rest of a page that the range has cut
-    follows &= ~nothing & ~repeats[:-1] & ~repeats[1:]
-    many = ~repeats & (sizes > spans)
+    same, follows, nothing = links
+    many = (rows[_SIZE] > spans) & (rows[2] & np.uint32(_REPEATED) == 0)
     if (torn := same & (many[:-1] | many[1:])).any():
         return joined_runs(form, _torn(rows, (torn & many[1:], torn & many[:-1]), spans))
     _leave_to(same, follows)
     return _run_together(rows, same, same | follows | nothing)
+
+
+def spans_of(form: PagingFormat, depths: npt.NDArray[np.uint8]) -> Words:
+    """How large the pages of each row are."""
+    spans = np.array([level.span for level in form.levels], np.uint64)
+    if int(depths.min()) == int(depths.max()):
+        return np.broadcast_to(spans[depths[0]], depths.shape)
+    return spans.take(depths)
+
+
+def _links(rows: Block, spans: Words, repeats: Mask | None) -> tuple[Mask, Mask, Mask] | None:
+    """Which rows are alike and continue: with the same frame, the frame that follows, none; None: no rows do."""
+    vaddrs, paddrs, flags, kinds, depths, sizes = rows
+    steps = paddrs[1:] - paddrs[:-1]
+    steps -= sizes[:-1]
+    if repeats is not None:  # the last page's frame is the first one's
+        steps[repeats[:-1]] += (sizes - spans)[:-1][repeats[:-1]]
+    follows = steps == 0
+    if repeats is not None:
+        follows &= ~repeats[:-1] & ~repeats[1:]
+    steps += spans[:-1]
+    same = steps == 0
+    linked = same | follows
+    if int(paddrs.max()) == NO_PADDR:
+        unframed = paddrs == np.uint64(NO_PADDR)
+        same &= ~unframed[:-1]
+        linked |= unframed[:-1] & unframed[1:]
+    at = np.flatnonzero(linked)
+    alike = vaddrs[at] + sizes[at] == vaddrs[at + 1]
+    for column in (flags & np.uint32(0xFFFF_FFFF ^ _REPEATED), kinds, depths):
+        alike &= column[at] == column[at + 1]
+    at = at[alike]
+    if not len(at):
+        return None
+    linked.fill(False)
+    linked[at] = True
+    same &= linked & (sizes[:-1] >= spans[:-1])  # not the rest of a page that the range has cut
+    follows &= linked
+    nothing = linked & (paddrs[:-1] == np.uint64(NO_PADDR))
+    return same, follows, nothing
 
 
 def _run_together(rows: Block, same: Mask, joins: Mask) -> Block:

@@ -9,9 +9,9 @@ import numpy as np
 from pagewalk.errors import NonCanonical
 from pagewalk.formats import NO_PADDR, Kind
 from pagewalk.sweep.bits import KIND_SHIFT, Codec, codec_of
-from pagewalk.sweep.descent import tables_of
 from pagewalk.sweep.fast import FastWay, way_for
 from pagewalk.sweep.findings import Findings
+from pagewalk.sweep.reader import tables_of
 from pagewalk.sweep.source import Source
 
 if TYPE_CHECKING:
