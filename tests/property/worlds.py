@@ -143,7 +143,9 @@ def _held(depth: int, *, absent: bool) -> st.SearchStrategy[int]:
 
 def _neighbours(draw: st.DrawFn, world: World, slot: int, value: int, span: int) -> None:
     """Put likes of an entry into the empty slots behind it: the same frame, the one that follows, another flag."""
-    steps = st.tuples(st.sampled_from([0, 0, span, span, -span]), st.sampled_from([0, 0, 0, 0, 0x20, 0x800]))
+    steps = st.tuples(
+        st.sampled_from([0, 0, span, span, -span]), st.sampled_from([0, 0, 0, 0x20, 0x800, 1 << 52, 1 << 52])
+    )
     for step, flag in draw(st.lists(steps, min_size=1, max_size=6)):
         slot += 8
         value = (value + step) % (1 << 64) ^ flag
