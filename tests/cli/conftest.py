@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "pagewalk.cli"]
+COMMAND = [sys.executable, "-m", "pagewalk"]
 
 
 @pytest.fixture(scope="session")
