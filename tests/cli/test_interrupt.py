@@ -104,8 +104,8 @@ def test_where_an_exception_is_swallowed(guest):
 def test_where_a_shell_ignores_it():
     """A command in a script's background is started with SIGINT ignored: it stays so."""
     script = (
-        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); import sys; sys.argv = ['pagewalk', '--version']\n"
-        "from _pagewalk import main\n"
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from _pagewalk import main; sys.argv = ['pagewalk', '--version']\n"
         "try: main()\nfinally: print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
