@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
+
+from pagewalk.cli import main
+from pagewalk.errors import UnsupportedError
+from tests.conftest import skip_or_fail
 
 COMMAND = [sys.executable, "-m", "pagewalk"]
 
@@ -34,3 +40,35 @@ def fails(run):
         return done.stderr.strip()
 
     return call
+
+
+@pytest.fixture(scope="session")
+def invoke():
+    """Run ``pagewalk ARGS`` in this process: quicker, and without its own interpreter's start and end."""
+
+    def call(*args, **options):
+        return CliRunner().invoke(main, [str(arg) for arg in args], prog_name="pagewalk", **options)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def process():
+    """A process to look at, which waits."""
+    from pagewalk.live import capture
+
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        try:
+            capture(child.pid)
+            yield child.pid
+        except UnsupportedError as error:
+            skip_or_fail(str(error))
+        finally:
+            child.kill()
+
+
+@pytest.fixture
+def by_root():
+    """These tests are run by root."""
+    if os.geteuid():
+        skip_or_fail("needs root: frame numbers")

@@ -65,7 +65,8 @@ def open_source(source: str, *, root: int | None, **options: Any) -> Opened:
         if _PID.fullmatch(source):
             complain(f"note: {source} is taken for the file of that name; the process would be {_PREFIX}{source}")
         return opened
-    if given := [f"--{name}" for name, value in {"root": root, **options}.items() if value not in (None, ())]:
+    options["root"] = root
+    if given := [f"--{name}" for name, value in sorted(options.items()) if value not in (None, ())]:
         raise _usage(f"{_PREFIX}{pid} is a process, and takes no {', '.join(given)}, as memory images do.")
     opened = _captured(pid)
     what = (

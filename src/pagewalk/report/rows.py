@@ -45,7 +45,7 @@ def rows_of(columns: Columns) -> Rows:
 
 
 def having(rows: Rows, all_of: int, none_of: int) -> Rows:
-    """The rows that have all of some flags, and none of others."""
+    """The rows that have all of some flags, and none of others (of which none is among the first)."""
     return rows[rows["flags"] & np.uint32(all_of | none_of) == np.uint32(all_of)] if all_of | none_of else rows
 
 
