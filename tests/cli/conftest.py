@@ -1,4 +1,4 @@
-"""The real command line, in a process of its own."""
+"""The real command line: in a process of its own, or, where that makes no difference, in this one."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def run():
 
 
 @pytest.fixture(scope="session")
-def fails(run):
-    """Run it, see that it prints nothing but one line on standard error, and hand back that line."""
-
-    def call(code, *args, **options):
-        done = run(*args, **options)
-        assert done.returncode == code, done.stderr
-        assert not done.stdout
-        assert done.stderr.startswith("pagewalk: ")
-        assert done.stderr.count("\n") == 1
-        return done.stderr.strip()
-
-    return call
-
-
-@pytest.fixture(scope="session")
 def invoke():
     """Run ``pagewalk ARGS`` in this process: quicker, and without its own interpreter's start and end."""
 
     def call(*args, **options):
         return CliRunner().invoke(main, [str(arg) for arg in args], prog_name="pagewalk", **options)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def fails(invoke):
+    """Run it, see that it prints nothing but one line on standard error, and hand back that line."""
+
+    def call(code, *args):
+        done = invoke(*args)
+        assert done.exit_code == code, done.stderr
+        assert not done.stdout
+        assert done.stderr.startswith("pagewalk: ")
+        assert done.stderr.count("\n") == 1
+        return done.stderr.strip()
 
     return call
 

@@ -6,7 +6,7 @@ import pty
 import re
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from itertools import pairwise
 
 import pytest
@@ -197,6 +197,21 @@ class TestGroup:
     def test_version(self, run):
         assert run("--version").stdout == f"pagewalk {version('pagewalk')}\n"
 
+    def test_help_where_nothing_is_asked(self, run):
+        done = run()
+        assert (done.returncode, done.stdout, done.stderr) == (0, run("--help").stdout, "")
+
+    @pytest.mark.parametrize(
+        "start", [["-m", "pagewalk"], ["-m", "pagewalk.cli"], ["-c", "import _pagewalk; _pagewalk.main()"]]
+    )
+    def test_it_can_be_started_as(self, start):
+        done = subprocess.run([sys.executable, *start, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout == f"pagewalk {version('pagewalk')}\n"
+
+    def test_the_installed_command_begins_outside_the_package(self):
+        (script,) = (each for each in distribution("pagewalk").entry_points if each.group == "console_scripts")
+        assert (script.name, script.value) == ("pagewalk", "_pagewalk:main")
+
 
 class TestWords:
     @pytest.mark.parametrize(
@@ -209,12 +224,25 @@ class TestWords:
 
 
 class TestTerminal:
-    def test_colours_only_there(self, image):
-        """On a terminal a guard is red, unless NO_COLOR asks otherwise."""
-        for environment, expected in (({}, True), ({"NO_COLOR": "1"}, False)):
-            shown = _in_terminal([*COMMAND, "map", *map(str, image), "--kind", "guard"], environment)
-            assert ("\x1b[31m" in shown) == expected
-            assert "guard" in shown
+    @pytest.mark.parametrize(
+        ("environment", "expected"),
+        [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False),
+         ({"TERM": "dumb", "FORCE_COLOR": "1"}, True), ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False)],
+    )  # fmt: skip
+    def test_colours_where_they_are_wanted(self, image, environment, expected):
+        """On a terminal a guard is red, unless NO_COLOR or a dumb terminal asks otherwise."""
+        shown = _in_terminal([*COMMAND, "map", *map(str, image), "--kind", "guard"], environment)
+        assert ("\x1b[31m" in shown) == expected
+        assert "guard" in shown
+
+    @pytest.mark.parametrize(
+        ("environment", "expected"),
+        [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": ""}, False),
+         ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],
+    )  # fmt: skip
+    def test_colours_elsewhere_only_if_forced(self, run, image, environment, expected):
+        done = run("map", *image, "--kind", "guard", env={**_plain_environment(), **environment})
+        assert ("\x1b[31m" in done.stdout) == expected
 
     def test_a_bar_for_what_takes_long(self, tmp_path):
         """It appears on a terminal, hands everything on, and goes away."""
@@ -229,10 +257,16 @@ class TestTerminal:
             assert file.tell() == 0
 
 
+def _plain_environment():
+    """The environment with a plain terminal, and no wish about colours."""
+    wishes = {"NO_COLOR", "FORCE_COLOR"}
+    return {**{name: value for name, value in os.environ.items() if name not in wishes}, "TERM": "xterm"}
+
+
 def _in_terminal(arguments, environment):
     """What a command shows on a terminal."""
     primary, secondary = pty.openpty()
-    environment = {**{name: value for name, value in os.environ.items() if name != "NO_COLOR"}, **environment}
+    environment = {**_plain_environment(), **environment}
     with subprocess.Popen(arguments, stdout=secondary, stderr=secondary, env=environment) as process:
         os.close(secondary)
         shown = b""
