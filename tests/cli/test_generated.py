@@ -128,8 +128,8 @@ HOLDERS = [
     "map image --root 0 --end {}", "map image --root 0 --kind {}", "map image --root 0 --having {}",
     "map image --root 0 --lacking write,{}", "map image --root 0 --frames {}", "map image --root 0 --frames 0:{}",
     "map image --root 0 --limit {}", "map image --root 0 --{}", "map image --root 0 {}", "map pid:{}", "map qmp:{}",
-    "vtop image --root 0 {}", "vtop image --root {} 0", "vtop {} --root 0 0", "live {}", "live --{}", "conform --seed {}",
-    "conform --steps {}", "demo {}", "--{}", "-{}",
+    "vtop image --root 0 {}", "vtop image --root {} 0", "vtop {} --root 0 0", "live {}", "live --{}",
+    "conform --seed {}", "conform --steps {}", "demo {}", "--{}", "-{}",
 ]  # fmt: skip
 
 
