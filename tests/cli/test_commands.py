@@ -91,10 +91,23 @@ class TestMap:
         shifted = tmp_path / "tail"
         shifted.write_bytes(guest.path.read_bytes()[16 << 20 :])
         whole = run("map", *image, *LOW).stdout
-        assert run("map", shifted, *image[1:], *LOW, "--base", "16M").stdout == whole
-        assert (
-            run("map", shifted, *image[1:], *LOW, "--segment", "16M:0:16M", "--segment", "32M:16M:64M").stdout == whole
-        )
+        based = run("map", shifted, *image[1:], *LOW, "--base", "16M").stdout
+        segments = "--segment", "16M:0:16M", "--segment", "32M:16M:64M"
+        assert run("map", shifted, *image[1:], *LOW, *segments).stdout == based
+        for line, full in zip(based.splitlines(), whole.splitlines(), strict=True):
+            same = [cell for cell, other in zip(line.split(), full.split(), strict=True) if cell == other]
+            assert len(same) == len(line.split()) - ("outside" in line)
+        assert "outside" in based
+
+    def test_a_frame_that_the_image_does_not_have(self, run, guest, image, tmp_path):
+        """Printed as ``outside``, without ``--state`` too; JSON has it, and the flag."""
+        (tmp_path / "tail").write_bytes(guest.path.read_bytes()[16 << 20 :])
+        rest = [tmp_path / "tail", *image[1:], "--base", "16M"]
+        found = json.loads(run("map", *rest, "--having", "outside", "--json", *LOW).stdout)["mappings"]
+        rows = mappings(guest.tables(), 0, 1 << 47, frames=(0, 16 << 20))
+        assert [(int(row["vaddr"], 16), int(row["paddr"], 16)) for row in found] == rows[["vaddr", "paddr"]].tolist()
+        (said,) = json.loads(run("vtop", *rest, found[0]["vaddr"], "--json").stdout)
+        assert (said["paddr"], "outside" in said["flags"]) == (found[0]["paddr"], True)
 
 
 class TestVtop:

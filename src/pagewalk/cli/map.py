@@ -94,8 +94,10 @@ def _flags(options: tuple[tuple[str, ...], ...]) -> int:
 
 
 def _warn(findings: list[TranslationError]) -> None:
-    """What was passed over, on standard error."""
-    for error in findings[:_WARNINGS]:
+    """What was passed over, on standard error; of many the first ones, and the last, which may speak for all."""
+    shown = findings if len(findings) <= _WARNINGS else findings[: _WARNINGS - 1]
+    for error in shown:
         complain(f"warning: {error}")
-    if len(findings) > _WARNINGS:
-        complain(f"warning: and {len(findings) - _WARNINGS:,} more; --json lists them all")
+    if left := len(findings) - len(shown):
+        complain(f"warning: {left:,} more, which --json lists, up to the last:")
+        complain(f"warning: {findings[-1]}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pagewalk.cli.numbers import parse
+from pagewalk.cli.numbers import MOST, parse
 from pagewalk.report.words import shortened
 
 if TYPE_CHECKING:
@@ -21,14 +21,15 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer ver
 
     Args:
         address: An address: hexadecimal may stand without 0x.
-        least: The smallest that makes sense.
+        least, most: The smallest and the largest that make sense.
     """
 
     name = "number"
 
-    def __init__(self, *, address: bool = False, least: int = 0) -> None:
+    def __init__(self, *, address: bool = False, least: int = 0, most: int = MOST) -> None:
         self.address = address
         self.least = least
+        self.most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number that a text stands for."""
@@ -40,6 +41,8 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer ver
             self.fail(f"{error}.", param, ctx)
         if number < self.least:
             self.fail(f"{value} is too small: at least {self.least} is needed.", param, ctx)
+        if number > self.most:
+            self.fail(f"{value} is too large: at most {self.most} is possible.", param, ctx)
         return number
 
 

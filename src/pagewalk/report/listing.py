@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.report.words import flag_names, hexed, rights_text, size_text, state_names
+from pagewalk.sweep.findings import MAX_FINDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -136,7 +137,11 @@ def summary(tally: Tally, *, shown: int | None = None, findings: int = 0, empty:
         empty: What it means that there is no row.
     """
     counts = [_count(tally.mapped, "row")]
-    counts += [_count(tally.holes, "hole")] * bool(tally.holes) + [_count(findings, "finding")] * bool(findings)
+    counts += [_count(tally.holes, "hole")] * bool(tally.holes)
+    if findings:
+        counts.append(
+            f"more than {MAX_FINDINGS:,} findings" if findings > MAX_FINDINGS else _count(findings, "finding")
+        )
     left = 0 if shown is None else max(tally.mapped + tally.holes - shown, 0)
     more = f" ({left:,} more than shown)" if left else ""
     parts = [_amount(kind, tally) for kind in sorted({kind for kind, _ in tally.sizes} - {Kind.NONE.value})]

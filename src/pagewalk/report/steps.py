@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.errors import TranslationError
 from pagewalk.formats import Flag
+from pagewalk.memory import Flat
 from pagewalk.report.words import columns, flag_names, hexed, rights_text, size_text, state_names
 
 if TYPE_CHECKING:
@@ -100,10 +101,19 @@ def trip(tables: PageTables, vaddr: int, *, hardware: bool = False, told: bool =
     try:
         for entry in tables.steps(vaddr):
             way.entries.append(entry)
-        way.result = tables.translate(vaddr, hardware=hardware)
+        way.result = _located(tables, tables.translate(vaddr, hardware=hardware))
     except TranslationError as error:
         way.error = error
     return way
+
+
+def _located(tables: PageTables, page: Translation) -> Translation:
+    """A translation, marked if it leads outside a memory that claims to hold frames."""
+    memory = tables.memory
+    claims = isinstance(memory, Flat) and getattr(memory, "holds_frames", False)
+    if not claims or page.paddr is None or memory.view(page.paddr, 1) is not None:  # type: ignore[attr-defined]  # flat
+        return page
+    return page._replace(flags=page.flags | Flag.OUTSIDE)
 
 
 def _level(entry: Entry) -> Any:
