@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -28,19 +29,20 @@ __all__ = ["Layout", "json_rows", "summary", "text_blocks"]
 _BLOCK = 4096
 """Rows in a block of text."""
 
-_NARROW, _WIDE = 12, 16
 _COLOURS = {
-    Kind.NONE: "bright_black",
-    Kind.PROT_NONE: "magenta",
-    Kind.SWAP: "yellow",
-    Kind.MIGRATION: "yellow",
-    Kind.GUARD: "red",
-    Kind.UFFD_WP: "cyan",
-    Kind.HWPOISON: "red",
-    Kind.OTHER: "yellow",
+    Kind.NONE.value: "bright_black",
+    Kind.PROT_NONE.value: "magenta",
+    Kind.SWAP.value: "yellow",
+    Kind.MIGRATION.value: "yellow",
+    Kind.GUARD.value: "red",
+    Kind.UFFD_WP.value: "cyan",
+    Kind.HWPOISON.value: "red",
+    Kind.OTHER.value: "yellow",
 }
 _LABELS = {kind.value: kind.label for kind in Kind} | {Kind.NONE.value: "hole"}
-_IN_FRAME = int(Flag.REPEATED | Flag.OUTSIDE)
+_HOLE = Kind.NONE.value
+_REPEATED, _OUTSIDE = Flag.REPEATED.value, Flag.OUTSIDE.value  # plain integers: a line for each of a million rows
+_IN_FRAME = _REPEATED | _OUTSIDE
 """Flags that the column of frames shows."""
 
 
@@ -60,43 +62,47 @@ class Layout:
     wide: bool = False
     entries: bool = False
 
-    @property
-    def digits(self) -> int:
-        """Digits of an address."""
-        return _WIDE if self.wide else _NARROW
-
     def range(self, start: int, size: int) -> str:
         """A range of addresses, as wide as any: the end of the address space has one digit more."""
-        digits = self.digits
-        text = f"{start:#0{digits + 2}x}-{start + size:#0{digits + 2}x}"
-        return f"{text:<{2 * digits + 5 + self.wide}}"
+        if self.wide:
+            return f"{f'{start:#018x}-{start + size:#018x}':<38}"
+        return f"{start:#014x}-{start + size:#014x}"
 
     def header(self) -> str:
         """The line over the columns."""
-        line = f"{'ADDRESSES':<{2 * self.digits + 5 + self.wide}}  {'SIZE':>9}  {'PAGE':>5}  {'FRAME':<14}  "
+        line = f"{'ADDRESSES':<{38 if self.wide else 29}}  {'SIZE':>9}  {'PAGE':>5}  {'FRAME':<14}  "
         return line + (f"{'ENTRY':<18}  " if self.entries else "") + f"{'RIGHTS':<6}  {'KIND':<9}  STATE"
 
     def line(self, row: tuple[int, ...]) -> str:
         """A row."""
         vaddr, paddr, size, page, flags, kind, depth, entry = row
-        hole = kind == Kind.NONE.value
+        hole = kind == _HOLE
         raw = f"{'' if hole else f'{entry:#018x}':<18}  " if self.entries else ""
-        state = f"empty {self.form.levels[depth].name}" if hole else " ".join(state_names(flags & ~_IN_FRAME))
-        line = (
-            f"{self.range(vaddr, size)}  {size_text(size):>9}  {_short(page):>5}  {_frame(paddr, flags):<14}  {raw}"
-            f"{'' if hole else rights_text(flags):<6}  {_LABELS[kind]:<9}  {state}"
-        ).rstrip()
-        colour = _COLOURS.get(Kind(kind))
+        rest = f"{'':6}  hole       empty {self.form.levels[depth].name}" if hole else _words(flags, kind)
+        line = f"{self.range(vaddr, size)}  {_sizes(size, page)}  {_frame(paddr, flags):<14}  {raw}{rest}"
+        colour = _COLOURS.get(kind)
         return self.paint(line, colour) if colour else line
 
 
 def _frame(paddr: int, flags: int) -> str:
     """The column of frames: where the first page is, where every page is (``=``), or that it is nowhere in memory."""
-    if flags & Flag.OUTSIDE:
+    if flags & _OUTSIDE:
         return "outside"
     if paddr == NO_PADDR:
         return "-"
-    return f"={paddr:#x}" if flags & Flag.REPEATED else f"{paddr:#x}"
+    return f"={paddr:#x}" if flags & _REPEATED else f"{paddr:#x}"
+
+
+@lru_cache(maxsize=1024)
+def _words(flags: int, kind: int) -> str:
+    """The columns of rights, kind and state."""
+    return f"{rights_text(flags):<6}  {_LABELS[kind]:<9}  {' '.join(state_names(flags & ~_IN_FRAME))}".rstrip()
+
+
+@lru_cache(maxsize=1024)
+def _sizes(size: int, page: int) -> str:
+    """The columns of sizes."""
+    return f"{size_text(size):>9}  {_short(page):>5}"
 
 
 def _short(size: int) -> str:
@@ -176,11 +182,11 @@ def json_rows(rows: Rows, form: PagingFormat, *, entries: bool = False, told: bo
     """
     for vaddr, paddr, size, page, flags, kind, depth, entry in rows.tolist():
         row: dict[str, Any] = {"vaddr": f"{vaddr:#x}"}
-        if kind == Kind.NONE.value:
+        if kind == _HOLE:
             row |= {"size": size, "depth": depth, "level": form.levels[depth].name}
         else:
             row |= {"paddr": hexed(None if paddr == NO_PADDR else paddr), "size": size, "page_size": page}
             row |= {"flags": flag_names(flags), "kind": _LABELS[kind]}
-        if entries and kind != Kind.NONE.value:
+        if entries and kind != _HOLE:
             row["entry"] = hexed(entry if told else None)
         yield json.dumps(row)
