@@ -11,7 +11,7 @@ import pytest
 
 from pagewalk.live import capture, guard_ranges
 from pagewalk.live.summary import PARTS
-from pagewalk.report.process import printable
+from pagewalk.report.words import printable
 
 COMMAND = [sys.executable, "-c", "from pagewalk.cli import main; main()", "live"]
 

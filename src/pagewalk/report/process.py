@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.live.summary import PARTS, QUALITIES, guard_ranges, summarize
-from pagewalk.report.words import columns, size_text
+from pagewalk.report.words import columns, printable, size_text
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
@@ -93,11 +93,6 @@ def process_json(space: Capture) -> Iterator[str]:
     guards = guard_ranges(space)
     yield from _json_list("guards", ({"start": s, "end": e, "vma": v.start, "name": v.name} for s, e, v in guards))
     yield "}\n"
-
-
-def printable(name: str) -> str:
-    """A name as it can be shown: what would steer a terminal, or is not UTF-8, is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _line(vma: Vma, total: Any, shown: list[str]) -> tuple[str, ...]:
