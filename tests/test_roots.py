@@ -1,9 +1,7 @@
 """Roots that are hardly one are refused, with the likely cause; what is only odd is said."""
 
-import lzma
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from pagewalk.roots import check_root, notes_of
 from pagewalk.tables import PageTables
 
 TABLE = 0x67
-GUEST = Path(__file__).parent / "data" / "x86_64-7.3-4level.ram.xz"
 
 
 def tables(slots, *, pages=16, form="x86-64", base=0):
@@ -86,26 +83,20 @@ class TestNotes:
 class TestCommand:
     """The command refuses such a root, or says what it found, before anything else."""
 
-    @pytest.fixture(scope="class")
-    def image(self, tmp_path_factory):
-        path = tmp_path_factory.mktemp("roots") / "guest.ram"
-        path.write_bytes(lzma.decompress(GUEST.read_bytes()))
-        return path
-
     @staticmethod
     def pagewalk(*words):
         return subprocess.run([sys.executable, "-m", "pagewalk", *words], capture_output=True, text=True, check=False)
 
     @pytest.mark.parametrize("command", [["map"], ["vtop"]])
-    def test_a_data_page_is_no_root(self, image, command):
-        done = self.pagewalk(*command, image, "--root", "0x2fc0000", *["0x1000"] * (command == ["vtop"]))
+    def test_a_data_page_is_no_root(self, guest, command):
+        done = self.pagewalk(*command, guest.path, "--root", "0x2fc0000", *["0x1000"] * (command == ["vtop"]))
         assert done.returncode == pw.BadRoot.exit_code
         assert done.stderr.startswith("pagewalk: the root 0x2fc0000 is hardly a top table")
         assert len(done.stderr.splitlines()) == 1
         assert not done.stdout
 
-    def test_an_empty_page(self, image):
-        done = self.pagewalk("map", image, "--root", "0x5000")
+    def test_an_empty_page(self, guest):
+        done = self.pagewalk("map", guest.path, "--root", "0x5000")
         assert done.returncode == 0
         assert "nothing is mapped" in done.stdout
         assert "the top table at 0x5000 is empty" in done.stderr
