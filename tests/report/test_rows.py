@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from pagewalk.formats import NO_PADDR, Flag, Kind, find_format
 from pagewalk.report.listing import Layout, json_rows, summary, text_blocks
 from pagewalk.report.rows import AGING, ROW, Tally, by_address, having, joined
+from tests.reference import Page
+from tests.reference import joined as one_by_one
 
 K = 1 << 10
 PAGE = 4 * K
@@ -31,38 +34,20 @@ def rows(*some):
     return np.array([row(*each) for each in some], ROW)
 
 
-def relation(low, high, ignoring):
-    """How two rows belong together: not at all, frames go on, one frame."""
-    fixed = ~(ignoring | REPEATED)
-    alike = (
-        all(low[name] == high[name] for name in ("kind", "page_size")) and low["flags"] & fixed == high["flags"] & fixed
-    )
-    if not alike or low["vaddr"] + low["size"] != high["vaddr"]:
-        return ""
-    if NO_PADDR in (low["paddr"], high["paddr"]):
-        return "on" if low["paddr"] == high["paddr"] else ""
-    if low["paddr"] == high["paddr"]:
-        single = all(row["flags"] & REPEATED or row["size"] == row["page_size"] for row in (low, high))
-        return "same" if single else ""
-    on = low["paddr"] + low["size"] == high["paddr"] and not (low["flags"] | high["flags"]) & REPEATED
-    return "on" if on else ""
-
-
 def slowly(listed, ignoring=int(AGING)):
-    """What ``joined`` is to give, one row at a time."""
-    runs, how, before = [], "", None
-    for row in ({name: int(row[name]) for name in ROW.names} for row in listed):
-        this = relation(before, row, ignoring) if before else ""
-        if this and how in ("", this):
-            how = this
-            runs[-1]["size"] += row["size"]
-            common = runs[-1]["flags"] & row["flags"]
-            runs[-1]["flags"] = common | REPEATED * (this == "same")
-        else:
-            how = ""
-            runs.append(dict(row))
-        before = row
-    return [tuple(run.values()) for run in runs]
+    """What ``joined`` is to give: page by page, by the reference's rule, with the state that all pages have."""
+    pages, states = [], {}
+    for vaddr, paddr, size, page, flags, kind, depth, _ in listed.tolist():
+        for at in range(0, size, page):
+            frame = None if paddr == NO_PADDR else paddr + at * (not flags & REPEATED)
+            pages.append(Page(vaddr + at, frame, page, page, (page, flags & ~(ignoring | REPEATED), kind, depth)))
+            states[vaddr + at] = flags & ignoring
+    found = []
+    for vaddr, frame, size, (page, flags, kind, depth), repeated in one_by_one(pages):
+        state = reduce(int.__and__, (states[at] for at in range(vaddr, vaddr + size, page)))
+        flags |= state | REPEATED * repeated
+        found.append((vaddr, NO_PADDR if frame is None else frame, size, page, flags, kind, depth, 0))
+    return found
 
 
 def cut(listed, places):
@@ -100,25 +85,25 @@ class TestJoined:
         0,
     )
     def test_as_one_row_at_a_time_would(self, listed, places, ignoring):
-        found = [row for block in joined(cut(listed, places), ignoring) for row in block.tolist()]
+        found = [row for block in joined(cut(listed, places), FORM, ignoring) for row in block.tolist()]
         assert found == slowly(listed, ignoring)
 
     def test_nothing(self):
-        assert list(joined([])) == []
+        assert list(joined([], FORM)) == []
 
     def test_the_state_that_all_have(self):
         listed = rows((0, 0x1000, PAGE, RW | OLD | DIRTY | SOFT), (PAGE, 0x2000, PAGE, RW | OLD | SOFT))
-        (block,) = joined([listed])
+        (block,) = joined([listed], FORM)
         assert block.tolist() == rows((0, 0x1000, 2 * PAGE, RW | OLD | SOFT)).tolist()
 
     def test_soft_dirty_is_asked_for_and_keeps_rows_apart(self):
         listed = rows((0, 0x1000, PAGE, RW | SOFT), (PAGE, 0x2000, PAGE, RW))
-        assert sum(map(len, joined([listed]))) == 2
+        assert sum(map(len, joined([listed], FORM))) == 2
 
     def test_pages_of_one_frame(self):
         """The zero page, read at different times."""
         listed = rows((0, 0x5000, PAGE, OLD), (PAGE, 0x5000, 3 * PAGE, REPEATED), (4 * PAGE, 0x6000, PAGE, 0))
-        assert [row for block in joined([listed]) for row in block.tolist()] == rows(
+        assert [row for block in joined([listed], FORM) for row in block.tolist()] == rows(
             (0, 0x5000, 4 * PAGE, REPEATED), (4 * PAGE, 0x6000, PAGE, 0)
         ).tolist()
 
@@ -130,7 +115,7 @@ class TestJoined:
         listed["size"] = listed["page_size"] = PAGE
         listed["kind"], listed["depth"] = 1, 4
         listed["flags"][::2] = OLD
-        assert [row for block in joined(np.split(listed, 16)) for row in block.tolist()] == [
+        assert [row for block in joined(np.split(listed, 16), FORM) for row in block.tolist()] == [
             (0, 0, count * PAGE, PAGE, 0, 1, 4, 0)
         ]
 

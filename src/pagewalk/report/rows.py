@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.sweep.columns import RUNS
+from pagewalk.sweep.runs import joined_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
+    from pagewalk.formats import PagingFormat
     from pagewalk.sweep.columns import Columns
 
     Rows = npt.NDArray[np.void]
@@ -52,19 +55,17 @@ def having(rows: Rows, all_of: int, none_of: int) -> Rows:
 # -- joining -----------------------------------------------------------------------------------------------------------
 
 
-def joined(blocks: Iterable[Rows], ignoring: int = AGING) -> Iterator[Rows]:
+def joined(blocks: Iterable[Rows], form: PagingFormat, ignoring: int = AGING) -> Iterator[Rows]:
     """Join neighbours that differ in some flags only; a joined row keeps those that all its pages have.
 
     Args:
         blocks: Rows of mappings, by address.
-        ignoring: The flags that may differ.
-
-    Two rows belong together if they touch, are alike, and their frames go on or are not known; or if all pages of both
-    have the same frame: that makes a row with ``Flag.REPEATED``.
+        form: Their format.
+        ignoring: The flags that may differ. But for them, rows belong together as those of a sweep do.
     """
     kept = np.empty(0, ROW)
     for block in blocks:
-        rows = _runs(np.concatenate([kept, block]), ignoring)
+        rows = _runs(np.concatenate([kept, block]), form, ignoring)
         kept = rows[-1:]
         if len(rows) > 1:
             yield rows[:-1]
@@ -72,48 +73,21 @@ def joined(blocks: Iterable[Rows], ignoring: int = AGING) -> Iterator[Rows]:
         yield kept
 
 
-def _runs(rows: Rows, ignoring: int) -> Rows:
+def _runs(rows: Rows, form: PagingFormat, ignoring: int) -> Rows:
     """Rows of one block, joined."""
     if len(rows) < 2:
         return rows
-    going_on, same_frame = _relations(rows, ignoring)
-    relation = np.where(same_frame, 2, 1) * (going_on | same_frame)
-    together = _consistent(relation)
-    first = np.flatnonzero(np.append(True, ~together))
-    runs = rows[first].copy()
-    runs["size"] = np.add.reduceat(rows["size"], first)
-    flags = np.bitwise_and.reduceat(rows["flags"], first)
-    repeats = np.bitwise_or.reduceat(np.append(0, np.where(together, relation, 0)), first) == 2
-    runs["flags"] = flags | np.uint32(Flag.REPEATED) * repeats
+    columns = {name: np.ascontiguousarray(rows[name]) for name in RUNS.names}
+    columns["flags"] &= np.uint32(0xFFFF_FFFF ^ ignoring)
+    block = dict(zip(RUNS.names, joined_runs(form, tuple(columns.values())), strict=True))
+    first = np.searchsorted(rows["vaddr"], block["vaddr"], side="right") - 1  # the first row that a run is made of
+    runs = rows[first]
+    for name, column in block.items():
+        runs[name] = column
+    end = np.searchsorted(rows["vaddr"], block["vaddr"] + (block["size"] - 1), side="right")
+    state = np.append(rows["flags"], np.uint32(0)) & np.uint32(ignoring)
+    runs["flags"] |= np.bitwise_and.reduceat(state, np.stack([first, end], axis=1).reshape(-1))[::2]
     return runs
-
-
-def _relations(rows: Rows, ignoring: int) -> tuple[Any, Any]:
-    """For each row but the last: whether the frames of the next go on, and whether they are the same one frame."""
-    low, high = rows[:-1], rows[1:]
-    fixed = np.uint32(0xFFFF_FFFF ^ (ignoring | Flag.REPEATED))
-    alike = (low["flags"] & fixed == high["flags"] & fixed) & (low["vaddr"] + low["size"] == high["vaddr"])
-    for name in ("kind", "page_size"):
-        alike &= low[name] == high[name]
-    repeated = rows["flags"] & np.uint32(Flag.REPEATED) != 0
-    known = (low["paddr"] != _NOWHERE) & (high["paddr"] != _NOWHERE)
-    unknown = (low["paddr"] == _NOWHERE) & (high["paddr"] == _NOWHERE)
-    following = known & (low["paddr"] + low["size"] == high["paddr"]) & ~(repeated[:-1] | repeated[1:])
-    one_frame = repeated | (rows["size"] <= rows["page_size"])
-    same = known & (low["paddr"] == high["paddr"]) & one_frame[:-1] & one_frame[1:]
-    return alike & (following | unknown), alike & same
-
-
-def _consistent(relation: Any) -> Any:
-    """Whether each row joins the next: a run is of one relation, and begins as early as it can.
-
-    Where the relation changes from pair to pair, every second pair stays together.
-    """
-    there = relation != 0
-    changes = there & np.append(False, there[:-1] & (relation[1:] != relation[:-1]))
-    at = np.arange(len(relation))
-    begun = np.maximum.accumulate(np.where(changes, 0, at + 1))
-    return there & ~(changes & ((at - begun) % 2 == 0))
 
 
 # -- order -------------------------------------------------------------------------------------------------------------
