@@ -31,11 +31,13 @@ class Opened(NamedTuple):
         name: The source: a path, or ``pid:N``.
         tables: Its page tables.
         space: The process that they were made from; None: they are those of an image.
+        notes: What else to know of it.
     """
 
     name: str
     tables: PageTables
     space: Capture | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def hidden(self) -> int:
@@ -46,9 +48,9 @@ class Opened(NamedTuple):
         """What it is, as plain data."""
         head: dict[str, Any] = {"source": self.name, "format": self.tables.format.name}
         if self.space is None:
-            return {**head, "root": f"{self.tables.root:#x}"}
+            return {**head, "root": f"{self.tables.root:#x}", "notes": list(self.notes)}
         space = self.space
-        about = {"frames_known": space.frames_known, "complete": space.complete, "notes": list(space.notes)}
+        about = {"frames_known": space.frames_known, "complete": space.complete, "notes": list(self.notes)}
         return {**head, "root": None, "pid": space.pid, **about}
 
 
@@ -61,9 +63,13 @@ def open_source(source: str, *, root: int | None, **options: Any) -> Opened:
     """
     pid = _process(source)
     if pid is None:
-        opened = Opened(source, _image(source, root, **options))
+        from pagewalk.roots import notes_of
+
+        tables = _image(source, root, **options)
+        opened = Opened(source, tables, notes=tuple(notes_of(tables)))
         if _PID.fullmatch(source):
             complain(f"note: {source} is taken for the file of that name; the process would be {_PREFIX}{source}")
+        _tell(opened)
         return opened
     options["root"] = root
     if given := [f"--{name}" for name, value in sorted(options.items()) if value not in (None, ())]:
@@ -73,9 +79,14 @@ def open_source(source: str, *, root: int | None, **options: Any) -> Opened:
         f"process {pid}" if source.startswith(_PREFIX) else f"{source} is no file here, so it is process {pid}, which"
     )
     complain(f"note: {what} was captured as it runs: its tables are made from what the kernel tells of its pages")
-    for note in opened.space.notes if opened.space else ():
-        complain(f"note: {note}")
+    _tell(opened)
     return opened
+
+
+def _tell(opened: Opened) -> None:
+    """Say what else to know of a source."""
+    for note in opened.notes:
+        complain(f"note: {note}")
 
 
 def _process(source: str) -> int | None:
@@ -93,6 +104,7 @@ def _process(source: str) -> int | None:
 
 def _image(source: str, root: int | None, *, format: str | None, base: int | None, segment: Any) -> PageTables:  # noqa: A002
     """The page tables in a memory image."""
+    from pagewalk.roots import check_root
     from pagewalk.source import open as open_image
     from pagewalk.source import refuse_remote
 
@@ -101,7 +113,9 @@ def _image(source: str, root: int | None, *, format: str | None, base: int | Non
         raise _usage("Missing option '--root': where an image's top table is (x86: CR3, flags off).")
     if base and segment:
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
-    return open_image(source, format=format or "x86-64", root=root, base=base or 0, segments=segment or None)
+    tables = open_image(source, format=format or "x86-64", root=root, base=base or 0, segments=segment or None)
+    check_root(tables)
+    return tables
 
 
 def _captured(pid: int) -> Opened:
@@ -111,7 +125,7 @@ def _captured(pid: int) -> Opened:
     except ImportError as error:
         raise UnsupportedError(f"a process can be looked at on Linux only: there is no {error.name} here") from None
     space = capture(pid)
-    return Opened(f"{_PREFIX}{pid}", space.tables, space)
+    return Opened(f"{_PREFIX}{pid}", space.tables, space, tuple(space.notes))
 
 
 def _usage(why: str) -> click.UsageError:
