@@ -61,7 +61,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         ValueError: Both a base and segments.
     """
     form = find_format(format)
-    path = local_path(source)
+    path = _local(source)
     parts = None if segments is None else tuple(segments)
     if parts is not None and base:
         raise ValueError(f"segments say where the image lies: a base of {base:#x} contradicts them")
@@ -77,15 +77,9 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     return tables
 
 
-def local_path(source: str | os.PathLike[str]) -> Path:
-    """The path of a source that is a file here.
-
-    Raises:
-        UnsupportedError: It is something else.
-    """
-    match = _URL.match(source) if isinstance(source, str) else None
-    if match is not None and match.group() in _REMOTE:
-        raise UnsupportedError(f"{source}: {_REMOTE[match.group()]}")
+def _local(source: str | os.PathLike[str]) -> Path:
+    """The path of a source that is a file here."""
+    refuse_remote(source)
     return Path(source)
 
 
@@ -97,3 +91,14 @@ def _refuse_containers(path: Path) -> None:
         if head.startswith(magic):
             remedy = "say where its memory lies, as segments (--segment PADDR:OFFSET:SIZE)"
             raise UnsupportedError(f"{path}: {what} is not opened as a raw image: {remedy}")
+
+
+def refuse_remote(source: str | os.PathLike[str]) -> None:
+    """Refuse a source that is no file.
+
+    Raises:
+        UnsupportedError: It is something else.
+    """
+    match = _URL.match(source) if isinstance(source, str) else None
+    if match is not None and match.group() in _REMOTE:
+        raise UnsupportedError(f"{source}: {_REMOTE[match.group()]}")

@@ -257,13 +257,20 @@ class TestTerminal:
         done = run("map", *image, "--kind", "guard", env={**_plain_environment(), **environment})
         assert ("\x1b[31m" in done.stdout) == expected
 
-    def test_a_bar_for_what_takes_long(self, tmp_path):
+    def test_a_bar_for_what_takes_long(self, tmp_path, monkeypatch):
         """It appears on a terminal, hands everything on, and goes away."""
+        monkeypatch.setenv("TERM", "xterm")
         primary, secondary = pty.openpty()
         with os.fdopen(primary, "rb", 0), os.fdopen(secondary, "w") as terminal:
             assert list(watched([(1, "a"), (1, "b")], 2, terminal, patience=0)) == ["a", "b"]
             terminal.flush()
             assert b"writing" in os.read(primary, 65536)
+            monkeypatch.setenv("TERM", "dumb")
+            assert list(watched([(1, "a")], 1, terminal, patience=0)) == ["a"]
+            terminal.flush()
+            os.set_blocking(primary, False)
+            with pytest.raises(BlockingIOError):
+                os.read(primary, 65536)
         with (tmp_path / "log").open("w+") as file:
             assert list(watched([(1, "a")], 1, file, patience=0)) == ["a"]
             assert list(watched([(1, "a")], 1, None, patience=0)) == ["a"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagewalk.cli.numbers import MOST, parse
 
+DRAWN = settings(max_examples=200, deadline=None)
 WORDS = st.integers(0, MOST)
 UNITS = {"": 0, "K": 10, "m": 20, "G": 30, "t": 40}
 
@@ -74,6 +75,7 @@ class TestForms:
 
 
 class TestDrawn:
+    @DRAWN
     @given(WORDS)
     def test_every_word_is_read_back(self, word):
         digits = f"{word:x}"
@@ -86,10 +88,12 @@ class TestDrawn:
         if re.search("[a-f]", digits):
             assert parse(digits, address=True) == parse(f"{word:016x}", address=True) == word
 
+    @DRAWN
     @given(st.integers(0, 1 << 24), st.sampled_from(list(UNITS)))
     def test_units(self, count, unit):
         assert parse(f"{count}{unit}") == parse(f"{count:#x}{unit}", address=True) == count << UNITS[unit]
 
+    @DRAWN
     @given(st.from_regex(r"0[0-9]{1,40}|[1-9][0-9]{8,40}", fullmatch=True))
     def test_no_guess(self, digits):
         with pytest.raises(ValueError, match=r"could be|too large") as caught:
@@ -99,6 +103,7 @@ class TestDrawn:
             assert int(digits, 16) > MOST or parse(readings[0]) == int(digits, 16)
             assert parse(readings[1], address=True) == int(digits)
 
+    @DRAWN
     @given(
         st.text(st.characters() | st.sampled_from("0123456789abcdefxXKMGT_`+- \u0664\x1b\udc80"), max_size=30),
         st.booleans(),

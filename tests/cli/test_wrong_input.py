@@ -51,6 +51,15 @@ class TestSource:
         assert (done.returncode, done.stdout) == (10, "")
         assert done.stderr == f"pagewalk: {image}: Permission denied\n"
 
+    def test_no_permission_to_look_at_a_process(self, command, process):
+        """Of root, by somebody else."""
+        pid = process if os.geteuid() == 0 else 1
+        name, source, _, _, *rest = command(f"pid:{pid}")  # without --root
+        done = _as_nobody([name, source, *rest])
+        assert (done.returncode, done.stdout) == (9, "")
+        assert f"process {pid} may not be looked at" in done.stderr
+        assert done.stderr.count("\n") == 1
+
     def test_a_pipe(self, fails, command, tmp_path):
         os.mkfifo(tmp_path / "pipe")
         assert "write the image to a file first" in fails(8, *command(tmp_path / "pipe"))
@@ -215,7 +224,7 @@ class TestOutput:
 
 AS_NOBODY = """
 import os, pwd, sys
-import pagewalk.cli.map, pagewalk.cli.vtop, pagewalk.sweep.listing, pagewalk.source  # as long as they can be read
+import pagewalk.cli.map, pagewalk.cli.vtop, pagewalk.live, pagewalk.source, pagewalk.sweep.listing  # while they may be
 from pagewalk.cli import main
 nobody = pwd.getpwnam("nobody")
 os.setgroups([])

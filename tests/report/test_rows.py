@@ -7,7 +7,7 @@ from functools import reduce
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pagewalk.formats import NO_PADDR, Flag, Kind, find_format
@@ -21,6 +21,7 @@ PAGE = 4 * K
 RW = int(Flag.READ | Flag.WRITE | Flag.USER)
 OLD, DIRTY, SOFT = int(Flag.ACCESSED), int(Flag.DIRTY), int(Flag.SOFT_DIRTY)
 REPEATED, OUTSIDE = int(Flag.REPEATED), int(Flag.OUTSIDE)
+DRAWN = settings(max_examples=200, deadline=None)
 FORM = find_format("x86-64")
 
 
@@ -78,6 +79,7 @@ def listings(draw):
 class TestJoined:
     """The table of ``map`` joins rows that differ only in accessed and dirty, and shows what all pages have."""
 
+    @DRAWN
     @given(listings(), st.lists(st.integers(1, 12), max_size=4), st.sampled_from([int(AGING), 0, int(AGING) | SOFT]))
     @example(
         rows(*((at * PAGE, paddr * K, PAGE, OLD * (at % 2)) for at, paddr in enumerate((20, 20, 24, 24)))),
@@ -121,6 +123,7 @@ class TestJoined:
 
 
 class TestOrder:
+    @DRAWN
     @given(st.lists(st.lists(st.lists(st.integers(0, 200), max_size=5), max_size=4), min_size=1, max_size=3))
     def test_streams_by_address_are_one_by_address(self, streams):
         blocks = []
@@ -131,6 +134,7 @@ class TestOrder:
         merged = [int(at) for block in by_address(*blocks) for at in block["vaddr"]]
         assert merged == sorted(place * PAGE for stream in streams for block in stream for place in block)
 
+    @DRAWN
     @given(listings(), st.integers(0, 1 << 16), st.integers(0, 1 << 16))
     def test_flags_of_rows(self, listed, all_of, none_of):
         none_of &= ~all_of
@@ -139,6 +143,7 @@ class TestOrder:
 
 
 class TestTally:
+    @DRAWN
     @given(listings(), st.lists(st.integers(1, 12), max_size=4))
     def test_sums(self, listed, places):
         listed["kind"][::3] = Kind.NONE

@@ -105,15 +105,15 @@ def _process(source: str) -> int | None:
 def _image(source: str, root: int | None, *, format: str | None, base: int | None, segment: Any) -> PageTables:  # noqa: A002
     """The page tables in a memory image."""
     from pagewalk.roots import check_root
-    from pagewalk.source import local_path
     from pagewalk.source import open as open_image
+    from pagewalk.source import refuse_remote
 
-    path = local_path(source)
+    refuse_remote(source)
     if root is None:
         raise _usage("Missing option '--root': where an image's top table is (x86: CR3, flags off).")
     if base and segment:
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
-    tables = open_image(path, format=format or "x86-64", root=root, base=base or 0, segments=segment or None)
+    tables = open_image(source, format=format or "x86-64", root=root, base=base or 0, segments=segment or None)
     check_root(tables)
     return tables
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -23,7 +24,7 @@ def watched(
     *,
     patience: float = PATIENCE,
 ) -> Iterator[Item]:
-    """Hand on the items, with a bar on ``stream`` if it is a terminal and they take long.
+    """Hand on the items, with a bar on ``stream`` if it is a terminal that can show one and they take long.
 
     Args:
         blocks: ``(steps, item)``.
@@ -32,7 +33,7 @@ def watched(
         patience: Seconds before it appears.
     """
     steps_in_all = total if callable(total) else lambda: total
-    visible = stream is not None and stream.isatty()
+    visible = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
     begun, done = time.monotonic(), 0
     bar = None
     try:
