@@ -166,6 +166,10 @@ class TestTally:
         assert summary(tally, shown=2, findings=1) == f"4 rows, 1 hole, 1 finding (3 more than shown): {everything}"
         assert summary(Tally(), empty="nothing passes the filters") == "0 rows: nothing passes the filters"
         assert summary(Tally()) == "0 rows: nothing is mapped"
+        tally.add(rows((2 << 47, 0, 4 * K, OUTSIDE | RW), (3 << 47, 0, 4 * K, OUTSIDE, int(Kind.PROT_NONE))))
+        tally.add(rows((4 << 47, 0xFEE0_0000, 4 * K, OUTSIDE)))  # a device's registers, mapped for the kernel
+        *_, last = summary(tally).splitlines()
+        assert last.startswith("2 rows name frames outside the image: another kernel version, an encryption bit")
 
 
 def lines(listed, **options):

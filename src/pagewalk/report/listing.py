@@ -134,7 +134,7 @@ def text_blocks(blocks: Iterable[Rows], layout: Layout, limit: int | None = None
 
 
 def summary(tally: Tally, *, shown: int | None = None, findings: int = 0, empty: str = "nothing is mapped") -> str:
-    """One line: how many rows there are, and how much of each kind and page size.
+    """A line: how many rows there are, and how much of each kind and page size; another, if frames are outside.
 
     Args:
         tally: What there is, shown or not.
@@ -154,7 +154,15 @@ def summary(tally: Tally, *, shown: int | None = None, findings: int = 0, empty:
     parts = parts or [empty]
     if tally.holes:
         parts.append(f"holes {size_text(sum(size for (kind, _), size in tally.sizes.items() if kind == Kind.NONE))}")
-    return f"{', '.join(counts)}{more}: {', '.join(parts)}"
+    return f"{', '.join(counts)}{more}: {', '.join(parts)}{_strange(tally)}"
+
+
+def _strange(tally: Tally) -> str:
+    """What it may mean that frames are outside the memory."""
+    if not tally.strange:
+        return ""
+    rows = "1 row names a frame" if tally.strange == 1 else f"{tally.strange:,} rows name frames"
+    return f"\n{rows} outside the image: another kernel version, an encryption bit, or the wrong format?"
 
 
 def _amount(kind: int, tally: Tally) -> str:

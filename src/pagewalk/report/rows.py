@@ -117,12 +117,14 @@ class Tally:
 
     Attributes:
         mapped, holes: Rows of each.
+        strange: Rows of frames that the memory does not have, and that are no device's: a kernel maps those for itself.
         sizes: Bytes by ``(kind, page size)``.
     """
 
     def __init__(self) -> None:
         self.mapped = 0
         self.holes = 0
+        self.strange = 0
         self.sizes: Counter[tuple[int, int]] = Counter()
 
     def watch(self, blocks: Iterable[Rows]) -> Iterator[Rows]:
@@ -136,6 +138,9 @@ class Tally:
         empty = int(np.count_nonzero(block["kind"] == Kind.NONE.value))
         self.holes += empty
         self.mapped += len(block) - empty
+        outside = block["flags"] & np.uint32(Flag.OUTSIDE) != 0
+        device = (block["kind"] == Kind.PRESENT.value) & (block["flags"] & np.uint32(Flag.USER) == 0)
+        self.strange += int(np.count_nonzero(outside & ~device))
         combined = block["kind"].astype(np.uint64) << np.uint64(58) | block["page_size"]
         for key in np.unique(combined).tolist():
             self.sizes[key >> 58, key & (1 << 58) - 1] += int(block["size"][combined == np.uint64(key)].sum())
