@@ -26,12 +26,20 @@ class Child:
         line = self.process.stdout.readline()
         assert line, f"the child failed with {self.process.wait()}"
         self.areas = json.loads(line)
+        self.settle()
 
     def ask(self, command):
         """Have a command obeyed; its answer."""
         self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        answer = json.loads(self.process.stdout.readline())
+        self.settle()
+        return answer
+
+    def settle(self):
+        """Let it come to rest: until it waits for the next command it still writes to its memory."""
+        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "R":
+            os.sched_yield()
 
     def scan(self):
         """The child's own PAGEMAP_SCAN of its areas: ``[[start, end, categories]]``."""

@@ -44,12 +44,19 @@ def canonical(form, vaddr):
     return vaddr | (1 << 64) - (1 << form.vaddr_bits) if vaddr >> form.vaddr_bits - 1 else vaddr
 
 
+def in_parts(vaddrs, entries):
+    """Leaves in two parts, or in one, or in none."""
+    half = len(vaddrs) // 2
+    parts = [Leaves(vaddrs[some], entries[some]) for some in (slice(0, half), slice(half, None))]
+    return [part for part in parts if len(part.vaddrs)]
+
+
 def built(form, leaves, spare=0):
     arrays = {}
     for depth, pages in leaves.items():
         vaddrs = np.array([vaddr for vaddr, _ in pages], np.uint64)
         frames = np.array([frame for _, frame in pages], np.uint64)
-        arrays[depth] = Leaves(vaddrs, form.leaf_entry(frames, np.full(len(pages), RIGHTS, np.uint64), form.levels[depth]))  # fmt: skip  # noqa: E501
+        arrays[depth] = in_parts(vaddrs, form.leaf_entry(frames, np.full(len(pages), RIGHTS, np.uint64), form.levels[depth]))  # fmt: skip  # noqa: E501
     return build(form, arrays, base=BASE, spare=spare)
 
 

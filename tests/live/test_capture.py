@@ -172,9 +172,9 @@ class TestErrors:
             with pytest.raises(ProcessError, match="no such process"):
                 files.pages(start, np.empty(1, np.uint64))
             with pytest.raises(ProcessError, match="no such process"):
-                files.vmas(full=True)
+                files.text(files.smaps, bytearray())
             with pytest.raises(ProcessError, match="no such process"):
-                files.vmas(full=False)
+                files.text(files.maps, bytearray())
             with pytest.raises(ProcessError, match="no such process"):
                 scan_files(files, start, end, anyof=PageIs.PRESENT, returns=PageIs.PRESENT)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pagewalk.live.capture import Capture, capture
 from pagewalk.live.madvise import madvise, process_madvise
-from pagewalk.live.procfs import parse_vmas, read_pagemap
+from pagewalk.live.maps import parse_vmas
+from pagewalk.live.procfs import read_pagemap
 from pagewalk.live.scan import REGION, PageIs, scan
 from pagewalk.live.summary import TOTALS, guard_ranges, summarize
 
