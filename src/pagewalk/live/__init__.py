@@ -11,7 +11,7 @@ from pagewalk.live.madvise import madvise, process_madvise
 from pagewalk.live.maps import parse_vmas
 from pagewalk.live.procfs import read_pagemap
 from pagewalk.live.scan import REGION, PageIs, scan
-from pagewalk.live.summary import TOTALS, guard_ranges, summarize
+from pagewalk.live.summary import TOTALS, count_tables, guard_ranges, summarize
 
 __all__ = [
     "REGION",
@@ -19,6 +19,7 @@ __all__ = [
     "Capture",
     "PageIs",
     "capture",
+    "count_tables",
     "guard_ranges",
     "madvise",
     "parse_vmas",

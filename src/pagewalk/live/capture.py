@@ -59,6 +59,9 @@ class Capture(AddressSpace):
         complete: Nothing is known to have changed while it was read.
         changed: ``(start, end)`` ranges whose VMAs were not the same before and after, or hold pages that cannot be
             theirs: what is said of them is stale.
+        page_table_bytes: What the kernel counts for its page tables (VmPTE: all but the top one, empty ones and those
+            set aside for splitting huge pages too); None if it did not say. ``pagewalk.live.count_tables`` counts what
+            this capture takes, which is what there would be at least.
         notes: What else to know, in sentences.
     """
 
@@ -69,6 +72,7 @@ class Capture(AddressSpace):
         foreign = [(reading.vmas[at].start, reading.vmas[at].end) for at in found.foreign]
         self.changed = joined_ranges([*reading.changed, *foreign])
         self.complete = not self.changed
+        self.page_table_bytes = reading.page_table_bytes
         self.notes = tuple(_notes(self))
 
     def __repr__(self) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -48,6 +50,7 @@ class ProcessFiles:
         self._fds: list[int] = []
         try:
             path = next(living_threads(self._root), self._root) if has_ended(self._root) else self._root
+            self._path = path
             names = ("smaps", "maps", "pagemap")
             self.smaps, self.maps, self.pagemap = (self._open(f"{path}/{name}") for name in names)
         except BaseException:
@@ -98,6 +101,15 @@ class ProcessFiles:
         if not at:
             raise self.error(errno.ESRCH)
         return at
+
+    def page_table_bytes(self) -> int | None:
+        """What the kernel counts for page tables (VmPTE): all but the top one. None if it does not say (any more)."""
+        try:
+            status = Path(f"{self._path}/status").read_bytes()
+        except OSError:
+            return None
+        found = re.search(rb"^VmPTE:\s*(\d+) kB$", status, re.MULTILINE)
+        return int(found[1]) << 10 if found else None
 
     def pages(self, start: int, into: Words) -> None:
         """Read pagemap entries, from the page at ``start`` on, straight into an array.

@@ -61,6 +61,7 @@ class Reading:
         spans: ``SPAN`` rows: what was read of pagemap, ascending and apart.
         pages: Their pagemap entries, one after the other.
         special: ``REGION`` rows: the huge pages and the zero pages.
+        page_table_bytes: VmPTE, None if it is not told.
     """
 
     vmas: list[Vma]
@@ -68,6 +69,7 @@ class Reading:
     spans: Regions
     pages: Words
     special: Regions
+    page_table_bytes: int | None = None
 
 
 @dataclass
@@ -128,7 +130,7 @@ def _read(files: ProcessFiles, scratch: _Scratch) -> Reading:
     with memoryview(scratch.smaps) as view, view[: smaps()] as text:
         vmas, meanwhile = parse_smaps(text)
     changed = _changed(vmas, meanwhile, bytes(scratch.before[:size]), bytes(scratch.after[:after]))
-    return Reading(vmas, changed, spans, pages, special)
+    return Reading(vmas, changed, spans, pages, special, files.page_table_bytes())
 
 
 @contextmanager

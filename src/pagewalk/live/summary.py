@@ -9,6 +9,7 @@ import numpy as np
 from pagewalk.formats import Flag, Kind
 from pagewalk.live.reading import cut
 from pagewalk.query import mappings
+from pagewalk.space import AddressSpace
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pagewalk.space import AddressSpace
+    from pagewalk.tables import PageTables
 
     Rows = npt.NDArray[np.void]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["PARTS", "QUALITIES", "TOTALS", "guard_ranges", "summarize"]
+__all__ = ["MARKS", "PARTS", "QUALITIES", "TOTALS", "count_tables", "guard_ranges", "summarize"]
 
 PARTS: Final = {
     "small": "pages of 4096 bytes, PTE-mapped THP among them",
@@ -31,11 +32,14 @@ PARTS: Final = {
     "zero": "the shared zero page, of any size",
     "guard": "guard markers",
     "swap": "swapped out",
-    "other": "migrating, poisoned, uffd-wp markers, device memory",
+    "markers": "userfaultfd write protection of pages that are not there",
+    "poison": "poisoned: by a memory error, or a marker",
+    "other": "migrating, device memory",
     "untouched": "nothing: never touched, or given back",
     "hidden": "VM_PFNMAP: the kernel does not say",
 }
-"""What fills a VMA. The parts add up to its size."""
+"""What fills a VMA. The parts add up to its size. Without root (CAP_SYS_ADMIN) the kernel does not tell markers, poison
+and what is migrating from ``swap``: they are counted there."""
 
 QUALITIES: Final = {
     "file": "of a file, or shared anonymous memory",
@@ -46,10 +50,19 @@ QUALITIES: Final = {
 """What its pages are (those of small, thp, hugetlb and prot_none): file + anonymous, and shared + exclusive, are all
 of them."""
 
-TOTALS: Final = np.dtype([(name, np.uint64) for name in ("start", "end", *PARTS, *QUALITIES)])
-"""A VMA's range, and bytes for each of ``PARTS`` and ``QUALITIES``."""
+MARKS: Final = {"write_protected": "write-protected by userfaultfd, whether a page is there or not"}
+"""What is said of pages of any kind: those that are not there too."""
 
-_OF_KIND: Final = {Kind.GUARD: "guard", Kind.SWAP: "swap", Kind.PROT_NONE: "prot_none"}
+TOTALS: Final = np.dtype([(name, np.uint64) for name in ("start", "end", *PARTS, *QUALITIES, *MARKS)])
+"""A VMA's range, and bytes for each of ``PARTS``, ``QUALITIES`` and ``MARKS``."""
+
+_OF_KIND: Final = {
+    Kind.GUARD: "guard",
+    Kind.SWAP: "swap",
+    Kind.PROT_NONE: "prot_none",
+    Kind.UFFD_WP: "markers",
+    Kind.HWPOISON: "poison",
+}
 _RUN: Final = np.dtype(
     [("start", np.uint64), ("end", np.uint64), ("page_size", np.uint64), ("flags", np.uint32), ("kind", np.uint8)]
 )
@@ -100,6 +113,26 @@ def guard_ranges(space: AddressSpace) -> list[tuple[int, int, Any]]:
     return [(start, end, vmas[at]) for start, end, at in ranges]
 
 
+def count_tables(tables: PageTables | AddressSpace) -> dict[str, int]:
+    """How many tables there are of each level, by the level's name, the top one included; one that is pointed to twice
+    counts twice.
+
+    Raises:
+        MemoryReadError: One lies outside the memory.
+    """
+    tables = tables.tables if isinstance(tables, AddressSpace) else tables
+    form, found = tables.format, {}
+    at = np.array([tables.root], np.uint64)
+    for level in form.real_levels:
+        found[level.name] = len(at)
+        if level is not form.real_levels[-1]:
+            size = form.table_bytes(level)
+            entries = [np.frombuffer(tables.memory.read(paddr, size), "<u8") for paddr in at.tolist()]
+            words = np.concatenate(entries) if entries else at
+            at = form.table_paddr(words[form.is_table(words, level)])
+    return found
+
+
 def _runs(space: AddressSpace, vmas: Rows) -> tuple[Rows, npt.NDArray[np.intp]]:
     """What the tables hold, cut at the VMAs' edges, and whose it is."""
     rows = mappings(space)
@@ -137,3 +170,4 @@ def _qualities(runs: Rows) -> Iterator[tuple[str, Mask]]:
         has = runs["flags"] & np.uint32(flag) != 0
         yield yes, page & has
         yield no, page & ~has
+    yield "write_protected", (runs["flags"] & np.uint32(Flag.UFFD_WP) != 0) | (runs["kind"] == Kind.UFFD_WP)
