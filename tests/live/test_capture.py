@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -43,6 +44,12 @@ class TestOfAChild:
         assert protected == [False, True, True]
         writable = [bool(flags & Flag.WRITE) for flags in rows["flags"][:3].tolist()]
         assert writable == [True, False, False]
+
+    def test_poison(self, root, child):
+        start, end = child.areas["poison"]
+        rows = mappings(capture(child.pid), start, end)
+        assert rows["vaddr"].tolist() == [start, start + PAGE]
+        assert rows["kind"].tolist() == [Kind.PRESENT, Kind.HWPOISON]
 
     def test_zero_frames_are_those_of_the_zero_pages(self, root, child):
         space = capture(child.pid)
@@ -101,6 +108,33 @@ class TestOfAProcessThatChanges:
         assert any(f"{end - start:#x} bytes" in note for note in space.notes)
         assert not len(mappings(space, start, end)), "nothing is made up of what was gone"
         assert len(mappings(space, *child.areas["guards"], coalesce=False)) == 16
+
+    def test_a_vma_that_was_replaced_and_put_back_is_marked(self, child, monkeypatch):
+        """VMAs are the same before and after; but a file's pages are not those of anonymous memory."""
+        from pagewalk.live import reading
+
+        read = Event()
+
+        class Meddling(reading.ProcessFiles):
+            def pages(self, start, into):
+                if not getattr(self, "replaced", False):
+                    assert read.wait(60)
+                    child.ask("replace written")
+                    self.replaced = True
+                super().pages(start, into)
+
+            def text(self, fd, buffer):
+                if fd == self.maps and getattr(self, "replaced", False):
+                    child.ask("restore written")
+                size = super().text(fd, buffer)
+                if fd == self.smaps:
+                    read.set()
+                return size
+
+        monkeypatch.setattr(reading, "ProcessFiles", Meddling)
+        space = capture(child.pid)
+        assert space.changed == [tuple(child.areas["written"])]
+        assert not space.complete
 
     def test_a_huge_page_that_was_split_is_shown_page_by_page(self, child, between):
         start, end = child.areas["collapsed"]

@@ -1,8 +1,8 @@
 r"""What ``maps`` and ``smaps`` say: VMAs.
 
 The kernel (6.18) escapes one character of a file's name there, the newline, as ``\012``: that alone is undone. So a
-file whose name really holds ``\012`` is shown with a newline, and one whose name really ends in ``(deleted)`` looks as if
-it were: which of the two it was cannot be told from this text. Bytes that are not UTF-8 are kept as ``os.fsdecode``
+file whose name really holds ``\012`` is shown with a newline, and one whose name really ends in ``(deleted)`` looks as
+if it were: which of the two it was cannot be told from this text. Bytes that are not UTF-8 are kept as ``os.fsdecode``
 keeps them.
 
 Source: ``Documentation/filesystems/proc.rst``, ``fs/proc/task_mmu.c``, Linux 6.18.

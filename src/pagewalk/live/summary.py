@@ -114,8 +114,9 @@ def guard_ranges(space: AddressSpace) -> list[tuple[int, int, Any]]:
 
 
 def count_tables(tables: PageTables | AddressSpace) -> dict[str, int]:
-    """How many tables there are of each level, by the level's name, the top one included; one that is pointed to twice
-    counts twice.
+    """How many tables there are of each level, by the level's name.
+
+    The top one is among them, and one that is pointed to twice is one.
 
     Raises:
         MemoryReadError: One lies outside the memory.
@@ -129,7 +130,7 @@ def count_tables(tables: PageTables | AddressSpace) -> dict[str, int]:
             size = form.table_bytes(level)
             entries = [np.frombuffer(tables.memory.read(paddr, size), "<u8") for paddr in at.tolist()]
             words = np.concatenate(entries) if entries else at
-            at = form.table_paddr(words[form.is_table(words, level)])
+            at = np.unique(form.table_paddr(words[form.is_table(words, level)]))
     return found
 
 

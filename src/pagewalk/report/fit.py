@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
 
 __all__ = ["breadth", "pad", "shorten", "wrap"]
 
 _DOTS = "…"
+_UNIT = re.compile(r"(?<=\d) ([KMGTPE]iB|bytes|[A-Z4]+\b)")
+"""What stays beside its number."""
 
 
 def breadth(text: str) -> int:
@@ -55,4 +58,5 @@ def wrap(line: str, width: int | None) -> str:
     """A line broken where it is wider than that; None: as it is."""
     if width is None or breadth(line) <= width:
         return line
-    return "\n".join(textwrap.wrap(line, max(width, 1), break_on_hyphens=False))
+    kept = _UNIT.sub("\u00a0\\1", line)
+    return "\n".join(textwrap.wrap(kept, max(width, 1), break_on_hyphens=False)).replace("\u00a0", " ")

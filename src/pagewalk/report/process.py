@@ -24,7 +24,7 @@ __all__ = ["guards_text", "letters", "process_text"]
 
 _ALWAYS: Final = frozenset({"small", "untouched"})
 _RANKS: Final = ("guard", "swap", "poison", "write_protected", "thp", "small", "hugetlb", "prot_none", "zero", "other")
-"""Columns that stay longest where there is too little room, the last to go first; then come the rest, and the rights."""
+"""Columns that stay longest where there is too little room; before the last of them go the rest, and the rights."""
 
 
 def process_text(space: Capture, paint: Paint, *, choice: Choice = Choice(), width: int | None = None) -> Iterator[str]:  # noqa: B008 - frozen
