@@ -171,6 +171,22 @@ class TestOfOneself:
         words = read_pagemap(0, start, start + 64 * PAGE)
         assert np.count_nonzero(words >> np.uint64(63)) == 16
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_pages_wherever_they_are(self, scanner, seed):
+        """Close together and far apart, in turn: what is asked and what is read unseen meet without a gap."""
+        random = np.random.default_rng(seed)
+        pages = 1 << 15
+        buffer = mmap.mmap(-1, pages * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+        madvise(start, pages * PAGE, abi.MADV_NOHUGEPAGE)
+        density = np.repeat(random.choice([0, 0.001, 0.1, 0.5, 1], 16), pages // 16)
+        touched = np.flatnonzero(random.random(pages) < density)
+        for at in touched.tolist():
+            buffer[at * PAGE] = 1
+        rows = mappings(capture(), start, start + pages * PAGE, coalesce=False)
+        assert ((rows["vaddr"] - np.uint64(start)) // PAGE).tolist() == touched.tolist()
+        assert set(rows["kind"].tolist()) <= {Kind.PRESENT}
+
     def test_own_changes_are_not_reported(self, scanner):
         assert capture(os.getpid()).complete
 

@@ -198,6 +198,15 @@ class TestWidth:
             assert lines[0].split()[0] == "START"
         assert columns != 80 or "left out, for want of room" in text
 
+    def test_names_keep_their_ends(self, child):
+        """They are shortened in the middle: what tells a library from another stands at the end."""
+        _, lines = table("".join(process_text(capture(child.pid), lambda line, _: line, width=80)))
+        names = [printable(vma.name) for vma in capture(child.pid).vmas]
+        assert any("…" in line for line in lines)
+        for line, name in zip(lines[1:], names, strict=True):
+            assert line.endswith(name[-5:])
+            assert "…" not in line[: lines[0].index("NAME")], "numbers stay whole"
+
     def test_what_has_content_stays_longest(self, child):
         """What people look for goes last; what is not there goes first."""
         text = "".join(process_text(capture(child.pid), lambda line, _: line, width=60))
@@ -209,6 +218,11 @@ class TestWidth:
         text = shown(child.pid)
         assert all(name in text for name in names)
         assert "…" not in text
+
+
+@pytest.mark.parametrize(("text", "cells"), [("abc", 3), ("日本", 4), ("e\u0301", 1), ("é", 1), ("…", 1), ("", 0)])
+def test_breadth(text, cells):
+    assert breadth(text) == cells
 
 
 @given(st.text(), st.integers(0, 40))

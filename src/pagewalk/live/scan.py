@@ -120,7 +120,7 @@ class Scanner:
         allof: PageIs = PageIs(0),  # noqa: B008
         vector: npt.NDArray[np.void] | None = None,
     ) -> None:
-        self._files = files
+        self._files, self._end = files, end
         self.vector = np.empty(_VECTOR, REGION) if vector is None else vector
         self._categories = returns | anyof | allof
         argument = self._argument = np.zeros(1, _ARGUMENT)
@@ -140,7 +140,11 @@ class Scanner:
             count = int(fcntl.ioctl(self._files.pagemap, _PAGEMAP_SCAN, self._argument.data))
         except OSError as error:
             raise _meaning(error, self._files, self._categories) from None
-        return self.vector[:count], int(self._argument["walk_end"][0])
+        regions = self.vector[:count]
+        # The kernel (6.18) goes on in rounds of 512 regions, and forgets to set walk_end in the round that is the last.
+        if count < len(self.vector):
+            return regions, self._end
+        return regions, max(int(self._argument["walk_end"][0]), int(regions["end"][-1]))
 
 
 def scan_files(files: ProcessFiles, start: int, end: int, **options: Any) -> npt.NDArray[np.void]:

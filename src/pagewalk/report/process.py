@@ -24,10 +24,16 @@ __all__ = ["guards_text", "letters", "process_text"]
 
 _ALWAYS: Final = frozenset({"small", "untouched"})
 _RANKS: Final = ("guard", "swap", "poison", "write_protected", "thp", "small", "hugetlb", "prot_none", "zero", "other")
-"""Columns that stay longest where there is too little room; before the last of them go the rest, and the rights."""
+"""Where there is too little room these stay longest, the first of them the longest; the rest goes, then the rights."""
 
 
-def process_text(space: Capture, paint: Paint, *, choice: Choice = Choice(), width: int | None = None) -> Iterator[str]:  # noqa: B008 - frozen
+def process_text(
+    space: Capture,
+    paint: Paint,
+    *,
+    choice: Choice = Choice(),  # noqa: B008 - frozen
+    width: int | None = None,
+) -> Iterator[str]:
     """The totals and the notes, then a line a VMA.
 
     Args:
