@@ -37,8 +37,8 @@ class Child:
         return answer
 
     def settle(self):
-        """Let it come to rest: until it waits for the next command it still writes to its memory."""
-        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "R":
+        """Let it come to rest: until it waits for the next command (reads descriptor 0) it still writes to memory."""
+        while not Path(f"/proc/{self.pid}/syscall").read_text().startswith("0 0x0 "):
             os.sched_yield()
 
     def scan(self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagewalk import Flag, OutOfFrames, find_format
@@ -61,6 +61,7 @@ def built(form, leaves, spare=0):
 
 
 class TestBuild:
+    @settings(deadline=None)
     @given(worlds())
     def test_what_goes_in_is_what_is_there(self, world):
         form, leaves = world
@@ -70,6 +71,7 @@ class TestBuild:
         assert found == expected
         assert len(rows) == len(expected)
 
+    @settings(deadline=None)
     @given(worlds())
     def test_the_number_of_tables_is_exact(self, world):
         form, leaves = world

@@ -225,6 +225,7 @@ def test_breadth(text, cells):
     assert breadth(text) == cells
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(0, 40))
 def test_shortened_text_fits(text, width):
     short = shorten(text, width)
@@ -232,6 +233,7 @@ def test_shortened_text_fits(text, width):
     assert short == text or breadth(text) > width
 
 
+@settings(deadline=None)
 @given(st.data(), st.integers(1, 60))
 def test_columns_fit(data, width):
     """Names of any letters, wide ones too; numbers of any length."""
@@ -268,7 +270,7 @@ CHOICES = st.builds(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(choice=CHOICES, width=st.none() | st.integers(1, 160), data=st.data())
 def test_every_choice_at_every_width(captured, choice, width, data):
     """What is shown fits, is what passes, and is in order; JSON says the same."""

@@ -65,6 +65,7 @@ def test_every_file_is_found_under_its_name(tmp_path_factory, name):
         assert vmas[start].name == shown + " (deleted)"
 
 
+@settings(deadline=None)
 @given(NAMES.map(os.fsdecode) | st.text())
 def test_names_are_shown_without_harm(name):
     safe = printable(name)

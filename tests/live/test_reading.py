@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagewalk import Flag, Kind, Vma, VmaFlags
@@ -70,6 +70,7 @@ class TestParse:
         assert {*VM_FLAG_CODES.values()} == {*VmaFlags}
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 60), max_size=12), st.sets(st.integers(0, 60), max_size=12))
 def test_cut_changes_nothing_but_the_seams(points, edges):
     bounds = sorted(points)[: len(points) // 2 * 2]

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pagewalk.vma import Vma
 
     Words = npt.NDArray[np.uint64]
+    Mask = npt.NDArray[np.bool_]
     Places = npt.NDArray[np.intp]
 
 __all__ = ["ENTRIES", "Found", "find_leaves"]
@@ -197,24 +198,28 @@ class _Encoder:
 
     def leaves(self, chunk: _Chunk, zero: set[int], foreign: set[int]) -> Iterator[tuple[int, Leaves]]:
         """The leaves of a chunk, by depth; adds to the frames of zero pages, and to the VMAs with foreign pages."""
-        states = (chunk.words >> np.uint64(_STATE)).view(np.intp) + chunk.classes * _STATES
-        seen = np.bincount(states, minlength=len(self._impossible))
         zeros = _zero_rows(chunk)
-        if (seen[: len(self._impossible)] * self._impossible).any():
-            strange = self._impossible[states]
-            strange[zeros] = False  # the huge zero page looks like a file's
-            foreign.update(np.unique(chunk.owner(np.flatnonzero(strange))).tolist())
-        entries = self._entries(4, chunk.words, states, zeros)
-        small = np.ones(len(entries), np.bool_)
-        for depth, rows, merged in _huge(chunk):
-            small[rows] = False
-            first = rows[:, 0]
-            states_of = (merged >> np.uint64(_STATE)).view(np.intp) + chunk.classes[first] * _STATES
-            is_zero = np.flatnonzero(np.isin(first, zeros))
-            self._note_zero(zero, merged[is_zero])
-            yield depth, Leaves(chunk.vaddrs[first], self._entries(depth, merged, states_of, is_zero))
-        self._note_zero(zero, chunk.words[zeros[small[zeros]]])
-        yield 4, Leaves(chunk.vaddrs[small], entries[small]) if not small.all() else Leaves(chunk.vaddrs, entries)
+        small = np.ones(len(chunk.words), np.bool_)
+        for depth, first, words in _huge(chunk, small):
+            yield depth, self._made(depth, chunk, words, first, np.isin(first, zeros), zero, foreign)
+        rows = slice(None) if small.all() else np.flatnonzero(small)
+        is_zero = np.zeros(len(chunk.words), np.bool_)
+        is_zero[zeros] = True
+        yield 4, self._made(4, chunk, chunk.words[rows], rows, is_zero[rows], zero, foreign)
+
+    def _made(
+        self, depth: int, chunk: _Chunk, words: Words, rows: Any, is_zero: Mask, zero: set[int], foreign: set[int]
+    ) -> Leaves:
+        """The leaves of one level, out of words, for some of the pages of a chunk."""
+        states = (words >> np.uint64(_STATE)).view(np.intp) + chunk.classes[rows] * _STATES
+        zeros = np.flatnonzero(is_zero)
+        self._note_zero(zero, words[zeros])
+        seen = np.bincount(states, minlength=len(self._impossible))
+        if (seen * self._impossible).any():
+            strange = self._impossible[states] & ~is_zero  # the huge zero page looks like a file's
+            places = np.arange(len(chunk.words))[rows][strange]
+            foreign.update(np.unique(chunk.owner(places)).tolist())
+        return Leaves(chunk.vaddrs[rows], self._entries(depth, words, states, zeros))
 
     def _note_zero(self, zero: set[int], words: Words) -> None:
         """Add the frames of zero pages."""
@@ -292,8 +297,8 @@ def _places(first: Places, counts: Places) -> Places:
     return np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
 
 
-def _huge(chunk: _Chunk) -> Iterator[tuple[int, Places, Words]]:
-    """The pages that one entry maps, by its depth: their rows, an entry a line, and the entries' words."""
+def _huge(chunk: _Chunk, small: Mask) -> Iterator[tuple[int, Places, Words]]:
+    """The pages that one entry maps, by its depth: the row of the first, and the entry's word; they leave ``small``."""
     regions = chunk.special[chunk.special["categories"] & np.uint64(PageIs.HUGE) != 0]
     if not len(regions) or not len(chunk.vaddrs):
         return
@@ -301,18 +306,19 @@ def _huge(chunk: _Chunk) -> Iterator[tuple[int, Places, Words]]:
     sizes = np.array([max(chunk.vmas[at].huge_page_size // PAGE, 1) for at in owner.tolist()], np.int64)
     pages = np.where(sizes > 1, sizes, ENTRIES)
     for count, depth in _HUGE_DEPTHS.items():
-        rows = _blocks(chunk, regions[pages == count], count)
-        if not len(rows):
+        first = _first_rows(chunk, regions[pages == count], count)
+        if not len(first):
             continue
-        blocks = chunk.words[rows]
+        blocks = _blocks(chunk.words, first, count)
         whole = _is_whole(blocks)
-        rows, blocks = rows[whole], blocks[whole]
+        small[(first[whole][:, None] + np.arange(count)).reshape(-1)] = False
+        blocks = blocks[whole]
         exclusive = np.bitwise_and.reduce(blocks, axis=1) & _EXCLUSIVE
-        yield depth, rows, (blocks[:, 0] | _EXCLUSIVE) ^ _EXCLUSIVE | exclusive
+        yield depth, first[whole], (blocks[:, 0] | _EXCLUSIVE) ^ _EXCLUSIVE | exclusive
 
 
-def _blocks(chunk: _Chunk, regions: Any, count: int) -> Places:
-    """The rows of each huge page of ``count`` pages in regions, if all of them are there."""
+def _first_rows(chunk: _Chunk, regions: Any, count: int) -> Places:
+    """The row of the first page of each huge page of ``count`` pages in regions, if all of its pages are there."""
     span = count * PAGE
     low = (regions["start"] + np.uint64(span - 1)) // np.uint64(span)
     low = np.maximum(low, chunk.vaddrs[0] // np.uint64(span))
@@ -320,7 +326,14 @@ def _blocks(chunk: _Chunk, regions: Any, count: int) -> Places:
     counts = np.where(high > low, high - low, 0).astype(np.intp)
     starts = _places(low.astype(np.intp), counts).astype(np.uint64) * np.uint64(span)
     first, after = _rows_of(chunk, starts, starts + np.uint64(span))
-    return first[after - first == count][:, None] + np.arange(count)
+    return first[after - first == count]
+
+
+def _blocks(pages: Any, first: Places, count: int) -> Any:
+    """What is said of the pages of huge pages, one a line; in place where they follow each other."""
+    if len(first) * count == first[-1] + count - first[0]:
+        return pages[first[0] : first[-1] + count].reshape(-1, count)
+    return pages[first[:, None] + np.arange(count)]
 
 
 def _is_whole(blocks: Words) -> npt.NDArray[np.bool_]:

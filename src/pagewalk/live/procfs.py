@@ -111,6 +111,13 @@ class ProcessFiles:
         found = re.search(rb"^VmPTE:\s*(\d+) kB$", status, re.MULTILINE)
         return int(found[1]) << 10 if found else None
 
+    def resident(self) -> int:
+        """How many bytes of the process are in memory, about; 0 if that is not told."""
+        try:
+            return int(Path(f"{self._path}/statm").read_bytes().split()[1]) * PAGE
+        except (OSError, IndexError):
+            return 0
+
     def pages(self, start: int, into: Words) -> None:
         """Read pagemap entries, from the page at ``start`` on, straight into an array.
 

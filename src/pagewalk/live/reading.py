@@ -4,10 +4,10 @@ How it works. PAGEMAP_SCAN says where anything is, so that empty space costs not
 Where it finds something every few pages, going on with it would cost as much as reading: then as much again is read
 unseen, twice as much the next time. What pagemap does not tell, huge pages and zero pages, is asked for once more.
 
-``maps`` is read before and after: what differs was changed meanwhile, and ``smaps``, which alone has all flags and
-which takes the kernel as long as pagemap does, is read beside it in a thread. A process that reads itself does without
-the thread, and keeps the memory for the answers from one reading to the next, so that it finds itself unchanged by the
-second one. Nothing is decoded in between.
+``maps`` is read before and after: what differs was changed meanwhile. ``smaps``, which alone has all flags and which
+takes the kernel as long as pagemap does, is read beside it, in a thread if the process is large. A process that reads
+itself does without the thread, and keeps the memory for the answers from one reading to the next, so that it finds
+itself unchanged by the second one. Nothing is decoded in between.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ _GAP: Final = 512 * PAGE
 _DENSE: Final = 16 * PAGE
 """Bytes from one region to the next, at most, where reading costs less than asking."""
 _FARTHEST: Final = 1 << 30
+_BESIDE: Final = 1 << 26
+"""Bytes in memory from which on reading ``smaps`` takes longer than starting a thread."""
 _VECTOR: Final = 1024
 
 
@@ -135,8 +137,8 @@ def _read(files: ProcessFiles, scratch: _Scratch) -> Reading:
 
 @contextmanager
 def _beside(files: ProcessFiles, buffer: bytearray) -> Iterator[Callable[[], int]]:
-    """Read ``smaps`` while the block runs; what is handed out says how long it is."""
-    if files.own:
+    """Read ``smaps``, while the block runs if that pays; what is handed out says how long it is."""
+    if files.own or files.resident() < _BESIDE:
         size = files.text(files.smaps, buffer)
         yield lambda: size
         return
@@ -198,6 +200,9 @@ def cut(rows: Any, edges: Words) -> Any:
         rows: Structured, with ``start`` and ``end``, ascending; the other fields are repeated.
         edges: Where to cut, ascending and distinct. Shape (n,), uint64.
     """
+    at = np.searchsorted(rows["start"], edges, side="left") - 1  # the last row that begins below each edge
+    if not len(rows) or not ((at >= 0) & (edges < rows["end"][at])).any():
+        return rows
     low = np.searchsorted(edges, rows["start"], side="right")
     count = np.searchsorted(edges, rows["end"], side="left") - low + 1
     pieces = np.repeat(rows, count)
