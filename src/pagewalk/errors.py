@@ -106,7 +106,7 @@ class ReservedBits(TranslationError):
 
 
 class Malformed(TranslationError):
-    """A table that cannot be one: outside the memory, misaligned, or its own ancestor."""
+    """A table that cannot be one: outside the memory, or misaligned."""
 
 
 class BadRoot(Malformed):

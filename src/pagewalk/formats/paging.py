@@ -244,12 +244,16 @@ class PagingFormat:
         """The rights that an entry pointing to a table passes on."""
         return _granted(self.table_rights, entry)
 
-    def flags(self, entry: Word) -> Word:
+    def flags(self, entry: Word, level: Level | None = None) -> Word:
         """``Flag`` bits of whatever the entry holds: a page's, a swap entry's, and none of a marker's.
 
         A PROT_NONE page keeps its state and has no rights.
+
+        Args:
+            entry: A raw value, or an array of them.
+            level: Its level, as ``kind``.
         """
-        kind: Any = self.kind(entry)
+        kind: Any = self.kind(entry, level)
         one = kind & 0 | 1
         leaf: Any = self.leaf_flags(entry)
         swapped = (kind == Kind.SWAP.value) | (kind == Kind.MIGRATION.value)
@@ -261,7 +265,7 @@ class PagingFormat:
 
     def frame(self, entry: Word, level: Level) -> Word:
         """The address of the frame that an entry names, page or not; ``NO_PADDR`` where it names none."""
-        kind: Any = self.kind(entry)
+        kind: Any = self.kind(entry, level)
         one = kind & 0 | 1
         page = one * ((kind == Kind.PRESENT.value) | (kind == Kind.PROT_NONE.value))
         moved = one * self.software.names_frame(entry, kind)
@@ -270,11 +274,19 @@ class PagingFormat:
         unknown = (one - page) * (one - moved) | page * (leaf >> _NO_FRAME_BIT & 1)
         return self.leaf_paddr(entry, level) * page + offset * moved | unknown * NO_PADDR
 
-    def kind(self, entry: Word) -> Word:
-        """The ``Kind`` of an entry, as an integer or an array of them."""
+    def kind(self, entry: Word, level: Level | None = None) -> Word:
+        """The ``Kind`` of an entry, as an integer or an array of them.
+
+        Args:
+            entry: A raw value, or an array of them.
+            level: Its level; the last one by default. Where there are no pages, nothing can stand in a page's place:
+                what is not valid and not empty there is OTHER.
+        """
         value: Any = entry
         one = value & 0 | 1
         valid = value >> self.valid & 1
+        if level is not None and not level.may_be_leaf:
+            return valid + (one - valid) * (one - self.is_none(entry)) * Kind.OTHER.value
         return valid + (one - valid) * self.software.kind_of_absent(entry, self.is_none(entry))
 
     # -- making an entry ---------------------------------------------------------------------------------------------

@@ -26,7 +26,13 @@ class FlatMemory:
 
     Raises:
         ImageFormatError: Two segments overlap.
+
+    Attributes:
+        holds_frames: Whether the frames that page tables name should be here too: a page whose frame is not is odd
+            (``Flag.OUTSIDE``). A file's are; of page tables alone, as a capture's, it cannot be said.
     """
+
+    holds_frames: bool = False
 
     def __init__(self, segments: Iterable[Segment]) -> None:
         self.segments = tuple(sorted((s for s in segments if len(s.data)), key=lambda segment: segment.start))
@@ -126,7 +132,8 @@ class RawImage(FlatMemory):
         OSError: The file cannot be opened or mapped.
         ImageFormatError: It is empty, or ends before a segment does.
 
-    The file must keep its size while it is mapped: an image truncated by somebody else ends the process with SIGBUS.
+    It claims to hold the frames that its page tables name. The file must keep its size while it is mapped: an image
+    truncated by somebody else ends the process with SIGBUS.
     """
 
     def __init__(
@@ -138,6 +145,7 @@ class RawImage(FlatMemory):
         writable: bool = False,
     ) -> None:
         self.path = Path(path)
+        self.holds_frames = True
         with self.path.open("r+b" if writable else "rb") as file:
             size = file.seek(0, os.SEEK_END)
             if size == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Filter"]
 
+_OF_ROWS: Final = int(Flag.REPEATED | Flag.OUTSIDE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
@@ -34,6 +36,9 @@ class Filter:
         kinds: Kinds that pass; None: all.
         page_sizes: Page sizes in bytes that pass; None: all.
         frames: ``(start, end)`` in bytes: pages that lie in it, in part at least; None: all. What has no frame, fails.
+
+    Raises:
+        ValueError: No entry could pass: a flag is asked for and against, or is one that only rows have.
     """
 
     having: Flag | int = 0
@@ -41,6 +46,14 @@ class Filter:
     kinds: Collection[Kind | int] | None = None
     page_sizes: Collection[int] | None = None
     frames: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if both := int(self.having) & int(self.lacking):
+            raise ValueError(f"no entry both has and lacks {_names(both)}")
+        if rows_only := int(self.having | self.lacking) & _OF_ROWS:
+            raise ValueError(
+                f"{_names(rows_only)} is said of rows, not of entries: select the rows of the answer by it"
+            )
 
     @property
     def everything(self) -> bool:
@@ -80,3 +93,8 @@ class Filter:
         start, end = self.frames
         low = max(start - span + 1, 0)
         return (paddrs >= np.uint64(low)) & (paddrs < np.uint64(min(end, NO_PADDR))) & (paddrs != np.uint64(NO_PADDR))
+
+
+def _names(flags: int) -> str:
+    """Flags by name."""
+    return " and ".join(flag.name or "" for flag in Flag if flags & flag)

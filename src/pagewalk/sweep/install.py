@@ -342,7 +342,7 @@ class _Installer:
         if self._passing is None or empty.all():
             return None
         held = np.flatnonzero(~empty)
-        kinds = np.atleast_1d(self._codec.states(slots[held])) >> KIND_SHIFT
+        kinds = np.atleast_1d(self._codec.states(slots[held], self._last)) >> KIND_SHIFT
         bad = np.flatnonzero(~np.isin(kinds, [int(kind) for kind in self._passing]))
         if not len(bad):
             return None
