@@ -71,6 +71,7 @@ _VMA: Final = re.compile(rb"^" + _HEADER + rb"(?:" + _PAGE_SIZE + _FLAGS + rb")?
 """A line of ``maps``, or the lines of a VMA in ``smaps``: whole header, start, end, rights, offset, device, inode,
 name; KernelPageSize and VmFlags, which ``maps`` does not have."""
 _UPPER_HALF: Final = 1 << 63
+_BLANK: Final = Vma(0, 4096)
 
 
 def parse_vmas(text: bytes | bytearray | memoryview) -> list[Vma]:
@@ -118,7 +119,10 @@ def _vmas(found: Iterable[tuple[bytes, ...]]) -> list[Vma]:
         mapping = None if inode == b"0" else mappings.setdefault((device, inode), Mapping(name))
         flags = _flags_of(codes) if codes else _rights_of(rights)
         huge = int(page_kb) << 10 if page_kb != b"4" and page_kb and flags & VmaFlags.HUGETLB else 0
-        vmas.append(Vma(start, end, flags, offset, mapping, name, huge))
+        vma = object.__new__(Vma)  # the constructor checks what the kernel need not be asked, for thousands
+        vma.__dict__.update(_BLANK.__dict__, start=start, end=end, flags=flags, offset=offset)
+        vma.__dict__.update(mapping=mapping, name=name, huge_page_size=huge)
+        vmas.append(vma)
     return vmas
 
 
