@@ -3,18 +3,7 @@
 How it works. ``reading`` asks the kernel, ``leaves`` turns its words into entries, ``build`` makes tables of them. The
 tables lie in a ``Ram`` far above any real frame, so that an address in them is never mistaken for a frame's.
 
-What a capture is. Page tables with what ``/proc/PID/pagemap`` and PAGEMAP_SCAN say of every page of every VMA, and VMAs
-with what ``/proc/PID/smaps`` says of them. And what it is not:
-
-* The process runs on meanwhile. Each page's state was true at some moment of the reading, not all at the same one.
-* VMAs are compared before, meanwhile and after; what differs is in ``changed``. A VMA that was replaced and put back in
-  between, with the same bounds, rights, file, offset and name, is noticed only if pages were found there that cannot be
-  its own: a file's in private anonymous memory, anonymous ones in a shared mapping. Pages that merely went and came
-  back are not a change: each was seen in a state that it had.
-* Accessed and dirty are not known; rights are the VMA's (see ``encode``). Frames are known to CAP_SYS_ADMIN only.
-* VM_PFNMAP VMAs (``[vvar]``, device memory) are empty here: the kernel does not show their pages. ``[vsyscall]`` is
-  left out: it is a gate in the kernel's half, and belongs to no process.
-* Names are those of ``maps``: see ``pagewalk.live.maps`` for what cannot be told there.
+What a capture is, and what it is not, is said in ``docs/live.md``; its limits once more at ``capture``.
 """
 
 from __future__ import annotations
@@ -83,8 +72,13 @@ class Capture(AddressSpace):
 def capture(pid: int | None = None) -> Capture:
     """Capture the address space of a live process.
 
-    The process runs on meanwhile. Each page's state was true at some moment of the reading, not all at the same one;
-    what is known to have changed is in ``changed``. ``pagewalk.live.capture`` says in full what a capture is not.
+    The process runs on meanwhile. Each page's state was true at some moment of the reading, not all at the same one.
+    VMAs are compared before, meanwhile and after: what differs is in ``changed``. One that was replaced and put back
+    in between, with the same bounds, rights, file, offset and name, is noticed only if pages were found there that
+    cannot be its own: a file's in private anonymous memory, anonymous ones in a shared mapping.
+
+    Accessed and dirty are not known, frames to CAP_SYS_ADMIN only. VM_PFNMAP VMAs (``[vvar]``, device memory) are
+    empty here, since the kernel does not show their pages; ``[vsyscall]``, which belongs to no process, is left out.
 
     Args:
         pid: The process, as ``/proc`` numbers it; None for this one. Where ``/proc`` belongs to another PID namespace
