@@ -193,7 +193,7 @@ class _Encoder:
         keys = [_class(vma) for vma in vmas]
         self.classes = np.array([of.setdefault(key, len(of)) for key in keys], np.intp)
         self._classes = [*of]
-        self._impossible = _impossible()[[expects for _, _, expects in of]].reshape(-1)
+        self._impossible = _impossible()[np.array([expects for _, _, expects in of], np.intp)].reshape(-1)
         self._tables: dict[tuple[int, bool], Words] = {}
 
     def leaves(self, chunk: _Chunk, zero: set[int], foreign: set[int]) -> Iterator[tuple[int, Leaves]]:
