@@ -192,7 +192,7 @@ class _Encoder:
         of: dict[tuple[int, bool, int], int] = {}
         keys = [_class(vma) for vma in vmas]
         self.classes = np.array([of.setdefault(key, len(of)) for key in keys], np.intp)
-        self._classes = [*of]
+        self._classes = tuple(of)
         self._impossible = _impossible()[np.array([expects for _, _, expects in of], np.intp)].reshape(-1)
         self._tables: dict[tuple[int, bool], Words] = {}
 
@@ -242,12 +242,19 @@ class _Encoder:
     def _table(self, depth: int, *, zero: bool) -> Words:
         """Entries of frame 0, by class and state."""
         if (depth, zero) not in self._tables:
-            words = np.tile(np.arange(_STATES, dtype=np.uint64) << np.uint64(_STATE), len(self._classes))
-            rights = np.repeat(np.array([rights for rights, _, _ in self._classes], np.uint64), _STATES)
-            private = np.repeat(np.array([private for _, private, _ in self._classes], np.bool_), _STATES)
-            pages = Pages(words, rights, private, np.full(len(words), zero))
-            self._tables[depth, zero] = encode(self._form, self._form.levels[depth], pages, known=self._known)
+            self._tables[depth, zero] = _entries_of_states(self._form, depth, self._classes, zero, self._known)
         return self._tables[depth, zero]
+
+
+@lru_cache(maxsize=16)
+def _entries_of_states(
+    form: PagingFormat, depth: int, classes: tuple[tuple[int, bool, int], ...], zero: bool, known: bool
+) -> Words:
+    """Entries of frame 0, by class and state. Processes are much alike: the next one has the same classes, often."""
+    words = np.tile(np.arange(_STATES, dtype=np.uint64) << np.uint64(_STATE), len(classes))
+    rights = np.repeat(np.array([rights for rights, _, _ in classes], np.uint64), _STATES)
+    private = np.repeat(np.array([private for _, private, _ in classes], np.bool_), _STATES)
+    return encode(form, form.levels[depth], Pages(words, rights, private, np.full(len(words), zero)), known=known)
 
 
 def _class(vma: Vma) -> tuple[int, bool, int]:
