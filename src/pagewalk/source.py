@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["open"]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:")
-_REMOTE = {"qmp:": "a running QEMU", "gdb:": "a gdb stub"}
+_REMOTE = {
+    "qmp:": "a running QEMU cannot be opened yet; the path of a raw memory image can",
+    "gdb:": "a gdb stub cannot be opened yet; the path of a raw memory image can",
+    "pid:": "a process has no tables that can be opened; pagewalk.capture(pid) makes some",
+}
 _CONTAINERS = {
     b"\x7fELF": "an ELF core",
     b"KDUMP   ": "a kdump file",
@@ -57,7 +61,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         ValueError: Both a base and segments.
     """
     form = find_format(format)
-    path = _local(source)
+    path = local_path(source)
     parts = None if segments is None else tuple(segments)
     if parts is not None and base:
         raise ValueError(f"segments say where the image lies: a base of {base:#x} contradicts them")
@@ -73,12 +77,15 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     return tables
 
 
-def _local(source: str | os.PathLike[str]) -> Path:
-    """The path of a source that is a file here."""
+def local_path(source: str | os.PathLike[str]) -> Path:
+    """The path of a source that is a file here.
+
+    Raises:
+        UnsupportedError: It is something else.
+    """
     match = _URL.match(source) if isinstance(source, str) else None
     if match is not None and match.group() in _REMOTE:
-        what = _REMOTE[match.group()]
-        raise UnsupportedError(f"{source}: {what} cannot be opened; the path of a raw memory image can")
+        raise UnsupportedError(f"{source}: {_REMOTE[match.group()]}")
     return Path(source)
 
 

@@ -24,8 +24,9 @@ from pagewalk.live.summary import MARKS, PARTS, QUALITIES
 from pagewalk.report.columns import COLUMNS, Choice, choose, column_of, explain, sort_key
 from pagewalk.report.fit import breadth, shorten
 from pagewalk.report.layout import Cells, side_by_side
-from pagewalk.report.process import guards_text, printable, process_text
+from pagewalk.report.process import guards_text, process_text
 from pagewalk.report.process_json import process_json
+from pagewalk.report.words import printable
 from tests.live.conftest import Child
 
 COMMAND = [sys.executable, "-c", "from pagewalk.cli import main; main()", "live"]

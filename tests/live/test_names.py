@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pagewalk.live import capture, parse_vmas
 from pagewalk.live.procfs import ProcessFiles
-from pagewalk.report.process import printable
+from pagewalk.report.words import printable
 from tests.live.test_command import run, table
 
 PAGE = 4096

@@ -13,9 +13,6 @@ from pagewalk.cli.params import json_option
 
 __all__ = ["live"]
 
-_WIDTH = 48
-"""Cells that a wrong argument may take in a message."""
-
 
 class _Live(click.Command):
     """The command; its help explains the columns."""
@@ -39,13 +36,13 @@ class _Column(click.ParamType):  # type: ignore[type-arg]  # generic in newer ve
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name that the report knows."""
         from pagewalk.report.columns import near, sort_key
-        from pagewalk.report.fit import shorten
+        from pagewalk.report.words import shortened
 
         key = sort_key(value)
         if key is None:
             like = near(value, sorting=True)
             hint = f"did you mean {like}?" if like else "see --help."
-            self.fail(f"there is no column {shorten(repr(value), _WIDTH)}: {hint}", param, ctx)
+            self.fail(f"there is no column {shortened(repr(value))}: {hint}", param, ctx)
         return key
 
 
@@ -100,7 +97,7 @@ def _check_names(filters: tuple[str, ...], names: list[str]) -> None:
         BadParameter: One is, or is empty.
     """
     from pagewalk.report.columns import column_of, near
-    from pagewalk.report.fit import shorten
+    from pagewalk.report.words import shortened
 
     for text in filters:
         if not text:
@@ -108,6 +105,6 @@ def _check_names(filters: tuple[str, ...], names: list[str]) -> None:
         if column_of(text) or any(text in name for name in names):
             continue
         if like := near(text, sorting=False):
-            said = shorten(repr(text), _WIDTH)
+            said = shortened(repr(text))
             hint = f"no VMA's name contains {said}, and no kind is called so: did you mean {like}?"
             raise click.BadParameter(hint, param_hint="'--filter'")

@@ -15,7 +15,8 @@ To add an architecture, in one new file beside ``x86.py``:
 2. ``address``: where the frame number sits, as fields; ``rights`` and ``state``: one row a bit.
 3. ``table_test``: the bits that tell a table from a page above the last level.
 4. The Linux side as a ``SoftwareLayer`` in the same file: PROT_NONE, swap entries, markers.
-5. Put the format into ``FORMATS`` in ``formats/__init__.py``. The suite in ``tests/formats`` then runs on it unasked.
+5. Put the format into ``FORMATS`` in ``formats/__init__.py``, and write its tests in ``tests/formats``, as
+   ``test_x86.py`` does: no suite runs on a new format by itself yet.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pagewalk.live.summary import QUALITIES, count_tables, guard_ranges, summari
 from pagewalk.report.columns import COLOURS, COLUMNS, Choice, choose
 from pagewalk.report.fit import wrap
 from pagewalk.report.layout import Cells, side_by_side
-from pagewalk.report.words import size_text
+from pagewalk.report.words import printable, size_text
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
@@ -73,11 +73,6 @@ def guards_text(space: Capture, *, choice: Choice = Choice(), width: int | None 
     head = f"process {space.pid}: {_count(len(guards), 'guard region')}, {size_text(size)}"
     for line in (head, *_notes(space), *_missing(dropped), "", *lines):
         yield f"{wrap(line, width)}\n"
-
-
-def printable(name: str) -> str:
-    """A name as it can be shown: what would steer a terminal, or is not UTF-8, is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def letters(vma: Vma) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.formats import Flag
 from pagewalk.sweep.chunk import Tables
 from pagewalk.sweep.columns import part
 from pagewalk.sweep.findings import Findings
@@ -36,8 +37,12 @@ __all__ = ["MANY", "MOST", "Copied", "Elsewhere", "Shared", "shared_tables"]
 MANY: Final = 8
 """Entries that point to a table before it counts as shared: with fewer, it is as soon looked at each time."""
 
-MOST: Final = 1 << 18
+MOST: Final = 1 << 16
 """Rows of shared tables that are kept; those of further tables are found where they are reached."""
+
+_RIGHTS: Final = int(Flag.rights()).bit_length()
+_SCATTERED: Final = 16
+"""How many numbers there may be for each entry before it is better to sort."""
 
 
 @dataclass(slots=True)
@@ -82,22 +87,39 @@ def shared_tables(codec: Codec, level: Level, tables: Tables, span: tuple[int, i
     high = len(tables) - int(len(tables) and int(tables.vaddr[-1]) + size - 1 > span[1])
     if high - low < MANY:
         return None
-    keys = codec.tables(tables.entry[low:high]) | tables.rights[low:high]  # a table's address has zeros there
-    ordered = np.sort(keys)
-    often = ordered[MANY - 1 :][ordered[MANY - 1 :] == ordered[: len(ordered) - MANY + 1]]
+    numbers = _numbered(codec.tables(tables.entry[low:high]), tables.rights[low:high])
+    if numbers is None:
+        return None
+    counts = np.bincount(numbers)
+    often = np.flatnonzero(counts >= MANY)
     if not len(often):
         return None
-    wanted, counts = np.unique(often, return_counts=True)
-    wanted = wanted[np.argsort(-counts, kind="stable")[: (1 << 63) // size]]
-    by_key = np.argsort(wanted)
-    found = np.searchsorted(wanted[by_key], keys).clip(max=len(wanted) - 1)
-    places = np.flatnonzero(wanted[by_key][found] == keys)
-    which = by_key[found[places]]
-    places += low
-    firsts = places[np.unique(which, return_index=True)[1]]
+    wanted = often[np.argsort(-counts[often], kind="stable")[: (1 << 63) // size]]
+    rank = np.full(len(counts), -1, np.intp)
+    rank[wanted] = np.arange(len(wanted))
+    which = rank[numbers]
+    places = np.flatnonzero(which >= 0)
+    which, places = which[places], places + low
+    firsts = np.empty(len(wanted), np.intp)
+    firsts[which[::-1]] = places[::-1]  # what is written last stays: the first place
     layout = np.arange(len(wanted), dtype=np.uint64) * np.uint64(2 * size)
     once = Tables(tables.entry[firsts], layout, tables.rights[firsts])
     return Shared(once, 2 * size, tables.vaddr[firsts], places, which)
+
+
+def _numbered(paddrs: Words, rights: npt.NDArray[np.uint8]) -> Places | None:
+    """Small numbers, equal for equal tables with equal rights; None if none would be there often."""
+    offsets: Any = paddrs - paddrs.min()
+    aligned = int(np.bitwise_or.reduce(offsets))
+    zeros = np.uint64(max((aligned & -aligned).bit_length() - 1, 0))
+    keys: Any = offsets >> zeros << np.uint64(_RIGHTS) | rights
+    if int(keys.max()) < _SCATTERED * len(keys):
+        return keys.view(np.intp)
+    ordered = np.sort(keys)
+    if not (ordered[MANY - 1 :] == ordered[: len(ordered) - MANY + 1]).any():
+        return None
+    numbers: Places = np.unique(keys, return_inverse=True)[1]
+    return numbers
 
 
 @dataclass(slots=True)
