@@ -184,6 +184,7 @@ class TestChoice:
     def test_every_heading_is_a_name(self):
         for column in COLUMNS:
             assert column_of(column.heading) == column_of(column.name) == column.name
+        assert column_of("uffd") == column_of("UFFD-WP") == "write_protected"
         assert [sort_key(name) for name in ("Address", "SIZE", "name", "vmas")] == ["address", "size", "name", None]
 
 

@@ -51,6 +51,9 @@ COLUMNS: Final = (
 COLOURS: Final = (("guard", "red"), ("swap", "yellow"), ("thp", "green"))
 """The colour of a VMA's line is that of the first of these that it has."""
 
+_ALIASES: Final = {"uffd": "write_protected", "uffd_wp": "write_protected", "hwpoison": "poison"}
+"""Other names that people, and ``Kind``, have for them."""
+
 _MORE: Final = ("file", "anonymous", "exclusive")
 _PLAIN: Final = ("address", "size", "name")
 """What can be sorted by, besides the numbers."""
@@ -61,7 +64,7 @@ def column_of(text: str) -> str | None:
     wanted = text.casefold().replace("-", "_").replace(" ", "_")
     names = {column.heading.casefold().replace("-", "_").replace(" ", "_"): column.name for column in COLUMNS}
     names |= {column.name: column.name for column in COLUMNS} | {name: name for name in _MORE}
-    return names.get(wanted)
+    return (names | _ALIASES).get(wanted)
 
 
 def sort_key(text: str) -> str | None:
