@@ -169,6 +169,10 @@ class VmaList:
         Raises:
             ValueError: It overlaps one that is there.
         """
+        if not self._vmas or vma.start >= self._vmas[-1].end:  # they often come in order, and there may be thousands
+            self._vmas.append(vma)
+            self._starts.append(vma.start)
+            return
         if there := self.overlapping(vma.start, vma.end):
             raise ValueError(f"[{vma.start:#x}, {vma.end:#x}) overlaps [{there[0].start:#x}, {there[0].end:#x})")
         at = bisect_right(self._starts, vma.start)

@@ -83,7 +83,7 @@ class TestMap:
 
     def test_frames_that_are_not_known(self, invoke, process, page, monkeypatch):
         """What it looks like without CAP_SYS_ADMIN, on any machine."""
-        monkeypatch.setattr(sys.modules["pagewalk.live.capture"], "kernel_sees_frames", lambda: False)
+        monkeypatch.setattr("pagewalk.live.leaves._tells_frames", lambda words: False)
         done = invoke("map", process, "--start", hex(page), "--json")
         (row, *_) = json.loads(done.stdout)["mappings"]
         assert row["paddr"] is None

@@ -26,12 +26,20 @@ class Child:
         line = self.process.stdout.readline()
         assert line, f"the child failed with {self.process.wait()}"
         self.areas = json.loads(line)
+        self.settle()
 
     def ask(self, command):
         """Have a command obeyed; its answer."""
         self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        answer = json.loads(self.process.stdout.readline())
+        self.settle()
+        return answer
+
+    def settle(self):
+        """Let it come to rest: until it waits for the next command (reads descriptor 0) it still writes to memory."""
+        while not Path(f"/proc/{self.pid}/syscall").read_text().startswith("0 0x0 "):
+            os.sched_yield()
 
     def scan(self):
         """The child's own PAGEMAP_SCAN of its areas: ``[[start, end, categories]]``."""
