@@ -13,6 +13,7 @@ import numpy as np
 from pagewalk.conform.names import PAGE
 from pagewalk.conform.observe import describe, runs
 from pagewalk.conform.scenario import At, Read, Write
+from pagewalk.conform.side import CaseEnded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -125,6 +126,13 @@ def compare(scenario: Scenario, left: Side, right: Side, *, confirm: bool = True
         left, right: The sides; their names must differ.
         confirm: Run it again when they disagree, and believe only what repeats.
     """
+    try:
+        return _compare(scenario, left, right, confirm)
+    except CaseEnded as error:
+        return Verdict(None, error.why)
+
+
+def _compare(scenario: Scenario, left: Side, right: Side, confirm: bool) -> Verdict:
     first, disturbed = _once(scenario, left, right)
     for _ in range(_RETRIES):
         if disturbed and first is not None:
