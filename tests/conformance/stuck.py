@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fcntl import ioctl
 
 from pagewalk import abi
-from pagewalk.conform.scenario import At, Mmap, Scenario, Step
+from pagewalk.conform.kernel import Kernel
+from pagewalk.conform.scenario import At, Exit, Fork, Mmap, Scenario, Step
 from pagewalk.conform.syscalls import _call
 
 USERFAULTFD = 323
@@ -18,11 +19,12 @@ PAGE = 4096
 
 @dataclass(frozen=True, slots=True, repr=False)
 class WaitForEver(Step):
-    """Waits for a signal, again and again."""
+    """Says so, then waits for a signal, again and again."""
 
     call = "wait"
 
     def invoke(self, target, resolve):
+        os.write(1, b"waiting\n")
         while True:
             signal.pause()
 
@@ -59,3 +61,10 @@ class GuardOverMarker(Step):
 
 SHARED = Mmap(PAGE, abi.PROT_READ | abi.PROT_WRITE, abi.MAP_SHARED | abi.MAP_ANONYMOUS | abi.MAP_FIXED, At(0))
 GUARD_OVER_MARKER = Scenario((SHARED, GuardOverMarker(At(0))))
+ORPHAN_WAITS = Scenario((SHARED, Fork(1), Fork(2, process=1), Exit(process=1), WaitForEver(process=2)))
+
+
+def hang():
+    """Run a scenario that does not end, and would have all the time."""
+    with Kernel(timeout=1000) as kernel:
+        list(kernel.run(ORPHAN_WAITS).records())

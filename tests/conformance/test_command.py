@@ -15,6 +15,7 @@ import pytest
 
 from pagewalk.cli.conform import _signals_clean_up
 
+ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pagewalk.cli", "conform"]
 WORKER = "import sys; from pagewalk.conform.kernel import Kernel; print(Kernel().pid, flush=True); sys.stdin.read()"
 
@@ -69,6 +70,12 @@ def family(mark):
     return found
 
 
+def check_family_ends(mark):
+    for pid in family(mark):
+        assert wait_for_end(pid), f"process {pid} is left"
+    assert family(mark) == []
+
+
 def read_all(terminal):
     """What is written to a terminal until nobody has it open."""
     written = b""
@@ -103,12 +110,23 @@ def test_a_signal_leaves_nothing_behind(started_crew, signo, status):
     process, mark, terminal = started_crew
     process.send_signal(signo)
     assert process.wait(60) == status
-    for pid in family(mark):
-        assert wait_for_end(pid), f"process {pid} is left"
-    assert family(mark) == []
+    check_family_ends(mark)
     shown = read_all(terminal)
     assert b"Traceback" not in shown
     assert shown.rfind(b"\x1b[?25h") >= shown.rfind(b"\x1b[?25l")
+
+
+@pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGKILL])
+def test_a_scenario_that_never_returns_ends_with_who_asked(kernel, signo):
+    """Nobody in it reads a pipe any more, and who forked it has gone."""
+    mark = f"PAGEWALK_TEST={uuid.uuid4()}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PAGEWALK_TEST": mark.partition("=")[2]}
+    command = [sys.executable, "-c", "from tests.conformance.stuck import hang; hang()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout.readline() == b"waiting\n"
+        assert len(family(mark)) == 4
+        process.send_signal(signo)
+    check_family_ends(mark)
 
 
 def test_signals_that_are_ignored_stay_so():
