@@ -2,6 +2,7 @@
 
 import pytest
 
+from pagewalk.conform.facts import require_settings
 from pagewalk.conform.kernel import Kernel
 from pagewalk.conform.model import simulated
 from pagewalk.conform.probe import require_machine
@@ -15,6 +16,7 @@ POOL = 4
 def start_kernel(name="kernel"):
     try:
         require_machine()
+        require_settings()
     except UnsupportedError as error:
         skip_or_fail(str(error))
     kernel = Kernel()

@@ -6,6 +6,7 @@ from pagewalk.conform import facts
 from pagewalk.conform.facts import Facts, cpu_flags, free_hugetlb, running_facts
 from pagewalk.conform.model import simulated
 from pagewalk.conform.scenario import ARENA, Scenario
+from pagewalk.errors import UnsupportedError
 from tests.conformance.written.words import X, anon, read
 
 CPUS = {
@@ -17,44 +18,88 @@ CPUS = {
 }
 
 
+FILES = {
+    "_CPU": "cpuinfo", "_POOL": "pool", "_SWAPS": "swaps", "_OWN_GROUP": "cgroup", "_GROUPS": "groups", "_THP": "thp",
+}  # fmt: skip
+SWAP = "Filename Type Size Used Priority\n/dev/sda2 partition 1000 0 -2\n"
+
+
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """Makes the files of a machine."""
+    """Makes the files of a machine that can be asked nothing else."""
+    for name, path in FILES.items():
+        monkeypatch.setattr(facts, name, tmp_path / path)
+    monkeypatch.setattr(facts, "_reclaims_whole", lambda: True)
 
-    def make(cpu=None, thp=None, pool=None):
-        for name, path, text in (
-            (
-                "_CPU",
-                "cpuinfo",
-                None if cpu is None else f"processor\t: 0\nflags\t\t: {cpu}\nbugs\t\t:\n\nprocessor\t: 1\n",
-            ),
-            ("_THP", "enabled", thp),
-        ):
-            monkeypatch.setattr(facts, name, tmp_path / path)
-            if text is not None:
-                (tmp_path / path).write_text(text)
-        monkeypatch.setattr(facts, "_POOL", tmp_path)
-        for name, pages in (pool or {}).items():
-            (tmp_path / f"{name}_hugepages").write_text(f"{pages}\n")
+    def make(files):
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
 
     return make
 
 
 @pytest.mark.parametrize(("cpu", "expected"), CPUS.values(), ids=CPUS)
 def test_the_cpu(machine, cpu, expected):
-    machine(cpu, "always [madvise] never\n")
-    assert running_facts() == Facts(expected.pku, expected.la57, "madvise", None)
+    machine({"cpuinfo": f"processor\t: 0\nflags\t\t: {cpu}\nbugs\t\t:\n\nprocessor\t: 1\n"})
+    assert running_facts() == Facts(expected.pku, expected.la57, "never", None)
 
 
 @pytest.mark.parametrize("policy", ["always", "madvise", "never"])
-def test_the_policy(machine, policy):
-    machine("fpu", "always madvise never\n".replace(policy, f"[{policy}]"))
-    assert running_facts().thp == policy
+@pytest.mark.parametrize("own", [None, "inherit", "always"])
+def test_the_policy(machine, policy, own):
+    machine({"thp/enabled": "always madvise never\n".replace(policy, f"[{policy}]")})
+    if own:
+        machine({"thp/hugepages-2048kB/enabled": "always inherit madvise never\n".replace(own, f"[{own}]")})
+    assert running_facts().thp == ("always" if own == "always" else policy)
 
 
 def test_what_is_not_told_is_not_there(machine):
-    machine()
     assert (cpu_flags(), running_facts(), free_hugetlb()) == (frozenset(), Facts(thp="never", hugetlb=None), 0)
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"swaps": SWAP, "cgroup": "0::/a/b\n"}, "swap is on.*swapoff -a"),
+        ({"swaps": SWAP}, None),
+        ({"swaps": SWAP.splitlines()[0], "cgroup": "0::/\n"}, None),
+        ({"swaps": SWAP, "cgroup": "0::/a/b\n", "groups/a/memory.swap.max": "0\n"}, None),
+        ({"swaps": SWAP, "cgroup": "0::/a/b\n", "groups/a/memory.swap.max": "max\n"}, "swap is on"),
+        (
+            {"thp/shmem_enabled": "[always] within_size advise never deny force\n"},
+            "shmem_enabled is always.*write within",
+        ),
+        ({"thp/shmem_enabled": "always within_size [advise] never deny force\n"}, None),
+        ({"thp/use_zero_page": "0\n"}, "use_zero_page is 0.*write 1 there"),
+        ({"thp/use_zero_page": "1\n"}, None),
+        (
+            {"thp/hugepages-64kB/enabled": "always inherit [madvise] never\n"},
+            "hugepages-64kB/enabled is madvise.*write never",
+        ),
+        (
+            {
+                "thp/hugepages-64kB/enabled": "always [inherit] madvise never\n",
+                "thp/enabled": "[always] madvise never\n",
+            },
+            "is inherit",
+        ),
+        (
+            {
+                "thp/hugepages-64kB/enabled": "always [inherit] madvise never\n",
+                "thp/enabled": "always madvise [never]\n",
+            },
+            None,
+        ),
+    ],
+)
+def test_what_the_model_does_not_have_is_refused(machine, files, why):
+    machine(files)
+    if why is None:
+        running_facts()
+    else:
+        with pytest.raises(UnsupportedError, match=why):
+            running_facts()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +107,7 @@ def test_what_is_not_told_is_not_there(machine):
 )
 def test_promised_pages_cannot_be_had(machine, free, promised, usable):
     """Usable are those that are free, less those that are promised, though nobody may ever take them."""
-    machine(pool={"free": free, "resv": promised})
+    machine({"pool/free_hugepages": f"{free}\n", "pool/resv_hugepages": f"{promised}\n"})
     assert free_hugetlb() == usable
 
 

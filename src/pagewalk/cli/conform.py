@@ -43,10 +43,12 @@ def conform(seed: int, sequences: int, steps: int, jobs: int, timeout: int, as_j
     """
     from pagewalk.conform.campaign import kernel_and_model
     from pagewalk.conform.crew import processors, run_crew
+    from pagewalk.conform.facts import require_settings
     from pagewalk.conform.probe import require_machine
     from pagewalk.conform.text import campaign_text
 
     require_machine()
+    require_settings()
     jobs = min(jobs or len(processors()), -(-sequences // 50))  # a process takes a second to start
     sides = partial(kernel_and_model, timeout)
     with _signals_clean_up(), _progress(sequences) as progress:

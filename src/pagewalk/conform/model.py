@@ -87,6 +87,7 @@ def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = Non
 
         pool = free_hugetlb() if known.hugetlb is None else known.hugetlb
         machine = Machine(ram, known.format, thp=known.thp, hugetlb={HUGETLB: pool}, pku=known.pku)
+        machine.reclaims_whole = known.reclaims_whole
         return cast("Target", SimulatedProcess(machine, machine.mm()))
 
     return Model(make, name)

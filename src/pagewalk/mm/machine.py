@@ -42,6 +42,10 @@ class Machine:
             not be read either, as on many newer machines. Without them, the default on every machine so that a run
             gives the same everywhere, what may be executed may be read.
 
+    Attributes:
+        reclaims_whole: Whether reclaim takes, or keeps, a huge page that is lazily free as a whole (Linux since 6.11);
+            other kernels look at its small pages.
+
     Raises:
         ValueError: The RAM is not whole pages; the format has no protection keys.
         TypeError: ``pku`` is not a bool.
@@ -61,6 +65,7 @@ class Machine:
         self.format = find_format(format)
         self.pku = checked_pku(self.format, pku)
         self.thp = thp
+        self.reclaims_whole = True
         self.memory = Ram(ram)
         self.frames = FramePool(self.memory)
         self.swap = SwapDevice(swap)
