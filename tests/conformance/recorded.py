@@ -14,7 +14,7 @@ import platform
 import sys
 import zlib
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pagewalk.conform.compare import final_steps
-from pagewalk.conform.facts import Facts, running_facts
+from pagewalk.conform.facts import Facts, free_hugetlb, running_facts
 from pagewalk.conform.generate import generate
 from pagewalk.conform.observe import Row, View
 from pagewalk.conform.scenario import At, Scenario, Step
@@ -54,7 +54,8 @@ class Recorded:
     Attributes:
         kernel: Which one.
         facts: Of its machine.
-        answers: By scenario, and the scenarios by title.
+        scenarios: By title.
+        answers: By scenario.
     """
 
     kernel: str
@@ -185,7 +186,7 @@ def main() -> None:
     from pagewalk.conform.kernel import Kernel
 
     with Kernel() as kernel:
-        write_answers(Path(sys.argv[1]), kernel, running_facts())
+        write_answers(Path(sys.argv[1]), kernel, replace(running_facts(), hugetlb=free_hugetlb()))
 
 
 if __name__ == "__main__":

@@ -70,6 +70,13 @@ def family(mark):
     return found
 
 
+def end_family(mark):
+    """What a test that failed would leave."""
+    for pid in family(mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def check_family_ends(mark):
     for pid in family(mark):
         assert wait_for_end(pid), f"process {pid} is left"
@@ -98,6 +105,7 @@ def started_crew(kernel):
             pass  # itself, two of the crew, their workers, and what those have forked
         yield process, mark, ours
         process.kill()
+    end_family(mark)
     os.close(ours)
 
 
@@ -126,7 +134,10 @@ def test_a_scenario_that_never_returns_ends_with_who_asked(kernel, signo):
         assert process.stdout.readline() == b"waiting\n"
         assert len(family(mark)) == 4
         process.send_signal(signo)
-    check_family_ends(mark)
+    try:
+        check_family_ends(mark)
+    finally:
+        end_family(mark)
 
 
 def test_signals_that_are_ignored_stay_so():
