@@ -48,6 +48,10 @@ class VmaFlags(IntFlag):
     HUGEPAGE = 0x2000_0000
     NOHUGEPAGE = 0x4000_0000
     MERGEABLE = 0x8000_0000
+    PKEY_BIT0 = 0x1_0000_0000
+    PKEY_BIT1 = 0x2_0000_0000
+    PKEY_BIT2 = 0x4_0000_0000
+    PKEY_BIT3 = 0x8_0000_0000
 
 
 class Mapping:
@@ -113,6 +117,11 @@ class Vma:
     def size(self) -> int:
         """Bytes."""
         return self.end - self.start
+
+    @property
+    def protection_key(self) -> int:
+        """As ``smaps`` shows it: 0 unless memory has a key of its own."""
+        return int(self.flags) // VmaFlags.PKEY_BIT0 & 0xF
 
     def range_of(self, start: int, end: int) -> tuple[int, int]:
         """Where this VMA maps the bytes ``[start, end)`` of its file: virtual addresses, within the VMA."""

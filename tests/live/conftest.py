@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import skip_or_fail
+from tests.conftest import skip_or_fail, usable_hugetlb
 
 NOBODY = 65534
 HERE = Path(__file__).parent
@@ -75,15 +75,8 @@ def root(scanner):
 @pytest.fixture
 def hugetlb_pages(root):
     """Three 2 MiB hugetlb pages to be had, for as long as the test runs."""
-    control = Path("/proc/sys/vm/nr_hugepages")
-    before = control.read_text()
-    control.write_text(str(int(before) + 3))
-    try:
-        if int(control.read_text()) < int(before) + 3:
-            skip_or_fail("the kernel has no three free 2 MiB pages for hugetlb")
+    with usable_hugetlb(3):
         yield
-    finally:
-        control.write_text(before)
 
 
 @pytest.fixture

@@ -317,6 +317,10 @@ class PagingFormat:
         bits = _settings(self.rights + self.state + self.software.state, flags)
         return _encode(self.address, value) | level.leaf_value | 1 << self.valid | bits
 
+    def field_bits(self, name: str, number: int) -> int:
+        """The bits that hold a number in one of ``fields``; 0 where this format has no such field."""
+        return sum((number & (1 << bits) - 1) << first for field, first, bits in self.fields if field == name)
+
     def state_bits(self, flags: int) -> int:
         """The bits that hold these flags of state (``Flag.ACCESSED``, ...) in a page's entry."""
         return _settings(self.state + self.software.state, flags)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, Literal
 
+    from pagewalk.formats.paging import Level
     from pagewalk.mm.files import File
     from pagewalk.mm.machine import Machine
     from pagewalk.mm.tables import Entries
@@ -328,10 +329,14 @@ class Mm(AddressSpace):
         flags |= Flag.EXEC if VmaFlags.EXEC in area.flags else Flag(0)
         return flags | (Flag.WRITE if writable and VmaFlags.WRITE in area.flags else Flag(0))
 
+    def page_entry(self, area: Area, paddr: Any, flags: Any, level: Level | None = None) -> Any:
+        """An entry, or many, that map a page into an area: ``leaf_entry`` with the area's protection key."""
+        return self.format.leaf_entry(paddr, flags, level) | self.format.field_bits("PKEY", area.protection_key)
+
     def zero_entry_for(self, area: Area) -> int:
         """An entry that maps the zero page into an area."""
         flags = self.page_flags(area, writable=False) | Flag.ACCESSED | Flag.SPECIAL
-        entry = self.format.leaf_entry(self.machine.zero, int(flags))
+        entry: int = self.page_entry(area, self.machine.zero, int(flags))
         return entry if area.flags & RIGHTS else self.format.without_rights(entry, self.format.levels[4])
 
     def take_frame(self, usage: Any, vaddr: int) -> int:
