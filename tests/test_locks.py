@@ -155,7 +155,7 @@ class TestVmaLock:
         """A writer that comes and goes between a reader's look and its lock (``vma_start_read`` looks again)."""
         mmap_lock = pw.MmapLock()
         vma = pw.VmaLock(mmap_lock)
-        inner_read, leave, marked = vma._inner.read, threading.Event(), threading.Event()
+        try_, leave, marked = mmap_lock.gate.try_, threading.Event(), threading.Event()
 
         def write() -> None:
             with mmap_lock.write():
@@ -165,12 +165,13 @@ class TestVmaLock:
 
         writer = threading.Thread(target=write)
 
-        def late() -> Any:
-            writer.start()
-            assert marked.wait(PATIENCE)
-            return inner_read()
+        def late(hold: Any) -> Any:
+            if threading.current_thread() is not writer:
+                writer.start()
+                assert marked.wait(PATIENCE)
+            return try_(hold)
 
-        vma._inner.read = late  # type: ignore[method-assign]
+        mmap_lock.gate.try_ = late  # type: ignore[method-assign]
         try:
             with vma.read() as had:
                 assert not had

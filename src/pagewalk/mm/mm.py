@@ -309,7 +309,7 @@ class Mm(AddressSpace):
 
     def new_vma_lock(self) -> VmaLock:
         """A lock for a new area."""
-        return VmaLock(self.mmap_lock, self.machine.lock)
+        return VmaLock(self.mmap_lock)
 
     def table_lock(self, table: Table) -> threading.RLock:
         """See ``AddressSpace.table_lock``."""
@@ -462,10 +462,10 @@ class Mm(AddressSpace):
             raise SystemCallError(errno.ESRCH, "this process has ended: exit() was called")
         return self.machine
 
-    def writing(self) -> AbstractContextManager[None]:
+    def writing(self) -> AbstractContextManager[object]:
         """Hold ``mmap_lock`` for writing."""
         return self.mmap_lock.write()
 
-    def reading(self) -> AbstractContextManager[None]:
+    def reading(self) -> AbstractContextManager[object]:
         """Hold ``mmap_lock`` for reading."""
         return self.mmap_lock.read()

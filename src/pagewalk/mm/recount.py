@@ -6,7 +6,8 @@ change that is torn off leaves the former right at every step, and the latter be
 
 1. Areas: one that another has grown over is gone. Files are told of the areas that map them.
 2. Tables: every space's are read from the root. An entry outside the areas is emptied, as is one whose frame or swap
-   slot was given back already, and a second link to a table: each was on its way there.
+   slot was given back already, a second link to a table, and the link to an empty one that no area needs: each was on
+   its way there.
 3. Files and pools hold one reference a page.
 4. What was counted is what there is; frames that nobody has named are free.
 """
@@ -114,6 +115,11 @@ def _outside(bounds: Entries, addrs: Entries) -> Any:
     return (below < 0) | (addrs >= bounds[below, 1])
 
 
+def _any_in(bounds: Entries, start: int, end: int) -> bool:
+    """Whether any area reaches into a range."""
+    return bool(((bounds[:, 0] < np.uint64(end)) & (bounds[:, 1] > np.uint64(start))).any())
+
+
 class _Count:
     """What was counted so far.
 
@@ -170,10 +176,14 @@ class _Count:
         is_table = form.is_table(entries, level)
         for at in np.flatnonzero(is_table).tolist():
             below = form.table_paddr(int(entries[at]))
+            start = vaddr + at * level.span
             if below in self._linked or self._free[below // PAGE]:
                 entries[at] = 0
-            else:
-                self._table(mm, bounds, below, depth + 1, vaddr + at * level.span)
+                continue
+            self._table(mm, bounds, below, depth + 1, start)
+            if not self.machine.frames.words[below // PAGE].any() and not _any_in(bounds, start, start + level.span):
+                entries[at] = 0
+                self.references[below // PAGE] = 0
         others = np.flatnonzero((entries != 0) & ~is_table)
         if others.size:
             addrs = np.uint64(vaddr) + others.astype(np.uint64) * np.uint64(level.span)
