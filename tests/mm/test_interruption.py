@@ -193,8 +193,8 @@ class TestLines:
 
     @pytest.mark.parametrize("scene", SCENES)
     def test_at_lines_drawn_at_random(self, scene: str) -> None:
-        rng, limit = random.Random(scene), 4000
-        for _ in range(12):
+        rng, limit = random.Random(scene), 2000
+        for _ in range(6):
             tank = new_tank()
             mm = world(tank)
             number = rng.randrange(1, max(limit, 2))
@@ -243,7 +243,7 @@ class TestSignals:
         tank = new_tank(POLICIES[seed % 3])
         begin(tank)
         draw = Draw(random.Random(seed), tank)
-        for _ in range(120):
+        for _ in range(100):
             name = draw.rng.choice(OFTEN)
             try:
                 with alarm(10 ** draw.rng.uniform(-5, -2.5)):
