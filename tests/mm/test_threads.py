@@ -16,7 +16,10 @@ from pagewalk import abi
 from pagewalk.errors import MemoryFault, OutOfFrames, PagewalkError, SystemCallError, WalkError
 from pagewalk.formats import Kind
 from pagewalk.mm import File, Machine, Mm
-from pagewalk.mm.frames import BLOCK, PAGE
+from pagewalk.mm.frames import BLOCK, PAGE, FramePool
+from pagewalk.mm.swap import SwapDevice
+from pagewalk.mm.tables import MmTables
+from pagewalk.vma import Mapping, VmaList
 from tests.mm.chaos import CALLS, OFTEN, Draw, begin
 from tests.mm.fuzz import Tank
 
@@ -355,6 +358,21 @@ class TestExit:
         tank.mms.remove(mm)
 
 
+class Unlocked(BaseException):
+    """Something was done without the lock that it needs."""
+
+
+def checking(function, is_held):
+    """A function that is refused where the lock is not held."""
+
+    def run(*args, **options):
+        if not is_held():
+            raise Unlocked(function.__name__)
+        return function(*args, **options)
+
+    return run
+
+
 class Interrupted(BaseException):
     """What the stress test's threads are interrupted by."""
 
@@ -370,6 +388,37 @@ class TestStress:
             if callable(value) and not name.startswith("_")
         }
         assert public - HELPERS - {name.removeprefix("file.") for name in CALLS} == set()
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_every_call_takes_its_locks(self, seed, monkeypatch):
+        """As lockdep does: one thread is enough to see that a lock is missing."""
+        tank = Tank(Machine(24 * MIB, thp=("always", "madvise", "never")[seed], swap=MIB, hugetlb={BLOCK: 3}))
+        begin(tank)
+        checked = {
+            FramePool: ("take_many", "take_block", "hold", "drop"),
+            SwapDevice: ("put", "hold", "drop"),
+            Mapping: ("add", "remove", "overlapping"),
+            MmTables: ("deposit", "withdraw", "split", "grow"),
+        }
+        for kind, names in checked.items():
+            for name in names:
+                monkeypatch.setattr(kind, name, checking(getattr(kind, name), tank.machine.lock._is_owned))
+        for name in ("find", "at", "before", "overlapping", "add", "remove"):
+            held = lambda: any(mm.mmap_lock.held or mm.mmap_lock.gate.held for mm in tank.mms)  # noqa: E731
+            inside = lambda held=held: held() or tank.machine.lock._is_owned()  # noqa: E731
+            monkeypatch.setattr(VmaList, name, checking(getattr(VmaList, name), inside))
+        draw = Draw(random.Random(seed), tank)
+        for name in [*CALLS, *draw.rng.choices(OFTEN, k=150)]:
+            try:
+                CALLS[name](draw)
+            except PagewalkError:
+                continue
+            except Unlocked as error:
+                raise AssertionError(f"{name} calls {error} without its lock") from error
+        monkeypatch.undo()
+        tank.mms = [mm for mm in tank.mms if mm.alive]
+        tank.check()
+        tank.empty()
 
     @pytest.mark.parametrize("seed", range(6))
     def test_the_books_are_right_afterwards(self, seed):
