@@ -5,10 +5,11 @@ import errno
 import pytest
 
 from pagewalk import abi
-from pagewalk.errors import BusError, SegmentationFault, SystemCallError, UnsupportedError
+from pagewalk.errors import BusError, OutOfFrames, SegmentationFault, SystemCallError, UnsupportedError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.vma import VmaFlags
+from tests.mm.fuzz import failing
 
 RW = abi.PROT_READ | abi.PROT_WRITE
 MIB = 1 << 20
@@ -40,6 +41,27 @@ def protected(mm, pages, flags=abi.MAP_PRIVATE | abi.MAP_ANONYMOUS, touched=rang
     mm.register_wp(at, pages * PAGE)
     mm.writeprotect(at, pages * PAGE, protect=True, **options)
     return at
+
+
+class TestMarker:
+    def test_stays_where_no_page_is_to_be_had(self, tank, mm):
+        """Beyond the end of a file a read is a SIGBUS, and what stood there stands there still."""
+        file = tank.file(size=2 * PAGE)
+        at = mm.mmap(2 * PAGE, RW, abi.MAP_SHARED, file=file)
+        mm.register_wp(at, 2 * PAGE)
+        mm.writeprotect(at, 2 * PAGE, protect=True)
+        tank.machine.truncate(file, PAGE)
+        with pytest.raises(BusError):
+            mm.read(at + PAGE, 1)
+        assert kinds(mm, at, 2) == [Kind.UFFD_WP] * 2
+
+    def test_stays_where_memory_is_short(self, tank, mm):
+        at = mm.mmap(PAGE, RW, abi.MAP_SHARED, file=tank.file(size=PAGE))
+        mm.register_wp(at, PAGE)
+        mm.writeprotect(at, PAGE, protect=True)
+        with failing(tank.machine, lambda: True), pytest.raises(OutOfFrames):
+            mm.read(at, 1)
+        assert kinds(mm, at, 1) == [Kind.UFFD_WP]
 
 
 class TestMove:
