@@ -83,6 +83,28 @@ class TestMmapLock:
         with lock.write():
             assert lock.held_for_writing
 
+    def test_no_waiting_with_a_later_lock(self) -> None:
+        """Whoever has a table's lock, or a VMA's, does not wait for who may wait for it: an error, not a hang."""
+        inner = threading.RLock()
+        lock = pw.MmapLock(inner)
+        vma = pw.VmaLock(lock)
+        with elsewhere(lock.write()):
+            with inner, pytest.raises(RuntimeError, match="let go of that"), lock.read():
+                pytest.fail("it did not wait for the writer")
+            with vma.read() as had, pytest.raises(RuntimeError, match="let go of that"), lock.read():
+                pytest.fail("it did not wait for the writer")
+            assert had
+        with inner, lock.read():
+            assert lock.held
+
+    def test_one_object_may_be_used_again(self) -> None:
+        lock = pw.MmapLock()
+        hold = lock.write()
+        for _ in range(3):
+            with hold, hold:
+                assert lock.held_for_writing
+            assert in_a_thread(lambda: try_read(lock)) is True
+
     def test_let_go_after_an_error(self) -> None:
         lock = pw.MmapLock()
         with pytest.raises(KeyError), lock.write():
@@ -155,7 +177,7 @@ class TestVmaLock:
         """A writer that comes and goes between a reader's look and its lock (``vma_start_read`` looks again)."""
         mmap_lock = pw.MmapLock()
         vma = pw.VmaLock(mmap_lock)
-        inner_read, leave, marked = vma._inner.read, threading.Event(), threading.Event()
+        try_, leave, marked = mmap_lock.gate.try_, threading.Event(), threading.Event()
 
         def write() -> None:
             with mmap_lock.write():
@@ -165,12 +187,13 @@ class TestVmaLock:
 
         writer = threading.Thread(target=write)
 
-        def late() -> Any:
-            writer.start()
-            assert marked.wait(PATIENCE)
-            return inner_read()
+        def late(hold: Any) -> Any:
+            if threading.current_thread() is not writer:
+                writer.start()
+                assert marked.wait(PATIENCE)
+            return try_(hold)
 
-        vma._inner.read = late  # type: ignore[method-assign]
+        mmap_lock.gate.try_ = late  # type: ignore[method-assign]
         try:
             with vma.read() as had:
                 assert not had

@@ -1,93 +1,249 @@
 """The locks that a walk may demand: ``mmap_lock``, and one a VMA.
 
 They are real locks between threads. Who asks whether a lock is held asks for the current thread, as lockdep does.
+
+How it works. Ctrl-C may come between any two steps of Python, in here too, and must leave nothing locked. So whoever
+has the lock has a *hold*, which is itself a lock of the interpreter's: ``with`` unlocks it in one step, and that is all
+there is to letting go. Who has to wait waits for a hold that is in the way, and looks again. (docs/adr/0004-locks.md)
 """
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from _thread import get_ident
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import TypeVar
+
+    R = TypeVar("R")
+    Hold = TypeVar("Hold", bound="_Hold")
+
+    class RLock:
+        """``threading.RLock``, whose type says that it is final: it is not."""
+
+        def acquire(self, blocking: bool = ...) -> bool: ...
+        def release(self) -> None: ...
+        def __enter__(self) -> bool: ...
+        def __exit__(self, *error: object) -> None: ...
+else:
+    from _thread import RLock
 
 __all__ = ["MmapLock", "VmaLock"]
+
+
+class _Mark(RLock):
+    """Locked while something is so, by the thread for which it is; whoever else finds it free notes that it is over."""
+
+    over = False
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread has it."""
+        return _is_mine(self)
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether another thread has it."""
+        if not self.over:
+            self.note_over(blocking=False)
+        return not self.over
+
+    def note_over(self, *, blocking: bool) -> None:
+        """Note that it is over, if it is; or wait for it to be."""
+        try:
+            if self.acquire(blocking):
+                self.over = True
+                self.release()
+        except BaseException:
+            if self.is_mine:
+                self.release()
+            raise
+
+
+class _Hold(_Mark):
+    """One hold on a lock: had by a thread while it is locked.
+
+    Attributes:
+        lock: The lock.
+        write: For writing.
+        owner: The thread.
+        wanted: Locked by a thread that waits to write: readers wait for that.
+    """
+
+    lock: MmapLock
+    write: bool
+    owner: int
+    wanted: _Mark
+
+    def __enter__(self) -> bool:
+        self.owner = get_ident()
+        try:
+            return self.enter()
+        except BaseException:
+            if self.is_mine:
+                self.release()
+            raise
+
+    def enter(self) -> bool:
+        """Lock it, once nothing is in the way."""
+        self.lock.admit(self)
+        return True
+
+    @property
+    def counts(self) -> bool:
+        """Whether another thread has it, or wants it."""
+        return self.is_anothers or (self.write and self.wanted.is_anothers)
+
+    def in_the_way(self, other: _Hold, *, again: bool) -> _Mark | None:
+        """What another hold, of another thread, has to wait for; ``again``: that thread has one already."""
+        if (self.write or other.write) and self.is_anothers:
+            return self
+        if self.write and not other.write and not again and self.wanted.is_anothers:
+            return self.wanted
+        return None
+
+
+def _is_mine(lock: Any) -> bool:
+    """Whether this thread has a lock: so ``threading.Condition`` asks, though its type does not tell."""
+    return bool(lock._is_owned())
 
 
 class MmapLock:
     """A lock for many readers or one writer; a waiting writer goes before new readers.
 
     A thread that writes may take it again, for reading or writing; one that reads may read again.
+
+    Args:
+        inner: A lock that comes after this one: who has it already cannot wait for this one.
     """
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._readers: dict[int, int] = {}
-        self._writer: int | None = None
-        self._depth = 0
-        self._waiting_writers = 0
+    def __init__(self, inner: AbstractContextManager[object] | None = None) -> None:
+        self._inner = inner
+        self._mutex = RLock()
+        self._holds: list[_Hold] = []
+        self._gate: MmapLock | None = None
         self.sequence = 0
-        """Grows when a writer lets go: per-VMA write locks taken under it end with it."""
+        """Grows when a writer comes: per-VMA write locks taken under it end with it."""
 
-    @contextmanager
-    def read(self) -> Iterator[None]:
-        """Hold it for reading."""
-        me = threading.get_ident()
-        with self._changed:
-            while self._writer not in (None, me) or (self._waiting_writers and not self._holds(me)):
-                self._changed.wait()
-            self._readers[me] = self._readers.get(me, 0) + 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._readers[me] -= 1
-                if not self._readers[me]:
-                    del self._readers[me]
-                self._changed.notify_all()
+    @property
+    def gate(self) -> MmapLock:
+        """Held for reading by whoever has the lock of one of the VMAs."""
+        if self._gate is None:
+            with self._mutex:
+                self._gate = self._gate or MmapLock()
+        return self._gate
 
-    @contextmanager
-    def write(self) -> Iterator[None]:
+    def read(self) -> AbstractContextManager[object]:
+        """Hold it for reading.
+
+        Raises:
+            RuntimeError: It is busy, and this thread has a lock that comes after it.
+        """
+        return self.take(_Hold(), write=False)
+
+    def write(self) -> AbstractContextManager[object]:
         """Hold it for writing.
 
         Raises:
-            RuntimeError: This thread holds it for reading: waiting would never end.
+            RuntimeError: This thread holds it for reading: waiting would never end. Or as ``read``.
         """
-        me = threading.get_ident()
-        with self._changed:
-            if me in self._readers and self._writer != me:
-                raise RuntimeError("mmap_lock is held for reading by this thread: let go before writing")
-            self._waiting_writers += 1
-            try:
-                while self._writer not in (None, me) or self._readers.keys() - {me}:
-                    self._changed.wait()
-            finally:
-                self._waiting_writers -= 1
-                self._changed.notify_all()
-            self._writer, self._depth = me, self._depth + 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._depth -= 1
-                if not self._depth:
-                    self._writer = None
-                    self.sequence += 1
-                self._changed.notify_all()
+        return self.take(_Hold(), write=True)
 
-    def _holds(self, thread: int) -> bool:
-        return thread in self._readers or self._writer == thread
+    def run(self, work: Callable[[], R]) -> R:
+        """Call something with the lock held for writing, and no VMA's lock held by another thread."""
+        with self.write(), self.gate.write():
+            return work()
+
+    def run_reading(self, work: Callable[[], R]) -> R:
+        """Call something with the lock held for reading."""
+        with self.read():
+            return work()
+
+    def take(self, hold: Hold, *, write: bool) -> Hold:
+        """Make a hold one on this lock."""
+        hold.lock, hold.write = self, write
+        if write:
+            hold.wanted = _Mark()
+        return hold
+
+    def admit(self, hold: _Hold) -> None:
+        """Lock a hold as soon as none of another thread is in the way."""
+        if not hold.write:
+            self._wait(hold)
+            return
+        if self.held and not self.held_for_writing:
+            raise RuntimeError("mmap_lock is held for reading by this thread: let go before writing")
+        with hold.wanted:
+            hold.wanted.over = False
+            self._wait(hold)
+
+    def _wait(self, hold: _Hold) -> None:
+        while (other := self.try_(hold)) is not None:
+            if (self._inner is not None and _is_mine(self._inner)) or (self._gate is not None and self._gate.held):
+                raise RuntimeError("mmap_lock is busy, and this thread has a table's or a VMA's lock: let go of that")
+            other.note_over(blocking=True)
+
+    def try_(self, hold: _Hold) -> _Mark | None:
+        """Lock a hold, if nothing is in its way; else what is."""
+        with self._mutex:
+            mine = [other for other in self._holds if other.is_mine]
+            others = [other for other in self._holds if other.owner != hold.owner and other.counts]
+            writing = any(other.write for other in mine)
+            for other in () if writing else others:
+                if (lock := other.in_the_way(hold, again=bool(mine))) is not None:
+                    self._holds = [*others, *mine, hold] if hold.write else self._holds  # it is known to want
+                    return lock
+            self.sequence += hold.write and not mine
+            self._holds = [*others, *mine, hold]
+            hold.acquire()
+            hold.over = False
+            return None
+
+    def forget(self, hold: _Hold) -> None:
+        """A hold is none after all."""
+        with self._mutex:
+            self._holds = [other for other in self._holds if other is not hold]
+
+    @property
+    def mine(self) -> list[_Hold]:
+        """This thread's holds."""
+        return [hold for hold in self._holds if hold.is_mine]
 
     @property
     def held(self) -> bool:
         """Whether this thread holds it, in any way."""
-        return self._holds(threading.get_ident())
+        return bool(self.mine)
 
     @property
     def held_for_writing(self) -> bool:
         """Whether this thread holds it for writing."""
-        return self._writer == threading.get_ident()
+        return any(hold.write for hold in self.mine)
+
+    @property
+    def written(self) -> bool:
+        """Whether any thread holds it for writing."""
+        with self._mutex:
+            return any(hold.write and (hold.is_mine or hold.is_anothers) for hold in self._holds)
+
+
+class _VmaHold(_Hold):
+    """A hold on one VMA's lock, had or not."""
+
+    vma: VmaLock | None
+
+    def enter(self) -> bool:
+        """Lock it, without waiting; whether it was had."""
+        vma, gate = self.vma, self.lock
+        if vma is not None and gate.try_(self) is None:
+            if vma.may_read:
+                return True
+            gate.forget(self)
+        self.vma = None
+        if not self.is_mine:
+            self.acquire()  # locked all the same: leaving the block unlocks it
+        return False
 
 
 class VmaLock:
@@ -99,20 +255,17 @@ class VmaLock:
 
     def __init__(self, mmap_lock: MmapLock) -> None:
         self._mmap_lock = mmap_lock
-        self._inner = MmapLock()
+        self._gate = mmap_lock.gate
         self._sequence = -1
 
-    @contextmanager
-    def read(self) -> Iterator[bool]:
+    def read(self) -> AbstractContextManager[bool]:
         """Try to hold it for reading; yields whether it was had. Never waits for a writer (``lock_vma_under_rcu``)."""
-        if self._locked_for_writing and not self._mmap_lock.held_for_writing:
-            yield False
-            return
-        with self._inner.read():
-            yield not self._locked_for_writing or self._mmap_lock.held_for_writing
+        hold = _VmaHold()
+        hold.vma = self
+        return self._gate.take(hold, write=False)
 
     def start_write(self) -> None:
-        """Mark the VMA as being changed, once its readers are gone (``vma_start_write``).
+        """Mark the VMA as being changed, once readers are gone (``vma_start_write``).
 
         Raises:
             RuntimeError: ``mmap_lock`` is not held for writing.
@@ -120,19 +273,24 @@ class VmaLock:
         if not self._mmap_lock.held_for_writing:
             raise RuntimeError("a VMA's write lock needs mmap_lock held for writing")
         self._sequence = self._mmap_lock.sequence
-        with self._inner.write():
+        with self._gate.write():
             pass
 
     @property
-    def _locked_for_writing(self) -> bool:
-        return self._sequence == self._mmap_lock.sequence
+    def may_read(self) -> bool:
+        """Whether no other thread has marked it."""
+        return not self._is_marked or self._mmap_lock.held_for_writing
+
+    @property
+    def _is_marked(self) -> bool:
+        return self._sequence == self._mmap_lock.sequence and self._mmap_lock.written
 
     @property
     def held(self) -> bool:
         """Whether this thread holds it, in any way."""
-        return self._inner.held or self.held_for_writing
+        return any(getattr(hold, "vma", None) is self for hold in self._gate.mine) or self.held_for_writing
 
     @property
     def held_for_writing(self) -> bool:
         """Whether this thread has marked it."""
-        return self._locked_for_writing and self._mmap_lock.held_for_writing
+        return self._is_marked and self._mmap_lock.held_for_writing

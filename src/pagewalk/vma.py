@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from pagewalk.locks import VmaLock
 
 __all__ = ["Mapping", "Vma", "VmaFlags", "VmaList"]
+
+_START: Final = attrgetter("start")
+_OFFSET: Final = attrgetter("offset")
 
 
 class VmaFlags(IntFlag):
@@ -60,28 +66,38 @@ class Mapping:
     Attributes:
         name: As ``maps`` shows it.
         page_size: Bytes in a page, the unit of ``walk_page_mapping``.
-        vmas: The VMAs that map it, by first page.
+        lock: Held while the VMAs that map it are gone through (``i_mmap_rwsem``); nothing is locked for a snapshot.
     """
 
     def __init__(self, name: str = "", page_size: int = 4096) -> None:
         self.name = name
         self.page_size = page_size
-        self.vmas: list[Vma] = []
+        self.lock: AbstractContextManager[object] = nullcontext()
+        self._vmas: dict[Vma, None] = {}
 
     def __repr__(self) -> str:
-        return f"<Mapping {self.name!r} in {len(self.vmas)} VMAs>"
+        return f"<Mapping {self.name!r} in {len(self._vmas)} VMAs>"
+
+    @property
+    def vmas(self) -> list[Vma]:
+        """The VMAs that map it, by first page."""
+        return sorted(self._vmas, key=_OFFSET)
 
     def add(self, vma: Vma) -> None:
         """Note a VMA that maps this file."""
-        insort(self.vmas, vma, key=lambda other: other.offset)
+        self._vmas[vma] = None
 
     def remove(self, vma: Vma) -> None:
         """Forget a VMA."""
-        self.vmas.remove(vma)
+        del self._vmas[vma]
+
+    def forget(self) -> None:
+        """Forget every VMA."""
+        self._vmas.clear()
 
     def overlapping(self, start: int, end: int) -> Iterator[Vma]:
         """The VMAs that map any byte of the file in ``[start, end)``, by first page."""
-        return (vma for vma in list(self.vmas) if vma.offset < end and start < vma.offset + vma.size)
+        return (vma for vma in self.vmas if vma.offset < end and start < vma.offset + vma.size)
 
 
 @dataclass(eq=False)
@@ -137,10 +153,12 @@ class Vma:
 
 
 class VmaList:
-    """VMAs in order, none overlapping; found by bisection."""
+    """VMAs in order, none overlapping; found by bisection.
+
+    Each change is one step of the interpreter: whoever looks meanwhile, or is interrupted, finds it done or not begun.
+    """
 
     def __init__(self) -> None:
-        self._starts: list[int] = []
         self._vmas: list[Vma] = []
 
     def __len__(self) -> int:
@@ -151,7 +169,7 @@ class VmaList:
 
     def find(self, addr: int) -> Vma | None:
         """The first VMA that ends above ``addr`` (the kernel's ``find_vma``): it may begin above it too."""
-        at = bisect_right(self._starts, addr)
+        at = bisect_right(self._vmas, addr, key=_START)
         if at and addr < self._vmas[at - 1].end:
             return self._vmas[at - 1]
         return self._vmas[at] if at < len(self._vmas) else None
@@ -163,13 +181,13 @@ class VmaList:
 
     def before(self, addr: int) -> Vma | None:
         """The last VMA that begins below ``addr``."""
-        at = bisect_left(self._starts, addr)
+        at = bisect_left(self._vmas, addr, key=_START)
         return self._vmas[at - 1] if at else None
 
     def overlapping(self, start: int, end: int) -> list[Vma]:
         """The VMAs that hold any address of ``[start, end)``."""
-        first = max(bisect_right(self._starts, start) - 1, 0)
-        last = bisect_right(self._starts, end - 1)
+        first = max(bisect_right(self._vmas, start, key=_START) - 1, 0)
+        last = bisect_right(self._vmas, end - 1, key=_START)
         return [vma for vma in self._vmas[first:last] if vma.end > start]
 
     def add(self, vma: Vma) -> None:
@@ -180,13 +198,15 @@ class VmaList:
         """
         if not self._vmas or vma.start >= self._vmas[-1].end:  # they often come in order, and there may be thousands
             self._vmas.append(vma)
-            self._starts.append(vma.start)
             return
         if there := self.overlapping(vma.start, vma.end):
             raise ValueError(f"[{vma.start:#x}, {vma.end:#x}) overlaps [{there[0].start:#x}, {there[0].end:#x})")
-        at = bisect_right(self._starts, vma.start)
-        self._starts.insert(at, vma.start)
-        self._vmas.insert(at, vma)
+        self._vmas.insert(bisect_right(self._vmas, vma.start, key=_START), vma)
+
+    def cut(self, vma: Vma, upper: Vma) -> None:
+        """Let a VMA end where its upper part begins, which is put in first: no address is without one meanwhile."""
+        self._vmas.insert(bisect_right(self._vmas, upper.start, key=_START), upper)
+        vma.end = upper.start
 
     def grow_down(self, vma: Vma, start: int) -> None:
         """Let a VMA begin lower, in place: readers find it all the while.
@@ -196,9 +216,7 @@ class VmaList:
         """
         if self.overlapping(start, vma.start):
             raise ValueError(f"no room for [{start:#x}, {vma.start:#x})")
-        at = bisect_left(self._starts, vma.start)
-        vma.offset -= vma.start - start
-        self._starts[at] = vma.start = start
+        vma.offset, vma.start = vma.offset - (vma.start - start), start
 
     def remove(self, vma: Vma) -> None:
         """Take a VMA out.
@@ -206,7 +224,11 @@ class VmaList:
         Raises:
             ValueError: It is not in the list.
         """
-        at = bisect_left(self._starts, vma.start)
+        at = bisect_left(self._vmas, vma.start, key=_START)
         if at == len(self._vmas) or self._vmas[at] is not vma:
             raise ValueError(f"[{vma.start:#x}, {vma.end:#x}) is not in the list")
-        del self._starts[at], self._vmas[at]
+        del self._vmas[at]
+
+    def keep(self, vmas: list[Vma]) -> None:
+        """Keep these VMAs only: in order, none overlapping."""
+        self._vmas = vmas

@@ -24,10 +24,12 @@ TAKES = ("take_many", "take_block", "take_run")
 
 
 @contextmanager
-def failing(machine: Machine, refuse: Callable[[], bool]) -> Iterator[None]:
-    """Ask before each allocation of frames whether it is to fail."""
+def failing(
+    machine: Machine, refuse: Callable[[], bool], error: Callable[[str], BaseException] = OutOfFrames
+) -> Iterator[None]:
+    """Ask before each allocation of frames whether it is to fail, with which error."""
     for name in TAKES:
-        setattr(machine.frames, name, _refusing(getattr(machine.frames, name), refuse))
+        setattr(machine.frames, name, _refusing(getattr(machine.frames, name), refuse, error))
     try:
         yield
     finally:
@@ -35,10 +37,12 @@ def failing(machine: Machine, refuse: Callable[[], bool]) -> Iterator[None]:
             delattr(machine.frames, name)
 
 
-def _refusing(take: Callable[..., Any], refuse: Callable[[], bool]) -> Callable[..., Any]:
+def _refusing(
+    take: Callable[..., Any], refuse: Callable[[], bool], error: Callable[[str], BaseException]
+) -> Callable[..., Any]:
     def take_or_fail(*args: Any, **options: Any) -> Any:
         if refuse():
-            raise OutOfFrames("this allocation is to fail")
+            raise error("this allocation is to fail")
         return take(*args, **options)
 
     return take_or_fail

@@ -93,7 +93,7 @@ def balance(machine: Machine, mms: Iterable[Mm], files: Iterable[File] = ()) -> 
     _check_free(machine, expected)
     assert (ledger.tables <= 1).all(), "a table is linked twice"
     assert set(np.flatnonzero(ledger.tables)) <= set(np.flatnonzero(frames.usage == Usage.TABLE))
-    assert sum(len(mm.tables._deposits) for mm in mms) == ledger.huge, "one table is set aside for each huge page"
+    assert sum(len(mm.tables.deposits) for mm in mms) == ledger.huge, "one table is set aside for each huge page"
     assert ledger.huge_zero == machine._huge_zero_users
     assert ledger.slots == Counter(machine.swap._users), "users of swap slots"
 
@@ -104,7 +104,7 @@ def _add_machine_frames(machine: Machine, mms: list[Mm], expected: np.ndarray) -
     if machine.huge_zero is not None:
         expected[machine.huge_zero // PAGE : (machine.huge_zero + BLOCK) // PAGE] += 1
     for mm in mms:
-        for table in mm.tables._deposits:
+        for table in mm.tables.deposits:
             expected[table // PAGE] += 1
     expected[np.isin(machine.frames.usage, HUGETLB)] += 1
     shared: dict[int, Any] = {id(vma.mapping): vma.mapping for mm in mms for vma in mm.vmas if vma.mapping}

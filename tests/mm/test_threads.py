@@ -3,17 +3,25 @@
 A lost race shows in the books: a frame that is named more or less often than it is held.
 """
 
+import ctypes
+import random
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
 import pagewalk as pw
 from pagewalk import abi
-from pagewalk.errors import OutOfFrames, SegmentationFault, SystemCallError, WalkError
+from pagewalk.errors import MemoryFault, OutOfFrames, PagewalkError, SystemCallError, WalkError
 from pagewalk.formats import Kind
-from pagewalk.mm.frames import BLOCK, PAGE
+from pagewalk.mm import File, Machine, Mm
+from pagewalk.mm.frames import BLOCK, PAGE, FramePool
+from pagewalk.mm.swap import SwapDevice
+from pagewalk.mm.tables import MmTables
+from pagewalk.vma import Mapping, VmaList
+from tests.mm.chaos import CALLS, OFTEN, Draw, begin
+from tests.mm.fuzz import Tank
 
 MIB = 1 << 20
 RW = abi.PROT_READ | abi.PROT_WRITE
@@ -57,7 +65,7 @@ def repeat(work, rounds=ROUNDS):
         for number in range(rounds):
             try:
                 work(number)
-            except (SegmentationFault, SystemCallError, OutOfFrames):
+            except (MemoryFault, SystemCallError, OutOfFrames):
                 continue
 
     return run
@@ -219,6 +227,297 @@ class TestEverythingAtOnce:
             repeat(lambda n: mm.touch(at, 32 * PAGE, "read")),
             repeat(lambda n: tank.machine.punch_hole(file, n % 8 * PAGE, 24 * PAGE)),
         )
+
+
+class TestFiles:
+    """What a file's mappings have in common: its pages, and the list of them."""
+
+    @pytest.mark.parametrize("lose", ["truncate", "punch_hole"])
+    def test_against_mmap_and_munmap(self, new_tank, lose):
+        tank = new_tank()
+        file, mms = tank.file(size=8 * PAGE), [tank.mm() for _ in range(3)]
+
+        def lose_pages(number):
+            if lose == "truncate":
+                tank.machine.truncate(file, number % 8 * PAGE)
+            else:
+                tank.machine.punch_hole(file, 0, 8 * PAGE)
+
+        def map_again(mm):
+            at = mm.mmap(8 * PAGE, RW, abi.MAP_SHARED, file=file)
+            mm.touch(at, 8 * PAGE, "read")
+            mm.munmap(at, 8 * PAGE)
+
+        together(repeat(lose_pages), *[repeat(lambda n, mm=mm: map_again(mm)) for mm in mms])
+        assert not [vma for vma in file.vmas if vma.mm is None]
+
+    def test_a_walk_of_its_mappings(self, new_tank):
+        """``walk_page_mapping`` holds the lock of the file: what it walks stays."""
+        tank = new_tank()
+        file, mms = tank.file(contents=b"f" * 8 * PAGE), [tank.mm() for _ in range(2)]
+        looked = []
+
+        def walk(number):
+            ops = pw.WalkOps(pte_entry=lambda entry, addr, next_, walk: looked.append(walk.vma.mm is None))
+            pw.walk_page_mapping(file, 0, 8, ops)
+
+        def map_again(mm):
+            at = mm.mmap(8 * PAGE, RW, abi.MAP_SHARED, file=file)
+            mm.touch(at, 8 * PAGE)
+            mm.munmap(at, 8 * PAGE)
+
+        together(repeat(walk), *[repeat(lambda n, mm=mm: map_again(mm)) for mm in mms])
+        assert not any(looked)
+
+
+class TestExit:
+    """After ``exit`` every call is refused; it waits for those inside."""
+
+    def test_every_call_is_refused(self, new_tank):
+        tank = new_tank()
+        mm = tank.mm()
+        at = mm.mmap(PAGE, RW)
+        mm.exit()
+        tank.mms.remove(mm)
+        calls = [
+            lambda: mm.mmap(PAGE, RW),
+            lambda: mm.munmap(at, PAGE),
+            lambda: mm.mprotect(at, PAGE, RW),
+            lambda: mm.mremap(at, PAGE, 2 * PAGE),
+            lambda: mm.mlock(at, PAGE),
+            lambda: mm.munlock(at, PAGE),
+            lambda: mm.madvise(at, PAGE, abi.MADV_DONTNEED),
+            lambda: mm.madvise(at, PAGE, abi.MADV_GUARD_INSTALL),
+            lambda: mm.process_madvise([(at, PAGE)], abi.MADV_COLD),
+            lambda: mm.register_wp(at, PAGE),
+            lambda: mm.writeprotect(at, PAGE, protect=True),
+            lambda: mm.msync(at, PAGE, abi.MS_SYNC),
+            lambda: mm.mincore(at, PAGE),
+            mm.fork,
+            lambda: mm.read(at, 1),
+            lambda: mm.write(at, b"x"),
+            lambda: mm.execute(at),
+            lambda: mm.touch(at, PAGE),
+            lambda: mm.kernel_read(at, 1),
+            lambda: mm.kernel_write(at, b"x"),
+            mm.maps,
+            lambda: mm.pagemap(at, at + PAGE),
+            lambda: mm.scan(at, at + PAGE),
+            mm.smaps,
+        ]
+        for call in calls:
+            with pytest.raises(SystemCallError, match="ESRCH"):
+                call()
+
+    def test_again_does_nothing(self, new_tank):
+        tank = new_tank()
+        mm = tank.mm()
+        mm.exit()
+        mm.exit()
+        tank.mms.remove(mm)
+
+    def test_under_the_feet_of_those_inside(self, new_tank):
+        tank = new_tank()
+        for _ in range(ROUNDS // 6):
+            mm = tank.mm()
+            at = mm.mmap(4 * BLOCK, RW, addr=64 * BLOCK)
+            together(
+                repeat(lambda n, mm=mm, at=at: mm.touch(at + n % 4 * BLOCK, 8 * PAGE), 8),
+                repeat(lambda n, mm=mm, at=at: mm.madvise(at, BLOCK, abi.MADV_DONTNEED), 8),
+                mm.exit,
+                mm.exit,
+            )
+            tank.mms.remove(mm)
+            tank.check()
+
+    def test_by_a_thread_that_is_inside(self, new_tank):
+        """It would wait for itself; with the lock for writing it need not."""
+        tank = new_tank()
+        mm = tank.mm()
+        with mm.mmap_lock.read(), pytest.raises(RuntimeError, match="let go before writing"):
+            mm.exit()
+        with mm.mmap_lock.write():
+            mm.exit()
+        tank.mms.remove(mm)
+
+    def test_waits_for_who_holds_only_a_vmas_lock(self, new_tank):
+        tank = new_tank()
+        mm = tank.mm()
+        mm.mmap(PAGE, RW)
+        (vma,) = mm.vmas
+        inside, seen = threading.Event(), []
+
+        def hold():
+            with vma.lock.read() as had:
+                inside.set()
+                ops = pw.WalkOps(pmd_entry=lambda *_: None, walk_lock=pw.PGWALK_VMA_RDLOCK_VERIFY)
+                seen.extend((had, pw.walk_page_vma(vma, ops), vma.mm is mm))
+
+        together(hold, lambda: (inside.wait(), mm.exit()))
+        assert seen == [True, 0, True]
+        tank.mms.remove(mm)
+
+
+class Unlocked(BaseException):
+    """Something was done without the lock that it needs."""
+
+
+def checking(function, is_held):
+    """A function that is refused where the lock is not held."""
+
+    def run(*args, **options):
+        if not is_held():
+            raise Unlocked(function.__name__)
+        return function(*args, **options)
+
+    return run
+
+
+class Interrupted(BaseException):
+    """What the stress test's threads are interrupted by."""
+
+
+class TestStress:
+    """Every call, drawn at random by four threads: on processes that fork and exit, on files that lose their pages."""
+
+    def test_every_call_is_drawn(self):
+        public = {
+            name
+            for kind in (Mm, Machine, File)
+            for name, value in vars(kind).items()
+            if callable(value) and not name.startswith("_")
+        }
+        assert public - HELPERS - {name.removeprefix("file.") for name in CALLS} == set()
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_every_call_takes_its_locks(self, seed, monkeypatch):
+        """As lockdep does: one thread is enough to see that a lock is missing."""
+        tank = Tank(Machine(24 * MIB, thp=("always", "madvise", "never")[seed], swap=MIB, hugetlb={BLOCK: 3}))
+        begin(tank)
+        checked = {
+            FramePool: ("take_many", "take_block", "hold", "drop"),
+            SwapDevice: ("put", "hold", "drop"),
+            Mapping: ("add", "remove", "overlapping"),
+            MmTables: ("deposit", "withdraw", "split", "grow"),
+        }
+        for kind, names in checked.items():
+            for name in names:
+                monkeypatch.setattr(kind, name, checking(getattr(kind, name), tank.machine.lock._is_owned))
+        for name in ("find", "at", "before", "overlapping", "add", "remove"):
+            held = lambda: any(mm.mmap_lock.held or mm.mmap_lock.gate.held for mm in tank.mms)  # noqa: E731
+            inside = lambda held=held: held() or tank.machine.lock._is_owned()  # noqa: E731
+            monkeypatch.setattr(VmaList, name, checking(getattr(VmaList, name), inside))
+        draw = Draw(random.Random(seed), tank)
+        for name in [*CALLS, *draw.rng.choices(OFTEN, k=150)]:
+            try:
+                CALLS[name](draw)
+            except PagewalkError:
+                continue
+            except Unlocked as error:
+                raise AssertionError(f"{name} calls {error} without its lock") from error
+        monkeypatch.undo()
+        tank.mms = [mm for mm in tank.mms if mm.alive]
+        tank.check()
+        tank.empty()
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_the_books_are_right_afterwards(self, seed):
+        self.run(seed, interrupted=False)
+
+    @pytest.mark.parametrize("seed", range(100, 104))
+    def test_and_so_they_are_with_interruptions(self, seed):
+        self.run(seed, interrupted=True)
+
+    def run(self, seed, *, interrupted):
+        tank = Tank(Machine(24 * MIB, thp=("always", "madvise", "never")[seed % 3], swap=MIB, hugetlb={BLOCK: 3}))
+        tank.machine.spaces = set()  # those too that nobody got hold of
+        begin(tank)
+        workers = [Worker(tank, seed * 100 + number) for number in range(4)]
+        with disturbed(workers) if interrupted else nullcontext():
+            together(*workers)
+        tank.mms = [mm for mm in tank.machine.spaces if mm.alive]
+        tank.check()
+        tank.empty()
+
+
+HELPERS = {"do", "hand_out", "take_huge_zero", "drop_huge_zero", "set_users_of_huge_zero"}
+HELPERS |= {"reserve_hugetlb", "take_hugetlb", "drop_hugetlb", "set_promised", "mm", "file"}
+HELPERS |= {"area_at", "as_area", "new_vma_lock", "table_lock", "update_mmu_cache", "update_mmu_cache_range", "log"}
+HELPERS |= {
+    "page_flags",
+    "page_entry",
+    "zero_entry_for",
+    "take_frame",
+    "check_cut",
+    "split_huge_at",
+    "grow_stack",
+    "unmap_file",
+}
+HELPERS |= {"writing", "reading", "frame", "hold", "hold_cached", "has", "let_go", "discard", "reclaim", "zero_edges"}
+"""What is public for the modules of the model only."""
+
+
+class Worker:
+    """A thread's share of the stress test.
+
+    Attributes:
+        ready: It is inside a call and has got over the last interruption.
+    """
+
+    def __init__(self, tank, seed):
+        self.draw = Draw(random.Random(seed), tank)
+        self.left = 40
+        self.thread = None
+        self.ready = False
+        self.lock = threading.Lock()
+
+    def __call__(self):
+        self.thread = threading.get_ident()
+        while self.left:
+            try:
+                self.work()
+            except Interrupted:
+                continue
+
+    def work(self):
+        while self.left:
+            self.left -= 1
+            try:
+                self.ready = True
+                CALLS[self.draw.rng.choice(OFTEN)](self.draw)
+            except PagewalkError:
+                continue
+            finally:
+                with self.lock:  # from here on nothing more is on its way
+                    self.ready = False
+
+    def interrupt(self):
+        raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        with self.lock:
+            if self.ready:
+                self.ready = False
+                raise_in(ctypes.c_ulong(self.thread), ctypes.py_object(Interrupted))
+
+
+@contextmanager
+def disturbed(workers):
+    """Interrupt threads in the middle of what they do, one at a time, as Ctrl-C does to the main thread."""
+    over = threading.Event()
+
+    def disturb():
+        rng = random.Random(0)
+        while not over.is_set():
+            worker = rng.choice(workers)
+            if rng.random() < 0.02:
+                worker.interrupt()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class TestLocks:

@@ -5,11 +5,11 @@ import errno
 import pytest
 
 from pagewalk import abi
-from pagewalk.errors import BusError, SegmentationFault, SystemCallError, UnsupportedError
+from pagewalk.errors import BusError, OutOfFrames, SegmentationFault, SystemCallError, UnsupportedError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import BLOCK, PAGE
-from pagewalk.mm.uffd import register_wp, writeprotect
 from pagewalk.vma import VmaFlags
+from tests.mm.fuzz import failing
 
 RW = abi.PROT_READ | abi.PROT_WRITE
 MIB = 1 << 20
@@ -38,9 +38,30 @@ def protected(mm, pages, flags=abi.MAP_PRIVATE | abi.MAP_ANONYMOUS, touched=rang
     at = mm.mmap(pages * PAGE, RW, flags)
     for page in set(touched) & set(range(pages)):
         mm.write(at + page * PAGE, b"before")
-    register_wp(mm, at, pages * PAGE)
-    writeprotect(mm, at, pages * PAGE, protect=True, **options)
+    mm.register_wp(at, pages * PAGE)
+    mm.writeprotect(at, pages * PAGE, protect=True, **options)
     return at
+
+
+class TestMarker:
+    def test_stays_where_no_page_is_to_be_had(self, tank, mm):
+        """Beyond the end of a file a read is a SIGBUS, and what stood there stands there still."""
+        file = tank.file(size=2 * PAGE)
+        at = mm.mmap(2 * PAGE, RW, abi.MAP_SHARED, file=file)
+        mm.register_wp(at, 2 * PAGE)
+        mm.writeprotect(at, 2 * PAGE, protect=True)
+        tank.machine.truncate(file, PAGE)
+        with pytest.raises(BusError):
+            mm.read(at + PAGE, 1)
+        assert kinds(mm, at, 2) == [Kind.UFFD_WP] * 2
+
+    def test_stays_where_memory_is_short(self, tank, mm):
+        at = mm.mmap(PAGE, RW, abi.MAP_SHARED, file=tank.file(size=PAGE))
+        mm.register_wp(at, PAGE)
+        mm.writeprotect(at, PAGE, protect=True)
+        with failing(tank.machine, lambda: True), pytest.raises(OutOfFrames):
+            mm.read(at, 1)
+        assert kinds(mm, at, 1) == [Kind.UFFD_WP]
 
 
 class TestMove:
@@ -70,7 +91,7 @@ class TestMove:
     def test_moves_alone(self, mm, registered, moved):
         """Of several areas, those before it have moved."""
         at = mm.mmap(4 * PAGE, RW)
-        register_wp(mm, at + registered * PAGE, 2 * PAGE)
+        mm.register_wp(at + registered * PAGE, 2 * PAGE)
         with pytest.raises(SystemCallError) as refused:
             mm.mremap(at, 4 * PAGE, 4 * PAGE, abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED, at + 64 * PAGE)
         assert refused.value.errno == errno.EFAULT
@@ -80,36 +101,36 @@ class TestMove:
 class TestRegister:
     def test_splits_and_merges(self, mm):
         at = mm.mmap(6 * PAGE, RW)
-        register_wp(mm, at + 2 * PAGE, 2 * PAGE)
+        mm.register_wp(at + 2 * PAGE, 2 * PAGE)
         assert [bool(vma.flags & VmaFlags.UFFD_WP) for vma in mm.vmas] == [False, True, False]
-        register_wp(mm, at, 6 * PAGE)
+        mm.register_wp(at, 6 * PAGE)
         assert len(mm.vmas) == 1
 
     @pytest.mark.parametrize(("start", "length"), [(1, PAGE), (0, 7), (0, 0), (-4 * PAGE, PAGE)])
     def test_not_a_range(self, mm, start, length):
         at = mm.mmap(PAGE, RW)
         with pytest.raises(SystemCallError) as caught:
-            register_wp(mm, at + start, length)
+            mm.register_wp(at + start, length)
         assert caught.value.errno == errno.EINVAL
 
     def test_never_writable(self, tank, mm):
         file = tank.file(size=PAGE, writable=False)
         at = mm.mmap(PAGE, abi.PROT_READ, abi.MAP_SHARED, file=file)
         with pytest.raises(SystemCallError) as caught:
-            register_wp(mm, at, PAGE)
+            mm.register_wp(at, PAGE)
         assert caught.value.errno == errno.EPERM
 
     def test_hugetlb(self, new_tank):
         mm = new_tank(hugetlb={BLOCK: 1}).mm()
         at = mm.mmap(BLOCK, RW, abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_HUGETLB)
         with pytest.raises(UnsupportedError):
-            register_wp(mm, at, BLOCK)
+            mm.register_wp(at, BLOCK)
 
     def test_not_registered(self, mm):
         at = mm.mmap(2 * PAGE, RW)
-        register_wp(mm, at, PAGE)
+        mm.register_wp(at, PAGE)
         with pytest.raises(SystemCallError) as caught:
-            writeprotect(mm, at, 2 * PAGE, protect=True)
+            mm.writeprotect(at, 2 * PAGE, protect=True)
         assert caught.value.errno == errno.ENOENT
 
 
@@ -137,8 +158,8 @@ class TestEntries:
         mm = new_tank(thp="always").mm()
         at = mm.mmap(2 * BLOCK, RW, abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED, addr=BLOCK * 64)
         mm.touch(at, 2 * BLOCK)
-        register_wp(mm, at, 2 * BLOCK)
-        writeprotect(mm, at, BLOCK + PAGE, protect=True)
+        mm.register_wp(at, 2 * BLOCK)
+        mm.writeprotect(at, BLOCK + PAGE, protect=True)
         assert mm.tables.translate(at).page_size == BLOCK
         assert mm.tables.translate(at).flags & (Flag.UFFD_WP | Flag.WRITE) == Flag.UFFD_WP
         second = [mm.tables.translate(at + BLOCK + page * PAGE) for page in range(2)]
@@ -147,7 +168,7 @@ class TestEntries:
 
     def test_unprotect_takes_it_all_back(self, mm):
         at = protected(mm, 3, touched=[1], unpopulated=True)
-        writeprotect(mm, at, 3 * PAGE, protect=False)
+        mm.writeprotect(at, 3 * PAGE, protect=False)
         assert kinds(mm, at, 3) == [Kind.NONE, Kind.PRESENT, Kind.NONE]
         assert Flag.UFFD_WP not in entry(mm, at, 1).flags
         mm.write(at, b"x" * 3 * PAGE)
@@ -155,9 +176,9 @@ class TestEntries:
     def test_no_frame_for_markers(self, new_tank):
         mm = new_tank(8 * PAGE).mm()
         at = mm.mmap(64 * MIB, RW)
-        register_wp(mm, at, 64 * MIB)
+        mm.register_wp(at, 64 * MIB)
         with pytest.raises(SystemCallError) as caught:
-            writeprotect(mm, at, 64 * MIB, protect=True, unpopulated=True)
+            mm.writeprotect(at, 64 * MIB, protect=True, unpopulated=True)
         assert caught.value.errno == errno.ENOMEM
 
 
@@ -169,7 +190,7 @@ class TestAccess:
         with pytest.raises(BusError, match="write-protected by userfaultfd"):
             mm.write(at, b"after")
         assert mm.read(at, 6) == b"before"
-        writeprotect(mm, at, PAGE, protect=False)
+        mm.writeprotect(at, PAGE, protect=False)
         mm.write(at, b"after!")
         assert mm.read(at, 6) == b"after!"
 
@@ -177,8 +198,8 @@ class TestAccess:
         mm = new_tank(thp="always").mm()
         at = mm.mmap(BLOCK, RW, abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED, addr=BLOCK * 64)
         mm.touch(at, BLOCK)
-        register_wp(mm, at, BLOCK)
-        writeprotect(mm, at, BLOCK, protect=True)
+        mm.register_wp(at, BLOCK)
+        mm.writeprotect(at, BLOCK, protect=True)
         with pytest.raises(BusError, match="write-protected by userfaultfd"):
             mm.write(at, b"x")
 
@@ -210,12 +231,12 @@ class TestBesideGuards:
         at = mm.mmap(3 * PAGE, RW)
         mm.touch(at, 3 * PAGE)
         mm.madvise(at + PAGE, PAGE, abi.MADV_GUARD_INSTALL)
-        register_wp(mm, at, 3 * PAGE)
-        writeprotect(mm, at, 3 * PAGE, protect=True, unpopulated=True)
+        mm.register_wp(at, 3 * PAGE)
+        mm.writeprotect(at, 3 * PAGE, protect=True, unpopulated=True)
         assert kinds(mm, at, 3) == [Kind.PRESENT, Kind.GUARD, Kind.PRESENT]
         with pytest.raises(SegmentationFault):
             mm.write(at + PAGE, b"x")
-        writeprotect(mm, at, 3 * PAGE, protect=False)
+        mm.writeprotect(at, 3 * PAGE, protect=False)
         assert kinds(mm, at, 3) == [Kind.PRESENT, Kind.GUARD, Kind.PRESENT]
 
     def test_installed_over_protected_pages_and_markers(self, mm):
@@ -249,8 +270,8 @@ class TestFork:
         mm = tank.mm()
         at = mm.mmap(BLOCK, RW, abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED, addr=BLOCK * 64)
         mm.touch(at, BLOCK)
-        register_wp(mm, at, BLOCK)
-        writeprotect(mm, at, BLOCK, protect=True)
+        mm.register_wp(at, BLOCK)
+        mm.writeprotect(at, BLOCK, protect=True)
         child = tank.fork(mm)
         assert Flag.UFFD_WP not in child.tables.translate(at).flags
         child.write(at, b"x")

@@ -58,13 +58,18 @@ def touch(mm: Mm, start: int, end: int, access: Access, move: Move | None = None
     paddrs = np.empty((end - start) // PAGE, np.uint64)
     addr = start
     while addr < end:
-        area = find_area(mm, addr, access)
-        stop = min(end, area.end, addr // BLOCK * BLOCK + BLOCK)
-        at = (addr - start) // PAGE
-        part = paddrs[at : at + (stop - addr) // PAGE]
-        _block(mm, area, addr, stop, access, part, partial(move, at, part) if move else _stay)
-        addr = stop
+        addr = mm.machine.do(_step, mm, addr, end, access, paddrs, start, move)
     return paddrs
+
+
+def _step(mm: Mm, addr: int, end: int, access: Access, paddrs: Entries, start: int, move: Move | None) -> int:
+    """Access what lies in one table and one area; returns where that ends."""
+    area = find_area(mm, addr, access)
+    stop = min(end, area.end, addr // BLOCK * BLOCK + BLOCK)
+    at = (addr - start) // PAGE
+    part = paddrs[at : at + (stop - addr) // PAGE]
+    _block(mm, area, addr, stop, access, part, partial(move, at, part) if move else _stay)
+    return stop
 
 
 def _stay() -> None:
@@ -154,11 +159,10 @@ def read(mm: Mm, vaddr: int, size: int) -> bytes:
         return b""
     first, last = vaddr // PAGE * PAGE, -(-(vaddr + size) // PAGE) * PAGE
     words, parts = mm.machine.frames.words, []
-    with mm.reading():
-        try:
-            touch(mm, first, last, "read", lambda _, paddrs: parts.append(words[paddrs // np.uint64(PAGE)].tobytes()))
-        except MemoryFault as error:
-            raise _from_first_byte(error, vaddr) from None
+    try:
+        touch(mm, first, last, "read", lambda _, paddrs: parts.append(words[paddrs // np.uint64(PAGE)].tobytes()))
+    except MemoryFault as error:
+        raise _from_first_byte(error, vaddr) from None
     data = b"".join(parts)
     return data[vaddr - first : vaddr - first + size]
 
@@ -177,14 +181,13 @@ def write(mm: Mm, vaddr: int, data: bytes) -> None:
         begin = max(first + at * PAGE - vaddr, 0)
         _store(mm, vaddr + begin, data[begin : first + (at + len(paddrs)) * PAGE - vaddr], paddrs)
 
-    with mm.reading():
-        try:
-            touch(mm, first, last, "write", store)
-        except (MemoryFault, OutOfFrames) as error:
-            refused = error.vaddr // PAGE * PAGE if error.vaddr is not None else first
-            if refused > vaddr:
-                touch(mm, first, refused, "write", store)
-            raise _from_first_byte(error, vaddr) if isinstance(error, MemoryFault) else error from None
+    try:
+        touch(mm, first, last, "write", store)
+    except (MemoryFault, OutOfFrames) as error:
+        refused = error.vaddr // PAGE * PAGE if error.vaddr is not None else first
+        if refused > vaddr:
+            touch(mm, first, refused, "write", store)
+        raise _from_first_byte(error, vaddr) if isinstance(error, MemoryFault) else error from None
 
 
 def execute(mm: Mm, vaddr: int) -> None:
@@ -271,13 +274,11 @@ def kernel_copy(mm: Mm, vaddr: int, size: int, data: bytes | None = None) -> byt
         try:
             if data is None:
                 read(mm, at, 1)
-                with mm.reading():
-                    unshare(mm, at)
+                unshare(mm, at)
                 done.append(read(mm, at, step))
             else:
                 write(mm, at, data[at - vaddr : at - vaddr + step])
-                with mm.reading():
-                    _note_dirty(mm, at)
+                _note_dirty(mm, at)
                 done.append(data[at - vaddr : at - vaddr + step])
         except (MemoryFault, OutOfFrames):
             break

@@ -101,44 +101,43 @@ def _neighbours(mm: Mm, area: Area, start: int, end: int) -> tuple[Area | None, 
     return left, right
 
 
-def _resize(mm: Mm, area: Area, start: int, end: int) -> None:
-    """Give an area new ends; its offset follows."""
-    area.start_write()
-    mm.remove_vma(area)
-    area.offset = area.offset_at(start)
-    area.start, area.end = start, end
-    mm.add_vma(area)
-
-
 def _absorb(mm: Mm, left: Area | None, right: Area | None, area: Area, start: int, end: int) -> Area:
-    """Give ``[start, end)`` to the neighbours that can have it; ``area`` keeps the rest, or goes."""
+    """Give ``[start, end)`` to the neighbours that can have it; ``area`` keeps the rest, or goes.
+
+    Who takes over grows first, and whoever is covered by it then goes: no page is without an area meanwhile.
+    """
     target = left or right
     assert target is not None
     target.guarded = target.guarded or area.guarded
     if target.anon is None and area.anon is not None:
         target.anon, target.chain = area.anon, area.chain
+    gone = []
     if area.mm is not None:
-        _take_away(mm, area, start, end)
+        area.start_write()
+        if (start, end) == (area.start, area.end):
+            gone.append(area)
     if left and right:
         left.guarded = left.guarded or right.guarded
         if left.anon is None:
             left.anon, left.chain = right.anon, right.chain
         right.start_write()
-        mm.remove_vma(right)
-        end = right.end
-    _resize(mm, target, min(start, target.start), max(end, target.end))
+        gone.append(right)
+    target.start_write()
+    _take_over(target, min(start, target.start), right.end if left and right else max(end, target.end), area)
+    for other in gone:
+        mm.remove_vma(other)
     return target
 
 
-def _take_away(mm: Mm, area: Area, start: int, end: int) -> None:
-    """Shrink an area by one of its ends, or take it out."""
-    if (start, end) == (area.start, area.end):
-        area.start_write()
-        mm.remove_vma(area)
-    elif start == area.start:
-        _resize(mm, area, end, area.end)
-    else:
-        _resize(mm, area, area.start, start)
+def _take_over(target: Area, start: int, end: int, area: Area) -> None:
+    """Let an area reach over ``[start, end)``; another that is only partly in it shrinks in the same step."""
+    offset = target.offset_at(start)
+    low, high, kept = area.start, area.end, area.offset
+    if area.mm is not None and low < start < high <= end:
+        high = start
+    elif area.mm is not None and start <= low < end < high:
+        low, kept = end, area.offset_at(end)
+    target.start, target.end, target.offset, area.start, area.end, area.offset = start, end, offset, low, high, kept
 
 
 def insert(mm: Mm, area: Area) -> Area:
@@ -161,8 +160,10 @@ def split_at(mm: Mm, area: Area, addr: int) -> tuple[Area, Area]:
     upper = copy(area)
     upper.lock = mm.new_vma_lock()
     upper.offset, upper.start = area.offset_at(addr), addr
-    _resize(mm, area, area.start, addr)
-    mm.add_vma(upper)
+    area.start_write()
+    mm.vmas.cut(area, upper)
+    if upper.mapping is not None:
+        upper.mapping.add(upper)
     return area, upper
 
 
@@ -201,9 +202,7 @@ def modify(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> Area:
 def prepare_anon(mm: Mm, area: Area) -> None:
     """Give an area a history before its first anonymous page, a neighbour's if it fits (``anon_vma_prepare``)."""
     if area.anon is None:
-        with mm.area_lock:
-            if area.anon is None:
-                _find_history(mm, area)
+        _find_history(mm, area)
 
 
 def _find_history(mm: Mm, area: Area) -> None:

@@ -111,15 +111,24 @@ def _resolve(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
         case Kind.SWAP:
             _swap_in(mm, area, pte, page, write=write)
         case Kind.UFFD_WP:
-            pte.value = 0
-            _resolve(mm, area, pte, page, "read")
-            _protect(mm, pte)
+            _populate_protected(mm, area, pte, page)
         case Kind.HWPOISON:
             raise BusError(page, access, "the page is poisoned", abi.BUS_MCEERR_AR)
         case Kind.GUARD:
             raise SegmentationFault(page, access, "a guard stands there")
         case kind:
             raise SegmentationFault(page, access, f"the entry is {kind.label}")
+
+
+def _populate_protected(mm: Mm, area: Area, pte: Entry, page: int) -> None:
+    """Bring a page in where userfaultfd's marker stands. The marker stays where there is none to be had."""
+    marker, pte.value = pte.value, 0
+    try:
+        _resolve(mm, area, pte, page, "read")
+    except BaseException:
+        pte.value = marker
+        raise
+    _protect(mm, pte)
 
 
 def _protect(mm: Mm, pte: Entry) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from pagewalk.mm.frames import PAGE, Usage
 from pagewalk.vma import Mapping
 
 if TYPE_CHECKING:
-    from pagewalk.mm.frames import FramePool
+    from pagewalk.mm.machine import Machine
 
 __all__ = ["File"]
 
@@ -18,17 +17,22 @@ class File(Mapping):
     """A file in memory. A page that was never written is a hole, filled with a zeroed page when it is touched.
 
     Args:
-        pool: The machine's frames.
+        machine: The machine.
         name: As ``maps`` shows it.
         size: Bytes; beyond the last page an access is a SIGBUS.
         contents: What it begins with.
         writable: Whether shared mappings of it may be writable.
         unlinked: It goes with its last mapping, as shared anonymous memory does.
+
+    Attributes:
+        alive: Somebody has it; if not, its mappings alone keep it.
     """
+
+    alive = False
 
     def __init__(
         self,
-        pool: FramePool,
+        machine: Machine,
         name: str,
         size: int,
         contents: bytes = b"",
@@ -37,12 +41,14 @@ class File(Mapping):
         unlinked: bool = False,
     ) -> None:
         super().__init__(name, PAGE)
-        self.pool = pool
+        self.machine = machine
+        self.pool = machine.frames
+        self.lock = machine.lock
         self.size = max(size, len(contents))
         self.writable = writable
         self.unlinked = unlinked
         self.pages: dict[int, int] = {}
-        self._lock = threading.RLock()
+        machine.files.add(self)
         self.write(0, contents)
 
     def frame(self, index: int) -> int:
@@ -51,10 +57,9 @@ class File(Mapping):
         Raises:
             OutOfFrames: No frame.
         """
-        with self._lock:
-            if index not in self.pages:
-                self.pages[index] = self.pool.take(Usage.FILE)
-            return self.pages[index]
+        if index not in self.pages:
+            self.pages[index] = self.pool.take(Usage.FILE)
+        return self.pages[index]
 
     def hold(self, index: int) -> int:
         """As ``frame``, with one more reference, for who maps it.
@@ -62,15 +67,13 @@ class File(Mapping):
         Raises:
             OutOfFrames: No frame.
         """
-        with self._lock:
-            frame = self.frame(index)
-            self.pool.hold(frame)
-            return frame
+        frame = self.frame(index)
+        self.pool.hold(frame)
+        return frame
 
     def hold_cached(self, index: int) -> int | None:
         """The frame of a page that is in the page cache, with one more reference; None if it is not."""
-        with self._lock:
-            return self.hold(index) if index in self.pages else None
+        return self.hold(index) if index in self.pages else None
 
     def has(self, addr_offset: int) -> bool:
         """Whether the page at an offset lies inside the file."""
@@ -78,6 +81,9 @@ class File(Mapping):
 
     def write(self, offset: int, data: bytes) -> None:
         """Put bytes in; the file grows with them, as for a system call."""
+        self.machine.do(self._write, offset, data)
+
+    def _write(self, offset: int, data: bytes) -> None:
         self.size = max(self.size, offset + len(data))
         at = 0
         while at < len(data):
@@ -90,6 +96,9 @@ class File(Mapping):
 
     def read(self, offset: int, size: int) -> bytes:
         """Get bytes: fewer at the end of the file, as for a system call."""
+        return self.machine.do(self._read, offset, size)
+
+    def _read(self, offset: int, size: int) -> bytes:
         end = min(offset + size, self.size)
         parts = []
         while offset < end:
@@ -107,16 +116,14 @@ class File(Mapping):
 
     def discard(self, first: int, last: int) -> None:
         """Take the pages ``[first, last)`` out of the page cache: they are holes now."""
-        with self._lock:
-            for index in [index for index in self.pages if first <= index < last]:
-                self.pool.drop(self.pages.pop(index))
+        for index in [index for index in self.pages if first <= index < last]:
+            self.pool.drop(self.pages.pop(index))
 
     def reclaim(self, frame: int) -> None:
         """Memory is wanted back: a page that was never written is a hole again; there is nowhere to write others to."""
         if not self.pool.dirty(frame)[0]:
-            with self._lock:
-                (index,) = [index for index, cached in self.pages.items() if cached == frame]
-                self.discard(index, index + 1)
+            (index,) = [index for index, cached in self.pages.items() if cached == frame]
+            self.discard(index, index + 1)
 
     def zero_edges(self, offset: int, length: int) -> None:
         """Zero the parts of a range that fill no whole page."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.errors import PagewalkError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.areas import AnonHistory
 from pagewalk.mm.frames import BLOCK
@@ -27,14 +28,15 @@ NOT_INHERITED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT | VmaFlags.UFFD_WP
 
 def fork(parent: Mm) -> Mm:
     """See ``Mm.fork``: all or nothing."""
-    child = parent.machine.mm()
+    child = type(parent)(parent.machine)
     child.mmap_base = parent.mmap_base
     try:
         for vma in list(parent.vmas):
             area = parent.as_area(vma)
             if VmaFlags.DONTCOPY not in area.flags:
                 _copy_area(parent, child, area)
-    except BaseException:
+    except PagewalkError:
+        child.alive = True
         child.exit()
         raise
     parent.log("flush", 0, parent.task_size)

@@ -7,7 +7,6 @@ thousand; both are array operations on a stack of free frame numbers.
 
 from __future__ import annotations
 
-import threading
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,7 +64,6 @@ class FramePool:
         self._top = 0
         self._blocks = list(range(count // PER_BLOCK - 1, -1, -1))
         self._push(np.arange(count - 1, count // PER_BLOCK * PER_BLOCK - 1, -1, dtype=np.uint64))
-        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self.references)
@@ -105,23 +103,21 @@ class FramePool:
         Raises:
             OutOfFrames: There are not that many.
         """
-        with self._lock:
-            if self.free < count:
-                self._dissolve_all()
-            while self._top < count and self._blocks:
-                self._break_block()
-            if self._top < count:
-                raise OutOfFrames(f"{count} frames wanted, {self._top} of {len(self)} free")
-            self._top -= count
-            numbers = self._stack[self._top : self._top + count][::-1].copy()
-            return self._give(numbers, usage, zero)
+        if self.free < count:
+            self._dissolve_all()
+        while self._top < count and self._blocks:
+            self._break_block()
+        if self._top < count:
+            raise OutOfFrames(f"{count} frames wanted, {self._top} of {len(self)} free")
+        self._top -= count
+        numbers = self._stack[self._top : self._top + count][::-1].copy()
+        return self._give(numbers, usage, zero)
 
     def take_up_to(self, count: int, usage: Usage) -> Frames:
         """As many frames as there are, ``count`` at most."""
-        with self._lock:
-            if self.free < count:
-                self._dissolve_all()
-            return self.take_many(min(count, self.free), usage)
+        if self.free < count:
+            self._dissolve_all()
+        return self.take_many(min(count, self.free), usage)
 
     def take_block(self, usage: Usage) -> int:
         """512 frames in one aligned run, zeroed, with one reference each: the physical address of the first.
@@ -131,15 +127,14 @@ class FramePool:
         Raises:
             OutOfFrames: No 2 MiB are free in one piece.
         """
-        with self._lock:
-            if not self._blocks:
-                self._rebuild_blocks()
-            if not self._blocks:
-                raise OutOfFrames("no 2 MiB run is free")
-            first = self._blocks.pop() * PER_BLOCK
-            self._give(np.arange(first, first + PER_BLOCK, dtype=np.uint64), usage, zero=True)
-            self._large[first // PER_BLOCK] = usage == Usage.ANON
-            return first * PAGE
+        if not self._blocks:
+            self._rebuild_blocks()
+        if not self._blocks:
+            raise OutOfFrames("no 2 MiB run is free")
+        first = self._blocks.pop() * PER_BLOCK
+        self._give(np.arange(first, first + PER_BLOCK, dtype=np.uint64), usage, zero=True)
+        self._large[first // PER_BLOCK] = usage == Usage.ANON
+        return first * PAGE
 
     def take_run(self, size: int, usage: Usage) -> int:
         """An aligned run of ``size`` bytes (a multiple of 2 MiB), zeroed, with one reference a frame.
@@ -147,16 +142,15 @@ class FramePool:
         Raises:
             OutOfFrames: No such run is free.
         """
-        with self._lock:
-            self._rebuild_blocks()
-            blocks, free = size // BLOCK, set(self._blocks)
-            for first in range(0, len(self) // PER_BLOCK - blocks + 1, blocks):
-                wanted = range(first, first + blocks)
-                if free.issuperset(wanted):
-                    self._blocks = [block for block in self._blocks if block not in wanted]
-                    numbers = np.arange(first * PER_BLOCK, (first + blocks) * PER_BLOCK, dtype=np.uint64)
-                    self._give(numbers, usage, zero=True)
-                    return first * BLOCK
+        self._rebuild_blocks()
+        blocks, free = size // BLOCK, set(self._blocks)
+        for first in range(0, len(self) // PER_BLOCK - blocks + 1, blocks):
+            wanted = range(first, first + blocks)
+            if free.issuperset(wanted):
+                self._blocks = [block for block in self._blocks if block not in wanted]
+                numbers = np.arange(first * PER_BLOCK, (first + blocks) * PER_BLOCK, dtype=np.uint64)
+                self._give(numbers, usage, zero=True)
+                return first * BLOCK
         raise OutOfFrames(f"no run of {size:#x} bytes is free")
 
     def _give(self, numbers: Frames, usage: Usage, zero: bool) -> Frames:
@@ -176,26 +170,24 @@ class FramePool:
 
     def hold(self, paddrs: Any) -> None:
         """One more reference to each frame. ``paddrs``: one address, or an array of different ones."""
-        with self._lock:
-            self.references[self._numbers(paddrs)] += 1
+        self.references[self._numbers(paddrs)] += 1
 
     def drop(self, paddrs: Any) -> None:
         """One reference less to each frame; those that had their last one are free."""
-        with self._lock:
-            numbers = self._numbers(paddrs)
-            left = self.references[numbers] - 1
-            if (left < 0).any():
-                bad = int(numbers[left < 0][0]) * PAGE
-                raise ValueError(f"frame {bad:#x} is given back more often than it was taken")
-            self.references[numbers] = left
-            gone = numbers[left == 0]
-            large = self._large[gone // np.uint64(PER_BLOCK)]
-            self._release(gone[~large])
-            for block in np.unique(gone[large] // np.uint64(PER_BLOCK)).tolist():
-                if not self.references[block * PER_BLOCK : (block + 1) * PER_BLOCK].any():
-                    self._large[block] = False
-                    self.usage[block * PER_BLOCK : (block + 1) * PER_BLOCK] = Usage.FREE
-                    self._blocks.append(block)
+        numbers = self._numbers(paddrs)
+        left = self.references[numbers] - 1
+        if (left < 0).any():
+            bad = int(numbers[left < 0][0]) * PAGE
+            raise ValueError(f"frame {bad:#x} is given back more often than it was taken")
+        self.references[numbers] = left
+        gone = numbers[left == 0]
+        large = self._large[gone // np.uint64(PER_BLOCK)]
+        self._release(gone[~large])
+        for block in np.unique(gone[large] // np.uint64(PER_BLOCK)).tolist():
+            if not self.references[block * PER_BLOCK : (block + 1) * PER_BLOCK].any():
+                self._large[block] = False
+                self.usage[block * PER_BLOCK : (block + 1) * PER_BLOCK] = Usage.FREE
+                self._blocks.append(block)
 
     def mapped_once(self, paddrs: Any) -> Any:
         """Whether a frame is mapped once, the page cache aside: a bool an address."""
@@ -212,12 +204,11 @@ class FramePool:
 
     def dissolve(self, paddr: int) -> None:
         """Make the frames of a large folio single ones: those that nobody maps any more are free."""
-        with self._lock:
-            block = paddr // BLOCK
-            if self._large[block]:
-                self._large[block] = False
-                numbers = np.arange(block * PER_BLOCK, (block + 1) * PER_BLOCK, dtype=np.uint64)
-                self._release(numbers[self.references[numbers] == 0])
+        block = paddr // BLOCK
+        if self._large[block]:
+            self._large[block] = False
+            numbers = np.arange(block * PER_BLOCK, (block + 1) * PER_BLOCK, dtype=np.uint64)
+            self._release(numbers[self.references[numbers] == 0])
 
     def _dissolve_all(self) -> None:
         """Memory is short: split every large folio of which a part is not mapped any more."""
@@ -299,6 +290,23 @@ class FramePool:
     @staticmethod
     def _numbers(paddrs: Any) -> Frames:
         return np.atleast_1d(np.asarray(paddrs, np.uint64)) // np.uint64(PAGE)
+
+    def recount(self, references: Any) -> None:
+        """Say how many references each frame has: those without are free, but for parts of large folios.
+
+        Args:
+            references: A number a frame. Shape (frames,).
+        """
+        self.references[:] = references
+        held = self.references != 0
+        whole = np.zeros(len(self._large) * PER_BLOCK, bool)
+        whole[: len(held)] = held
+        self._large &= whole.reshape(-1, PER_BLOCK).any(axis=1)
+        free = ~held & ~np.repeat(self._large, PER_BLOCK)[: len(held)]
+        self.usage[free] = Usage.FREE
+        self._top, self._blocks = 0, []
+        self._push(np.flatnonzero(free)[::-1].astype(np.uint64))
+        self._rebuild_blocks()
 
     # -- blocks ------------------------------------------------------------------------------------------------------
 

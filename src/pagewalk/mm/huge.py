@@ -128,12 +128,12 @@ def collapse(mm: Mm, area: Area, start: int) -> bool:
     prepare_anon(mm, area)
     words = mm.machine.frames.words
     words[paddr // PAGE + np.flatnonzero(real)] = words[frames // np.uint64(PAGE)]
-    release(mm, entries, kinds)
-    entries[:] = 0
-    mm.tables.keep_as_deposit(pmd)
     flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
     entry = mm.page_entry(area, paddr, int(flags), pmd.level)
+    small, table = entries.copy(), mm.format.table_paddr(pmd.value)
     pmd.value = entry if area.flags & RIGHTS else mm.format.without_rights(entry, pmd.level)
+    mm.tables.deposits.append(table)
+    release(mm, small, kinds)  # last: who interrupts this finds the bytes in the one place or in the other
     return True
 
 

@@ -93,8 +93,7 @@ class HugePages:
         """
         entry = self.slot(area, vaddr, grow=True)
         assert entry is not None
-        with self.mm.machine.pool_lock, self.mm.tables.lock(entry.table):
-            self._resolve(area, entry, vaddr, access)
+        self._resolve(area, entry, vaddr, access)
 
     def _resolve(self, area: Area, entry: Entry, vaddr: int, access: Access) -> None:
         """Resolve a fault at an entry."""

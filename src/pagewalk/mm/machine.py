@@ -1,25 +1,34 @@
-"""A simulated machine: RAM, frames, a zero page, swap, huge page pools; and the address spaces and files on it."""
+"""A simulated machine: RAM, frames, a zero page, swap, huge page pools; and the address spaces and files on it.
+
+One lock guards all of it: entries, frames, pools, swap slots, the page cache, a file's list of mappings. ``do`` takes
+it for each change, and counts the books anew if the change is torn off. docs/adr/0004-locks.md has the order of locks.
+"""
 
 from __future__ import annotations
 
 import errno
 import threading
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import WeakSet
 
-from pagewalk.errors import OutOfFrames, SystemCallError
+from pagewalk.errors import OutOfFrames, PagewalkError, SystemCallError
 from pagewalk.formats import Flag, find_format
 from pagewalk.memory import Ram
 from pagewalk.mm.files import File
 from pagewalk.mm.frames import BLOCK, PAGE, FramePool, Usage
 from pagewalk.mm.pkeys import checked_pku
+from pagewalk.mm.recount import recount
 from pagewalk.mm.swap import SwapDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import ParamSpec, TypeVar
 
     from pagewalk.formats import PagingFormat
     from pagewalk.mm.mm import Mm
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 __all__ = ["Machine"]
 
@@ -45,6 +54,10 @@ class Machine:
     Attributes:
         reclaims_whole: Whether reclaim takes, or keeps, a huge page that is lazily free as a whole (Linux since 6.11);
             other kernels look at its small pages.
+        lock: Held by whoever changes anything on the machine, and by walks while they look at a table.
+        spaces, files: The address spaces and files that somebody still has.
+        pools: Every page of the hugetlb pools, by size, in use or not.
+        hugetlb: Those that are not in use.
 
     Raises:
         ValueError: The RAM is not whole pages; the format has no protection keys.
@@ -75,13 +88,56 @@ class Machine:
         )
         self.huge_zero: int | None = None
         self._huge_zero_users = 0
-        self._lock = threading.Lock()
-        self.pool_lock = threading.RLock()
+        self.lock = threading.RLock()
+        self._changing = self._torn = False
         self.spaces: WeakSet[Mm] = WeakSet()
+        self.files: WeakSet[File] = WeakSet()
         self.hugetlb: dict[int, list[int]] = {}
         self._promised: dict[int, int] = {}
         for size, pages in (hugetlb or {}).items():
             self.hugetlb[size] = [self.frames.take_run(size, Usage.HUGETLB) for _ in range(pages)]
+        self.pools = {size: list(pages) for size, pages in self.hugetlb.items()}
+
+    def do(self, change: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Make a change with the machine's lock held. Nothing waits for another lock in it.
+
+        A change that ends with an error of pagewalk's has left the books right. Any other exception may come from
+        anywhere, Ctrl-C for one: then what the page tables, areas and files hold is counted anew.
+        """
+        with self.lock:
+            if self._changing:
+                return change(*args, **kwargs)  # part of a larger one
+            if self._torn:
+                self._recount()
+            self._changing = True
+            try:
+                return change(*args, **kwargs)
+            except PagewalkError:
+                raise
+            except BaseException:
+                self._torn = True
+                self._recount()
+                raise
+            finally:
+                self._changing = False
+
+    def hand_out(self, make: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Make an address space or a file. It lives once whoever asked for it has it; what was torn off never did."""
+        try:
+            made: Any = make(*args, **kwargs)
+            made.alive = True
+            return cast("R", made)
+        except PagewalkError:
+            raise
+        except BaseException:
+            self._torn = True
+            self.do(lambda: None)
+            raise
+
+    def _recount(self) -> None:
+        """Make the books right again. If this is torn off too, the next change begins with it."""
+        recount(self)
+        self._torn = False
 
     def mm(self) -> Mm:
         """A new, empty address space.
@@ -91,11 +147,11 @@ class Machine:
         """
         from pagewalk.mm.mm import Mm
 
-        return Mm(self)
+        return self.hand_out(self.do, Mm, self)
 
     def file(self, name: str = "/memfd:file", size: int = 0, contents: bytes = b"", *, writable: bool = True) -> File:
         """A new file of ``size`` bytes or its contents', in the page cache."""
-        return File(self.frames, name, size, contents, writable=writable)
+        return self.hand_out(self.do, File, self, name, size, contents, writable=writable)
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:
         """Take a range out of a file: its pages go, from every address space; guards and private copies stay.
@@ -105,6 +161,9 @@ class Machine:
         """
         if offset < 0 or length <= 0:
             raise SystemCallError(errno.EINVAL, f"no range: {length:#x} bytes from {offset:#x}")
+        self.do(self._punch_hole, file, offset, length)
+
+    def _punch_hole(self, file: File, offset: int, length: int) -> None:
         first, last = -(-offset // PAGE), (offset + length) // PAGE
         end = (
             last * PAGE or FILE_END
@@ -116,6 +175,9 @@ class Machine:
 
     def truncate(self, file: File, size: int) -> None:
         """Give a file another size; what lies beyond is gone, private copies too, guards not."""
+        self.do(self._truncate, file, size)
+
+    def _truncate(self, file: File, size: int) -> None:
         end = -(-size // PAGE) * PAGE
         for vma in file.overlapping(end, FILE_END):
             vma.mm.unmap_file(vma, *vma.range_of(end, FILE_END), private=True)
@@ -126,7 +188,7 @@ class Machine:
 
     def usage(self) -> dict[str, int]:
         """Bytes of RAM by what they are used for: free, anon, file, table, hugetlb, zero."""
-        return {usage.name.lower(): self.frames.count(usage) * PAGE for usage in Usage}
+        return self.do(lambda: {usage.name.lower(): self.frames.count(usage) * PAGE for usage in Usage})
 
     def take_huge_zero(self) -> int:
         """The huge zero page, for one more mapping.
@@ -134,19 +196,27 @@ class Machine:
         Raises:
             OutOfFrames: There was none yet, and no 2 MiB are free.
         """
-        with self._lock:
-            if self.huge_zero is None:
-                self.huge_zero = self.frames.take_block(Usage.ZERO)
-            self._huge_zero_users += 1
-            return self.huge_zero
+        if self.huge_zero is None:
+            self.huge_zero = self.frames.take_block(Usage.ZERO)
+        self._huge_zero_users += 1
+        return self.huge_zero
 
     def drop_huge_zero(self) -> None:
         """One mapping of the huge zero page less; the last one frees it."""
-        with self._lock:
-            self._huge_zero_users -= 1
-            if not self._huge_zero_users and self.huge_zero is not None:
-                self.frames.drop(self.frames.run(self.huge_zero, BLOCK))
-                self.huge_zero = None
+        self._huge_zero_users -= 1
+        if not self._huge_zero_users and self.huge_zero is not None:
+            self.frames.drop(self.frames.run(self.huge_zero, BLOCK))
+            self.huge_zero = None
+
+    def set_users_of_huge_zero(self, users: int) -> None:
+        """Say how many mappings the huge zero page has; without any it is free."""
+        self._huge_zero_users = users
+        if not users:
+            self.huge_zero = None
+
+    def set_promised(self, promised: dict[int, int]) -> None:
+        """Say how many pages of each hugetlb pool are promised."""
+        self._promised = promised
 
     def reserve_hugetlb(self, size: int, pages: int) -> None:
         """Promise pages of a pool to an area, or take the promise back (``pages`` < 0).
@@ -154,11 +224,10 @@ class Machine:
         Raises:
             OutOfFrames: The pool has not that many unpromised pages.
         """
-        with self.pool_lock:
-            promised, there = self._promised.get(size, 0) + pages, len(self.hugetlb.get(size, ()))
-            if pages > 0 and promised > there:
-                raise OutOfFrames(f"the pool of {size:#x} byte pages has {there}, {promised} wanted")
-            self._promised[size] = promised
+        promised, there = self._promised.get(size, 0) + pages, len(self.hugetlb.get(size, ()))
+        if pages > 0 and promised > there:
+            raise OutOfFrames(f"the pool of {size:#x} byte pages has {there}, {promised} wanted")
+        self._promised[size] = promised
 
     def take_hugetlb(self, size: int, *, promised: bool, file: bool = False) -> int:
         """A page of a hugetlb pool, zeroed, held once: by a mapping, or by the file it belongs to.

@@ -70,7 +70,7 @@ def mmap(mm: Mm, length: int, prot: int, flags: int, addr: int, file: File | Non
     vma_flags = _vma_flags(prot, flags, file) | key_flags(mm, prot)
     start = _place(mm, length, flags, addr, size or PAGE)
     if flags & abi.MAP_SHARED and file is None:
-        file, offset = File(mm.machine.frames, "/dev/zero (deleted)", length, unlinked=True), 0
+        file, offset = File(mm.machine, "/dev/zero (deleted)", length, unlinked=True), 0
     area = Area(start, start + length, vma_flags, start if file is None else offset, file, lock=mm.new_vma_lock())
     if file is not None:
         area.name = file.name

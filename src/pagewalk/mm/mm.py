@@ -1,13 +1,14 @@
 """``Mm``: a simulated address space with Linux's system calls.
 
 Each system call checks its arguments, takes ``mmap_lock`` as the kernel does, and leaves the work to the module that
-bears its name. What fails raises ``SystemCallError`` with Linux's errno and leaves Linux's partial result.
+bears its name. What fails raises ``SystemCallError`` with Linux's errno and leaves Linux's partial result. To other
+threads a call is one step, but for an access, which is one step a table (2 MiB). After ``exit`` every call is refused
+with ESRCH.
 """
 
 from __future__ import annotations
 
 import errno
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -25,8 +26,10 @@ from pagewalk.space import AddressSpace
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from typing import Any, Literal
+    from typing import Any, Literal, ParamSpec, TypeVar
 
     from pagewalk.formats.paging import Level
     from pagewalk.mm.files import File
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from pagewalk.mm.tables import Entries
     from pagewalk.tables import Entry, Table
     from pagewalk.vma import Vma
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 __all__ = ["Event", "Mm"]
 
@@ -63,14 +69,15 @@ class Mm(AddressSpace):
         vmas: The VMAs.
         mmap_lock: The lock that walks demand; the system calls take it themselves.
         events: The latest TLB and cache events, oldest first.
-        area_lock: Held to change an area while ``mmap_lock`` is held for reading only: a first anonymous page, a stack
-            that grows.
+        alive: Somebody has it, and it has not exited.
     """
 
     tables: MmTables
+    mmap_lock: MmapLock
+    alive = False
 
     def __init__(self, machine: Machine) -> None:
-        super().__init__(MmTables(machine), mmap_lock=MmapLock(), zero_frames=(machine.zero,))
+        super().__init__(MmTables(machine), mmap_lock=MmapLock(machine.lock), zero_frames=(machine.zero,))
         self.machine = machine
         self.format = machine.format
         self.memory = machine.memory
@@ -78,7 +85,6 @@ class Mm(AddressSpace):
         self.mmap_base = 0x7FFF_F7FF_F000
         self.hugetlb = HugePages(self)
         self.events: deque[Event] = deque(maxlen=4096)
-        self.area_lock = threading.RLock()
         machine.spaces.add(self)
 
     # -- areas -------------------------------------------------------------------------------------------------------
@@ -100,8 +106,8 @@ class Mm(AddressSpace):
         """
         if file is None and not flags & abi.MAP_ANONYMOUS:
             raise SystemCallError(errno.EBADF, "neither a file nor MAP_ANONYMOUS")
-        with self.writing():
-            return mapping.mmap(self, length, prot, flags, addr, None if flags & abi.MAP_ANONYMOUS else file, offset)
+        file = None if flags & abi.MAP_ANONYMOUS else file
+        return self._change(mapping.mmap, self, length, prot, flags, addr, file, offset)
 
     def munmap(self, addr: int, length: int) -> None:
         """Unmap a range.
@@ -109,8 +115,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL.
         """
-        with self.writing():
-            mapping.munmap(self, addr, length)
+        self._change(mapping.munmap, self, addr, length)
 
     def mprotect(self, addr: int, length: int, prot: int) -> None:
         """Change the rights of a range.
@@ -118,8 +123,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL, EACCES; ENOMEM at a gap, what lies before it has changed.
         """
-        with self.writing():
-            protect.mprotect(self, addr, length, prot)
+        self._change(protect.mprotect, self, addr, length, prot)
 
     def mremap(self, addr: int, old_length: int, new_length: int, flags: int = 0, new_addr: int = 0) -> int:
         """Shrink, grow or move a mapping; returns its address.
@@ -127,8 +131,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL, EFAULT, ENOMEM.
         """
-        with self.writing():
-            return move.mremap(self, addr, old_length, new_length, flags, new_addr)
+        return self._change(move.mremap, self, addr, old_length, new_length, flags, new_addr)
 
     def mlock(self, addr: int, length: int, flags: int = 0) -> None:
         """Lock a range in memory; with MLOCK_ONFAULT only what is touched.
@@ -136,8 +139,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM at a gap, or where a page cannot be had; EAGAIN when memory is short.
         """
-        with self.writing():
-            protect.mlock(self, addr, length, flags)
+        self._change(protect.mlock, self, addr, length, flags)
 
     def munlock(self, addr: int, length: int) -> None:
         """Unlock a range.
@@ -145,8 +147,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM at a gap.
         """
-        with self.writing():
-            protect.munlock(self, addr, length)
+        self._change(protect.munlock, self, addr, length)
 
     def madvise(self, addr: int, length: int, advice_: int) -> None:
         """Give advice about a range, guard regions among them.
@@ -154,8 +155,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM over gaps (the rest is done); EFAULT, EACCES as the advice has it.
         """
-        with self._locked_for(advice_):
-            advice.madvise(self, addr, length, advice_)
+        self._lock_for(advice_)(advice.madvise, self, addr, length, advice_)
 
     def process_madvise(self, ranges: list[tuple[int, int]], advice_: int) -> int:
         """Give advice about several ranges, on oneself; returns the bytes advised.
@@ -163,8 +163,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: As ``madvise``, if not even the first range could be advised.
         """
-        with self._locked_for(advice_):
-            return advice.process_madvise(self, ranges, advice_)
+        return self._lock_for(advice_)(advice.process_madvise, self, ranges, advice_)
 
     def register_wp(self, addr: int, length: int) -> None:
         """Register a range with userfaultfd for write protection.
@@ -173,7 +172,7 @@ class Mm(AddressSpace):
             SystemCallError: EINVAL; EPERM where nothing may ever be written.
             UnsupportedError: hugetlb memory.
         """
-        uffd.register_wp(self, addr, length)
+        self._change(uffd.register_wp, self, addr, length)
 
     def writeprotect(self, addr: int, length: int, *, protect: bool, unpopulated: bool = False) -> None:
         """Write-protect the pages of a registered range, or let go of them: a write meanwhile is a SIGBUS.
@@ -181,7 +180,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL, ENOENT, ENOMEM.
         """
-        uffd.writeprotect(self, addr, length, protect=protect, unpopulated=unpopulated)
+        self._look(uffd.writeprotect, self, addr, length, protect=protect, unpopulated=unpopulated)
 
     def msync(self, addr: int, length: int, flags: int) -> None:
         """Write a range back: here, check it as Linux does.
@@ -192,7 +191,7 @@ class Mm(AddressSpace):
         both = abi.MS_ASYNC | abi.MS_SYNC
         if flags & ~(both | abi.MS_INVALIDATE) or flags & both == both or addr % PAGE:
             raise SystemCallError(errno.EINVAL, f"msync of {addr:#x}, flags {flags:#x}")
-        self._each_mapped(addr, addr + mapping.align(length), lambda area: self._refuse_busy(area, flags))
+        self._look(self._each_mapped, addr, addr + mapping.align(length), lambda area: self._refuse_busy(area, flags))
 
     def mincore(self, addr: int, length: int) -> bytes:
         """Which pages of a range are in memory: one byte a page, 1 or 0.
@@ -202,9 +201,11 @@ class Mm(AddressSpace):
         """
         if addr % PAGE:
             raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
-        end = addr + mapping.align(length)
-        self._each_mapped(addr, end, lambda area: None)
-        return b"".join(bytes([self._in_core(page)]) for page in range(addr, end, PAGE))
+        return self._look(self._mincore, addr, addr + mapping.align(length))
+
+    def _mincore(self, start: int, end: int) -> bytes:
+        self._each_mapped(start, end, lambda area: None)
+        return bytes(self._in_core(page) for page in range(start, end, PAGE))
 
     def fork(self) -> Mm:
         """A child's address space, all of it or none.
@@ -212,13 +213,22 @@ class Mm(AddressSpace):
         Raises:
             OutOfFrames: No frame for a table.
         """
-        with self.writing():
-            return fork.fork(self)
+        return self.machine.hand_out(self._change, fork.fork, self)
 
     def exit(self) -> None:
-        """End the process: everything it had goes back."""
-        with self.writing():
+        """End the process, once those inside a call are out: everything it had goes back.
+
+        Every later call is refused with ESRCH, but for another ``exit``, which has nothing left to do.
+
+        Raises:
+            RuntimeError: This thread holds ``mmap_lock`` for reading: it would wait for itself.
+        """
+        self.mmap_lock.run(lambda: self.machine.do(self._exit))
+
+    def _exit(self) -> None:
+        if self.alive:
             mapping.unmap(self, 0, self.task_size)
+            self.alive = False
             self.tables.free_root()
 
     # -- access ------------------------------------------------------------------------------------------------------
@@ -230,15 +240,15 @@ class Mm(AddressSpace):
             SegmentationFault, BusError: With the address of the first byte that refuses.
             OutOfFrames: No frame is left.
         """
-        return access.read(self, vaddr, size)
+        return self._access(access.read, self, vaddr, size)
 
     def write(self, vaddr: int, data: bytes) -> None:
         """Write memory as the CPU does; what lies before a refusal is written. Errors as ``read``."""
-        access.write(self, vaddr, data)
+        self._access(access.write, self, vaddr, data)
 
     def execute(self, vaddr: int) -> None:
         """Fetch an instruction as the CPU does. Errors as ``read``."""
-        access.execute(self, vaddr)
+        self._access(access.execute, self, vaddr)
 
     def touch(self, vaddr: int, size: int, access_: Literal["read", "write"] = "write") -> Entries:
         """Access a byte of every page of a range, without moving data.
@@ -249,8 +259,8 @@ class Mm(AddressSpace):
         Raises:
             SegmentationFault, BusError, OutOfFrames: As ``read``.
         """
-        with self.reading():
-            return access.touch(self, vaddr // PAGE * PAGE, vaddr + size + -(vaddr + size) % PAGE, access_)
+        start, end = vaddr // PAGE * PAGE, vaddr + size + -(vaddr + size) % PAGE
+        return self._access(access.touch, self, start, end, access_)
 
     def kernel_read(self, vaddr: int, size: int) -> bytes:
         """Read on the process's behalf (process_vm_readv): fewer bytes where a page cannot be had.
@@ -258,7 +268,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EFAULT, there is not even one.
         """
-        return access.kernel_copy(self, vaddr, size)
+        return self._look(access.kernel_copy, self, vaddr, size)
 
     def kernel_write(self, vaddr: int, data: bytes) -> int:
         """Write on the process's behalf (process_vm_writev): the number of bytes written.
@@ -266,29 +276,25 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EFAULT, there is not even one.
         """
-        return len(access.kernel_copy(self, vaddr, len(data), data))
+        return len(self._look(access.kernel_copy, self, vaddr, len(data), data))
 
     # -- observation -------------------------------------------------------------------------------------------------
 
     def maps(self) -> str:
         """The text of ``/proc/PID/maps``."""
-        with self.reading():
-            return observe.maps(self)
+        return self._look(observe.maps, self)
 
     def pagemap(self, start: int, end: int) -> Entries:
         """The words of ``/proc/PID/pagemap``: shape (pages,), uint64."""
-        with self.reading():
-            return observe.pagemap(self, start, end)
+        return self._look(observe.pagemap, self, start, end)
 
     def scan(self, start: int, end: int) -> Any:
         """PAGEMAP_SCAN's regions: a structured array of start, end, categories."""
-        with self.reading():
-            return observe.scan(self, start, end)
+        return self._look(observe.scan, self, start, end)
 
     def smaps(self) -> dict[str, int]:
         """Totals of ``/proc/PID/smaps``, in bytes."""
-        with self.reading():
-            return observe.smaps(self)
+        return self._look(observe.smaps, self)
 
     # -- for the modules of mm/ --------------------------------------------------------------------------------------
 
@@ -304,7 +310,6 @@ class Mm(AddressSpace):
 
     def new_vma_lock(self) -> VmaLock:
         """A lock for a new area."""
-        assert self.mmap_lock is not None
         return VmaLock(self.mmap_lock)
 
     def table_lock(self, table: Table) -> threading.RLock:
@@ -378,9 +383,7 @@ class Mm(AddressSpace):
         if above.end - start > STACK_LIMIT or (crowded and below is not None and start - below.end < mapping.STACK_GAP):
             return None
         area = self.as_area(above)
-        with self.area_lock:
-            if start < area.start:
-                self.vmas.grow_down(area, start)
+        self.vmas.grow_down(area, start)
         prepare_anon(self, area)
         return area
 
@@ -389,12 +392,8 @@ class Mm(AddressSpace):
         end = -(-end // PAGE) * PAGE
         if start >= end:
             return
-        with self.reading():
-            for at, entries in self.tables.slices(start // PAGE * PAGE, end):
-                pmd = self.tables.entry_at(at, PMD)
-                assert pmd is not None
-                with self.tables.lock(self.tables.child(pmd, at)):
-                    self._unmap_file(entries, private=private)
+        for _, entries in self.tables.slices(start // PAGE * PAGE, end):
+            self._unmap_file(entries, private=private)
 
     def _unmap_file(self, entries: Entries, *, private: bool) -> None:
         """Take a file's pages out of a table."""
@@ -425,11 +424,10 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: ENOMEM, there are gaps; the areas have been visited.
         """
-        with self.reading():
-            covered = 0
-            for vma in self.vmas.overlapping(start, end) if start < end else ():
-                visit(vma)
-                covered += min(end, vma.end) - max(start, vma.start)
+        covered = 0
+        for vma in self.vmas.overlapping(start, end) if start < end else ():
+            visit(vma)
+            covered += min(end, vma.end) - max(start, vma.start)
         if covered != end - start:
             raise SystemCallError(errno.ENOMEM, f"[{start:#x}, {end:#x}) is not all mapped")
 
@@ -438,16 +436,41 @@ class Mm(AddressSpace):
         if flags & abi.MS_INVALIDATE and VmaFlags.LOCKED in area.flags:
             raise SystemCallError(errno.EBUSY, f"the mapping at {area.start:#x} is locked")
 
-    def _locked_for(self, advice_: int) -> AbstractContextManager[None]:
-        """Hold ``mmap_lock`` as an advice needs it."""
-        return self.reading() if advice_ in advice.LEAVES_AREAS else self.writing()
+    def _lock_for(self, advice_: int) -> Callable[..., Any]:
+        """The way in that an advice needs."""
+        return self._look if advice_ in advice.LEAVES_AREAS else self._change
 
-    def writing(self) -> AbstractContextManager[None]:
+    def _change(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do what changes areas: with ``mmap_lock`` held for writing, as one step."""
+        return self.mmap_lock.run(lambda: self._living().do(call, *args, **kwargs))
+
+    def _look(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do what leaves areas as they are: with ``mmap_lock`` held for reading, as one step."""
+        return self.mmap_lock.run_reading(lambda: self._living().do(call, *args, **kwargs))
+
+    def _access(self, access_: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Access memory: with ``mmap_lock`` held for reading, a step a table."""
+
+        def work() -> R:
+            self._living()
+            return access_(*args, **kwargs)
+
+        return self.mmap_lock.run_reading(work)
+
+    def _living(self) -> Machine:
+        """The machine, if the process still runs on it.
+
+        Raises:
+            SystemCallError: ESRCH.
+        """
+        if not self.alive:
+            raise SystemCallError(errno.ESRCH, "this process has ended: exit() was called")
+        return self.machine
+
+    def writing(self) -> AbstractContextManager[object]:
         """Hold ``mmap_lock`` for writing."""
-        assert self.mmap_lock is not None
         return self.mmap_lock.write()
 
-    def reading(self) -> AbstractContextManager[None]:
+    def reading(self) -> AbstractContextManager[object]:
         """Hold ``mmap_lock`` for reading."""
-        assert self.mmap_lock is not None
         return self.mmap_lock.read()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+from typing import TYPE_CHECKING
 
 from pagewalk.errors import OutOfFrames
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["SwapDevice"]
 
@@ -20,7 +23,6 @@ class SwapDevice:
         self.slots = max(size // 4096 - 1, 0)
         self._pages: dict[int, bytes] = {}
         self._users: dict[int, int] = {}
-        self._lock = threading.Lock()
         self._free = list(range(self.slots, 0, -1))
 
     @property
@@ -34,12 +36,11 @@ class SwapDevice:
         Raises:
             OutOfFrames: The device is full.
         """
-        with self._lock:
-            if not self._free:
-                raise OutOfFrames(f"swap is full: {self.slots} slots")
-            slot = self._free.pop()
-            self._pages[slot], self._users[slot] = page, 1
-            return slot
+        if not self._free:
+            raise OutOfFrames(f"swap is full: {self.slots} slots")
+        slot = self._free.pop()
+        self._pages[slot], self._users[slot] = page, 1
+        return slot
 
     def get(self, slot: int) -> bytes:
         """A page's bytes."""
@@ -47,8 +48,7 @@ class SwapDevice:
 
     def hold(self, slot: int) -> None:
         """One more user of a slot."""
-        with self._lock:
-            self._users[slot] += 1
+        self._users[slot] += 1
 
     def shared(self, slot: int) -> bool:
         """Whether a slot has more than one user."""
@@ -56,8 +56,17 @@ class SwapDevice:
 
     def drop(self, slot: int) -> None:
         """One user less; the last one frees the slot."""
-        with self._lock:
-            self._users[slot] -= 1
-            if not self._users[slot]:
-                del self._pages[slot], self._users[slot]
-                self._free.append(slot)
+        self._users[slot] -= 1
+        if not self._users[slot]:
+            del self._pages[slot], self._users[slot]
+            self._free.append(slot)
+
+    def has(self, slot: int) -> bool:
+        """Whether a slot holds a page."""
+        return slot in self._pages
+
+    def recount(self, users: Mapping[int, int]) -> None:
+        """Say who uses the slots: those that nobody does are free."""
+        self._pages = {slot: self._pages[slot] for slot in users}
+        self._users = dict(users)
+        self._free = [slot for slot in range(self.slots, 0, -1) if slot not in users]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from pagewalk.tables import Entry, PageTables, Table
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
 
     import numpy.typing as npt
@@ -51,18 +51,20 @@ class MmTables(PageTables):
 
     Raises:
         OutOfFrames: No frame for the top table.
+
+    Attributes:
+        deposits: The tables set aside.
     """
 
     def __init__(self, machine: Machine) -> None:
         frames = TableFrames(machine.frames)
         super().__init__(machine.memory, frames.allocate(), machine.format, allocator=frames)
         self.machine = machine
-        self._deposits: list[int] = []
-        self._locks: dict[int, threading.RLock] = {}
+        self.deposits: list[int] = []
 
     def lock(self, table: Table) -> threading.RLock:
-        """The lock of one table."""
-        return self._locks.setdefault(table.paddr, threading.RLock())
+        """The lock of one table: the machine's, which guards them all."""
+        return self.machine.lock
 
     # -- huge pages --------------------------------------------------------------------------------------------------
 
@@ -73,29 +75,30 @@ class MmTables(PageTables):
             OutOfFrames: There is none.
         """
         assert self.allocator is not None
-        self._deposits.append(self.allocator.allocate())
+        self.deposits.append(self.allocator.allocate())
 
     def withdraw(self) -> None:
         """Give a set-aside table back: a huge page has gone."""
         assert self.allocator is not None
-        self.allocator.free(self._deposits.pop())
+        self.allocator.free(self.deposits.pop())
 
-    def keep_as_deposit(self, pmd: Entry) -> None:
-        """Set the empty table under a PMD entry aside for the huge page that takes its place."""
-        target = pmd.target
-        assert target is not None
-        pmd.value = 0
-        self._locks.pop(target, None)
-        self._deposits.append(target)
+    def set_aside(self, deposits: list[int | None]) -> None:
+        """Say which tables are set aside; None for one that is missing and taken anew."""
+        assert self.allocator is not None
+        self.deposits = [self.allocator.allocate() if paddr is None else paddr for paddr in deposits]
 
     def split(self, entry: Entry, vaddr: int) -> None:
         """See ``PageTables.split``: into the table that was set aside; the huge zero page becomes 512 zero pages."""
-        if entry.level.depth != PMD:
-            super().split(entry, vaddr)
-            return
+        self.machine.do(self._split if entry.level.depth == PMD else super().split, entry, vaddr)
+
+    def grow(self, entry: Entry, vaddr: int) -> None:
+        """See ``PageTables.grow``."""
+        self.machine.do(super().grow, entry, vaddr)
+
+    def _split(self, entry: Entry, vaddr: int) -> None:
         zero = entry.target == self.machine.huge_zero
         contents = self._zero_page(entry) * entry.level.entries if zero else self.split_contents(entry)
-        table = self._deposits.pop()
+        table = self.deposits.pop()
         self.machine.memory.write(table, contents)
         entry.value = self.format.table_entry(table)
         if zero:
@@ -188,8 +191,6 @@ class MmTables(PageTables):
                 entry.value = 0
 
         walk_page_range_novma(self, start, end, WalkOps(**{callback: unlink}))  # type: ignore[arg-type]
-        for paddr in gone:
-            self._locks.pop(paddr, None)
         if gone:
             self.machine.frames.drop(np.array(gone, np.uint64))
 

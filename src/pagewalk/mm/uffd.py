@@ -45,15 +45,14 @@ def register_wp(mm: Mm, start: int, length: int) -> None:
         UnsupportedError: hugetlb memory.
     """
     end = _end(start, length)
-    with mm.writing():
-        found = _areas(mm, start, end)
-        if not found:
-            raise SystemCallError(errno.EINVAL, f"nothing is mapped in [{start:#x}, {end:#x})")
-        for area in found:
-            _check_area(area)
-        for area in found:
-            low, high = max(start, area.start), min(end, area.end)
-            areas.modify(mm, area, low, high, area.flags | VmaFlags.UFFD_WP)
+    found = _areas(mm, start, end)
+    if not found:
+        raise SystemCallError(errno.EINVAL, f"nothing is mapped in [{start:#x}, {end:#x})")
+    for area in found:
+        _check_area(area)
+    for area in found:
+        low, high = max(start, area.start), min(end, area.end)
+        areas.modify(mm, area, low, high, area.flags | VmaFlags.UFFD_WP)
 
 
 def writeprotect(mm: Mm, start: int, length: int, *, protect: bool, unpopulated: bool = False) -> None:
@@ -69,17 +68,16 @@ def writeprotect(mm: Mm, start: int, length: int, *, protect: bool, unpopulated:
         SystemCallError: EINVAL, misaligned; ENOENT, not all registered; ENOMEM, no frame for a table.
     """
     end = _end(start, length)
-    with mm.reading():
-        found = _areas(mm, start, end)
-        covered = sum(min(end, area.end) - max(start, area.start) for area in found)
-        if covered != end - start or any(VmaFlags.UFFD_WP not in area.flags for area in found):
-            raise SystemCallError(errno.ENOENT, f"[{start:#x}, {end:#x}) is not all registered: register_wp() first")
-        for area in found:
-            low, high = max(start, area.start), min(end, area.end)
-            markers = protect and (unpopulated or not area.is_anonymous)
-            if markers:
-                _make_tables(mm, low, high)
-            _change(mm, low, high, protect=protect, markers=markers)
+    found = _areas(mm, start, end)
+    covered = sum(min(end, area.end) - max(start, area.start) for area in found)
+    if covered != end - start or any(VmaFlags.UFFD_WP not in area.flags for area in found):
+        raise SystemCallError(errno.ENOENT, f"[{start:#x}, {end:#x}) is not all registered: register_wp() first")
+    for area in found:
+        low, high = max(start, area.start), min(end, area.end)
+        markers = protect and (unpopulated or not area.is_anonymous)
+        if markers:
+            _make_tables(mm, low, high)
+        _change(mm, low, high, protect=protect, markers=markers)
 
 
 def forget(mm: Mm, start: int, end: int) -> None:

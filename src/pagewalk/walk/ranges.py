@@ -161,6 +161,9 @@ def walk_page_mapping(mapping: Mapping, first_index: int, nr: int, ops: WalkOps,
         ops: The callbacks; not ``install_pte``. A positive ``test_walk`` ends the walk, quietly.
         private: The caller's own.
 
+    ``mapping.lock`` (the kernel's ``i_mmap_rwsem``) is held meanwhile: no VMA comes or goes. A callback must not wait
+    for an address space.
+
     Raises:
         WalkError: As ``walk_page_range``; EINVAL also where there is nothing to walk (``nr`` < 1).
     Source: ``walk_page_mapping``, Linux 6.18.
@@ -168,8 +171,13 @@ def walk_page_mapping(mapping: Mapping, first_index: int, nr: int, ops: WalkOps,
     _refuse_install(ops)
     if first_index < 0 or nr < 1:
         raise WalkError(errno.EINVAL, f"not a range of pages: {nr} from {first_index}")
-    walk = None
-    start, end = first_index * mapping.page_size, (first_index + nr) * mapping.page_size
+    with mapping.lock:
+        return _walk_mapping(mapping, first_index * mapping.page_size, nr * mapping.page_size, ops, private)
+
+
+def _walk_mapping(mapping: Mapping, start: int, size: int, ops: WalkOps, private: Any) -> int:
+    """Walk every place where a range of a file is mapped; its lock is held."""
+    walk, end = None, start + size
     for vma in mapping.overlapping(start, end):
         mm = _mm_of(vma)
         if walk is None or walk.mm is not mm:

@@ -1,0 +1,224 @@
+"""Counting a machine's books anew, after a change was torn off: by Ctrl-C, or by an error that nobody foresaw.
+
+How it works. Page tables, areas and files are what a machine holds. Everything else follows from them: how often a
+frame is referenced, which are free, who uses a swap slot, how many tables are set aside, what a pool has and owes. A
+change that is torn off leaves the former right at every step, and the latter behind by one. So:
+
+1. Areas: one that another has grown over is gone. Files are told of the areas that map them.
+2. Tables: every space's are read from the root. An entry outside the areas is emptied, as is one whose frame or swap
+   slot was given back already, a second link to a table, and the link to an empty one that no area needs: each was on
+   its way there.
+3. Files and pools hold one reference a page.
+4. What was counted is what there is; frames that nobody has named are free.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.mm.hugetlb import HugeFile
+from pagewalk.vma import VmaFlags
+
+if TYPE_CHECKING:
+    from pagewalk.formats import Level
+    from pagewalk.mm.machine import Machine
+    from pagewalk.mm.mm import Mm
+    from pagewalk.mm.tables import Entries
+    from pagewalk.vma import Mapping, Vma
+
+__all__ = ["recount"]
+
+PMD: Final = 3
+
+
+def recount(machine: Machine) -> None:
+    """Make a machine's books say what its page tables, areas and files hold. Its lock is held."""
+    spaces = [mm for mm in machine.spaces if mm.alive]
+    mappings = _mend_areas(machine, spaces)
+    count = _Count(machine)
+    for mm in spaces:
+        count.space(mm)
+    count.files(mappings)
+    machine.frames.recount(count.references)
+    machine.swap.recount(count.slots)
+    machine.set_users_of_huge_zero(count.huge_zero)
+    for mm in spaces:
+        mm.tables.set_aside(count.deposits[mm])
+    machine.hugetlb.update(_unused(machine))
+    machine.set_promised(_promised(mappings))
+
+
+def _mend_areas(machine: Machine, spaces: list[Mm]) -> set[Mapping]:
+    """Make the lists of areas agree with each other; returns every file there is."""
+    mappings: set[Mapping] = {file for file in machine.files if file.alive}
+    for mm in spaces:
+        mm.vmas.keep(_apart(list(mm.vmas)))
+        mappings |= {vma.mapping for vma in mm.vmas if vma.mapping is not None}
+    for mapping in mappings:
+        mapping.forget()
+    for mm in spaces:
+        for vma in mm.vmas:
+            vma.mm = mm
+            if vma.mapping is not None:
+                vma.mapping.add(vma)
+    return mappings
+
+
+def _apart(vmas: list[Vma]) -> list[Vma]:
+    """VMAs in order, without those that others cover."""
+    kept: list[Vma] = []
+    for vma in sorted(vmas, key=lambda vma: (vma.start, -vma.end)):
+        if not kept or kept[-1].end <= vma.start:
+            kept.append(vma)
+        else:
+            vma.mm = None
+    return kept
+
+
+def _unused(machine: Machine) -> dict[int, list[int]]:
+    """The pages of the hugetlb pools that nobody but the pool has."""
+    frames, unused = machine.frames, {}
+    for size, pages in machine.pools.items():
+        unused[size] = [paddr for paddr in pages if frames.references[paddr // PAGE] == 1]
+        for paddr in unused[size]:
+            frames.use(frames.run(paddr, size), Usage.HUGETLB)
+    return unused
+
+
+def _promised(mappings: set[Mapping]) -> dict[int, int]:
+    """How many pages of each size hugetlb areas are owed; promises to areas that are gone are struck off."""
+    promised: Counter[int] = Counter()
+    for file in mappings:
+        if isinstance(file, HugeFile):
+            owed: set[int] = set()
+            for vma in file.vmas:
+                first, size = vma.offset // file.page_size, vma.size // file.page_size
+                if VmaFlags.SHARED in vma.flags:
+                    owed |= file.promised
+                elif vma.promised:  # type: ignore[attr-defined]
+                    owed.update(range(first, first + size))
+            file.promised &= owed
+            promised[file.page_size] += len(file.promised)
+    return dict(promised)
+
+
+def _outside(bounds: Entries, addrs: Entries) -> Any:
+    """Which addresses lie in no area: a bool an address. ``bounds``: start and end of each area, in order."""
+    if not len(bounds):
+        return np.ones(len(addrs), bool)
+    below = np.searchsorted(bounds[:, 0], addrs, "right") - 1
+    return (below < 0) | (addrs >= bounds[below, 1])
+
+
+def _any_in(bounds: Entries, start: int, end: int) -> bool:
+    """Whether any area reaches into a range."""
+    return bool(((bounds[:, 0] < np.uint64(end)) & (bounds[:, 1] > np.uint64(start))).any())
+
+
+class _Count:
+    """What was counted so far.
+
+    Attributes:
+        references: For each frame, who holds it.
+        slots: For each swap slot, how many entries name it.
+        huge_zero: How many entries map the huge zero page.
+        deposits: For each space, the tables set aside that it needs: one a huge page.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.references = np.zeros(len(machine.frames), np.int32)
+        self.slots: Counter[int] = Counter()
+        self.huge_zero = 0
+        self.deposits: dict[Mm, list[int | None]] = {}
+        self._free = machine.frames.usage == Usage.FREE
+        self._linked: set[int] = set()
+        self._huge = 0
+        self.references[machine.zero // PAGE] += 1
+
+    def files(self, mappings: set[Mapping]) -> None:
+        """Count the pages that files and pools hold."""
+        for size, pages in self.machine.pools.items():
+            for paddr in pages:
+                self._hold(paddr, size)
+        for mapping in mappings:
+            pages_of: dict[int, int] = getattr(mapping, "pages", {})
+            for paddr in pages_of.values():
+                self._hold(paddr, mapping.page_size)
+        if self.huge_zero and self.machine.huge_zero is not None:
+            self._hold(self.machine.huge_zero, BLOCK)
+
+    def _hold(self, paddr: int, size: int) -> None:
+        self.references[paddr // PAGE : (paddr + size) // PAGE] += 1
+
+    def space(self, mm: Mm) -> None:
+        """Count one address space, emptying what does not belong there."""
+        self._huge = 0
+        bounds = np.array([(vma.start, vma.end) for vma in mm.vmas], np.uint64).reshape(-1, 2)
+        self._table(mm, bounds, mm.tables.root, 0, 0)
+        there = [paddr for paddr in dict.fromkeys(mm.tables.deposits) if paddr not in self._linked]
+        wanted: list[int | None] = [*there[: self._huge]]
+        for paddr in there[: self._huge]:
+            self._hold(paddr, PAGE)
+        self.deposits[mm] = wanted + [None] * (self._huge - len(wanted))
+
+    def _table(self, mm: Mm, bounds: Entries, paddr: int, depth: int, vaddr: int) -> None:
+        """Count one table, and those below it."""
+        self._linked.add(paddr)
+        self._hold(paddr, PAGE)
+        form, level = mm.format, mm.format.real_levels[depth]
+        entries = self.machine.frames.words[paddr // PAGE]
+        is_table = form.is_table(entries, level)
+        for at in np.flatnonzero(is_table).tolist():
+            below = form.table_paddr(int(entries[at]))
+            start = vaddr + at * level.span
+            if below in self._linked or self._free[below // PAGE]:
+                entries[at] = 0
+                continue
+            self._table(mm, bounds, below, depth + 1, start)
+            if not self.machine.frames.words[below // PAGE].any() and not _any_in(bounds, start, start + level.span):
+                entries[at] = 0
+                self.references[below // PAGE] = 0
+        others = np.flatnonzero((entries != 0) & ~is_table)
+        if others.size:
+            addrs = np.uint64(vaddr) + others.astype(np.uint64) * np.uint64(level.span)
+            outside = _outside(bounds, addrs)
+            entries[others[outside]] = 0
+            self._entries(mm, entries, others[~outside], level, addrs[~outside])
+
+    def _entries(self, mm: Mm, entries: Entries, others: Any, level: Level, addrs: Entries) -> None:
+        """Count the entries of a table that are neither empty nor tables."""
+        form = mm.format
+        values = entries[others]
+        kinds = form.kind(values)
+        pages = ((kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)) & (form.flags(values) & int(Flag.SPECIAL) == 0)
+        for at in others[kinds == Kind.SWAP].tolist():
+            slot = int(form.software.swap_slot(int(entries[at]))[1])
+            if self.machine.swap.has(slot):
+                self.slots[slot] += 1
+            else:
+                entries[at] = 0
+        paddrs = form.leaf_paddr(values, level)
+        gone = pages & self._free[np.where(pages, paddrs, np.uint64(0)) // np.uint64(PAGE)]
+        entries[others[gone]] = 0
+        pages &= ~gone
+        if level.depth > PMD:
+            np.add.at(self.references, paddrs[pages] // np.uint64(PAGE), 1)
+            return
+        for addr, paddr in zip(addrs[pages].tolist(), paddrs[pages].tolist(), strict=True):
+            self._huge_page(mm, paddr, level, addr)
+
+    def _huge_page(self, mm: Mm, paddr: int, level: Level, addr: int) -> None:
+        """Count a huge page."""
+        area = mm.area_at(addr)
+        assert area is not None
+        self._huge += VmaFlags.HUGETLB not in area.flags
+        if paddr == self.machine.huge_zero:
+            self.huge_zero += 1
+        else:
+            self._hold(paddr, level.span)
