@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pagewalk.doors import refuse_pickling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,9 @@ class MmapLock:
         self._waiting_writers = 0
         self.sequence = 0
         """Grows when a writer lets go: per-VMA write locks taken under it end with it."""
+
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "a copy would lock nothing; the copy of an address space has none")
 
     @contextmanager
     def read(self) -> Iterator[None]:
@@ -101,6 +106,9 @@ class VmaLock:
         self._mmap_lock = mmap_lock
         self._inner = MmapLock()
         self._sequence = -1
+
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "a copy would lock nothing; the copy of a VMA has none")
 
     @contextmanager
     def read(self) -> Iterator[bool]:

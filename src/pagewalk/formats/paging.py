@@ -47,7 +47,7 @@ _NO_FRAME_BIT = Flag.NO_FRAME.bit_length() - 1
 _STATE = sum(Flag) - int(Flag.rights() | Flag.GLOBAL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Level:
     """One of the kernel's five levels.
 
@@ -74,6 +74,9 @@ class Level:
     leaf_value: int = 0
     movable: int | None = None
 
+    def __repr__(self) -> str:
+        return f"<Level {self.name}: {self.span:#x} bytes an entry>"
+
     @property
     def span(self) -> int:
         """Bytes that one entry covers."""
@@ -98,7 +101,7 @@ class Level:
         return min((vaddr >> self.shift) + 1 << self.shift, end)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PagingFormat:
     """What the hardware says, and the operating system's own layer on it.
 
@@ -129,6 +132,9 @@ class PagingFormat:
     physical_bits: int
     fields: tuple[tuple[str, int, int], ...]
     software: SoftwareLayer
+
+    def __repr__(self) -> str:
+        return f"<PagingFormat {self.name}: {len(self.real_levels)} levels, {self.physical_bits} physical bits>"
 
     # -- addresses ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pagewalk.doors import integer, integers
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.sweep.bits import KIND_SHIFT
 
@@ -22,6 +23,30 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
 
 __all__ = ["Filter"]
+
+
+def _flags_of(value: Any, what: str) -> int:
+    """``Flag`` bits.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    bits = integer(value, what)
+    if bits >> 32:
+        raise ValueError(f"{what} takes Flag bits, not {bits:#x}")
+    return bits
+
+
+def _range_of(start: Any, end: Any) -> tuple[int, int]:
+    """A physical range.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    start, end = integers(start=start, end=end)
+    if not 0 <= start < end:
+        raise ValueError(f"not a physical range: [{start:#x}, {end:#x})")
+    return start, end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +66,23 @@ class Filter:
     kinds: Collection[Kind | int] | None = None
     page_sizes: Collection[int] | None = None
     frames: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Take every number as a plain one.
+
+        Raises:
+            TypeError, ValueError: One is no integer, no kind, or no physical range.
+        """
+        kinds, sizes, frames = self.kinds, self.page_sizes, self.frames
+        plain = {
+            "having": _flags_of(self.having, "having"),
+            "lacking": _flags_of(self.lacking, "lacking"),
+            "kinds": None if kinds is None else frozenset(Kind(integer(kind, "a kind")) for kind in kinds),
+            "page_sizes": None if sizes is None else frozenset(integer(size, "a page size") for size in sizes),
+            "frames": None if frames is None else _range_of(*frames),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     @property
     def everything(self) -> bool:
