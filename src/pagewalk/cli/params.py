@@ -80,7 +80,9 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def open_tables(source: str, root: int, format: str, base: int, segment: tuple[Any, ...]) -> PageTables:  # noqa: A002
     """The page tables that these options name."""
     from pagewalk import source as opener
+    from pagewalk.cli.cutoff import tell_of_cut_off_files
 
     if base and segment:
         raise click.UsageError("--base and --segment contradict each other: give the address in each --segment.")
+    tell_of_cut_off_files()
     return opener.open(source, format=format, root=root, base=base, segments=segment or None)

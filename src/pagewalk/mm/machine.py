@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import errno
 import threading
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from weakref import WeakSet
 
+from pagewalk.doors import choice, integer, integers, not_negative, refuse_pickling, shown
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, find_format
 from pagewalk.memory import Ram
-from pagewalk.mm.files import File
+from pagewalk.mm.files import FILE_END, File
 from pagewalk.mm.frames import BLOCK, PAGE, FramePool, Usage
 from pagewalk.mm.swap import SwapDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pagewalk.formats import PagingFormat
     from pagewalk.mm.mm import Mm
 
 __all__ = ["Machine"]
 
-FILE_END = 1 << 63
-"""Beyond every file."""
-
 Policy = Literal["always", "madvise", "never"]
+POLICIES = get_args(Policy)
 
 
 class Machine:
@@ -39,7 +37,8 @@ class Machine:
         hugetlb: Pages set aside for hugetlb, by size: ``{2 << 20: 8}``.
 
     Raises:
-        ValueError: The RAM is not whole pages.
+        TypeError, ValueError: The RAM is not whole pages, ``thp`` is no policy, swap or a pool has no such size.
+        OSError: The operating system does not have that much RAM.
         OutOfFrames: The RAM does not hold the huge page pools.
     """
 
@@ -53,7 +52,8 @@ class Machine:
         hugetlb: Mapping[int, int] | None = None,
     ) -> None:
         self.format = find_format(format)
-        self.thp = thp
+        self.thp = choice(thp, "thp", POLICIES)
+        pools = _pools(self.format, hugetlb)
         self.memory = Ram(ram)
         self.frames = FramePool(self.memory)
         self.swap = SwapDevice(swap)
@@ -68,8 +68,15 @@ class Machine:
         self.spaces: WeakSet[Mm] = WeakSet()
         self.hugetlb: dict[int, list[int]] = {}
         self._promised: dict[int, int] = {}
-        for size, pages in (hugetlb or {}).items():
+        for size, pages in pools.items():
             self.hugetlb[size] = [self.frames.take_run(size, Usage.HUGETLB) for _ in range(pages)]
+
+    def __repr__(self) -> str:
+        ram, free = len(self.frames) * PAGE, self.frames.free * PAGE
+        return f"<Machine {self.format.name} of {ram:#x} bytes of RAM, {free:#x} free>"
+
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "PageTables(machine.memory, mm.tables.root) can, with a copy of its RAM")
 
     def mm(self) -> Mm:
         """A new, empty address space.
@@ -82,17 +89,27 @@ class Machine:
         return Mm(self)
 
     def file(self, name: str = "/memfd:file", size: int = 0, contents: bytes = b"", *, writable: bool = True) -> File:
-        """A new file of ``size`` bytes or its contents', in the page cache."""
+        """A new file of ``size`` bytes or its contents', in the page cache.
+
+        Raises:
+            TypeError, ValueError: No size, or no bytes.
+            SystemCallError: EFBIG.
+            OutOfFrames: The contents do not fit.
+        """
         return File(self.frames, name, size, contents, writable=writable)
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:
         """Take a range out of a file: its pages go, from every address space; guards and private copies stay.
 
         Raises:
-            SystemCallError: EINVAL, an empty range.
+            SystemCallError: EINVAL, an empty range, or another machine's file. EFBIG.
         """
+        self.check_file(file)
+        offset, length = integers(offset=offset, length=length)
         if offset < 0 or length <= 0:
             raise SystemCallError(errno.EINVAL, f"no range: {length:#x} bytes from {offset:#x}")
+        if offset + length > FILE_END:
+            raise SystemCallError(errno.EFBIG, f"{length:#x} bytes from {offset:#x} go beyond every file")
         first, last = -(-offset // PAGE), (offset + length) // PAGE
         end = (
             last * PAGE or FILE_END
@@ -103,7 +120,15 @@ class Machine:
         file.zero_edges(offset, length)
 
     def truncate(self, file: File, size: int) -> None:
-        """Give a file another size; what lies beyond is gone, private copies too, guards not."""
+        """Give a file another size; what lies beyond is gone, private copies too, guards not.
+
+        Raises:
+            SystemCallError: EINVAL, no size of a file, or another machine's file.
+        """
+        self.check_file(file)
+        size = integer(size, "size")
+        if not 0 <= size < FILE_END:
+            raise SystemCallError(errno.EINVAL, f"no file has {size:#x} bytes")
         end = -(-size // PAGE) * PAGE
         for vma in file.overlapping(end, FILE_END):
             vma.mm.unmap_file(vma, *vma.range_of(end, FILE_END), private=True)
@@ -111,6 +136,18 @@ class Machine:
         if size < file.size:
             file.zero_edges(size, end - size)
         file.size = size
+
+    def check_file(self, file: File) -> None:
+        """Refuse what is no file of this machine.
+
+        Raises:
+            TypeError: It is no file.
+            SystemCallError: EINVAL: it is another machine's, whose frames are not here.
+        """
+        if not isinstance(file, File):
+            raise TypeError(f"a file is needed, as machine.file() gives it, not {shown(file)}")
+        if file.pool is not self.frames:
+            raise SystemCallError(errno.EINVAL, f"{shown(file.name)} is a file of another machine")
 
     def usage(self) -> dict[str, int]:
         """Bytes of RAM by what they are used for: free, anon, file, table, hugetlb, zero."""
@@ -173,3 +210,21 @@ class Machine:
             self.frames.use(self.frames.run(paddr, size), Usage.HUGETLB)
             self.hugetlb[size].append(paddr)
         return bool(came_back)
+
+
+def _pools(form: PagingFormat, hugetlb: Mapping[int, int] | None) -> dict[int, int]:
+    """How many pages each hugetlb pool has, by their size.
+
+    Raises:
+        TypeError, ValueError: It says no such thing.
+    """
+    if hugetlb is None:
+        return {}
+    if not isinstance(hugetlb, Mapping):
+        raise TypeError(f"hugetlb takes pages by size, such as {{2 << 20: 8}}, not {shown(hugetlb)}")
+    sizes = form.page_sizes[1:]
+    pools = {integer(size, "a huge page's size"): not_negative(pages, "pages") for size, pages in hugetlb.items()}
+    for size in pools:
+        if size not in sizes:
+            raise ValueError(f"no huge page has {size:#x} bytes: {' or '.join(map(hex, sizes))}")
+    return pools

@@ -12,17 +12,20 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pagewalk import abi
+from pagewalk.doors import choice, integer, not_negative, plain, refuse_pickling, words
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.locks import MmapLock, VmaLock
 from pagewalk.mm import access, advice, fork, mapping, move, observe, protect, uffd
 from pagewalk.mm.areas import RIGHTS, Area, prepare_anon
+from pagewalk.mm.files import FILE_END
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.hugetlb import HugePages
 from pagewalk.mm.tables import MmTables
 from pagewalk.mm.zap import release
 from pagewalk.space import AddressSpace
 from pagewalk.vma import VmaFlags
+from pagewalk.walk.ranges import range_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -38,6 +41,8 @@ __all__ = ["Event", "Mm"]
 
 PMD = 3
 STACK_LIMIT = 8 << 20
+FAR = 1 << 30
+"""An access of more bytes is looked at before it is made."""
 
 
 class Event(NamedTuple):
@@ -80,6 +85,9 @@ class Mm(AddressSpace):
         self.area_lock = threading.RLock()
         machine.spaces.add(self)
 
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "PageTables(mm.memory, mm.tables.root) can, with a copy of the RAM")
+
     # -- areas -------------------------------------------------------------------------------------------------------
 
     def mmap(
@@ -95,10 +103,15 @@ class Mm(AddressSpace):
         """Map memory; returns its address.
 
         Raises:
-            SystemCallError: EINVAL, ENOMEM, EEXIST, EACCES; EBADF without a file or MAP_ANONYMOUS.
+            SystemCallError: EINVAL, ENOMEM, EEXIST, EACCES; EBADF without a file or MAP_ANONYMOUS; EOVERFLOW.
         """
+        length, prot, flags, addr, offset = words(length=length, prot=prot, flags=flags, addr=addr, offset=offset)
         if file is None and not flags & abi.MAP_ANONYMOUS:
             raise SystemCallError(errno.EBADF, "neither a file nor MAP_ANONYMOUS")
+        if file is not None and not flags & abi.MAP_ANONYMOUS:
+            self.machine.check_file(file)
+            if offset + length > FILE_END:  # file_mmap_ok, 6.18
+                raise SystemCallError(errno.EOVERFLOW, f"{length:#x} bytes from {offset:#x} go beyond every file")
         with self.writing():
             return mapping.mmap(self, length, prot, flags, addr, None if flags & abi.MAP_ANONYMOUS else file, offset)
 
@@ -108,6 +121,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL.
         """
+        addr, length = words(addr=addr, length=length)
         with self.writing():
             mapping.munmap(self, addr, length)
 
@@ -117,6 +131,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL, EACCES; ENOMEM at a gap, what lies before it has changed.
         """
+        addr, length, prot = words(addr=addr, length=length, prot=prot)
         with self.writing():
             protect.mprotect(self, addr, length, prot)
 
@@ -126,8 +141,9 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL, EFAULT, ENOMEM.
         """
+        numbers = words(addr=addr, old_length=old_length, new_length=new_length, flags=flags, new_addr=new_addr)
         with self.writing():
-            return move.mremap(self, addr, old_length, new_length, flags, new_addr)
+            return move.mremap(self, *numbers)
 
     def mlock(self, addr: int, length: int, flags: int = 0) -> None:
         """Lock a range in memory; with MLOCK_ONFAULT only what is touched.
@@ -135,6 +151,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM at a gap, or where a page cannot be had; EAGAIN when memory is short.
         """
+        addr, length, flags = words(addr=addr, length=length, flags=flags)
         with self.writing():
             protect.mlock(self, addr, length, flags)
 
@@ -144,6 +161,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM at a gap.
         """
+        addr, length = words(addr=addr, length=length)
         with self.writing():
             protect.munlock(self, addr, length)
 
@@ -153,6 +171,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM over gaps (the rest is done); EFAULT, EACCES as the advice has it.
         """
+        addr, length, advice_ = words(addr=addr, length=length, advice_=advice_)
         with self._locked_for(advice_):
             advice.madvise(self, addr, length, advice_)
 
@@ -162,8 +181,10 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: As ``madvise``, if not even the first range could be advised.
         """
+        (advice_,) = words(advice_=advice_)
+        plain_ranges = [(addr, size) for addr, size in (words(addr=addr, length=size) for addr, size in ranges)]
         with self._locked_for(advice_):
-            return advice.process_madvise(self, ranges, advice_)
+            return advice.process_madvise(self, plain_ranges, advice_)
 
     def register_wp(self, addr: int, length: int) -> None:
         """Register a range with userfaultfd for write protection.
@@ -172,6 +193,7 @@ class Mm(AddressSpace):
             SystemCallError: EINVAL; EPERM where nothing may ever be written.
             UnsupportedError: hugetlb memory.
         """
+        addr, length = words(addr=addr, length=length)
         uffd.register_wp(self, addr, length)
 
     def writeprotect(self, addr: int, length: int, *, protect: bool, unpopulated: bool = False) -> None:
@@ -180,6 +202,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL, ENOENT, ENOMEM.
         """
+        addr, length = words(addr=addr, length=length)
         uffd.writeprotect(self, addr, length, protect=protect, unpopulated=unpopulated)
 
     def msync(self, addr: int, length: int, flags: int) -> None:
@@ -188,6 +211,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM over gaps; EBUSY to invalidate locked memory.
         """
+        addr, length, flags = words(addr=addr, length=length, flags=flags)
         both = abi.MS_ASYNC | abi.MS_SYNC
         if flags & ~(both | abi.MS_INVALIDATE) or flags & both == both or addr % PAGE:
             raise SystemCallError(errno.EINVAL, f"msync of {addr:#x}, flags {flags:#x}")
@@ -199,6 +223,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM over gaps.
         """
+        addr, length = words(addr=addr, length=length)
         if addr % PAGE:
             raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
         end = addr + mapping.align(length)
@@ -228,16 +253,18 @@ class Mm(AddressSpace):
         Raises:
             SegmentationFault, BusError: With the address of the first byte that refuses.
             OutOfFrames: No frame is left.
+            TypeError, ValueError: No address, no size or no bytes.
         """
-        return access.read(self, vaddr, size)
+        vaddr, size = integer(vaddr, "vaddr"), not_negative(size, "size")
+        return access.read(self, vaddr, self._reachable(vaddr, size))
 
     def write(self, vaddr: int, data: bytes) -> None:
         """Write memory as the CPU does; what lies before a refusal is written. Errors as ``read``."""
-        access.write(self, vaddr, data)
+        access.write(self, integer(vaddr, "vaddr"), bytes(plain(data)))
 
     def execute(self, vaddr: int) -> None:
         """Fetch an instruction as the CPU does. Errors as ``read``."""
-        access.execute(self, vaddr)
+        access.execute(self, integer(vaddr, "vaddr"))
 
     def touch(self, vaddr: int, size: int, access_: Literal["read", "write"] = "write") -> Entries:
         """Access a byte of every page of a range, without moving data.
@@ -247,8 +274,12 @@ class Mm(AddressSpace):
 
         Raises:
             SegmentationFault, BusError, OutOfFrames: As ``read``.
+            TypeError, ValueError: No address, no size, or no such access.
         """
+        vaddr, size = integer(vaddr, "vaddr"), not_negative(size, "size")
+        choice(access_, "access_", access.NEEDS)
         with self.reading():
+            size = self._reachable(vaddr, size)
             return access.touch(self, vaddr // PAGE * PAGE, vaddr + size + -(vaddr + size) % PAGE, access_)
 
     def kernel_read(self, vaddr: int, size: int) -> bytes:
@@ -257,7 +288,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EFAULT, there is not even one.
         """
-        return access.kernel_copy(self, vaddr, size)
+        return access.kernel_copy(self, integer(vaddr, "vaddr"), not_negative(size, "size"))
 
     def kernel_write(self, vaddr: int, data: bytes) -> int:
         """Write on the process's behalf (process_vm_writev): the number of bytes written.
@@ -265,7 +296,8 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EFAULT, there is not even one.
         """
-        return len(access.kernel_copy(self, vaddr, len(data), data))
+        data = bytes(plain(data))
+        return len(access.kernel_copy(self, integer(vaddr, "vaddr"), len(data), data))
 
     # -- observation -------------------------------------------------------------------------------------------------
 
@@ -275,12 +307,18 @@ class Mm(AddressSpace):
             return observe.maps(self)
 
     def pagemap(self, start: int, end: int) -> Entries:
-        """The words of ``/proc/PID/pagemap``: shape (pages,), uint64."""
+        """The words of ``/proc/PID/pagemap``: shape (pages,), uint64.
+
+        Raises:
+            WalkError: EINVAL: no range of whole pages in one canonical half.
+        """
+        start, end = range_of(start, end, self.format)
         with self.reading():
             return observe.pagemap(self, start, end)
 
     def scan(self, start: int, end: int) -> Any:
-        """PAGEMAP_SCAN's regions: a structured array of start, end, categories."""
+        """PAGEMAP_SCAN's regions: a structured array of start, end, categories. Errors as ``pagemap``."""
+        start, end = range_of(start, end, self.format)
         with self.reading():
             return observe.scan(self, start, end)
 
@@ -288,6 +326,18 @@ class Mm(AddressSpace):
         """Totals of ``/proc/PID/smaps``, in bytes."""
         with self.reading():
             return observe.smaps(self)
+
+    def _reachable(self, vaddr: int, size: int) -> int:
+        """A size that ends a page behind what is mapped in one piece from ``vaddr`` on, where it is said to go further.
+
+        The access is refused there. It is not to ask for memory that nobody has, to note down what it never reaches.
+        """
+        if size <= FAR:
+            return size
+        end = vaddr
+        while end < vaddr + size and (area := self.area_at(end)) is not None:
+            end = area.end
+        return min(size, end // PAGE * PAGE + PAGE - vaddr)
 
     # -- for the modules of mm/ --------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from pagewalk.doors import refuse_pickling
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import TableFrames
 from pagewalk.tables import Entry, PageTables, Table
@@ -60,6 +61,9 @@ class MmTables(PageTables):
         self._deposits: list[int] = []
         self._locks: dict[int, threading.RLock] = {}
 
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "PageTables(machine.memory, mm.tables.root) can, with a copy of the RAM")
+
     def lock(self, table: Table) -> threading.RLock:
         """The lock of one table."""
         return self._locks.setdefault(table.paddr, threading.RLock())
@@ -93,6 +97,7 @@ class MmTables(PageTables):
         if entry.level.depth != PMD:
             super().split(entry, vaddr)
             return
+        self.check_split(entry, vaddr)
         zero = entry.target == self.machine.huge_zero
         contents = self._zero_page(entry) * entry.level.entries if zero else self.split_contents(entry)
         table = self._deposits.pop()
