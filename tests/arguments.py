@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["CALLS", "NOT_INTEGERS", "OPTIONAL", "WIDE", "Call", "spellings"]
 
 BASE = 0x4000_0000
-NOT_INTEGERS = (
+HUGE: Any = np.uint64(2 * M)
+NOT_INTEGERS: tuple[Any, ...] = (
     *(4096.0, 4096.5, math.nan, math.inf, 1j, Decimal(4096), np.float64(4096), np.datetime64(4096, "s")),
     *("4096", "", b"4096", [4096], [[4096]], (4096,), {}, object(), np.array([4096]), np.array(4096.0)),
     *(True, False, np.True_),
@@ -97,7 +98,7 @@ _add(
     _ram,
     {"state": _contents},
     Ram=(lambda ram, size, base: repr(pw.Ram(size, base)), {"size": 8 * K, "base": 4 * K}),
-    FlatMemory=(lambda ram, start: repr(pw.FlatMemory([(start, b"abc")])), {"start": 4 * K}),
+    FlatMemory=(lambda ram, start: repr(pw.FlatMemory([(start, b"abc")])), {"start": 4 * K}),  # type: ignore[list-item]
     read=(lambda ram, paddr, size: ram.read(paddr, size), {"paddr": 4 * K + 3, "size": 7}),
     view=(lambda ram, paddr, size: bytes(ram.view(paddr, size) or b"none"), {"paddr": 4 * K + 3, "size": 7}),
     write=(lambda ram, paddr: ram.write(paddr, b"abc"), {"paddr": 4 * K}),
@@ -243,7 +244,7 @@ _add(
     _Machine,
     {"state": _Machine.state, "close": _Machine.close},
     Machine=(
-        lambda s, ram, swap, pages: repr(pw.Machine(ram, swap=swap, hugetlb={np.uint64(2 * M): pages})),
+        lambda s, ram, swap, pages: repr(pw.Machine(ram, swap=swap, hugetlb={HUGE: pages})),
         {"ram": 4 * M, "swap": 64 * K, "pages": 1},
     ),
     machine_file=(lambda s, size: s.machine.file(size=size).size, {"size": 8 * K}),

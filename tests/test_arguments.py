@@ -129,7 +129,7 @@ class TestRows:
     def test_the_sum_of_two_is_no_float(self) -> None:
         """An int64 and a uint64 together are a float64 to NumPy: that is refused, not rounded."""
         with pytest.raises(TypeError, match="end must be an integer"):
-            pw.holes(World().tables, np.uint64(0), np.uint64(PAGE) + np.float64(0))
+            pw.holes(World().tables, 0, np.uint64(PAGE) + np.float64(0))  # type: ignore[arg-type]
 
 
 class TestArrays:

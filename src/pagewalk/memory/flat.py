@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 from bisect import bisect_right
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -159,15 +160,20 @@ def _not_zero(data: memoryview) -> Iterator[tuple[int, bytes]]:
 
 
 def _anonymous(size: int) -> mmap.mmap:
-    """Zeroed memory.
+    """Zeroed memory, given out in small pages, and not before it is written where the system has private mappings.
 
     Raises:
         OSError: The operating system does not have that much.
     """
+    options = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
     try:
-        return mmap.mmap(-1, size)
+        memory = mmap.mmap(-1, size, **options)
     except OverflowError:
         raise OSError(errno.ENOMEM, f"no machine has {size:#x} bytes of RAM") from None
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel without huge pages does not know the advice
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return memory
 
 
 def _segment(given: Any) -> Segment:

@@ -159,8 +159,13 @@ def _reopened(kind: type[RawImage], path: Path, parts: list[tuple[int, int, int]
     Raises:
         ImageFormatError: The file is not what it was.
     """
-    image = kind(path, segments=parts)
-    for what, was, now in zip(("size", "time of change"), version, image._version, strict=True):
-        if was != now:
-            raise ImageFormatError(f"{path}: its {what} was {was} when it was pickled and is {now} now: open it afresh")
+    try:
+        image = kind(path, segments=parts)
+        now = image._version
+    except ImageFormatError:  # its parts were in it, and are not any more
+        now = version._replace(size=path.stat().st_size)
+    for what, was, is_now in zip(("size", "time of change"), version, now, strict=True):
+        if was != is_now:
+            then = f"its {what} was {was} when it was pickled and is {is_now} now"
+            raise ImageFormatError(f"{path}: {then}: open it afresh")
     return image
