@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pagewalk.cli.cutoff import tell_of_cut_off_files
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -80,7 +82,6 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def open_tables(source: str, root: int, format: str, base: int, segment: tuple[Any, ...]) -> PageTables:  # noqa: A002
     """The page tables that these options name."""
     from pagewalk import source as opener
-    from pagewalk.cli.cutoff import tell_of_cut_off_files
 
     if base and segment:
         raise click.UsageError("--base and --segment contradict each other: give the address in each --segment.")

@@ -14,7 +14,9 @@ __all__ = ["BadAnswer", "read_exactly"]
 
 
 class BadAnswer(MemoryReadError):
-    """A memory that breaks its promise. Unlike bytes that are not there, this says nothing about the page tables."""
+    """A memory that breaks its promise, or whose file was cut off. Unlike bytes that were never there, this says nothing
+    about the page tables: it is no finding, and no malformed table.
+    """
 
 
 def read_exactly(memory: Memory, paddr: int, size: int) -> bytes:

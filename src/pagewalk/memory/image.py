@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagewalk.doors import integer, refuse_pickling, shortened, shown
-from pagewalk.errors import ImageFormatError, MemoryReadError, UnsupportedError
+from pagewalk.errors import ImageFormatError, UnsupportedError
+from pagewalk.memory.exact import BadAnswer
 from pagewalk.memory.flat import FlatMemory
 from pagewalk.memory.protocol import Segment
 
@@ -99,7 +100,7 @@ class RawImage(FlatMemory):
         first = max(offset, size)
         if first < offset + length:
             why = f"{shown(str(self.path))} was cut off while it was open, from {len(self._map):#x} to {size:#x} bytes"
-            raise MemoryReadError(paddr + first - offset, offset + length - first, why)
+            raise BadAnswer(paddr + first - offset, offset + length - first, why)
 
     def read(self, paddr: int, size: int) -> bytes:
         """See ``FlatMemory``; refused too where the file was cut off."""
