@@ -155,7 +155,10 @@ def shown(value: object) -> str:
     """A value as a message shows it: on one line, and not all of a long one."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > _MOST_BITS:
         return f"a number of {value.bit_length():,} bits"
-    return shortened(_REPR.repr(value))
+    try:
+        return shortened(_REPR.repr(value))
+    except Exception:  # a number in it is too long even to be written
+        return f"a {type(value).__name__}"
 
 
 def shortened(text: str, width: int = _WIDTH) -> str:

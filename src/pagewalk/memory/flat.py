@@ -53,9 +53,10 @@ class FlatMemory:
     @property
     def extent(self) -> str:
         """Where there is memory, for messages: the first few segments, and how many there are."""
-        told = ", ".join(map(_span, self.segments[:_TOLD])) or "nothing"
-        more = len(self.segments) - _TOLD
-        return told if more <= 0 else f"{told} and {more:,} more up to {self.segments[-1].end:#x}"
+        if len(self.segments) <= _TOLD:
+            return ", ".join(map(_span, self.segments)) or "nothing"
+        told = ", ".join(map(_span, self.segments[: _TOLD - 1]))
+        return f"{told} and {len(self.segments) - _TOLD + 1:,} more up to {self.segments[-1].end:#x}"
 
     def _locate(self, paddr: int) -> Segment | None:
         """The segment that holds ``paddr``."""
