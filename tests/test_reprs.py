@@ -10,7 +10,7 @@ import pagewalk as pw
 from pagewalk import doors, sweep
 from pagewalk.formats import FORMATS
 from pagewalk.memory import Segment
-from tests.world import M, PAGE, World
+from tests.world import PAGE, M, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,10 @@ __all__ = ["BadAnswer", "read_exactly"]
 
 
 class BadAnswer(MemoryReadError):
-    """A memory that breaks its promise, or whose file was cut off. Unlike bytes that were never there, this says nothing
-    about the page tables: it is no finding, and no malformed table.
+    """A memory that breaks its promise, or whose file was cut off.
+
+    Unlike bytes that were never there, this says nothing about the page tables: no table is malformed, and nothing is
+    found.
     """
 
 
