@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pagewalk as pw
@@ -119,6 +119,7 @@ class TestSplit:
         mm.exit()
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["x86-64", "x86-64-la57"]), st.sampled_from([2, 3, 4]), ANY)
 def test_no_change_loses_what_is_there(name: str, depth: int, raw: int) -> None:
     """Whatever an entry holds: it is refused, or everything below it translates as before."""
