@@ -175,6 +175,29 @@ class TestArrays:
             pw.translate(world.tables, vaddrs)
 
 
+class TestMakingEntries:
+    """A format's entries are made of arrays too; of single numbers it takes what every function takes."""
+
+    @pytest.mark.parametrize("name", ["x86-64", "x86-64-la57"])
+    def test_of_numpy_integers(self, name: str) -> None:
+        form = pw.find_format(name)
+        for paddr in spellings(4096):
+            for flags in spellings(7):
+                assert form.leaf_entry(paddr, flags) == form.leaf_entry(4096, 7)
+            assert form.table_entry(paddr) == form.table_entry(4096)
+
+    @pytest.mark.parametrize("value", [value for value in NOT_INTEGERS if getattr(value, "ndim", 0) == 0])
+    def test_of_what_is_none(self, value: Any) -> None:
+        form = pw.find_format("x86-64")
+        for make in (
+            lambda: form.leaf_entry(value, 7),
+            lambda: form.leaf_entry(0, value),
+            lambda: form.table_entry(value),
+        ):
+            with pytest.raises((TypeError, ValueError)):
+                make()
+
+
 @pytest.mark.parametrize(
     ("ask", "says"),
     [

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pagewalk.doors import integer, shown
 from pagewalk.formats.flags import Flag, Kind
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ class PagingFormat:
 
     def table_entry(self, paddr: Word) -> Word:
         """An entry that points to the table at ``paddr``, granting every right (the pages below decide)."""
-        value: Any = _encode(self.address, paddr)
+        value: Any = _encode(self.address, _word(paddr, "paddr"))
         return value | self.table_value
 
     def leaf_entry(self, paddr: Word, flags: Word, level: Level | None = None) -> Word:
@@ -304,9 +305,9 @@ class PagingFormat:
         level = level or self.levels[LAST_DEPTH]
         if not level.may_be_leaf:
             raise ValueError(f"{self.name}: a {level.name} entry cannot map a page")
-        value: Any = paddr
+        value, flags = _word(paddr, "paddr"), _word(flags, "flags")
         if _some(value & (self._address_span & level.span - 1 ^ (1 << 64) - 1 ^ self._address_span)):
-            raise ValueError(f"{self.name}: not a frame address for a page of {level.span:#x} bytes: {paddr!r}")
+            raise ValueError(f"{self.name}: not a frame address for a page of {level.span:#x} bytes: {shown(value)}")
         bits = _settings(self.rights + self.state + self.software.state, flags)
         return _encode(self.address, value) | level.leaf_value | 1 << self.valid | bits
 
@@ -346,6 +347,12 @@ class PagingFormat:
         step = _encode(self.address, below.span)
         stored = _encode(self.address, (frame ^ self._address_span) & self._whole_frames(below) if inverted else frame)
         return kept | below.leaf_value | stored, -step if inverted else step
+
+
+def _word(value: Any, what: str) -> Any:
+    """A plain int, or an array as it is: NumPy's own scalars are as narrow as they are, and signed or not."""
+    is_array: Any = getattr(value, "ndim", 0)
+    return value if type(value) is int or is_array else integer(value, what)
 
 
 def _decode(fields: tuple[AddressField, ...], entry: Any) -> Any:

@@ -278,8 +278,8 @@ class Mm(AddressSpace):
         """
         vaddr, size = integer(vaddr, "vaddr"), not_negative(size, "size")
         choice(access_, "access_", access.NEEDS)
+        size = self._reachable(vaddr, size)
         with self.reading():
-            size = self._reachable(vaddr, size)
             return access.touch(self, vaddr // PAGE * PAGE, vaddr + size + -(vaddr + size) % PAGE, access_)
 
     def kernel_read(self, vaddr: int, size: int) -> bytes:
@@ -335,8 +335,9 @@ class Mm(AddressSpace):
         if size <= FAR:
             return size
         end = vaddr
-        while end < vaddr + size and (area := self.area_at(end)) is not None:
-            end = area.end
+        with self.reading():
+            while end < vaddr + size and (area := self.area_at(end)) is not None:
+                end = area.end
         return min(size, end // PAGE * PAGE + PAGE - vaddr)
 
     # -- for the modules of mm/ --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pagewalk.doors import integers
 from pagewalk.errors import MemoryReadError, MemoryWriteError
 from pagewalk.memory import Flat
 
@@ -65,6 +66,7 @@ def check_memory(memory: Memory, start: int, size: int, *, writable: bool | None
         AssertionError: It breaks a promise; the message says which, and where.
         ValueError: The run is empty or negative.
     """
+    start, size = integers(start=start, size=size)
     if start < 0 or size < 1:
         raise ValueError(f"not a run of memory: {size:#x} bytes at {start:#x}")
     subject = _Subject(memory, start, size)
