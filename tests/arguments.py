@@ -38,10 +38,10 @@ NUMPY = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64
 
 
 def spellings(value: int) -> Iterator[Any]:
-    """An integer as NumPy has it, in every width that holds it; and as an array of no dimension."""
-    for kind in NUMPY:
-        if np.iinfo(kind).min <= value <= np.iinfo(kind).max:
-            yield kind(value)
+    """An integer as NumPy has it: in the narrowest width that holds it, and in the widest; and as an array of none."""
+    fitting = [kind for kind in NUMPY if np.iinfo(kind).min <= value <= np.iinfo(kind).max]
+    for kind in dict.fromkeys([*fitting[:1], *fitting[-2:]]):
+        yield kind(value)
     if -(1 << 63) <= value < 1 << 64:
         yield np.array(value, np.int64 if value < 1 << 63 else np.uint64)
 

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pagewalk as pw
-from pagewalk.tables import Entry
 from tests.property.entries import ANY
 from tests.world import PAGE, RW, G, M, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pagewalk.tables import Entry
 
 BASE = 0x4000_0000
 FORMATS = pytest.mark.parametrize("name", ["x86-64", "x86-64-la57"])
