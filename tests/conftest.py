@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +16,12 @@ import pytest
 import pagewalk.source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pagewalk.tables import PageTables
 
 DATA = Path(__file__).parent / "data"
+POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
 
 @dataclass(frozen=True)
@@ -58,3 +62,36 @@ def skip_or_fail(reason: str) -> None:
     if os.environ.get("PAGEWALK_REQUIRE_REAL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@contextmanager
+def usable_hugetlb(pages: int) -> Iterator[None]:
+    """So many hugetlb pages of 2 MiB that may be had: free, and not promised to others.
+
+    The pool is made larger if it must be, and afterwards as large as it was. A kernel may have leaked promises (see
+    ``free_hugetlb``), and memory may be fragmented: then it is said what is missing.
+    """
+    try:
+        before, usable = _in_pool("nr"), _in_pool("free") - _in_pool("resv")
+        if usable < pages:
+            Path("/proc/sys/vm/compact_memory").write_text("1")
+            _resize_pool(before + pages - usable)
+    except OSError as error:
+        skip_or_fail(f"needs {pages} hugetlb pages of 2 MiB that may be had, and root to make them: {error}")
+    try:
+        there = {name: _in_pool(name) for name in ("nr", "free", "resv")}
+        if there["free"] - there["resv"] < pages:
+            skip_or_fail(f"needs {pages} hugetlb pages of 2 MiB that may be had; the kernel gives {there}")
+        yield
+    finally:
+        if usable < pages:
+            _resize_pool(before)
+
+
+def _in_pool(name: str) -> int:
+    """Pages of the 2 MiB pool: all (nr), free, or promised (resv)."""
+    return int((POOL / f"{name}_hugepages").read_text())
+
+
+def _resize_pool(pages: int) -> None:
+    (POOL / "nr_hugepages").write_text(str(pages))

@@ -66,6 +66,14 @@ def test_links(page):
     assert not missing
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_the_site_stay_in_it(page):
+    """The site is made of ``docs/`` alone: a link to a source file would lead nowhere there."""
+    targets = re.findall(r"\]\(([^)#]+)", page.read_text())
+    local = [page.parent.joinpath(target).resolve() for target in targets if "://" not in target]
+    assert [target for target in local if not target.is_relative_to(ROOT / "docs")] == []
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_example(example, tmp_path):
     done = subprocess.run(

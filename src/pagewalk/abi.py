@@ -1,4 +1,4 @@
-"""The numbers of Linux's memory system calls on x86-64 and most others (``include/uapi/asm-generic/mman*.h``, 6.18)."""
+"""The numbers of Linux's memory system calls on x86-64 and most others (``include/uapi/asm-generic``, 6.18)."""
 
 from __future__ import annotations
 
@@ -60,4 +60,11 @@ MADV_COLLAPSE: Final = 25
 MADV_GUARD_INSTALL: Final = 102
 MADV_GUARD_REMOVE: Final = 103
 
-__all__ = [name for name in dir() if name.startswith(("PROT_", "MAP_", "MREMAP_", "MLOCK_", "MS_", "MADV_"))]
+SEGV_MAPERR: Final = 1
+SEGV_ACCERR: Final = 2
+SEGV_PKUERR: Final = 4
+BUS_ADRERR: Final = 2
+BUS_MCEERR_AR: Final = 4
+
+_PREFIXES = "PROT_", "MAP_", "MREMAP_", "MLOCK_", "MS_", "MADV_", "SEGV_", "BUS_"
+__all__ = [name for name in dir() if name.startswith(_PREFIXES)]

@@ -29,6 +29,8 @@ import errno
 import os
 from typing import Any, ClassVar, Literal
 
+from pagewalk import abi
+
 __all__ = [
     "BadRoot",
     "BusError",
@@ -121,7 +123,7 @@ class ReservedBits(TranslationError):
 
 
 class Malformed(TranslationError):
-    """A table that cannot be one: outside the memory, misaligned, or its own ancestor."""
+    """A table that cannot be one: outside the memory, or misaligned."""
 
 
 class BadRoot(Malformed):
@@ -203,25 +205,32 @@ class MemoryFault(PagewalkError):
     Attributes:
         vaddr: The address.
         access: What was tried there.
+        code: The signal's ``si_code``.
     """
 
     exit_code = 12
     _signal: ClassVar[str] = "fault"
+    _code: ClassVar[int] = 0
 
-    def __init__(self, vaddr: int, access: Literal["read", "write", "execute"], why: str) -> None:
+    def __init__(
+        self, vaddr: int, access: Literal["read", "write", "execute"], why: str, code: int | None = None
+    ) -> None:
         super().__init__(f"{self._signal}: cannot {access} {vaddr:#x}: {why}")
         self.why = why
         self.vaddr = vaddr
         self.access = access
+        self.code = self._code if code is None else code
 
 
 class SegmentationFault(MemoryFault):
-    """SIGSEGV: nothing is mapped there, the right is missing, or a guard stands there."""
+    """SIGSEGV: nothing is mapped there, the right is missing, a guard stands there, or a protection key forbids it."""
 
     _signal = "SIGSEGV"
+    _code = abi.SEGV_MAPERR
 
 
 class BusError(MemoryFault):
     """SIGBUS: beyond the end of the file, or a poisoned page."""
 
     _signal = "SIGBUS"
+    _code = abi.BUS_ADRERR

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["open"]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:")
-_REMOTE = {"qmp:": "a running QEMU", "gdb:": "a gdb stub"}
+_REMOTE = {
+    "qmp:": "a running QEMU cannot be opened yet; the path of a raw memory image can",
+    "gdb:": "a gdb stub cannot be opened yet; the path of a raw memory image can",
+    "pid:": "a process has no tables that can be opened; pagewalk.capture(pid) makes some",
+}
 _CONTAINERS = {
     b"\x7fELF": "an ELF core",
     b"KDUMP   ": "a kdump file",
@@ -77,10 +81,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
 
 def _local(source: str | os.PathLike[str]) -> Path:
     """The path of a source that is a file here."""
-    match = _URL.match(source) if isinstance(source, str) else None
-    if match is not None and match.group() in _REMOTE:
-        what = _REMOTE[match.group()]
-        raise UnsupportedError(f"{source}: {what} cannot be opened; the path of a raw memory image can")
+    refuse_remote(source)
     return Path(source)
 
 
@@ -90,3 +91,14 @@ def _refuse_containers(path: Path, head: bytes) -> None:
         if head.startswith(magic):
             remedy = "say where its memory lies, as segments (--segment PADDR:OFFSET:SIZE)"
             raise UnsupportedError(f"{path}: {what} is not opened as a raw image: {remedy}")
+
+
+def refuse_remote(source: str | os.PathLike[str]) -> None:
+    """Refuse a source that is no file.
+
+    Raises:
+        UnsupportedError: It is something else.
+    """
+    match = _URL.match(source) if isinstance(source, str) else None
+    if match is not None and match.group() in _REMOTE:
+        raise UnsupportedError(f"{source}: {_REMOTE[match.group()]}")

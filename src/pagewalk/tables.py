@@ -171,14 +171,14 @@ class Entry:
         value = self.value
         if value >> self.format.valid & 1:
             return Kind.PRESENT
-        return Kind(self.format.kind(value)) if value else Kind.NONE
+        return Kind(self.format.kind(value, self.level)) if value else Kind.NONE
 
     @property
     def flags(self) -> Flag:
         """Its own rights and state; a table's entry has the rights it passes on."""
         value = self.value
         table = self.format.is_table(value, self.level)
-        return Flag(self.format.table_flags(value) if table else self.format.flags(value))
+        return Flag(self.format.table_flags(value) if table else self.format.flags(value, self.level))
 
     @property
     def target(self) -> int | None:

@@ -50,6 +50,10 @@ class VmaFlags(IntFlag):
     HUGEPAGE = 0x2000_0000
     NOHUGEPAGE = 0x4000_0000
     MERGEABLE = 0x8000_0000
+    PKEY_BIT0 = 0x1_0000_0000
+    PKEY_BIT1 = 0x2_0000_0000
+    PKEY_BIT2 = 0x4_0000_0000
+    PKEY_BIT3 = 0x8_0000_0000
 
 
 class Mapping:
@@ -135,6 +139,11 @@ class Vma:
         """Bytes."""
         return self.end - self.start
 
+    @property
+    def protection_key(self) -> int:
+        """As ``smaps`` shows it: 0 unless memory has a key of its own."""
+        return int(self.flags) // VmaFlags.PKEY_BIT0 & 0xF
+
     def range_of(self, start: int, end: int) -> tuple[int, int]:
         """Where this VMA maps the bytes ``[start, end)`` of its file: virtual addresses, within the VMA."""
         shift = self.start - self.offset
@@ -190,6 +199,10 @@ class VmaList:
         Raises:
             ValueError: It overlaps one that is there.
         """
+        if not self._vmas or vma.start >= self._vmas[-1].end:  # they often come in order, and there may be thousands
+            self._vmas.append(vma)
+            self._starts.append(vma.start)
+            return
         if there := self.overlapping(vma.start, vma.end):
             raise ValueError(f"[{vma.start:#x}, {vma.end:#x}) overlaps [{there[0].start:#x}, {there[0].end:#x})")
         at = bisect_right(self._starts, vma.start)

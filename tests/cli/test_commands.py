@@ -6,12 +6,11 @@ import pty
 import re
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from itertools import pairwise
 
 import pytest
 
-from pagewalk.cli.params import NUMBER
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.query import holes, mappings
 from pagewalk.report.progress import watched
@@ -33,26 +32,25 @@ class TestMap:
         said = json.loads(done.stdout)
         rows, gaps = mappings(guest.tables(), coalesce=False), holes(guest.tables())
         assert (done.returncode, done.stderr, said["findings"]) == (0, "", [])
-        assert (said["root"], said["format"], said["start"], said["end"]) == (guest.root, "x86-64", 0, 1 << 64)
-        assert [[row["vaddr"], row["size"], row["depth"]] for row in said["holes"]] == [
-            list(row) for row in gaps.tolist()
-        ]
+        assert (said["root"], said["format"], said["vaddr"], said["size"]) == (hex(guest.root), "x86-64", "0x0", None)
+        assert said["counts"] == {"mappings": len(rows), "holes": len(gaps), "findings": 0}
+        assert [(int(row["vaddr"], 16), row["size"], row["depth"]) for row in said["holes"]] == gaps.tolist()
         assert len(said["mappings"]) == len(rows)
         for row, (vaddr, paddr, size, page_size, flags, kind, entry) in zip(
             said["mappings"], rows.tolist(), strict=True
         ):
             assert row == {
-                "vaddr": vaddr,
-                "paddr": None if paddr == NO_PADDR else paddr,
+                "vaddr": hex(vaddr),
+                "paddr": None if paddr == NO_PADDR else hex(paddr),
                 "size": size,
                 "page_size": page_size,
                 "flags": [flag.name.lower() for flag in Flag if flag & flags],
                 "kind": Kind(kind).label,
-                "entry": entry,
+                "entry": hex(entry),
             }
 
     def test_text_has_a_line_for_every_run(self, run, guest, image):
-        lines = run("map", *image, *LOW).stdout.splitlines()
+        lines = run("map", *image, *LOW, "--state").stdout.splitlines()
         rows = mappings(guest.tables(), 0, 1 << 47)
         assert lines[0].split() == ["ADDRESSES", "SIZE", "PAGE", "FRAME", "RIGHTS", "KIND", "STATE"]
         starts = [int(line.split("-")[0], 16) for line in lines[1:-2]]
@@ -87,16 +85,31 @@ class TestMap:
 
     def test_a_range_with_units(self, run, image):
         said = json.loads(run("map", *image, "--json", "--start", "4M", "--end", "0x2000K").stdout)
-        assert (said["start"], said["end"]) == (4 << 20, 8 << 20)
+        assert (said["vaddr"], said["size"]) == ("0x400000", 4 << 20)
 
     def test_segments_and_base_say_where_the_image_lies(self, run, guest, image, tmp_path):
         shifted = tmp_path / "tail"
         shifted.write_bytes(guest.path.read_bytes()[16 << 20 :])
         whole = run("map", *image, *LOW).stdout
-        assert run("map", shifted, *image[1:], *LOW, "--base", "16M").stdout == whole
-        assert (
-            run("map", shifted, *image[1:], *LOW, "--segment", "16M:0:16M", "--segment", "32M:16M:64M").stdout == whole
-        )
+        based = run("map", shifted, *image[1:], *LOW, "--base", "16M").stdout
+        segments = "--segment", "16M:0:16M", "--segment", "32M:16M:64M"
+        assert run("map", shifted, *image[1:], *LOW, *segments).stdout == based
+        *lines, note = based.splitlines()
+        assert "outside the image: another kernel version" in note
+        for line, full in zip(lines, whole.splitlines(), strict=True):
+            same = [cell for cell, other in zip(line.split(), full.split(), strict=True) if cell == other]
+            assert len(same) == len(line.split()) - ("outside" in line)
+        assert "outside" in based
+
+    def test_a_frame_that_the_image_does_not_have(self, run, guest, image, tmp_path):
+        """Printed as ``outside``, without ``--state`` too; JSON has it, and the flag."""
+        (tmp_path / "tail").write_bytes(guest.path.read_bytes()[16 << 20 :])
+        rest = [tmp_path / "tail", *image[1:], "--base", "16M"]
+        found = json.loads(run("map", *rest, "--having", "outside", "--json", *LOW).stdout)["mappings"]
+        rows = mappings(guest.tables(), 0, 1 << 47, frames=(0, 16 << 20))
+        assert [(int(row["vaddr"], 16), int(row["paddr"], 16)) for row in found] == rows[["vaddr", "paddr"]].tolist()
+        (said,) = json.loads(run("vtop", *rest, found[0]["vaddr"], "--json").stdout)
+        assert (said["paddr"], "outside" in said["flags"]) == (found[0]["paddr"], True)
 
 
 class TestVtop:
@@ -110,18 +123,21 @@ class TestVtop:
 
     def test_json(self, run, guest, image):
         vaddr = guest.region("ro_rx")[4]
-        (said,) = json.loads(run("vtop", *image, vaddr, "--json").stdout)
+        (said,) = json.loads(run("vtop", *image, hex(vaddr), "--json").stdout)
         page = guest.tables().translate(vaddr)
-        assert (said["vaddr"], said["paddr"], said["page_size"], said["kind"]) == (vaddr, page.paddr, 4096, "present")
+        assert (said["vaddr"], said["paddr"]) == (hex(vaddr), hex(page.paddr))
+        assert (said["page_size"], said["kind"]) == (4096, "present")
         assert said["flags"] == [flag.name.lower() for flag in Flag if flag in page.flags]
         assert [entry["level"] for entry in said["entries"]] == ["PGD", "PUD", "PMD", "PTE"]
         assert [entry["index"] for entry in said["entries"]] == [vaddr >> shift & 511 for shift in (39, 30, 21, 12)]
         for entry, step in zip(said["entries"], guest.tables().steps(vaddr), strict=True):
-            assert (entry["slot"], entry["entry"], entry["target"]) == (step.paddr, step.value, step.target)
+            assert (entry["slot"], entry["entry"], entry["target"]) == (
+                *map(hex, (step.paddr, step.value, step.target)),
+            )
 
     def test_swap_entries_are_decoded(self, run, guest, image):
         vaddr = guest.region("swapped")[2]
-        done = run("vtop", *image, vaddr, "--json")
+        done = run("vtop", *image, hex(vaddr), "--json")
         (said,) = json.loads(done.stdout)
         assert (done.returncode, said["mapped"], said["paddr"], said["entries"][-1]["holds"]) == (
             4,
@@ -134,8 +150,8 @@ class TestVtop:
 
     def test_hardware_sees_no_prot_none_page(self, run, guest, image):
         vaddr = guest.region("prot_none_touched")[0]
-        assert run("vtop", *image, vaddr).returncode == 0
-        assert run("vtop", *image, vaddr, "--hardware").returncode == 4
+        assert run("vtop", *image, hex(vaddr)).returncode == 0
+        assert run("vtop", *image, hex(vaddr), "--hardware").returncode == 4
 
     def test_five_levels(self, run, tmp_path):
         words = {0x1000: 0x2067, 0x2000: 0x3067, 0x3000: 0x4067, 0x4000: 0x5067, 0x5008: 0x8000_0000_0000_7067}
@@ -196,16 +212,23 @@ class TestGroup:
     def test_version(self, run):
         assert run("--version").stdout == f"pagewalk {version('pagewalk')}\n"
 
+    def test_help_where_nothing_is_asked(self, run):
+        done = run()
+        assert (done.returncode, done.stdout, done.stderr) == (0, run("--help").stdout, "")
+
+    @pytest.mark.parametrize(
+        "start", [["-m", "pagewalk"], ["-m", "pagewalk.cli"], ["-c", "import _pagewalk; _pagewalk.main()"]]
+    )
+    def test_it_can_be_started_as(self, start):
+        done = subprocess.run([sys.executable, *start, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout == f"pagewalk {version('pagewalk')}\n"
+
+    def test_the_installed_command_begins_outside_the_package(self):
+        (script,) = (each for each in distribution("pagewalk").entry_points if each.group == "console_scripts")
+        assert (script.name, script.value) == ("pagewalk", "_pagewalk:main")
+
 
 class TestWords:
-    @pytest.mark.parametrize(
-        ("text", "number"),
-        [("0", 0), ("4096", 4096), ("0x1000", 4096), ("0X1F", 31), ("4K", 4096), ("2m", 2 << 20),
-         ("0x10G", 16 << 30), ("128T", 1 << 47)],
-    )  # fmt: skip
-    def test_numbers(self, text, number):
-        assert NUMBER.convert(text, None, None) == number
-
     @pytest.mark.parametrize(
         ("size", "text"),
         [(0, "0 bytes"), (4096, "4 KiB"), (12288, "12 KiB"), ((1 << 20) - 1, "1023.9 KiB"), (1 << 47, "128 TiB"),
@@ -216,30 +239,56 @@ class TestWords:
 
 
 class TestTerminal:
-    def test_colours_only_there(self, image):
-        """On a terminal a guard is red, unless NO_COLOR asks otherwise."""
-        for environment, expected in (({}, True), ({"NO_COLOR": "1"}, False)):
-            shown = _in_terminal([*COMMAND, "map", *map(str, image), "--kind", "guard"], environment)
-            assert ("\x1b[31m" in shown) == expected
-            assert "guard" in shown
+    @pytest.mark.parametrize(
+        ("environment", "expected"),
+        [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False),
+         ({"TERM": "dumb", "FORCE_COLOR": "1"}, True), ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False)],
+    )  # fmt: skip
+    def test_colours_where_they_are_wanted(self, image, environment, expected):
+        """On a terminal a guard is red, unless NO_COLOR or a dumb terminal asks otherwise."""
+        shown = _in_terminal([*COMMAND, "map", *map(str, image), "--kind", "guard"], environment)
+        assert ("\x1b[31m" in shown) == expected
+        assert "guard" in shown
 
-    def test_a_bar_for_what_takes_long(self, tmp_path):
+    @pytest.mark.parametrize(
+        ("environment", "expected"),
+        [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": ""}, False),
+         ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],
+    )  # fmt: skip
+    def test_colours_elsewhere_only_if_forced(self, run, image, environment, expected):
+        done = run("map", *image, "--kind", "guard", env={**_plain_environment(), **environment})
+        assert ("\x1b[31m" in done.stdout) == expected
+
+    def test_a_bar_for_what_takes_long(self, tmp_path, monkeypatch):
         """It appears on a terminal, hands everything on, and goes away."""
+        monkeypatch.setenv("TERM", "xterm")
         primary, secondary = pty.openpty()
         with os.fdopen(primary, "rb", 0), os.fdopen(secondary, "w") as terminal:
             assert list(watched([(1, "a"), (1, "b")], 2, terminal, patience=0)) == ["a", "b"]
             terminal.flush()
             assert b"writing" in os.read(primary, 65536)
+            monkeypatch.setenv("TERM", "dumb")
+            assert list(watched([(1, "a")], 1, terminal, patience=0)) == ["a"]
+            terminal.flush()
+            os.set_blocking(primary, False)
+            with pytest.raises(BlockingIOError):
+                os.read(primary, 65536)
         with (tmp_path / "log").open("w+") as file:
             assert list(watched([(1, "a")], 1, file, patience=0)) == ["a"]
             assert list(watched([(1, "a")], 1, None, patience=0)) == ["a"]
             assert file.tell() == 0
 
 
+def _plain_environment():
+    """The environment with a plain terminal, and no wish about colours."""
+    wishes = {"NO_COLOR", "FORCE_COLOR"}
+    return {**{name: value for name, value in os.environ.items() if name not in wishes}, "TERM": "xterm"}
+
+
 def _in_terminal(arguments, environment):
     """What a command shows on a terminal."""
     primary, secondary = pty.openpty()
-    environment = {**{name: value for name, value in os.environ.items() if name != "NO_COLOR"}, **environment}
+    environment = {**_plain_environment(), **environment}
     with subprocess.Popen(arguments, stdout=secondary, stderr=secondary, env=environment) as process:
         os.close(secondary)
         shown = b""

@@ -51,6 +51,15 @@ class TestSource:
         assert (done.returncode, done.stdout) == (10, "")
         assert done.stderr == f"pagewalk: {image}: Permission denied\n"
 
+    def test_no_permission_to_look_at_a_process(self, command, process):
+        """Of root, by somebody else."""
+        pid = process if os.geteuid() == 0 else 1
+        name, source, _, _, *rest = command(f"pid:{pid}")  # without --root
+        done = _as_nobody([name, source, *rest])
+        assert (done.returncode, done.stdout) == (9, "")
+        assert f"process {pid} may not be looked at" in done.stderr
+        assert done.stderr.count("\n") == 1
+
     def test_a_pipe(self, fails, command, tmp_path):
         os.mkfifo(tmp_path / "pipe")
         assert "write the image to a file first" in fails(8, *command(tmp_path / "pipe"))
@@ -58,6 +67,14 @@ class TestSource:
     @pytest.mark.parametrize("url", ["qmp:/run/qmp", "gdb:localhost:1234"])
     def test_a_source_that_is_no_file(self, fails, command, url):
         assert "raw memory image" in fails(8, *command(url))
+
+    @pytest.mark.parametrize("name", ["a\x1b[31mred", "b\u202ereversed", "c\x07\x9b2J", "d\udcff", "e\nf"])
+    def test_a_name_does_not_steer_the_terminal(self, fails, command, tmp_path, name):
+        """Neither where there is no such file, nor where what is in it is complained of."""
+        path = tmp_path / name
+        assert fails(10, *command(path)).isprintable()
+        path.touch()
+        assert fails(7, *command(path)).isprintable()
 
     @pytest.mark.parametrize("magic", [b"\x7fELF", b"KDUMP   ", b"makedumpfile", b"EMiL"])
     def test_a_dump_is_not_taken_for_a_raw_image(self, fails, command, tmp_path, magic):
@@ -87,6 +104,7 @@ class TestUsage:
     def test_bad_number(self, fails, command, guest, text):
         line = fails(2, "vtop", guest.path, "--root", guest.root, "--", text)
         assert f"{text!r} is not a number: write 4096, 0x1000 or 4K." in line
+        assert len(line) < 200
         assert "--help" in line
 
     @pytest.mark.parametrize(
@@ -97,7 +115,23 @@ class TestUsage:
             (["map", "image"], "Missing option '--root'"),
             (["vtop", "image", "--root", "0"], "Missing argument 'VADDR"),
             (["map", "image", "--root", "0", "--frob"], "No such option"),
-            (["map", "image", "--root", "0", "--kind", "huge"], "'huge' is not one of"),
+            (["map", "image", "--root", "0", "--kind", "huge"], "'huge' is not one of present, prot_none, swap,"),
+            (["map", "image", "--root", "0", "--kind", "guard,guards"], "'guards' is not one of"),
+            (["map", "image", "--root", "0", "--kind", "Guard"], "Did you mean 'guard'?"),
+            (["map", "image", "--root", "0", "--kind", ""], "'' is not one of"),
+            (["map", "image", "--root", "0", "--having", "writable"], "Did you mean 'write'?"),
+            (["map", "image", "--root", "0", "--lacking", "read,,user"], "'' is not one of read, write, exec, user,"),
+            (["map", "image", "--root", "0", "--having", "read,user", "--lacking", "user"], "user is in both"),
+            (["map", "image", "--root", "0", "--having", "outside", "--lacking", "outside"], "outside is in both"),
+            (["map", "image", "--root", "0", "--limit", "-1"], "is not a number"),
+            (["map", "image", "--root", "0", "--limit", "ff"], "is not a number"),
+            (["map", "image", "--root", "0", "--frames", "0x1000-0x2000"], "'0x1000-0x2000' is not a number"),
+            (["map", "image", "--root", "0", "--frames", "1:2:3"], "'1:2:3' is not PADDR:SIZE"),
+            (["map", "image", "--root", "0", "--frames", "0x1000:0"], "0 is too small: at least 1"),
+            (["map", "image", "--root", "0", "--frames", "00001000:4K"], "could be hexadecimal or decimal"),
+            (["map", "image", "--root", "0", "--segment", "0:0:0"], "0 is too small: at least 1"),
+            (["map", "image", "--root", "00100000"], "write 0x100000 or 0x186a0"),
+            (["map", "image", "--root", "0", "--start", "9" * 5000], "is too large"),
             (["map", "image", "--root", "0", "--segment", "1:2"], "PADDR:OFFSET:SIZE"),
             (["map", "image", "--root", "0", "--base", "4K", "--segment", "0:0:4K"], "contradict"),
         ],
@@ -190,7 +224,7 @@ class TestOutput:
 
 AS_NOBODY = """
 import os, pwd, sys
-import pagewalk.cli.map, pagewalk.cli.vtop, pagewalk.query  # as long as they can be read
+import pagewalk.cli.map, pagewalk.cli.vtop, pagewalk.live, pagewalk.source, pagewalk.sweep.listing  # while they may be
 from pagewalk.cli import main
 nobody = pwd.getpwnam("nobody")
 os.setgroups([])

@@ -1,9 +1,12 @@
 """Sides that are wrong on purpose, and pairs of sides for the processes of a crew."""
 
+import os
+import signal
 from contextlib import contextmanager
 from dataclasses import replace
 
 from pagewalk import abi
+from pagewalk.conform.generate import generate
 from pagewalk.conform.kernel import Kernel
 from pagewalk.conform.scenario import Madvise
 from pagewalk.conform.side import Record
@@ -60,3 +63,30 @@ def two_kernels():
 def kernel_and_liar():
     with Kernel() as one, Kernel() as other:
         yield one, Wrong(other, wrong_errno)
+
+
+class Mortal:
+    """A side whose process dies at one scenario."""
+
+    name = "mortal"
+
+    def __init__(self, side, seed):
+        self._side = side
+        self._scenario = generate(seed, 3)
+
+    def run(self, scenario):
+        if scenario == self._scenario:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self._side.run(scenario)
+
+
+@contextmanager
+def kernel_and_mortal(seed):
+    with Kernel() as one, Kernel() as other:
+        yield one, Mortal(other, seed)
+
+
+@contextmanager
+def stillborn():
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield

@@ -5,15 +5,19 @@ often, and shrinks by itself; its seed is fixed, so that a run is repeatable.
 """
 
 import os
+from functools import partial
 
+import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from pagewalk.conform.campaign import processors, run_campaign, run_crew
+from pagewalk.conform.campaign import run_campaign
 from pagewalk.conform.compare import compare
+from pagewalk.conform.crew import processors, run_crew
 from pagewalk.conform.generate import generate
 from pagewalk.conform.shrink import shrink
 from pagewalk.conform.text import campaign_text, disagreement_text
-from tests.conformance.liar import kernel_and_liar, two_kernels
+from pagewalk.errors import ProcessError
+from tests.conformance.liar import kernel_and_liar, kernel_and_mortal, stillborn, two_kernels
 from tests.conformance.strategy import scenarios
 
 SEQUENCES = int(os.environ.get("PAGEWALK_CONFORM_SEQUENCES", "2000"))
@@ -67,3 +71,17 @@ def test_a_crew_ends_at_the_first_disagreement():
     assert result.disagreement is not None
     assert (result.seed, result.agreed) == (found.seed, found.agreed)
     assert repr(result.disagreement.scenario) == repr(found.disagreement.scenario)
+
+
+@pytest.mark.parametrize("dies_at", [3, 28])
+def test_a_crew_goes_on_without_one_that_dies(kernel, dies_at):
+    """Only the share of ten that it was at proves nothing."""
+    result = run_crew(2, partial(kernel_and_mortal, dies_at), sequences=40, steps=3)
+    assert (result.agreed, result.disagreement) == (30, None)
+    assert [seed for seed, _ in result.inconclusive] == list(range(dies_at // 10 * 10, dies_at // 10 * 10 + 10))
+    assert all("of the crew died (status -9)" in why for _, why in result.inconclusive)
+
+
+def test_a_crew_that_cannot_begin_is_an_error(kernel):
+    with pytest.raises(ProcessError, match=r"process \d+ of the crew died \(status -9\)"):
+        run_crew(2, stillborn, sequences=40)

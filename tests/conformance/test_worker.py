@@ -2,15 +2,19 @@
 
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pagewalk import abi
+from pagewalk.conform.compare import compare
+from pagewalk.conform.kernel import Kernel
 from pagewalk.conform.observe import describe, runs
 from pagewalk.conform.scenario import ARENA, At, Exit, File, Fork, KernelWrite, Mmap, Munmap, Read, Scenario, Write
 from pagewalk.conform.target import Outcome
 from pagewalk.errors import ProcessError
+from tests.conformance.stuck import GUARD_OVER_MARKER, SHARED, DieAll, WaitForEver
 
 RW = abi.PROT_READ | abi.PROT_WRITE
 FIXED = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
@@ -104,3 +108,54 @@ def test_a_disk_file_is_mapped_under_its_own_name(ask):
     records = ask(Scenario((Mmap(8192, RW, abi.MAP_SHARED | abi.MAP_FIXED, At(0), "a"), Read(At(1), 1)), (file,)))
     assert [row.name for row in records[0].views[0][""].rows] == ["a"]
     assert records[1].outcome == Outcome(b"\xc3")
+
+
+@pytest.fixture
+def hasty_kernel(kernel, monkeypatch):
+    """One that waits no longer than a second, and knows the steps that never return."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    with Kernel(timeout=1) as side:
+        yield side
+
+
+def check_it_goes_on(kernel):
+    with closing(kernel.run(Scenario((SHARED, Fork(1), Read(At(0), process=1))))) as run:
+        assert [record.outcome.value for record in run.records()] == [At(0), None, bytes(8)]
+    assert children(kernel.pid) == []
+
+
+def test_a_step_that_never_returns_is_ended(hasty_kernel, model):
+    """The process that forked it has gone; another one waits: all are gone before the next scenario."""
+    worker = hasty_kernel.pid
+    steps = SHARED, Fork(1), Fork(2, process=1), Exit(process=1), WaitForEver(process=2), Read(At(0))
+    verdict = compare(Scenario(steps), hasty_kernel, model)
+    assert verdict == (None, "step 4, WaitForEver(process=2), did not return within 1 s")
+    check_it_goes_on(hasty_kernel)
+    assert hasty_kernel.pid == worker
+
+
+def test_a_step_that_the_kernel_restarts_for_ever_is_ended(hasty_kernel):
+    """SIGKILL ends it, and it is reported with its place; where the kernel knows better, it returns."""
+    why = ""
+    with closing(hasty_kernel.run(GUARD_OVER_MARKER)) as run:
+        try:
+            assert len(list(run.records())) == 2
+        except ProcessError as error:
+            why = str(error)
+    assert not why or "step 1, GuardOverMarker(At(0)), did not return within 1 s" in why
+    check_it_goes_on(hasty_kernel)
+
+
+def test_a_worker_that_dies_at_a_scenario_is_replaced(hasty_kernel, model):
+    check_it_goes_on(hasty_kernel)
+    worker = hasty_kernel.pid
+    verdict = compare(Scenario((SHARED, DieAll())), hasty_kernel, model)
+    assert verdict.disagreement is None
+    assert f"worker {worker} died (status -9) while asked: " in verdict.inconclusive
+    check_it_goes_on(hasty_kernel)
+    assert hasty_kernel.pid != worker
+
+
+def test_a_child_outlives_the_process_that_forked_it(ask):
+    steps = SHARED, Fork(1), Fork(2, process=1), Exit(process=1), Exit(), Write(At(0), b"x", process=2)
+    assert [record.outcome for record in ask(Scenario(steps))][2:] == [Outcome()] * 4

@@ -17,6 +17,7 @@ import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.live import capture, guard_ranges, summarize
+from pagewalk.live.summary import PARTS
 from pagewalk.query import mappings
 from pagewalk.vma import VmaFlags
 from pagewalk.walk import Action, WalkOps, walk_page_range
@@ -154,7 +155,7 @@ def check_smaps(space):
         huge = (rows["page_size"] > PAGE) & ~has(rows, Flag.FILE) & ~has(rows, Flag.SPECIAL)
         assert int(rows["size"][huge].sum()) - int(total["hugetlb"]) == says["AnonHugePages"], where
         assert bool(total["swap"]) >= bool(says["Swap"]), where
-        parts = sum(int(total[name]) for name in total.dtype.names[2:12])
+        parts = sum(int(total[name]) for name in PARTS)
         assert parts == vma.size, where
 
 

@@ -19,7 +19,7 @@ PAGE, HUGE = 4096, 1 << 21
 RW = mmap.PROT_READ | mmap.PROT_WRITE
 PRIVATE_ANON = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 SHARED_ANON = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS
-NORESERVE, HUGETLB = 0x4000, 0x40000
+NORESERVE, HUGETLB = 0x4000, 0x40000 | 21 << 26  # of 2 MiB, whatever the machine's default is
 HUGEPAGE, COLLAPSE, GUARD_INSTALL, WIPEONFORK = 14, 25, 102, 18
 PR_SET_DUMPABLE = 4
 
@@ -140,16 +140,20 @@ def forked():
 
 
 def userfault():
-    """userfaultfd write protection, on pages and, as markers, where none are. Root only."""
+    """userfaultfd: write protection on pages and, as markers, where none are; poison where none are. Root only."""
     fd = libc.syscall(323, 0)
     if fd < 0:
         return
-    wp_unpopulated, pagefault_wp = 1 << 13, 1 << 0
-    ioctl(fd, 0xC018AA3F, struct.pack("QQQ", 0xAA, wp_unpopulated | pagefault_wp, 0))  # UFFDIO_API
+    poison, wp_unpopulated, pagefault_wp = 1 << 14, 1 << 13, 1 << 0
+    ioctl(fd, 0xC018AA3F, struct.pack("QQQ", 0xAA, poison | wp_unpopulated | pagefault_wp, 0))  # UFFDIO_API
     start = area("uffd_wp", 6 * PAGE)
     write(start, 3)
     ioctl(fd, 0xC020AA00, struct.pack("QQQQ", start, 6 * PAGE, 2, 0))  # UFFDIO_REGISTER, mode WP
     ioctl(fd, 0xC018AA06, struct.pack("QQQ", start + PAGE, 4 * PAGE, 1))  # UFFDIO_WRITEPROTECT
+    start = area("poison", 4 * PAGE)
+    write(start)
+    ioctl(fd, 0xC020AA00, struct.pack("QQQQ", start, 4 * PAGE, 2, 0))
+    ioctl(fd, 0xC020AA08, struct.pack("QQQQ", start + PAGE, 2 * PAGE, 0, 0))  # UFFDIO_POISON
 
 
 def scan(start, end):
@@ -180,7 +184,33 @@ def guard(name):
     advise(sum(areas[name]) // 2, PAGE, GUARD_INSTALL)
 
 
-COMMANDS = {"scan": scan_all, "unmap": unmap, "guard": guard}
+def replace(name):
+    """Another mapping in an area's place: a file's."""
+    start, end = areas[name]
+    with Path(sys.executable).open("rb") as file:
+        check(libc.mmap(start, end - start, RW, mmap.MAP_PRIVATE | 0x10, file.fileno(), 0))  # MAP_FIXED
+    read(start, (end - start) // PAGE)
+
+
+def restore(name):
+    """An area as it was at first, but empty."""
+    start, end = areas[name]
+    check(libc.mmap(start, end - start, RW, PRIVATE_ANON | 0x10, -1, 0))
+
+
+def named(folder, *names):
+    """Map files with these names, given in hex."""
+    found = []
+    for each in names:
+        path = Path(folder).joinpath(os.fsdecode(bytes.fromhex(each)))
+        path.write_bytes(bytes(PAGE))
+        with path.open("rb") as file:
+            start = check(libc.mmap(None, PAGE, mmap.PROT_READ, mmap.MAP_PRIVATE, file.fileno(), 0))
+        found.append(start)
+    return found
+
+
+COMMANDS = {"scan": scan_all, "unmap": unmap, "guard": guard, "replace": replace, "restore": restore, "named": named}
 
 
 def main():

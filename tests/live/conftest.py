@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import skip_or_fail
+from tests.conftest import skip_or_fail, usable_hugetlb
 
 NOBODY = 65534
 HERE = Path(__file__).parent
@@ -26,12 +26,20 @@ class Child:
         line = self.process.stdout.readline()
         assert line, f"the child failed with {self.process.wait()}"
         self.areas = json.loads(line)
+        self.settle()
 
     def ask(self, command):
         """Have a command obeyed; its answer."""
         self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        answer = json.loads(self.process.stdout.readline())
+        self.settle()
+        return answer
+
+    def settle(self):
+        """Let it come to rest: until it waits for the next command (reads descriptor 0) it still writes to memory."""
+        while not Path(f"/proc/{self.pid}/syscall").read_text().startswith("0 0x0 "):
+            os.sched_yield()
 
     def scan(self):
         """The child's own PAGEMAP_SCAN of its areas: ``[[start, end, categories]]``."""
@@ -67,15 +75,8 @@ def root(scanner):
 @pytest.fixture
 def hugetlb_pages(root):
     """Three 2 MiB hugetlb pages to be had, for as long as the test runs."""
-    control = Path("/proc/sys/vm/nr_hugepages")
-    before = control.read_text()
-    control.write_text(str(int(before) + 3))
-    try:
-        if int(control.read_text()) < int(before) + 3:
-            skip_or_fail("the kernel has no three free 2 MiB pages for hugetlb")
+    with usable_hugetlb(3):
         yield
-    finally:
-        control.write_text(before)
 
 
 @pytest.fixture

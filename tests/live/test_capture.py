@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -43,6 +44,12 @@ class TestOfAChild:
         assert protected == [False, True, True]
         writable = [bool(flags & Flag.WRITE) for flags in rows["flags"][:3].tolist()]
         assert writable == [True, False, False]
+
+    def test_poison(self, root, child):
+        start, end = child.areas["poison"]
+        rows = mappings(capture(child.pid), start, end)
+        assert rows["vaddr"].tolist() == [start, start + PAGE]
+        assert rows["kind"].tolist() == [Kind.PRESENT, Kind.HWPOISON]
 
     def test_zero_frames_are_those_of_the_zero_pages(self, root, child):
         space = capture(child.pid)
@@ -102,6 +109,33 @@ class TestOfAProcessThatChanges:
         assert not len(mappings(space, start, end)), "nothing is made up of what was gone"
         assert len(mappings(space, *child.areas["guards"], coalesce=False)) == 16
 
+    def test_a_vma_that_was_replaced_and_put_back_is_marked(self, child, monkeypatch):
+        """VMAs are the same before and after; but a file's pages are not those of anonymous memory."""
+        from pagewalk.live import reading
+
+        read = Event()
+
+        class Meddling(reading.ProcessFiles):
+            def pages(self, start, into):
+                if not getattr(self, "replaced", False):
+                    assert read.wait(60)
+                    child.ask("replace written")
+                    self.replaced = True
+                super().pages(start, into)
+
+            def text(self, fd, buffer):
+                if fd == self.maps and getattr(self, "replaced", False):
+                    child.ask("restore written")
+                size = super().text(fd, buffer)
+                if fd == self.smaps:
+                    read.set()
+                return size
+
+        monkeypatch.setattr(reading, "ProcessFiles", Meddling)
+        space = capture(child.pid)
+        assert space.changed == [tuple(child.areas["written"])]
+        assert not space.complete
+
     def test_a_huge_page_that_was_split_is_shown_page_by_page(self, child, between):
         start, end = child.areas["collapsed"]
         between(lambda: child.ask("guard collapsed"))
@@ -136,6 +170,22 @@ class TestOfOneself:
         assert kinds[-1] == (20, 4, Kind.GUARD)
         words = read_pagemap(0, start, start + 64 * PAGE)
         assert np.count_nonzero(words >> np.uint64(63)) == 16
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_pages_wherever_they_are(self, scanner, seed):
+        """Close together and far apart, in turn: what is asked and what is read unseen meet without a gap."""
+        random = np.random.default_rng(seed)
+        pages = 1 << 15
+        buffer = mmap.mmap(-1, pages * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+        madvise(start, pages * PAGE, abi.MADV_NOHUGEPAGE)
+        density = np.repeat(random.choice([0, 0.001, 0.1, 0.5, 1], 16), pages // 16)
+        touched = np.flatnonzero(random.random(pages) < density)
+        for at in touched.tolist():
+            buffer[at * PAGE] = 1
+        rows = mappings(capture(), start, start + pages * PAGE, coalesce=False)
+        assert ((rows["vaddr"] - np.uint64(start)) // PAGE).tolist() == touched.tolist()
+        assert set(rows["kind"].tolist()) <= {Kind.PRESENT}
 
     def test_own_changes_are_not_reported(self, scanner):
         assert capture(os.getpid()).complete
@@ -172,9 +222,9 @@ class TestErrors:
             with pytest.raises(ProcessError, match="no such process"):
                 files.pages(start, np.empty(1, np.uint64))
             with pytest.raises(ProcessError, match="no such process"):
-                files.vmas(full=True)
+                files.text(files.smaps, bytearray())
             with pytest.raises(ProcessError, match="no such process"):
-                files.vmas(full=False)
+                files.text(files.maps, bytearray())
             with pytest.raises(ProcessError, match="no such process"):
                 scan_files(files, start, end, anyof=PageIs.PRESENT, returns=PageIs.PRESENT)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagewalk import Flag, Kind, Vma, VmaFlags
 from pagewalk.formats import SwapTypes
 from pagewalk.live.encode import Pages, _from_config, capture_format, encode, vma_rights
-from pagewalk.live.procfs import VM_FLAG_CODES, parse_vmas
+from pagewalk.live.maps import VM_FLAG_CODES, parse_vmas
 from pagewalk.live.reading import changed_ranges, cut
 from pagewalk.live.scan import REGION
 
@@ -70,6 +70,7 @@ class TestParse:
         assert {*VM_FLAG_CODES.values()} == {*VmaFlags}
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 60), max_size=12), st.sets(st.integers(0, 60), max_size=12))
 def test_cut_changes_nothing_but_the_seams(points, edges):
     bounds = sorted(points)[: len(points) // 2 * 2]
@@ -111,7 +112,7 @@ class TestEncode:
     form = capture_format(4)
 
     def encoded(self, word, vma_flags=R | W, depth=4, zero=False, known=True, private=True):
-        rights = vma_rights(Vma(0, PAGE, vma_flags))
+        rights = vma_rights(vma_flags)
         pages = Pages(*(np.array([each]) for each in (np.uint64(word), np.uint64(rights), private, zero)))
         (entry,) = encode(self.form, self.form.levels[depth], pages, known=known).tolist()
         return entry

@@ -47,6 +47,24 @@ class TestScan:
         assert len(few) == 32
         assert few["start"].tolist() == scan(0, start, end)["start"].tolist()
 
+    @pytest.mark.parametrize("count", [511, 512, 513, 600, 1024, 1025])
+    @pytest.mark.parametrize("vector", [256, 512, 1024, 4096])
+    def test_every_region_once(self, scanner, count, vector):
+        """The kernel answers 512 regions at a time, however long the vector is: none of them comes twice."""
+        buffer = mmap.mmap(-1, 2 * count * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+        madvise(start, 2 * count * PAGE, abi.MADV_NOHUGEPAGE)
+        for at in range(count):
+            buffer[2 * at * PAGE] = 1
+        with ProcessFiles(0) as files:
+            options = {"anyof": PageIs.PRESENT, "returns": PageIs.PRESENT, "vector": np.empty(vector, REGION)}
+            regions = scan_files(files, start, start + 2 * count * PAGE, **options)
+        assert regions["start"].tolist() == [start + 2 * at * PAGE for at in range(count)]
+
+    def test_beyond_a_process(self, scanner):
+        with pytest.raises(UnsupportedError, match="beyond the addresses of a process"):
+            scan(0, 0, 1 << 47)
+
     def test_all_pages_of_a_vma(self, pages):
         start, end = pages
         whole = scan(0, start, end, anyof=PageIs(0), returns=PageIs(0))

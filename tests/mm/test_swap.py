@@ -6,6 +6,7 @@ from pagewalk import abi
 from pagewalk.errors import OutOfFrames
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import BLOCK, PAGE
+from pagewalk.mm.machine import Machine
 from pagewalk.mm.swap import SwapDevice
 
 MIB = 1 << 20
@@ -101,6 +102,8 @@ class TestOut:
         mm.madvise(at, 2 * PAGE, abi.MADV_FREE)
         mm.write(at + PAGE, b"b")
         mm.madvise(at, 2 * PAGE, abi.MADV_PAGEOUT)
+        assert kinds(mm, at, 2) == [Kind.NONE, Kind.PRESENT]  # what was written is no longer lazily free
+        mm.madvise(at, 2 * PAGE, abi.MADV_PAGEOUT)
         assert kinds(mm, at, 2) == [Kind.NONE, Kind.SWAP]
         assert mm.read(at, 1) + mm.read(at + PAGE, 2) == b"\0ba"
 
@@ -183,3 +186,24 @@ class TestDevice:
         assert {device.put(bytes(PAGE)), device.put(bytes(PAGE))} == {1, 2}
         with pytest.raises(OutOfFrames, match="swap is full: 2 slots"):
             device.put(bytes(PAGE))
+
+
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_lazily_free_huge_page_goes_or_stays(whole, written):
+    """As a whole in Linux since 6.11; a kernel that looks at small pages leaves a table there."""
+    machine = Machine(64 << 20)
+    machine.reclaims_whole = whole
+    mm = machine.mm()
+    at = mm.mmap(2 * BLOCK, RW) // BLOCK * BLOCK + BLOCK
+    mm.madvise(at, BLOCK, abi.MADV_HUGEPAGE)
+    mm.write(at, b"x")
+    mm.madvise(at, BLOCK, abi.MADV_FREE)
+    if written:
+        mm.write(at, b"y")
+    mm.madvise(at, BLOCK, abi.MADV_PAGEOUT)
+    pmd = mm.tables.entry_at(at, 3)
+    assert (pmd.is_leaf, pmd.is_none, pmd.is_table) == (whole and written, whole and not written, not whole)
+    assert mm.read(at, 1) == (b"y" if written else b"\0")
+    mm.exit()
+    assert machine.usage()["anon"] == machine.usage()["table"] == 0

@@ -59,6 +59,7 @@ STRAY = st.sampled_from([0x20, 0x40, 0x60])
 MARKERS = st.sampled_from([GUARD, UFFD_WP_MARKER, POISON_MARKER])
 ABSENT = st.one_of(SWAP, MARKERS, migration(12), swap_like(st.just(24), 34), prot_none(12))
 LAST_LEVEL = st.one_of(leaf(12), prot_none(12), SWAP, MARKERS, migration(12), STRAY, ANY)
+NOT_VALID = st.one_of(ABSENT, STRAY, ANY.map(lambda value: value & -2))
 RAW = st.one_of(LAST_LEVEL, leaf(21), leaf(30), prot_none(21), prot_none(30), migration(21), st.just(0), ANY)
 
 

@@ -21,8 +21,7 @@ class TestBadEntries:
         ops = pw.WalkOps(pte_entry=lambda *_: None)
         assert pw.walk_page_range_novma(tables, start, end, ops, findings=findings) == 0
         bad = [(max(f.vaddr, start), f.depth) for f in world.hardware().everything(start, end) if _upper_bad(f)]
-        found = [(f.vaddr, f.depth) for f in findings if "ancestor" not in str(f)]
-        assert found == bad
+        assert [(f.vaddr, f.depth) for f in findings] == bad
 
     @given(hostile_worlds(), st.data())
     def test_without_findings_the_first_is_raised(self, world: World, data: st.DataObject) -> None:
@@ -50,7 +49,7 @@ class TestLoops:
 
     @pytest.mark.parametrize("levels", [4, 5])
     @pytest.mark.parametrize("slot", [0, 255, 256, 511])
-    def test_self_reference_ends_and_is_found(self, levels: int, slot: int) -> None:
+    def test_self_reference_ends(self, levels: int, slot: int) -> None:
         world = new_world(levels)
         world.put(world.root + 8 * slot, world.root | TABLE)
         start, end = _all_of(world, slot)
@@ -61,8 +60,7 @@ class TestLoops:
         pw.walk_page_range_novma(tables, start, end, ops, findings=findings)
         assert len(seen) == 512
         assert [value for value in seen if value] == [world.root | TABLE]
-        assert len(findings) == levels - 1
-        assert all(isinstance(f, pw.Malformed) and "own ancestor" in str(f) for f in findings)
+        assert findings == []  # a recursive slot is legal: some systems map their page tables so
 
     @pytest.mark.parametrize("levels", [4, 5])
     def test_two_tables_that_point_to_each_other(self, levels: int) -> None:
@@ -70,11 +68,11 @@ class TestLoops:
         other = world.new_table()
         world.put(world.root, other | TABLE)
         world.put(other, world.root | TABLE)
-        findings: list[pw.TranslationError] = []
+        seen: list[int] = []
         tables, _ = world.tables()
-        pw.walk_page_range_novma(tables, 0, 1 << 39, pw.WalkOps(pte_entry=lambda *_: None), findings=findings)
-        assert findings
-        assert {type(finding) for finding in findings} == {pw.Malformed}
+        ops = pw.WalkOps(pte_entry=lambda entry, *_: seen.append(entry.value))
+        pw.walk_page_range_novma(tables, 0, 1 << 39, ops)
+        assert [value for value in seen if value] == [(other if levels == 5 else world.root) | TABLE]
 
 
 def _all_of(world: World, slot: int) -> tuple[int, int]:

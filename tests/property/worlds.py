@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 import pagewalk as pw
-from tests.property.entries import ANY, LAST_LEVEL, huge
+from tests.property.entries import ANY, LAST_LEVEL, NOT_VALID, huge
 from tests.reference import SHIFT_OF, Contract, Hardware, Read, Table, model
 
 FORMATS = {4: "x86-64", 5: "x86-64-la57"}
@@ -114,31 +114,58 @@ def addresses(draw: st.DrawFn, levels: int) -> int:
 
 @st.composite
 def worlds(draw: st.DrawFn, *, absent: bool = True, aliases: bool = True, pages: int = 8) -> World:
-    """Sound tables: pages of every size, and with ``absent`` upper entries that are neither page nor table."""
+    """Sound tables: pages of every size, and with ``absent`` upper entries of all levels that are no page, no table."""
     levels = draw(st.sampled_from([4, 5]))
     world = new_world(levels, draw(st.sampled_from([0, 0x8000_0000])))
     for _ in range(draw(st.integers(0, pages))):
         vaddr = draw(addresses(levels))
-        depth = draw(st.sampled_from([4, 4, 4, 3, 2]))
+        depth = draw(st.sampled_from([4, 4, 4, 3, 2, *([0, 1] if absent and levels == 5 else [0] if absent else [])]))
         span = 1 << SHIFT_OF[levels][depth]
         slot = world.slot(vaddr, depth, draw(st.sampled_from([TABLE, TABLE, 0x61, 0x8000_0000_0000_0065])))
         if slot is None or world.word(slot):
             continue
-        world.put(slot, draw(LAST_LEVEL if depth == 4 else huge(span.bit_length() - 1, absent=absent)))
+        value = draw(_held(depth, absent=absent))
+        world.put(slot, value)
         world.addresses.append(vaddr & -span)
+        if draw(st.booleans()):
+            _neighbours(draw, world, slot, value, span)
         if aliases and draw(st.booleans()):
             _alias(draw, world, vaddr)
     return world
 
 
+def _held(depth: int, *, absent: bool) -> st.SearchStrategy[int]:
+    """What a slot holds that is no table. At levels without pages, whatever is not valid: it stands for no page."""
+    if depth < 2:
+        return NOT_VALID
+    return LAST_LEVEL if depth == 4 else huge(SHIFT_OF[4][depth], absent=absent)
+
+
+def _neighbours(draw: st.DrawFn, world: World, slot: int, value: int, span: int) -> None:
+    """Put likes of an entry into the empty slots behind it: the same frame, the one that follows, another flag."""
+    steps = st.tuples(
+        st.sampled_from([0, 0, span, span, -span]), st.sampled_from([0, 0, 0, 0x20, 0x800, 1 << 52, 1 << 52])
+    )
+    for step, flag in draw(st.lists(steps, min_size=1, max_size=6)):
+        slot += 8
+        value = (value + step) % (1 << 64) ^ flag
+        if not slot % 4096 or world.word(slot):
+            return
+        world.put(slot, value)
+
+
 def _alias(draw: st.DrawFn, world: World, vaddr: int) -> None:
-    """Let another entry of the same level point to a table that is there."""
-    depth = draw(st.sampled_from([3, 2]))
+    """Let another entry of the same level point to a table that is there, and its neighbours too."""
+    depth = draw(st.sampled_from([3, 2, 0] if world.levels == 5 else [3, 2]))
     there, other = world.slot(vaddr, depth), draw(addresses(world.levels))
     entry = world.word(there) if there is not None else None
     slot = world.slot(other, depth)
-    if entry and entry & 0x81 == 1 and slot is not None and not world.word(slot):
-        world.put(slot, entry)
+    if not entry or entry & 0x81 != 1 or slot is None:
+        return
+    for at in range(slot, slot + 8 * draw(st.sampled_from([1, 1, 2, 9])), 8):
+        if world.word(at) or (at != slot and not at % 4096):
+            return
+        world.put(at, entry)
         world.addresses.append(other & -(1 << SHIFT_OF[world.levels][depth]))
 
 

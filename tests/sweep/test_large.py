@@ -13,14 +13,14 @@ from pagewalk import sweep
 from pagewalk.errors import Malformed, UnsupportedError
 from pagewalk.formats import Flag, Kind
 from pagewalk.memory import FlatMemory, Segment
-from pagewalk.sweep import descent, listing, threads, translation
+from pagewalk.sweep import descent, listing, reader, threads, translation
 from pagewalk.tables import PageTables
 
 SELF = 512**4
 TABLE = 0x67
 
 
-def image(tables, *, fill=1.0, huge=0.0, swap=0.0, runs=1, seed=1):
+def image(tables, *, fill=1.0, huge=0.0, swap=0.0, runs=1, again=0.0, seed=1):
     """Tables of the last level in random places, 512 under a PMD table, all below one PUD table."""
     random = np.random.default_rng(seed)
     directories = -(-tables // 512)
@@ -36,6 +36,9 @@ def image(tables, *, fill=1.0, huge=0.0, swap=0.0, runs=1, seed=1):
     words[places[tables:]] = links.reshape(directories, 512)
     frames = random.permutation(tables * 512 // runs).repeat(runs).astype(np.uint64) * runs
     frames += np.tile(np.arange(runs, dtype=np.uint64), tables * 512 // runs)
+    if again:
+        new = random.random(len(frames)) >= again
+        frames = frames[np.maximum.accumulate(np.where(new, np.arange(len(frames)), 0))]
     entries = frames << 12 | 0x8000_0000_0000_0067
     if swap:
         out = random.random(len(entries)) < swap
@@ -54,7 +57,13 @@ def plain(columns):
     return [column.tolist() for column in columns.block]
 
 
-KINDS = {"dense": {}, "runs": {"runs": 64}, "mixed": {"fill": 0.7, "huge": 0.3, "swap": 0.2}, "sparse": {"fill": 0.01}}
+KINDS = {
+    "dense": {},
+    "runs": {"runs": 64},
+    "repeated": {"runs": 64, "again": 0.3},
+    "mixed": {"fill": 0.7, "huge": 0.3, "swap": 0.2},
+    "sparse": {"fill": 0.01},
+}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -84,11 +93,12 @@ class TestCompiled:
 class TestChunks:
     """The size of a chunk changes nothing: directories that fill one, and are full, least of all."""
 
+    @pytest.mark.parametrize("kind", ["dense", "repeated"])
     @pytest.mark.parametrize("coalesce", [True, False])
-    def test_small(self, engine, coalesce, monkeypatch):
-        tables = tables_over(image(3 * 512))
+    def test_small(self, engine, kind, coalesce, monkeypatch):
+        tables = tables_over(image(3 * 512, **KINDS[kind]))
         expected = plain(sweep.mappings(tables, coalesce=coalesce, threads=1))
-        monkeypatch.setattr(descent, "CHUNK", 2 * 512)
+        monkeypatch.setattr(reader, "CHUNK", 2 * 512)
         assert plain(sweep.mappings(tables, coalesce=coalesce, threads=1)) == expected
 
 
@@ -178,10 +188,16 @@ class TestSelfMappedRoot:
         start, end = 4096 * 5, (1 << 47) - 4096 * 7
         assert sweep.count(tables, start, end)["entries"].tolist() == [SELF // 2 - 12]
 
-    @pytest.mark.parametrize("ask", [sweep.mappings, sweep.holes])
-    def test_a_listing_is_refused_with_its_number(self, engine, tables, ask):
+    def test_a_listing_page_by_page_is_refused_with_its_number(self, engine, tables):
         with pytest.raises(UnsupportedError, match=f"{SELF:,} entries"):
-            ask(tables)
+            sweep.mappings(tables, coalesce=False)
+
+    def test_joined_it_is_one_row_in_each_half(self, engine, tables):
+        rows = sweep.mappings(tables)
+        assert rows.size.tolist() == [SELF // 2 << 12] * 2
+        assert rows.paddr.tolist() == [0, 0]
+        assert (rows.flags & int(Flag.REPEATED) != 0).all()
+        assert not len(sweep.holes(tables))
 
     def test_told_to_go_on_it_streams(self, engine, tables):
         seen = 0

@@ -1,5 +1,5 @@
-"""``python -m pagewalk.cli``: the command line without the installed script."""
+"""``python -m pagewalk.cli``: the same as ``python -m pagewalk``."""
 
-from pagewalk.cli import main
+from _pagewalk import main
 
 main()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,22 +25,34 @@ __all__ = ["conform"]
 @click.option("--sequences", type=click.IntRange(1), default=200, show_default=True, help="How many, one a seed.")
 @click.option("--steps", type=click.IntRange(1), default=30, show_default=True, help="Steps in each.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that share the work; 0: one a processor.")
+@click.option(
+    "--timeout",
+    type=click.IntRange(1, 86_400),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="What a sequence may take on the kernel; one that takes longer proves nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
-def conform(seed: int, sequences: int, steps: int, jobs: int, as_json: bool) -> int:
+def conform(seed: int, sequences: int, steps: int, jobs: int, timeout: int, as_json: bool) -> int:
     """Ask the running kernel and the simulated address space the same questions.
 
     Random sequences of system calls and accesses run in a child process and on the model; results, errors, maps and
     every page's state are compared after each step. The first disagreement is shrunk and printed. Exits with 0 if all
     agree, with 1 if not.
     """
-    from pagewalk.conform.campaign import processors, run_crew
+    from pagewalk.conform.campaign import kernel_and_model
+    from pagewalk.conform.crew import processors, run_crew
+    from pagewalk.conform.facts import require_settings
     from pagewalk.conform.probe import require_machine
     from pagewalk.conform.text import campaign_text
 
     require_machine()
+    require_settings()
     jobs = min(jobs or len(processors()), -(-sequences // 50))  # a process takes a second to start
-    with _progress(sequences) as progress:
-        result = run_crew(jobs, seed=seed, sequences=sequences, steps=steps, progress=progress)
+    sides = partial(kernel_and_model, timeout)
+    with _signals_clean_up(), _progress(sequences) as progress:
+        result = run_crew(jobs, sides, seed=seed, sequences=sequences, steps=steps, progress=progress)
     if as_json:
         write([json.dumps(_plain(result), indent=2) + "\n"])
     else:
@@ -57,6 +71,24 @@ def _plain(result: Campaign) -> dict[str, Any]:
 
 
 @contextmanager
+def _signals_clean_up() -> Iterator[None]:
+    """SIGTERM and SIGHUP, unless ignored, unwind as Ctrl-C does; the exit code is the shell's for them, 143 or 129."""
+
+    def end(signo: int, frame: object) -> None:
+        raise SystemExit(128 + signo)
+
+    before = {signo: signal.getsignal(signo) for signo in (signal.SIGTERM, signal.SIGHUP)}
+    for signo, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(signo, end)
+    try:
+        yield
+    finally:
+        for signo, handler in before.items():
+            signal.signal(signo, handler)
+
+
+@contextmanager
 def _progress(total: int) -> Iterator[Progress]:
     """A bar on standard error, if that is a terminal."""
     from rich.console import Console
@@ -65,6 +97,7 @@ def _progress(total: int) -> Iterator[Progress]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        console.show_cursor()  # nobody could bring it back after a SIGKILL
         task = bar.add_task("conform", total=total)
 
         def tick(what: str, done: int) -> None:

@@ -49,10 +49,19 @@ class _Group(click.Group):
         sys.exit(finish(lambda: click.Group.main(self, *args, **extra)))
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="pagewalk", message="%(prog)s %(version)s")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Walk, query and edit page tables.
 
-    SOURCE is a raw image of physical memory. Numbers are decimal or 0x..., and may end in K, M, G or T (times 1024).
+    SOURCE is a raw image of physical memory, or pid:N for a process of this machine; a bare number is a process where
+    there is no file of that name. Numbers are decimal or 0x..., and may end in K, M, G or T (times 1024). An address
+    may also be written as kernels and debuggers do: ffffffff81000000, 0xffff_8000_0000_0000, fffff800`12345678.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

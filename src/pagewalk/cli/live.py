@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import shutil
+import sys
+from typing import Any
 
 import click
 
@@ -12,24 +14,97 @@ from pagewalk.cli.params import json_option
 __all__ = ["live"]
 
 
-@click.command
+class _Live(click.Command):
+    """The command; its help explains the columns."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The columns, and what colours mean."""
+        from pagewalk.report.columns import COLOURS, explain
+
+        with formatter.section("Columns, each with content only"):
+            formatter.write_dl(explain())
+        colours = ", ".join(f"{colour}: has {name.upper()}" for name, colour in COLOURS)
+        with formatter.section("Colours of lines, on a terminal"):
+            formatter.write_text(f"The first that is true: {colours}.")
+
+
+class _Column(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """What VMAs can be sorted by."""
+
+    name = "column"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name that the report knows."""
+        from pagewalk.report.columns import near, sort_key
+        from pagewalk.report.words import shortened
+
+        key = sort_key(value)
+        if key is None:
+            like = near(value, sorting=True)
+            hint = f"did you mean {like}?" if like else "see --help."
+            self.fail(f"there is no column {shortened(repr(value))}: {hint}", param, ctx)
+        return key
+
+
+@click.command(cls=_Live)
 @click.argument("pid", type=click.IntRange(min=1), required=False)
 @click.option("--guards", is_flag=True, help="List the guard regions, each with its VMA.")
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="NAME|KIND",
+    help="Only VMAs that have some of a kind (a column, such as guard), or whose name contains this or matches a "
+    "pattern with * or ?; repeatable: any of them.",
+)
+@click.option("--sort", type=_Column(), metavar="COLUMN", help="By a column, the most first; or by address, name.")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="The first N VMAs, by size if not sorted.")
 @json_option
-def live(pid: int | None, guards: bool, as_json: bool) -> None:
+def live(
+    pid: int | None, guards: bool, filters: tuple[str, ...], sort: str | None, top: int | None, as_json: bool
+) -> None:
     """Show what is really in the page tables of a process, VMA by VMA.
 
-    Without a PID: of the process that called pagewalk, usually your shell. A line a VMA: how much of it is mapped by
-    4096-byte pages, by huge pages (THP, hugetlb), is there without rights, is the zero page, a guard region, swapped
-    out, or was never touched. The process is not stopped: what changed while it was read is said.
+    Without a PID: of the process that called pagewalk, usually your shell. The totals come first, with what the page
+    tables themselves cost: what the kernel counts, and how many tables of each level it takes at least. Then a line a
+    VMA. On a terminal, names are shortened to fit, and columns left out if need be; in a pipe all is there. The process
+    is not stopped: what changed while it was read is said.
 
     Other users' processes need root; without it, frame numbers are not known. Needs Linux 6.7, guard regions 6.13.
     """
     from pagewalk.live.capture import capture
-    from pagewalk.report.process import guards_text, process_json, process_text
+    from pagewalk.live.processes import caller
+    from pagewalk.report.columns import Choice
+    from pagewalk.report.process import guards_text, process_text
+    from pagewalk.report.process_json import process_json
 
-    space = capture(os.getppid() if pid is None else pid)
+    choice = Choice(filters, sort or ("address" if top is None else "size"), top)
+    space = capture(caller() if pid is None else pid)
+    _check_names(filters, [vma.name for vma in space.vmas])
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     if as_json:
-        write(process_json(space))
+        write(process_json(space, choice=choice))
+    elif guards:
+        write(guards_text(space, choice=choice, width=width))
     else:
-        write(guards_text(space) if guards else process_text(space, paint))
+        write(process_text(space, paint, choice=choice, width=width))
+
+
+def _check_names(filters: tuple[str, ...], names: list[str]) -> None:
+    """Refuse a filter that is nearly a kind, and no VMA's name.
+
+    Raises:
+        BadParameter: One is, or is empty.
+    """
+    from pagewalk.report.columns import column_of, near
+    from pagewalk.report.words import shortened
+
+    for text in filters:
+        if not text:
+            raise click.BadParameter("a filter cannot be empty.", param_hint="'--filter'")
+        if column_of(text) or any(text in name for name in names):
+            continue
+        if like := near(text, sorting=False):
+            said = shortened(repr(text))
+            hint = f"no VMA's name contains {said}, and no kind is called so: did you mean {like}?"
+            raise click.BadParameter(hint, param_hint="'--filter'")

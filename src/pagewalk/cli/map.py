@@ -2,131 +2,102 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pagewalk.cli.output import paint, write
-from pagewalk.cli.params import NUMBER, json_option, open_tables, source_options
+from pagewalk.cli.listing import Listing, Wanted, json_of, text_of
+from pagewalk.cli.opening import open_source
+from pagewalk.cli.output import write
+from pagewalk.cli.params import ADDRESS, NUMBER, Extent, Names, json_option, source_options
 from pagewalk.cli.status import complain
-from pagewalk.formats import Kind
+from pagewalk.formats import Flag, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pagewalk.errors import TranslationError
-    from pagewalk.tables import PageTables
 
 __all__ = ["map"]
 
-_KINDS = {kind.label: kind for kind in Kind if kind is not Kind.NONE}
-_WARNINGS = 20
+_KINDS: Final = {kind.label: kind for kind in Kind if kind is not Kind.NONE}
+_FLAGS: Final = {flag.name.lower(): flag for flag in Flag if flag.name}
+_WARNINGS: Final = 20
+
+_KIND_LIST, _FLAG_LIST = Names(_KINDS), Names(_FLAGS)
 
 
 @click.command
 @source_options
-@click.option("--start", type=NUMBER, metavar="VADDR", default=0, help="First address; by default 0.")
-@click.option("--end", type=NUMBER, metavar="VADDR", help="End, exclusive; by default that of the address space.")
-@click.option("--pages", is_flag=True, help="One row an entry, with its raw value, instead of joined runs.")
-@click.option("--holes", "with_holes", is_flag=True, help="Show what is not mapped too.")
-@click.option("--kind", "kinds", type=click.Choice(list(_KINDS)), multiple=True, help="Only these kinds; repeatable.")
+@click.option("--start", type=ADDRESS, metavar="VADDR", default=0, help="First address; by default 0.")
+@click.option("--end", type=ADDRESS, metavar="VADDR", help="End, exclusive; by default that of the address space.")
+@click.option("--kind", "kinds", type=_KIND_LIST, metavar="KINDS", multiple=True, help="Only these kinds; repeatable.")
+@click.option("--having", type=_FLAG_LIST, metavar="FLAGS", multiple=True, help="Only with all of these; repeatable.")
+@click.option("--lacking", type=_FLAG_LIST, metavar="FLAGS", multiple=True, help="Only with none of these; repeatable.")
+@click.option(
+    "--frames",
+    type=Extent("PADDR:SIZE", optional=1),
+    metavar="PADDR[:SIZE]",
+    help="Only pages whose frames lie, at least in part, in SIZE bytes from PADDR on; without SIZE, over PADDR.",
+)
 @click.option("--hardware", is_flag=True, help="Only what the MMU would translate.")
+@click.option("--holes", is_flag=True, help="Show what is not mapped too.")
+@click.option("--state", is_flag=True, help="Keep apart what differs in accessed or dirty only.")
+@click.option("--pages", is_flag=True, help="One row an entry, with its raw value, instead of joined runs.")
+@click.option("--limit", type=NUMBER, metavar="N", help="Show N rows; the totals are those of all rows still.")
 @json_option
 def map(  # noqa: A001 - the command's name
-    start: int,
-    end: int | None,
-    pages: bool,
-    with_holes: bool,
-    kinds: tuple[str, ...],
-    hardware: bool,
+    kinds: tuple[tuple[str, ...], ...],
+    having: tuple[tuple[str, ...], ...],
+    lacking: tuple[tuple[str, ...], ...],
+    frames: tuple[int, int] | None,
     as_json: bool,
-    **source: Any,
-) -> None:
+    limit: int | None,
+    **options: Any,
+) -> int:
     """List what is mapped where.
 
     A line a run of like pages: addresses, size, page size, first frame, effective rights (read, write, execute, user),
-    what kind of entry it is, and its state. What is malformed is passed over with a warning.
-    """
-    from pagewalk.query import holes, mappings
+    what kind of entry it is, and its state. Runs that differ in accessed or dirty only are shown as one, with the state
+    that all of its pages have; --state, --pages and --json keep them apart. A frame =0x5000 is the one frame of every
+    page in the run; "outside" is a frame that the memory image does not have. What is malformed is passed over with a
+    warning.
 
-    tables = open_tables(**source)
-    end = 1 << 64 if end is None else end
-    findings: list[TranslationError] = []
-    rows = mappings(tables, start, end, coalesce=not pages, hardware=hardware, findings=findings)
-    findings.sort(key=lambda error: error.vaddr)
-    if kinds:
-        rows = rows[_among(rows["kind"], kinds)]
-    gaps = holes(tables, start, end, findings=[]) if with_holes else None
-    if as_json:
-        head = {
-            "source": source["source"],
-            "format": tables.format.name,
-            "root": tables.root,
-            "start": start,
-            "end": end,
-        }
-        write(_json(head, tables, rows, gaps, findings))
-    else:
-        write(_text(tables, rows, gaps))
-    _warn(findings)
+    SOURCE is a raw image of physical memory, or pid:N: a process of this machine, which needs no --root.
 
-
-def _among(column: Any, kinds: tuple[str, ...]) -> Any:
-    """Which rows are of these kinds."""
-    import numpy as np
-
-    return np.isin(column, [_KINDS[kind].value for kind in kinds])
-
-
-def _text(tables: PageTables, rows: Any, gaps: Any) -> Iterator[str]:
-    """The table and its summary. The bar stays away from a terminal that shows the table itself."""
-    from pagewalk.report.listing import summary, text_blocks
-    from pagewalk.report.progress import watched
-
-    total = len(rows) + (0 if gaps is None else len(gaps))
-    yield from watched(text_blocks(tables.format, rows, gaps, paint), total, _bystander())
-    yield f"\n{summary(rows)}\n"
+    \b
+    KINDS, with commas between:
+      present prot_none swap migration guard uffd_wp hwpoison other
+    FLAGS, with commas between:
+      read write exec user global accessed dirty special soft_dirty uffd_wp
+      exclusive file no_frame saved_dirty repeated outside
+    """  # noqa: D301 - click's mark, that the lines stay as they are, is this character
+    wanted = Wanted(
+        having=_flags(having),
+        lacking=_flags(lacking),
+        kinds=[_KINDS[name] for names in kinds for name in names] or None,
+        frames=None if frames is None else (frames[0], frames[0] + frames[1]),
+        hardware=options.pop("hardware"),
+    )
+    if both := wanted.having & wanted.lacking:
+        names = ", ".join(name for name, flag in _FLAGS.items() if flag & both)
+        context = click.get_current_context(silent=True)
+        raise click.UsageError(f"--having and --lacking contradict each other: {names} is in both.", context)
+    shape = {name: options.pop(name) for name in ("start", "end", "holes", "state", "pages")}
+    listing = Listing(open_source(**options), wanted, limit=limit, **shape)
+    write(json_of(listing) if as_json else text_of(listing))
+    _warn(listing.findings)
+    return listing.verdict
 
 
-def _json(head: dict[str, Any], tables: PageTables, rows: Any, gaps: Any, findings: list[Any]) -> Iterator[str]:
-    """One object; a line a row."""
-    from pagewalk.report.listing import json_rows
-    from pagewalk.report.progress import watched
-
-    yield json.dumps(head)[:-1]
-    for name, part in (("mappings", rows), ("holes", gaps)):
-        if part is not None:
-            lines = ((1, line) for line in json_rows(part, tables.format))
-            yield f',\n"{name}": ['
-            yield from _separated(watched(lines, len(part), _bystander()))
-            yield "]"
-    yield ',\n"findings": ['
-    yield from _separated(json.dumps(_finding(error)) for error in findings)
-    yield "]}\n"
-
-
-def _separated(lines: Iterator[str]) -> Iterator[str]:
-    """Each on a line of its own, commas between."""
-    for at, line in enumerate(lines):
-        yield f"{',' if at else ''}\n{line}"
-
-
-def _finding(error: TranslationError) -> dict[str, Any]:
-    """What is wrong, as plain data."""
-    what = type(error).__name__
-    return {"error": what, "vaddr": error.vaddr, "depth": error.depth, "entry": error.entry, "message": str(error)}
-
-
-def _bystander() -> Any:
-    """Where a bar disturbs nothing: standard error, unless the output goes to the same terminal."""
-    return None if sys.stdout.isatty() else sys.stderr
+def _flags(options: tuple[tuple[str, ...], ...]) -> int:
+    """The flags that are named."""
+    return sum({int(_FLAGS[name]) for names in options for name in names})
 
 
 def _warn(findings: list[TranslationError]) -> None:
-    """What was passed over, on standard error."""
-    for error in findings[:_WARNINGS]:
+    """What was passed over, on standard error; of many the first ones, and the last, which may speak for all."""
+    shown = findings if len(findings) <= _WARNINGS else findings[: _WARNINGS - 1]
+    for error in shown:
         complain(f"warning: {error}")
-    if len(findings) > _WARNINGS:
-        complain(f"warning: and {len(findings) - _WARNINGS:,} more; --json lists them all")
+    if left := len(findings) - len(shown):
+        complain(f"warning: {left:,} more, which --json lists, up to the last:")
+        complain(f"warning: {findings[-1]}")

@@ -1,4 +1,4 @@
-"""Writing to standard output, all of it or an error."""
+"""Writing to standard output, all of it or an error; and colours, where they are wanted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["paint", "write"]
+__all__ = ["coloured", "paint", "write"]
 
 
 def write(blocks: Iterable[str]) -> None:
@@ -36,7 +36,18 @@ def _named(error: OSError) -> OSError:
     return OSError(error.errno, error.strerror, "standard output")
 
 
+def coloured() -> bool:
+    """Whether standard output wants colours: NO_COLOR refuses them, FORCE_COLOR demands them, else a terminal decides.
+
+    Source: no-color.org, force-color.org: each counts if it is set and not empty.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def paint(text: str, colour: str) -> str:
-    """Text in a colour, on a terminal that wants it."""
-    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return click.style(text, fg=colour) if wanted else text
+    """Text in a colour, where colours are wanted."""
+    return click.style(text, fg=colour) if coloured() else text

@@ -2,74 +2,126 @@
 
 from __future__ import annotations
 
-import re
+import difflib
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pagewalk.cli.cutoff import tell_of_cut_off_files
+from pagewalk.cli.numbers import MOST, parse
+from pagewalk.report.words import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from pagewalk.tables import PageTables
-
-__all__ = ["NUMBER", "json_option", "open_tables", "source_options"]
-
-_NUMBER = re.compile(r"(0x[0-9a-f]+|[0-9]+)([kmgt]?)", re.IGNORECASE)
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+__all__ = ["ADDRESS", "NUMBER", "Extent", "Names", "Number", "json_option", "source_options"]
 
 
 class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
-    """A number: decimal or 0x..., times 1024 for each step of K, M, G, T."""
+    """A number in any form of ``numbers``: a size or a count, or an address.
+
+    Args:
+        address: An address: hexadecimal may stand without 0x.
+        least, most: The smallest and the largest that make sense.
+    """
 
     name = "number"
+
+    def __init__(self, *, address: bool = False, least: int = 0, most: int = MOST) -> None:
+        self.address = address
+        self.least = least
+        self.most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number that a text stands for."""
         if isinstance(value, int):
             return value
-        match = _NUMBER.fullmatch(value)
-        if match is None:
-            self.fail(f"{value!r} is not a number: write 4096, 0x1000 or 4K.", param, ctx)
-        digits, unit = match.groups()
-        return int(digits, 16 if digits[:2].lower() == "0x" else 10) << _UNITS[unit.lower()]
+        try:
+            number = parse(value, address=self.address)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+        if number < self.least:
+            self.fail(f"{value} is too small: at least {self.least} is needed.", param, ctx)
+        if number > self.most:
+            self.fail(f"{value} is too large: at most {self.most} is possible.", param, ctx)
+        return number
 
 
-class Segment(click.ParamType):  # type: ignore[type-arg]  # as Number
-    """A part of an image: ``PADDR:OFFSET:SIZE``."""
+class Extent(click.ParamType):  # type: ignore[type-arg]  # as Number
+    """Numbers with colons between them: an address first, then offsets and sizes.
 
-    name = "segment"
+    Args:
+        form: How to write it, as in ``PADDR:OFFSET:SIZE``; the last is a size, and never 0.
+        optional: What the last one is where it is left out; None: it must be there.
+    """
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int, int]:
-        """Its three numbers."""
+    name = "extent"
+
+    def __init__(self, form: str, optional: int | None = None) -> None:
+        self.form = form
+        self.optional = optional
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Its numbers."""
         if isinstance(value, tuple):
             return value
-        parts = value.split(":")
-        if len(parts) != 3:
-            self.fail(f"{value!r} is not PADDR:OFFSET:SIZE.", param, ctx)
-        paddr, offset, size = (NUMBER.convert(part, param, ctx) for part in parts)
-        return paddr, offset, size
+        wanted, parts = self.form.count(":") + 1, value.split(":")
+        if len(parts) == wanted - 1 and self.optional is not None:
+            parts.append(str(self.optional))
+        if len(parts) != wanted:
+            self.fail(f"{shortened(value)!r} is not {self.form}.", param, ctx)
+        address, *sizes = parts
+        types = (ADDRESS, *[NUMBER] * (wanted - 2), _SIZE)
+        return tuple(type_.convert(part, param, ctx) for type_, part in zip(types, (address, *sizes), strict=True))
+
+
+class Names(click.ParamType):  # type: ignore[type-arg]  # as Number
+    """Names out of a list, with commas between them.
+
+    Args:
+        known: All of them.
+    """
+
+    name = "names"
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self.known = tuple(known)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The names, each known."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(value.split(","))
+        for name in names:
+            if name not in self.known:
+                near = difflib.get_close_matches(name.lower(), self.known, n=1, cutoff=0.5)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                self.fail(f"{shortened(name)!r} is not one of {', '.join(self.known)}.{hint}", param, ctx)
+        return names
 
 
 NUMBER = Number()
-_SEGMENT = Segment()
+ADDRESS = Number(address=True)
+_SIZE = Number(least=1)
 
 _SOURCE_OPTIONS = (
     click.argument("source", metavar="SOURCE"),
-    click.option("--root", type=NUMBER, metavar="PADDR", required=True, help="The top table (x86: CR3, flags off)."),
-    click.option("--format", default="x86-64", show_default=True, help="Paging format."),
-    click.option("--base", type=NUMBER, metavar="PADDR", default=0, help="Physical address of the image's first byte."),
+    click.option("--root", type=ADDRESS, metavar="PADDR", help="An image's top table (x86: CR3, flags off)."),
+    click.option("--format", help="An image's paging format.  [default: x86-64]"),
+    click.option(
+        "--base", type=ADDRESS, metavar="PADDR", help="Physical address of the image's first byte.  [default: 0]"
+    ),
     click.option(
         "--segment",
-        type=_SEGMENT,
+        type=Extent("PADDR:OFFSET:SIZE"),
         metavar="PADDR:OFFSET:SIZE",
         multiple=True,
         help="A part of the image, for one that is not one run from --base; repeatable.",
     ),
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of text: bytes, null for no frame.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="JSON: addresses and entries as hex strings, sizes in bytes as numbers."
+)
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,13 +129,3 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in reversed(_SOURCE_OPTIONS):
         command = decorate(command)
     return command
-
-
-def open_tables(source: str, root: int, format: str, base: int, segment: tuple[Any, ...]) -> PageTables:  # noqa: A002
-    """The page tables that these options name."""
-    from pagewalk import source as opener
-
-    if base and segment:
-        raise click.UsageError("--base and --segment contradict each other: give the address in each --segment.")
-    tell_of_cut_off_files()
-    return opener.open(source, format=format, root=root, base=base, segments=segment or None)

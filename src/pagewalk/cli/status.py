@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pagewalk.errors import PagewalkError
+from pagewalk.report.words import printable, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,9 @@ __all__ = ["complain", "finish"]
 SYSTEM_ERROR: Final = 10
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 1
+
+_LONGEST: Final = 1000
+"""Characters of a message: names and arguments can be of any length."""
 
 
 def finish(command: Callable[[], object]) -> int:
@@ -30,6 +35,8 @@ def finish(command: Callable[[], object]) -> int:
     if sys.stdout is None:
         complain("standard output is closed")
         return SYSTEM_ERROR
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to end
     try:
         code = command()
         sys.stdout.flush()
@@ -63,9 +70,10 @@ def _verdict(error: Exception) -> tuple[int, str]:
 
 
 def complain(line: str) -> None:
-    """Write one line to standard error."""
+    """Write one line to standard error; what would steer a terminal is escaped, whoever put it there."""
+    text = printable(" ".join(shortened(line, _LONGEST).split()))
     with contextlib.suppress(OSError):
-        print("pagewalk:", " ".join(line.split()), file=sys.stderr, flush=True)
+        print("pagewalk:", text, file=sys.stderr, flush=True)
 
 
 def _drop_output() -> None:

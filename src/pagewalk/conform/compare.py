@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 from pagewalk.conform.names import PAGE
 from pagewalk.conform.observe import describe, runs
 from pagewalk.conform.scenario import At, Read, Write
+from pagewalk.conform.side import CaseEnded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pagewalk.conform.side import Record, Run, Side
     from pagewalk.conform.target import Outcome
 
-__all__ = ["FREEDOMS", "Disagreement", "Freedom", "Verdict", "What", "compare"]
+__all__ = ["FREEDOMS", "Disagreement", "Freedom", "Verdict", "What", "compare", "final_steps"]
 
 
 class Freedom(NamedTuple):
@@ -48,11 +49,6 @@ FREEDOMS = (
         "soft-dirty",
         "pagemap bit 55 and PAGE_IS_SOFT_DIRTY are dropped (observe.py)",
         "depends on how the kernel was built",
-    ),
-    Freedom(
-        "si_code",
-        "compared only when both sides tell one",
-        "a simulated fault says what was wrong in words",
     ),
     Freedom(
         "huge pages out of stock, and khugepaged",
@@ -130,6 +126,13 @@ def compare(scenario: Scenario, left: Side, right: Side, *, confirm: bool = True
         left, right: The sides; their names must differ.
         confirm: Run it again when they disagree, and believe only what repeats.
     """
+    try:
+        return _compare(scenario, left, right, confirm)
+    except CaseEnded as error:
+        return Verdict(None, error.why)
+
+
+def _compare(scenario: Scenario, left: Side, right: Side, confirm: bool) -> Verdict:
     first, disturbed = _once(scenario, left, right)
     for _ in range(_RETRIES):
         if disturbed and first is not None:
@@ -168,7 +171,7 @@ def _compare_runs(scenario: Scenario, left: tuple[str, Run], right: tuple[str, R
 def _compare_contents(
     scenario: Scenario, left: tuple[str, Run], right: tuple[str, Run], last: Record
 ) -> Disagreement | None:
-    steps = tuple(_final_steps(last))
+    steps = tuple(final_steps(last))
     outcomes = zip(steps, left[1].finish(steps), right[1].finish(steps), strict=True)
     for step, one, other in outcomes:
         if not _same(one, other):
@@ -182,7 +185,7 @@ _RUN_PAGES = 64
 """Of a run of pages that were never touched, as many are read; of one that was touched, all."""
 
 
-def _final_steps(last: Record) -> Iterator[Step]:
+def final_steps(last: Record) -> Iterator[Step]:
     """Reads of all that was touched, then by trying: the CPU's right to read and write the ends of each run."""
     places = [(n, name, run) for n, views in last.views.items() for name, view in views.items() for run in runs(view)]
     for number, name, (first, end, state) in places:
@@ -209,11 +212,7 @@ def _difference(one: Record, other: Record) -> tuple[What, tuple[tuple[str, ...]
 
 
 def _same(one: Outcome, other: Outcome) -> bool:
-    if one.trouble or other.trouble:
-        return False
-    if one.code is None or other.code is None:
-        one, other = replace(one, code=None), replace(other, code=None)
-    return one == other
+    return one == other and not one.trouble
 
 
 def _view_difference(one: View, other: View) -> tuple[What, tuple[tuple[str, ...], tuple[str, ...]]] | None:

@@ -29,7 +29,9 @@ _READ_ONLY = File("sealed", 6, writable=False)
 
 def _prot(plan: Plan) -> int:
     rw = abi.PROT_READ | abi.PROT_WRITE
-    return plan.choice([*[rw] * 9, *[abi.PROT_READ] * 3, abi.PROT_NONE, *[rw | abi.PROT_EXEC] * 3])
+    return plan.choice(
+        [*[rw] * 9, *[abi.PROT_READ] * 3, abi.PROT_NONE, *[rw | abi.PROT_EXEC] * 2, *[abi.PROT_EXEC] * 2]
+    )
 
 
 def _mmap(plan: Plan) -> do.Step:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import subprocess
-import sys
-from multiprocessing.connection import Pipe
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.conform.observe import decode
 from pagewalk.conform.probe import require_machine
-from pagewalk.conform.side import Record
+from pagewalk.conform.process import Process
+from pagewalk.conform.side import TIMEOUT, CaseEnded, Record
 from pagewalk.errors import ProcessError
 
 if TYPE_CHECKING:
@@ -23,12 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Kernel"]
 
-_PATIENCE = 150
-"""Seconds: longer than a worker lets a scenario's process live."""
+_PATIENCE = 10
+"""Seconds, besides a scenario's own, in which a worker answers."""
 
 
 class Kernel:
     """See ``Side``. Use it in a ``with``, or call ``close``.
+
+    Args:
+        timeout: Seconds that a scenario may take. One that takes longer is ended, and so is the worker if it does not
+            answer; another one takes the next scenario.
 
     Raises:
         UnsupportedError: Not x86-64 Linux.
@@ -36,12 +38,11 @@ class Kernel:
 
     name = "kernel"
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float = TIMEOUT) -> None:
         require_machine()
-        self._pipe, theirs = Pipe()
-        with theirs:
-            command = [sys.executable, "-P", "-m", "pagewalk.conform.worker", str(theirs.fileno())]
-            self._worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])  # noqa: S603
+        self._timeout = timeout
+        self._worker = Process("pagewalk.conform.worker")
+        self._answered = False
 
     def __enter__(self) -> Kernel:
         return self
@@ -56,32 +57,51 @@ class Kernel:
 
     def run(self, scenario: Scenario) -> _KernelRun:
         """See ``Side``."""
+        if self._worker.pipe.closed:
+            self._worker = Process("pagewalk.conform.worker")
         return _KernelRun(self, scenario)
+
+    def take(self, steps: Sequence[Step], *, look: bool) -> Any:
+        """Have the worker take steps: their outcomes and looks, and its counters.
+
+        Raises:
+            CaseEnded: One did not return in time.
+        """
+        answers, counters = self.ask("steps", steps, look, self._timeout)
+        if len(answers) < len(steps):
+            step = f"step {len(answers)}" if look else "at the end"
+            why = f"{step}, {steps[len(answers)]!r}, did not return within {self._timeout:g} s"
+            raise CaseEnded(errno.ETIMEDOUT, why)
+        return answers, counters
 
     def ask(self, *request: Any) -> Any:
         """Send a request to the worker, and wait for the answer.
 
         Raises:
-            ProcessError: The worker died, or does not answer (ESRCH).
+            CaseEnded: The worker died, or does not answer.
+            ProcessError: So did the first one, at once: the next would too.
         """
+        why = "died"
         try:
-            self._pipe.send(request)
-            if self._pipe.poll(_PATIENCE):
-                return self._pipe.recv()
+            self._worker.pipe.send(request)
+            if self._worker.pipe.poll(self._timeout + _PATIENCE):
+                answer = self._worker.pipe.recv()
+                self._answered = True
+                return answer
+            why = "did not answer"
         except (EOFError, ConnectionError):
             pass
-        self._pipe.close()
-        self._worker.kill()
-        raise ProcessError(errno.ESRCH, f"worker {self.pid} died (status {self._worker.wait()}) while asked: {request}")
+        kind = CaseEnded if self._answered else ProcessError
+        raise kind(errno.ESRCH, f"worker {self.pid} {why} (status {self._worker.kill()}) while asked: {request}")
+
+    def end(self, worker: int) -> None:
+        """End the scenario of a worker, if that is still at it."""
+        if worker == self.pid and not self._worker.pipe.closed:
+            self.ask("close")
 
     def close(self) -> None:
         """End the worker and everything it started."""
-        self._pipe.close()
-        try:
-            self._worker.wait(5)
-        except subprocess.TimeoutExpired:
-            self._worker.kill()
-            self._worker.wait()
+        self._worker.close()
 
 
 class _KernelRun:
@@ -89,6 +109,7 @@ class _KernelRun:
 
     def __init__(self, kernel: Kernel, scenario: Scenario) -> None:
         self._kernel = kernel
+        self._worker = kernel.pid
         self._steps = scenario.steps
         self._before = self._after = kernel.ask("open", scenario)
         self._last: dict[int, Mapping[str, View]] = {}
@@ -98,7 +119,7 @@ class _KernelRun:
         return self._after != self._before
 
     def records(self) -> Iterator[Record]:
-        answers, self._after = self._kernel.ask("steps", self._steps, True)
+        answers, self._after = self._kernel.take(self._steps, look=True)
         for outcome, looks in answers:
             yield Record(outcome, self._decode(looks))
 
@@ -107,8 +128,8 @@ class _KernelRun:
         return self._last
 
     def finish(self, steps: Sequence[Step]) -> list[Outcome]:
-        answers, self._after = self._kernel.ask("steps", steps, False)
+        answers, self._after = self._kernel.take(steps, look=False)
         return [outcome for outcome, _ in answers]
 
     def close(self) -> None:
-        self._kernel.ask("close")
+        self._kernel.end(self._worker)

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from pagewalk.conform.facts import HUGETLB, free_hugetlb, running_facts
 from pagewalk.conform.side import Model
 from pagewalk.mm import observe
 
 if TYPE_CHECKING:
+    from pagewalk.conform.facts import Facts
     from pagewalk.conform.target import Target
     from pagewalk.mm.files import File
-    from pagewalk.mm.machine import Machine, Policy
+    from pagewalk.mm.machine import Machine
     from pagewalk.mm.mm import Mm
 
-__all__ = ["HUGETLB", "SimulatedProcess", "free_hugetlb", "running_policy", "simulated"]
+__all__ = ["HUGETLB", "SimulatedProcess", "free_hugetlb", "simulated"]
 
 _RAM = 256 << 20
-HUGETLB = 2 << 20
-"""The size of the only hugetlb pages that scenarios use."""
-_FREE = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
-_POOL = 32
-"""Pages of a pool at most: more than fit into an arena."""
 
 
 class SimulatedProcess:
@@ -76,36 +72,22 @@ class SimulatedProcess:
         self._machine.truncate(file, size)
 
 
-def simulated(name: str = "model", *, ram: int = _RAM) -> Model:
-    """A side that starts each scenario on a new machine, set up as the running kernel is then.
+def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = None) -> Model:
+    """A side that starts each scenario on a new machine.
 
     Args:
         name: What to call it.
         ram: Bytes of its RAM.
+        facts: What machine; one like that of the running kernel when not given.
     """
-    thp = running_policy()
+    known = facts or running_facts()
 
     def make() -> Target:
         from pagewalk.mm.machine import Machine
 
-        machine = Machine(ram, thp=thp, hugetlb={HUGETLB: free_hugetlb()})
+        pool = free_hugetlb() if known.hugetlb is None else known.hugetlb
+        machine = Machine(ram, known.format, thp=known.thp, hugetlb={HUGETLB: pool}, pku=known.pku)
+        machine.reclaims_whole = known.reclaims_whole
         return cast("Target", SimulatedProcess(machine, machine.mm()))
 
     return Model(make, name)
-
-
-def free_hugetlb() -> int:
-    """How many hugetlb pages the running kernel has to give, as far as a scenario can tell."""
-    try:
-        return min(int(_FREE.read_text()), _POOL)
-    except OSError:
-        return 0
-
-
-def running_policy() -> Policy:
-    """When the running kernel gives anonymous memory huge pages; never, where it cannot."""
-    try:
-        text = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
-    except OSError:
-        return "never"
-    return cast("Policy", text.partition("[")[2].partition("]")[0])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from pagewalk.conform.actor import NO_PROCESS, SAME_CHILD, Actor, make_files, outcome_of
 from pagewalk.conform.observe import decode
 from pagewalk.conform.scenario import Exit, Fork
+from pagewalk.errors import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
     from pagewalk.conform.scenario import Scenario, Step
     from pagewalk.conform.target import Outcome, Target
 
-__all__ = ["Model", "Record", "Run", "Side"]
+__all__ = ["TIMEOUT", "CaseEnded", "Model", "Record", "Run", "Side"]
+
+TIMEOUT = 30.0
+"""Seconds that a scenario may take on a kernel; mostly it takes a thirtieth of one."""
+
+
+class CaseEnded(ProcessError):
+    """A scenario that a side could not finish: it took too long, or its process died. It proves nothing."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(code, why)
+        self.why = why
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +44,14 @@ class Run(Protocol):
     """A scenario under way."""
 
     def records(self) -> Iterator[Record]:
-        """Take the scenario's steps, one after another."""
+        """Take the scenario's steps, one after another.
+
+        Raises:
+            CaseEnded: One cannot be finished.
+        """
 
     def finish(self, steps: Sequence[Step]) -> list[Outcome]:
-        """Take more steps, without looking."""
+        """Take more steps, without looking; errors as ``records``."""
 
     def close(self) -> None:
         """End all its processes."""
@@ -51,7 +67,7 @@ class Side(Protocol):
     name: str
 
     def run(self, scenario: Scenario) -> Run:
-        """Begin one."""
+        """Begin one; errors as ``Run.records``."""
 
 
 class Model:

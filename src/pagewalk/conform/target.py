@@ -121,7 +121,7 @@ class Outcome:
     Attributes:
         value: What the call returned: None, a number, bytes, or a symbolic address.
         errno: Of the ``OSError``.
-        signo, addr, code: Of the signal: its number, where, ``si_code`` (None: not told).
+        signo, addr, code: Of the signal: its number, where, ``si_code``.
         skipped: Why the step was not taken: what it names was never made. The same on both sides.
         trouble: How the target itself broke.
     """
@@ -130,7 +130,7 @@ class Outcome:
     errno: int = 0
     signo: int = 0
     addr: int | At = 0
-    code: int | None = None
+    code: int = 0
     skipped: str = ""
     trouble: str = ""
 

@@ -1,9 +1,11 @@
 """``python -m pagewalk.conform.worker``: runs scenarios on the running kernel, for the process that started it.
 
-How it works: this process (the *host*) is asked for scenarios through its standard input. For each it forks a leader,
-an empty arena that vanishes with it; a ``Fork`` step forks again. Every such process waits on its own pipe for a step,
-takes it, and answers with the outcome and a look at itself. The host passes steps on and puts answers together. A
-process whose pipe ends exits; the host reaps all of them, orphans too, before it answers.
+How it works: this process (the *host*) is asked for scenarios through a pipe. For each it forks a leader, an empty
+arena that vanishes with it; a ``Fork`` step forks again. Every such process waits on its own pipe for a step, takes it,
+and answers with the outcome and a look at itself. The host passes steps on and puts answers together. All are children
+of the host (CLONE_PARENT), so that each ends with it (see ``process``), and not with the process that forked it. They
+are a process group too: one that does not answer in time is killed with the others. A process whose pipe ends exits;
+the host reaps all of them before it answers.
 """
 
 from __future__ import annotations
@@ -11,19 +13,19 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import sys
+import time
+from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, NoReturn
 
 from pagewalk.conform.actor import NO_PROCESS, SAME_CHILD, Actor, Look, Window, make_files
+from pagewalk.conform.process import end_with, parents_pipe
 from pagewalk.conform.scenario import Exit, Fork, Scenario, Step
 from pagewalk.conform.syscalls import ThisProcess
 from pagewalk.conform.target import Outcome
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_SECONDS = 120
-"""After which a process that nobody ends, ends itself."""
+_CLONE, _CLONE_PARENT = 56, 0x8000
 _KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed"
 _CHILD = Outcome(trouble="this is the child")
 _COUNTERS = ("thp_fault_fallback ", "thp_collapse_alloc_failed ", "thp_split_page_failed ")
@@ -63,7 +65,6 @@ class _Own(Actor):
 
 def _serve(actor: _Own, pipe: Connection) -> NoReturn:
     """Take steps until the pipe ends; a fork goes on here, in the child, with a pipe of its own."""
-    signal.alarm(_SECONDS)
     outcome: Outcome | None
     while True:
         try:
@@ -82,37 +83,63 @@ def _serve(actor: _Own, pipe: Connection) -> NoReturn:
 
 def _fork(actor: _Own, pipe: Connection) -> tuple[Outcome, Connection]:
     """Fork, with the child's pipe from the host; whichever process this is then, its outcome and its pipe."""
-    childs = Connection(recv_handle(pipe))
-    try:
-        pid = os.fork()
-    except OSError as error:
+    childs, host = Connection(recv_handle(pipe)), os.getppid()
+    pid = _sibling()
+    if pid < 0:
         childs.close()
-        return Outcome(errno=error.errno or 0), pipe
+        return Outcome(errno=ctypes.get_errno()), pipe
     if pid:
         childs.close()
         return Outcome(), pipe
     pipe.close()
-    signal.alarm(_SECONDS)
+    end_with(host)
     actor.forked()
     return _CHILD, childs
+
+
+def _sibling() -> int:
+    """``fork``, but for a child of this process's parent."""
+    libc = ctypes.PyDLL(None, use_errno=True)  # which keeps the interpreter's lock: only this thread is in the child
+    libc.syscall.restype = ctypes.c_long
+    return int(libc.syscall(_CLONE, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0))
+
+
+class _StuckError(Exception):
+    """A process did not answer in time."""
 
 
 class _Run:
     """A scenario under way, seen from the host."""
 
-    def __init__(self, target: ThisProcess, scenario: Scenario) -> None:
+    def __init__(self, target: ThisProcess, scenario: Scenario, host: Connection) -> None:
         self._files = make_files(target, scenario.files)
-        host, pipe = Pipe()
-        self._pipes = {0: host}
-        self._pids = {0: os.fork()}
-        if self._pids[0] == 0:
+        self._deadline = 0.0
+        ours, pipe = Pipe()
+        self._pipes = {0: ours}
+        here = os.getpid()
+        self._leader = os.fork()
+        if not self._leader:
+            end_with(here)
+            os.setpgid(0, 0)
+            ours.close()
             host.close()
-            _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             target.reopen()
             _serve(_Own(target, self._files), pipe)
         pipe.close()
 
-    def do(self, step: Step, look: bool) -> tuple[Outcome, dict[int, Look | None]]:
+    def take(self, steps: tuple[Step, ...], look: bool, seconds: float) -> list[Any]:
+        """Take steps; fewer answers than steps when one did not return in time: then all processes are gone."""
+        self._deadline = time.monotonic() + seconds
+        answers: list[Any] = []
+        try:
+            for step in steps:
+                answers.append(self._do(step, look))  # noqa: PERF401 (what was done before a stop counts)
+        except _StuckError:
+            with suppress(ProcessLookupError):
+                os.killpg(self._leader, signal.SIGKILL)
+        return answers
+
+    def _do(self, step: Step, look: bool) -> tuple[Outcome, dict[int, Look | None]]:
         """The outcome, and what each process that lives shows (None: as before, or not asked for)."""
         looks: dict[int, Look | None] = {}
         outcome = self._refusal(step)
@@ -133,16 +160,21 @@ class _Run:
             pipe.send((step, look))
             if isinstance(step, Fork):
                 return self._forked(step.child, pipe)
-            return pipe.recv()
+            return self._answer(pipe)
         except (EOFError, ConnectionError):
             self._pipes.pop(number).close()
             return (Outcome() if isinstance(step, Exit) else Outcome(trouble=self._death(number))), None
+
+    def _answer(self, pipe: Connection) -> Any:
+        if not pipe.poll(max(self._deadline - time.monotonic(), 0)):
+            raise _StuckError
+        return pipe.recv()
 
     def _forked(self, child: int, pipe: Connection) -> tuple[Outcome, Look | None]:
         host, childs = Pipe()
         with childs:
             send_handle(pipe, childs.fileno(), None)
-            outcome, look = pipe.recv()
+            outcome, look = self._answer(pipe)
         if outcome == Outcome():
             self._pipes[child] = host
         else:
@@ -152,7 +184,7 @@ class _Run:
     def _death(self, number: int) -> str:
         if number:
             return f"process {number} died"
-        _, status = os.waitpid(self._pids[0], 0)
+        _, status = os.waitpid(self._leader, 0)
         return f"process 0 died: {os.waitstatus_to_exitcode(status)}"
 
     def close(self) -> None:
@@ -168,10 +200,6 @@ class _Run:
             return
 
 
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
 def _counters() -> tuple[str, ...]:
     """Counters that move when the kernel has no huge page to give, or makes one by itself."""
     with open("/proc/vmstat") as lines:  # noqa: PTH123 (once a scenario)
@@ -184,14 +212,14 @@ def _counters() -> tuple[str, ...]:
 
 
 def _answer(target: ThisProcess, host: Connection, run: _Run | None, request: Any) -> _Run | None:
-    """One request: ("open", scenario), ("steps", steps, look), ("close",)."""
+    """One request: ("open", scenario), ("steps", steps, look, seconds), ("close",)."""
     match request:
         case ("open", scenario):
-            run = _Run(target, scenario)
+            run = _Run(target, scenario, host)
             host.send(_counters())
-        case ("steps", steps, look):
+        case ("steps", steps, look, seconds):
             assert run is not None
-            host.send(([run.do(step, look) for step in steps], _counters()))
+            host.send((run.take(steps, look, seconds), _counters()))
         case ("close",):
             if run is not None:
                 run.close()
@@ -201,10 +229,8 @@ def _answer(target: ThisProcess, host: Connection, run: _Run | None, request: An
 
 
 def main() -> None:
-    """Serve the pipe whose number is the argument, until it ends."""
-    host = Connection(int(sys.argv[1]))
-    _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Serve the pipe to who started this, until it ends."""
+    host = parents_pipe()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     target = ThisProcess()

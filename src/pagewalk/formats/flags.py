@@ -37,7 +37,7 @@ class Flag(IntFlag):
     REPEATED = 1 << 14
     """Of a row of a listing: every page of the row maps the one frame at ``paddr`` (the zero page, KASAN's shadow)."""
     OUTSIDE = 1 << 15
-    """Of a row of a listing: its frames are outside a memory that claims to hold frames (a file does, a capture not)."""
+    """Of a row of a listing: its frame is outside a memory that claims to hold frames (a file does, a capture not)."""
 
     @classmethod
     def rights(cls) -> Flag:

@@ -15,7 +15,8 @@ To add an architecture, in one new file beside ``x86.py``:
 2. ``address``: where the frame number sits, as fields; ``rights`` and ``state``: one row a bit.
 3. ``table_test``: the bits that tell a table from a page above the last level.
 4. The Linux side as a ``SoftwareLayer`` in the same file: PROT_NONE, swap entries, markers.
-5. Put the format into ``FORMATS`` in ``formats/__init__.py``. The suite in ``tests/formats`` then runs on it unasked.
+5. Put the format into ``FORMATS`` in ``formats/__init__.py``, and write its tests in ``tests/formats``, as
+   ``test_x86.py`` does: no suite runs on a new format by itself yet.
 """
 
 from __future__ import annotations
@@ -251,12 +252,16 @@ class PagingFormat:
         """The rights that an entry pointing to a table passes on."""
         return _granted(self.table_rights, entry)
 
-    def flags(self, entry: Word) -> Word:
+    def flags(self, entry: Word, level: Level | None = None) -> Word:
         """``Flag`` bits of whatever the entry holds: a page's, a swap entry's, and none of a marker's.
 
         A PROT_NONE page keeps its state and has no rights.
+
+        Args:
+            entry: A raw value, or an array of them.
+            level: Its level, as ``kind``.
         """
-        kind: Any = self.kind(entry)
+        kind: Any = self.kind(entry, level)
         one = kind & 0 | 1
         leaf: Any = self.leaf_flags(entry)
         swapped = (kind == Kind.SWAP.value) | (kind == Kind.MIGRATION.value)
@@ -268,7 +273,7 @@ class PagingFormat:
 
     def frame(self, entry: Word, level: Level) -> Word:
         """The address of the frame that an entry names, page or not; ``NO_PADDR`` where it names none."""
-        kind: Any = self.kind(entry)
+        kind: Any = self.kind(entry, level)
         one = kind & 0 | 1
         page = one * ((kind == Kind.PRESENT.value) | (kind == Kind.PROT_NONE.value))
         moved = one * self.software.names_frame(entry, kind)
@@ -277,11 +282,19 @@ class PagingFormat:
         unknown = (one - page) * (one - moved) | page * (leaf >> _NO_FRAME_BIT & 1)
         return self.leaf_paddr(entry, level) * page + offset * moved | unknown * NO_PADDR
 
-    def kind(self, entry: Word) -> Word:
-        """The ``Kind`` of an entry, as an integer or an array of them."""
+    def kind(self, entry: Word, level: Level | None = None) -> Word:
+        """The ``Kind`` of an entry, as an integer or an array of them.
+
+        Args:
+            entry: A raw value, or an array of them.
+            level: Its level; the last one by default. Where there are no pages, nothing can stand in a page's place:
+                what is not valid and not empty there is OTHER.
+        """
         value: Any = entry
         one = value & 0 | 1
         valid = value >> self.valid & 1
+        if level is not None and not level.may_be_leaf:
+            return valid + (one - valid) * (one - self.is_none(entry)) * Kind.OTHER.value
         return valid + (one - valid) * self.software.kind_of_absent(entry, self.is_none(entry))
 
     # -- making an entry ---------------------------------------------------------------------------------------------
@@ -310,6 +323,10 @@ class PagingFormat:
             raise ValueError(f"{self.name}: not a frame address for a page of {level.span:#x} bytes: {shown(value)}")
         bits = _settings(self.rights + self.state + self.software.state, flags)
         return _encode(self.address, value) | level.leaf_value | 1 << self.valid | bits
+
+    def field_bits(self, name: str, number: int) -> int:
+        """The bits that hold a number in one of ``fields``; 0 where this format has no such field."""
+        return sum((number & (1 << bits) - 1) << first for field, first, bits in self.fields if field == name)
 
     def state_bits(self, flags: int) -> int:
         """The bits that hold these flags of state (``Flag.ACCESSED``, ...) in a page's entry."""

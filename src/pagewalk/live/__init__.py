@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pagewalk.live.capture import Capture, capture
 from pagewalk.live.madvise import madvise, process_madvise
-from pagewalk.live.procfs import parse_vmas, read_pagemap
+from pagewalk.live.maps import parse_vmas
+from pagewalk.live.procfs import read_pagemap
 from pagewalk.live.scan import REGION, PageIs, scan
-from pagewalk.live.summary import TOTALS, guard_ranges, summarize
+from pagewalk.live.summary import TOTALS, count_tables, guard_ranges, summarize
 
 __all__ = [
     "REGION",
@@ -18,6 +19,7 @@ __all__ = [
     "Capture",
     "PageIs",
     "capture",
+    "count_tables",
     "guard_ranges",
     "madvise",
     "parse_vmas",

@@ -7,16 +7,22 @@ is known, and exactly counted, before the first byte is written; writing it is o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import contextlib
+import mmap
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from pagewalk import abi
 from pagewalk.frames import RangeAllocator
-from pagewalk.memory import Ram
+from pagewalk.live.madvise import madvise
+from pagewalk.memory import FlatMemory, Ram
+from pagewalk.memory.protocol import Segment
 from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -24,7 +30,9 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["Leaves", "build"]
+__all__ = ["CaptureRam", "Leaves", "build"]
+
+_LARGE: Final = 1 << 21
 
 
 class Leaves(NamedTuple):
@@ -34,44 +42,74 @@ class Leaves(NamedTuple):
     entries: Words
 
 
-def build(form: PagingFormat, leaves: Mapping[int, Leaves], *, base: int, spare: int = 0) -> PageTables:
+class CaptureRam(Ram):
+    """RAM of this process alone, unlike ``Ram``, which children share: the kernel can give it in huge pages.
+
+    Args:
+        size, base: As ``Ram``.
+    """
+
+    def __init__(self, size: int, base: int = 0) -> None:
+        private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        FlatMemory.__init__(self, [Segment(base, memoryview(mmap.mmap(-1, size, flags=private)))])
+
+
+class _Part(NamedTuple):
+    """Entries of one level, and the tables they go into: their distinct keys, and how many of the entries each gets."""
+
+    level: Level
+    items: Leaves
+    keys: Words
+    counts: npt.NDArray[np.intp]
+
+
+def build(form: PagingFormat, leaves: Mapping[int, Sequence[Leaves]], *, base: int, spare: int = 0) -> PageTables:
     """Build page tables from leaf entries.
 
     Args:
         form: The paging format.
-        leaves: By depth (2 PUD, 3 PMD, 4 PTE). No two may cover the same address.
+        leaves: By depth (2 PUD, 3 PMD, 4 PTE), in parts, the parts ascending too. No two may cover the same address.
         base: Physical address of the first table, which is the root.
         spare: Frames to keep free behind the tables, for them to grow and split into.
 
     Returns:
-        Tables in a ``Ram`` of their own.
+        Tables in RAM of their own.
     """
     levels = form.real_levels
-    keys = _keys(form, leaves)
+    parts = [_part(some, level, form) for level in levels for some in leaves.get(level.depth, ()) if len(some.vaddrs)]
+    keys = _keys(form, parts)
     first = np.cumsum([0, *(len(keys[level.depth]) for level in levels)]).tolist()
-    ram = Ram((first[-1] + spare) * form.page_size, base)
-    slots = np.frombuffer(ram.segments[0].data, "<u8").reshape(-1, form.page_size // 8)
-    for at, level in enumerate(levels):
-        if level.depth in leaves:
-            _put(slots, first[at], keys[level.depth], level, form, leaves[level.depth])
-        if at:
-            above = levels[at - 1]
-            rows = np.arange(first[at], first[at + 1], dtype=np.uint64)
-            vaddrs = keys[level.depth] << np.uint64(above.shift)
-            tables = Leaves(vaddrs, form.table_entry(rows * np.uint64(form.page_size) + np.uint64(base)))
-            _put(slots, first[at - 1], keys[above.depth], above, form, tables)
+    ram = CaptureRam((first[-1] + spare) * form.page_size, base)
+    slots = np.frombuffer(ram.segments[0].data, "<u8")
+    _in_large_pages(slots[: first[-1] * form.page_size // 8])
+    starts = {level.depth: row for level, row in zip(levels, first, strict=False)}
+    for above, level in pairwise(levels):
+        rows = np.arange(starts[level.depth], starts[level.depth] + len(keys[level.depth]), dtype=np.uint64)
+        vaddrs = keys[level.depth] << np.uint64(above.shift)
+        tables = Leaves(vaddrs, form.table_entry(rows * np.uint64(form.page_size) + np.uint64(base)))
+        parts.append(_part(tables, above, form))
+    for part in parts:
+        _put(slots, starts[part.level.depth], keys[part.level.depth], part)
     free = (base + first[-1] * form.page_size, base + (first[-1] + spare) * form.page_size)
     return PageTables(ram, base, form, allocator=RangeAllocator(free) if spare else None)
 
 
-def _keys(form: PagingFormat, leaves: Mapping[int, Leaves]) -> dict[int, Words]:
+def _part(items: Leaves, level: Level, form: PagingFormat) -> _Part:
+    """Entries with the keys of their tables."""
+    keys = (items.vaddrs & np.uint64((1 << form.vaddr_bits) - 1)) >> np.uint64(level.shift + level.index_bits)
+    new = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    first = np.append(0, new)[: len(keys)]
+    return _Part(level, items, keys[first], np.diff(first, append=len(keys)))
+
+
+def _keys(form: PagingFormat, parts: Sequence[_Part]) -> dict[int, Words]:
     """The keys of every table, ascending, by depth."""
     keys: dict[int, Words] = {}
     below = np.empty(0, np.uint64)
     for level in reversed(form.real_levels):
-        own = _key(leaves[level.depth].vaddrs, level, form) if level.depth in leaves else below[:0]
-        below = np.union1d(_distinct(own), below)
-        keys[level.depth] = below
+        own = [part.keys for part in parts if part.level is level]
+        below = np.sort(np.concatenate([*own, below]))
+        below = keys[level.depth] = below[np.append(True, below[1:] != below[:-1])[: len(below)]]
         below = below >> np.uint64(_bits_above(level, form))
     keys[form.real_levels[0].depth] = np.zeros(1, np.uint64)
     return keys
@@ -83,18 +121,19 @@ def _bits_above(level: Level, form: PagingFormat) -> int:
     return above[-1].index_bits if above else 0
 
 
-def _key(vaddrs: Any, level: Level, form: PagingFormat) -> Any:
-    """The keys of the tables that hold these addresses' entries."""
-    return (vaddrs & np.uint64((1 << form.vaddr_bits) - 1)) >> np.uint64(level.shift + level.index_bits)
-
-
-def _distinct(ascending: Words) -> Words:
-    """The distinct values of an ascending array."""
-    return ascending[np.append(True, ascending[1:] != ascending[:-1])] if len(ascending) else ascending
-
-
-def _put(slots: Any, first: int, keys: Words, level: Level, form: PagingFormat, items: Leaves) -> None:
+def _put(slots: Words, first: int, keys: Words, part: _Part) -> None:
     """Scatter entries into the tables of a level, whose first one is row ``first``."""
-    row = np.searchsorted(keys, _key(items.vaddrs, level, form)) + first
-    column = (items.vaddrs >> np.uint64(level.shift)) & np.uint64(level.entries - 1)
-    slots[row, column.astype(np.intp)] = items.entries
+    level, items = part.level, part.items
+    rows = np.searchsorted(keys, part.keys).astype(np.uint64) + np.uint64(first)
+    place = items.vaddrs >> np.uint64(level.shift) & np.uint64(level.entries - 1)
+    place += np.repeat(rows << np.uint64(level.index_bits), part.counts)
+    slots[place.view(np.intp)] = items.entries
+
+
+def _in_large_pages(slots: Words) -> None:
+    """Ask for huge pages under tables that are about to be filled: their page faults cost more than the filling."""
+    start = -(-slots.ctypes.data // _LARGE) * _LARGE
+    size = (slots.ctypes.data + slots.nbytes - start) // _LARGE * _LARGE
+    if size > 0:
+        with contextlib.suppress(OSError):
+            madvise(start, size, abi.MADV_HUGEPAGE)

@@ -14,6 +14,7 @@ import gzip
 import platform
 import re
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats import Level, SoftwareLayer
-    from pagewalk.vma import Vma
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Pages", "capture_format", "encode", "swap_types", "vma_rights"]
+__all__ = ["Pages", "capture_format", "encode", "frames_of", "swap_types", "vma_rights"]
 
 PAGEMAP_FLAGS: Final = (
     (Flag.SOFT_DIRTY, 55),
@@ -39,11 +39,10 @@ PAGEMAP_FLAGS: Final = (
     (Flag.UFFD_WP, 57),
     (Flag.FILE, 61),
 )
-GUARD, SWAPPED, PRESENT = 58, 62, 63
+EXCLUSIVE, GUARD, FILE, SWAPPED, PRESENT = 56, 58, 61, 62, 63
 """Bits of a pagemap entry that say what it is. A guard region (6.15) sets SWAPPED too: it is asked for first."""
 FRAME: Final = (1 << 55) - 1
 _TYPE_BITS: Final = 5
-_ALL_FLAGS: Final = 1 << sum(Flag).bit_length()
 
 _ZERO_KEEPS: Final = Flag.SOFT_DIRTY | Flag.UFFD_WP
 
@@ -62,6 +61,7 @@ _VMA_RIGHTS: Final = (
 """x86 without protection keys cannot refuse reading alone."""
 
 
+@lru_cache(maxsize=2)
 def capture_format(levels: int) -> PagingFormat:
     """The format of a capture: x86-64, with ``CAPTURE_BITS`` and the running kernel's swap types."""
     layer = linux_x86(levels, swap_types())
@@ -93,11 +93,11 @@ def _from_config(config: bytes, release: str) -> SwapTypes:
     return SwapTypes(hwpoison=last - 3, migration=(last - 2, last))
 
 
-def vma_rights(vma: Vma) -> int:
-    """The rights that a VMA gives its pages, as ``Flag`` bits; 0 for PROT_NONE."""
+def vma_rights(flags: VmaFlags) -> int:
+    """The rights that a VMA with these flags gives its pages, as ``Flag`` bits; 0 for PROT_NONE."""
     rights = Flag(0)
     for has, gives in _VMA_RIGHTS:
-        if has in vma.flags:
+        if has in flags:
             rights |= gives | Flag.USER
     return int(rights)
 
@@ -116,6 +116,12 @@ class Pages(NamedTuple):
     rights: Words
     private: Mask
     zero: Mask
+
+    @classmethod
+    def bare(cls, words: Words) -> Pages:
+        """What is not present, and needs no rights."""
+        none = np.zeros(len(words), np.bool_)
+        return cls(words, np.zeros_like(words), none, none)
 
     def among(self, which: Mask) -> Pages:
         """Those that a mask picks."""
@@ -159,18 +165,23 @@ def _swap_entries(software: SoftwareLayer, words: Words) -> Words:
 def _page_entries(form: PagingFormat, level: Level, pages: Pages, known: bool) -> Words:
     """The entries of pages that are there."""
     flags = _page_flags(pages, known)
-    span = np.uint64((1 << form.physical_bits) - level.span)
-    frames = (pages.words & np.uint64(FRAME)) * np.uint64(form.page_size) & span
-    # PROT_NONE (pgtable-invert.h): not valid, the frame's bits inverted; execute-disable is not set.
     shut = pages.rights == 0
-    frames ^= shut * span
+    # PROT_NONE (pgtable-invert.h): not valid, the frame's bits inverted; execute-disable is not set.
     flags |= shut * np.uint64(Flag.EXEC)
-    bits: Words = form.leaf_entry(np.zeros(_ALL_FLAGS, np.uint64), np.arange(_ALL_FLAGS, dtype=np.uint64), level)
-    plain = np.full(1, Flag.EXEC, np.uint64)
-    entries = bits[flags] | form.leaf_entry(frames, plain, level)
+    entries: Words = form.leaf_entry(np.zeros_like(flags), flags, level)
     entries ^= shut * np.uint64(1 << form.valid)
     entries |= shut * np.uint64(form.software.prot_none.value)
-    return entries
+    return entries ^ shut * frame_bits(form, level) ^ frames_of(form, level, pages.words)
+
+
+def frames_of(form: PagingFormat, level: Level, words: Words) -> Words:
+    """Where the frames of pagemap entries stand in entries of a level; x-ored into one for frame 0, in any form."""
+    return words << np.uint64(form.page_size.bit_length() - 1) & frame_bits(form, level)
+
+
+def frame_bits(form: PagingFormat, level: Level) -> np.uint64:
+    """The bits of an entry of a level that hold its frame."""
+    return np.uint64((1 << form.physical_bits) - level.span)
 
 
 def _page_flags(pages: Pages, known: bool) -> Words:

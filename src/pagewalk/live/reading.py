@@ -1,26 +1,34 @@
-"""One reading of a live process: its VMAs, the runs of pages that are there, and their pagemap entries.
+"""One reading of a live process: its VMAs, where pages are, and their pagemap entries.
 
-How it works. PAGEMAP_SCAN names the ranges that hold anything, so that empty space costs nothing; only those are read
-from pagemap. The VMAs are read before and after: what differs was changed meanwhile. Nothing is decoded in between,
-and the memory for the answers is kept from one reading to the next, so that a process that reads itself finds itself
-unchanged by the second one.
+How it works. PAGEMAP_SCAN says where anything is, so that empty space costs nothing; only that is read from pagemap.
+Where it finds something every few pages, going on with it would cost as much as reading: then as much again is read
+unseen, twice as much the next time. What pagemap does not tell, huge pages and zero pages, is asked for once more.
+
+``maps`` is read before and after: what differs was changed meanwhile. ``smaps``, which alone has all flags and which
+takes the kernel as long as pagemap does, is read beside it, in a thread if the process is large. A process that reads
+itself does without the thread, and keeps the memory for the answers from one reading to the next, so that it finds
+itself unchanged by the second one. Nothing is decoded in between.
 """
 
 from __future__ import annotations
 
-import os
+import errno
 from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.errors import ProcessError
+from pagewalk.live.maps import end_of_last, parse_smaps, parse_vmas
 from pagewalk.live.procfs import PAGE, ProcessFiles
-from pagewalk.live.scan import REGION, PageIs, scan_files
+from pagewalk.live.scan import REGION, PageIs, Scanner, scan_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -29,12 +37,20 @@ if TYPE_CHECKING:
     Words = npt.NDArray[np.uint64]
     Regions = npt.NDArray[np.void]
 
-__all__ = ["Reading", "changed_ranges", "cut", "read_process"]
+__all__ = ["SPAN", "Reading", "changed_ranges", "cut", "joined_ranges", "read_process"]
 
-OWN_ATTEMPTS: Final = 4
+SPAN: Final = np.dtype([("start", np.uint64), ("end", np.uint64)])
+"""``[start, end)`` in bytes."""
+
+ATTEMPTS: Final = 4
 _GAP: Final = 512 * PAGE
 """Empty space worth reading through: 512 pagemap entries take about as long as one more system call."""
-_VECTOR: Final = 4096
+_DENSE: Final = 16 * PAGE
+"""Bytes from one region to the next, at most, where reading costs less than asking."""
+_FARTHEST: Final = 1 << 30
+_BESIDE: Final = 1 << 26
+"""Bytes in memory from which on reading ``smaps`` takes longer than starting a thread."""
+_VECTOR: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -42,18 +58,20 @@ class Reading:
     """What was read.
 
     Attributes:
-        vmas: The VMAs before the pages were read, ascending.
-        changed: ``(start, end)`` of what the VMAs before and after do not agree on.
-        regions: ``REGION`` rows, cut at the VMAs' edges, each inside one VMA.
-        pages: The regions' pagemap entries, one after the other.
-        owner: Which VMA each region lies in, as an index.
+        vmas: The VMAs, ascending.
+        changed: ``(start, end)`` of what the VMAs before, meanwhile and after do not agree on.
+        spans: ``SPAN`` rows: what was read of pagemap, ascending and apart.
+        pages: Their pagemap entries, one after the other.
+        special: ``REGION`` rows: the huge pages and the zero pages.
+        page_table_bytes: VmPTE, None if it is not told.
     """
 
     vmas: list[Vma]
     changed: list[tuple[int, int]]
-    regions: Regions
+    spans: Regions
     pages: Words
-    owner: npt.NDArray[np.intp]
+    special: Regions
+    page_table_bytes: int | None = None
 
 
 @dataclass
@@ -61,78 +79,118 @@ class _Scratch:
     """Memory kept from one reading to the next."""
 
     before: bytearray = field(default_factory=bytearray)
+    smaps: bytearray = field(default_factory=bytearray)
     after: bytearray = field(default_factory=bytearray)
     vector: Regions = field(default_factory=lambda: np.zeros(_VECTOR, REGION))
     pages: Words = field(default_factory=lambda: np.zeros(0, np.uint64))
 
-    def room(self, count: int) -> Words:
+    def room(self, count: int, *, own: bool) -> Words:
         """An array for that many pagemap entries."""
         if len(self.pages) < count:
-            self.pages = np.empty(count + count // 4, np.uint64)
-            self.pages.fill(0)  # touched now, not while it is being looked at
+            self.pages = np.empty(count + count // 4 * own, np.uint64)
+            if own:
+                self.pages.fill(0)  # touched now, not while it is being looked at
         return self.pages[:count]
 
 
 def read_process(pid: int) -> Reading:
     """Read a process; this one is read again until it holds still, a few times at most.
 
+    So is one whose first thread has ended, if the thread that it is looked at through ends meanwhile.
+
     Raises:
         ProcessError: ESRCH, EACCES: as ``ProcessFiles``.
         UnsupportedError: No PAGEMAP_SCAN (Linux 6.7).
     """
     scratch = _Scratch()
-    with ProcessFiles(pid) as files:
-        for _ in range(OWN_ATTEMPTS if files.pid == os.getpid() else 1):
-            reading = _read(files, scratch)
-            if not reading.changed:
+    for attempt in range(ATTEMPTS):
+        with ProcessFiles(pid) as files:
+            try:
+                reading = _read(files, scratch)
+            except ProcessError as error:
+                if error.errno != errno.ESRCH or attempt == ATTEMPTS - 1 or not files.goes_on:
+                    raise
+                continue
+            if not (files.own and reading.changed):
                 break
     return reading
 
 
 def _read(files: ProcessFiles, scratch: _Scratch) -> Reading:
-    before = files.vmas(full=True, buffer=scratch.before)
-    top = before[-1].end if before else 0
+    size = files.text(files.maps, scratch.before)
+    top = end_of_last(scratch.before, size)
+    with _beside(files, scratch.smaps) as smaps:
+        spans = _spans(files, top, scratch.vector)
+        either = PageIs.HUGE | PageIs.PFNZERO
+        special = scan_files(files, 0, top, anyof=either, returns=either, vector=scratch.vector)
+        counts = (spans["end"] - spans["start"]) // np.uint64(PAGE)
+        bounds = [0, *np.cumsum(counts).tolist()]
+        pages = scratch.room(bounds[-1], own=files.own)
+        for start, (low, high) in zip(spans["start"].tolist(), pairwise(bounds), strict=True):
+            files.pages(start, pages[low:high])
+    after = files.text(files.maps, scratch.after)
+    with memoryview(scratch.smaps) as view, view[: smaps()] as text:
+        vmas, meanwhile = parse_smaps(text)
+    changed = _changed(vmas, meanwhile, bytes(scratch.before[:size]), bytes(scratch.after[:after]))
+    return Reading(vmas, changed, spans, pages, special, files.page_table_bytes())
+
+
+@contextmanager
+def _beside(files: ProcessFiles, buffer: bytearray) -> Iterator[Callable[[], int]]:
+    """Read ``smaps``, while the block runs if that pays; what is handed out says how long it is."""
+    if files.own or files.resident() < _BESIDE:
+        size = files.text(files.smaps, buffer)
+        yield lambda: size
+        return
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(files.text, files.smaps, buffer).result
+
+
+def _spans(files: ProcessFiles, top: int, vector: Regions) -> Regions:
+    """What holds anything, with the small gaps between."""
     categories = PageIs.PRESENT | PageIs.SWAPPED
-    returns = categories | PageIs.HUGE | PageIs.PFNZERO
-    found = scan_files(files, 0, top, anyof=categories, returns=returns, vector=scratch.vector)
-    spans = _spans(found)
-    offsets = np.concatenate([[0], np.cumsum((spans[:, 1] - spans[:, 0]) // PAGE)]).astype(np.intp)
-    pages = scratch.room(int(offsets[-1]))
-    for start, (low, high) in zip(spans[:, 0].tolist(), pairwise(offsets.tolist()), strict=True):
-        files.pages(start, pages[low:high])
-    after = files.vmas(full=False, buffer=scratch.after)
-    regions, owner = _owned(found, before)
-    at = np.searchsorted(spans[:, 0], regions["start"], side="right") - 1
-    places = offsets[at] + ((regions["start"] - spans[at, 0]) // PAGE).astype(np.intp)
-    return Reading(before, changed_ranges(before, after), regions, _take(pages, places, regions), owner)
+    scanner = Scanner(files, top, anyof=categories, returns=PageIs.PRESENT, vector=vector)
+    found, at, leap = [], 0, 0
+    while at < top:
+        regions, reached = scanner.step(at)
+        if len(regions):
+            found.append(_joined(regions["start"], regions["end"]))
+        stretch = reached - int(regions["start"][0]) if len(regions) else 0
+        dense = len(regions) == len(vector) and stretch <= len(regions) * _DENSE
+        leap = min(max(2 * leap, stretch), _FARTHEST) if dense else 0
+        at = min(reached + leap, top)
+        if at > reached:
+            found.append(np.array([(reached, at)], SPAN))
+    spans = np.concatenate(found) if found else np.empty(0, SPAN)
+    return _joined(spans["start"], spans["end"])
 
 
-def _spans(regions: Regions) -> Words:
-    """``[start, end)`` rows that hold the regions and the small gaps between them."""
-    starts, ends = regions["start"], regions["end"]
-    if not len(regions):
-        return np.empty((0, 2), np.uint64)
-    apart = np.flatnonzero(starts[1:] - ends[:-1] > _GAP)
-    return np.stack([starts[np.append(0, apart + 1)], ends[np.append(apart, -1)]], axis=1)
+def _joined(starts: Words, ends: Words) -> Regions:
+    """Ascending ranges as ``SPAN`` rows, joined across small gaps."""
+    spans = np.empty(0, SPAN)
+    if len(starts):
+        apart = np.flatnonzero(starts[1:] > ends[:-1] + np.uint64(_GAP))
+        spans = np.empty(len(apart) + 1, SPAN)
+        spans["start"], spans["end"] = starts[np.append(0, apart + 1)], ends[np.append(apart, -1)]
+    return spans
 
 
-def _take(pages: Words, places: Any, regions: Regions) -> Words:
-    """The entries of the regions alone, out of those of the spans."""
-    counts = ((regions["end"] - regions["start"]) // PAGE).astype(np.intp)
-    ends = np.cumsum(counts)
-    if not len(counts) or ends[-1] == len(pages):
-        return pages[: len(pages) * bool(len(counts))]
-    return pages[np.repeat(places - ends + counts, counts) + np.arange(ends[-1])]
+def _changed(vmas: list[Vma], meanwhile: bytes, before: bytes, after: bytes) -> list[tuple[int, int]]:
+    """Where the texts of ``maps`` before and after, or the VMAs of ``smaps`` meanwhile, say something else."""
+    ranges: list[tuple[int, int]] = []
+    for text in {before, after} - {meanwhile}:
+        ranges += changed_ranges(vmas, parse_vmas(text))
+    return joined_ranges(ranges)
 
 
-def _owned(regions: Regions, vmas: Sequence[Vma]) -> tuple[Regions, npt.NDArray[np.intp]]:
-    """Regions cut at the VMAs' edges, and whose they are; without what is in no VMA (mapped meanwhile)."""
-    starts = np.array([vma.start for vma in vmas], np.uint64)
-    ends = np.array([vma.end for vma in vmas], np.uint64)
-    pieces = cut(regions, np.union1d(starts, ends))
-    owner = np.searchsorted(starts, pieces["start"], side="right") - 1
-    inside = (owner >= 0) & (pieces["start"] < ends[owner])
-    return pieces[inside], owner[inside]
+def joined_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges in any order as ascending ones that do not touch."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            start, end = joined[-1][0], max(end, joined.pop()[1])
+        joined.append((start, end))
+    return joined
 
 
 def cut(rows: Any, edges: Words) -> Any:
@@ -142,6 +200,9 @@ def cut(rows: Any, edges: Words) -> Any:
         rows: Structured, with ``start`` and ``end``, ascending; the other fields are repeated.
         edges: Where to cut, ascending and distinct. Shape (n,), uint64.
     """
+    at = np.searchsorted(rows["start"], edges, side="left") - 1  # the last row that begins below each edge
+    if not len(rows) or not ((at >= 0) & (edges < rows["end"][at])).any():
+        return rows
     low = np.searchsorted(edges, rows["start"], side="right")
     count = np.searchsorted(edges, rows["end"], side="left") - low + 1
     pieces = np.repeat(rows, count)
@@ -162,14 +223,7 @@ def changed_ranges(before: Sequence[Vma], after: Sequence[Vma]) -> list[tuple[in
         return []
     edges = sorted({edge for start, end, _ in old ^ new for edge in (start, end)})
     gone, come = sorted(old - new), sorted(new - old)
-    ranges: list[tuple[int, int]] = []
-    for start, end in pairwise(edges):
-        if _what(gone, start) == _what(come, start):
-            continue
-        if ranges and ranges[-1][1] == start:
-            start = ranges.pop()[0]
-        ranges.append((start, end))
-    return ranges
+    return joined_ranges([span for span in pairwise(edges) if _what(gone, span[0]) != _what(come, span[0])])
 
 
 def _identity(vma: Vma) -> tuple[int, int, tuple[Any, ...]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from enum import IntFlag
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pagewalk.errors import PagewalkError
 
-__all__ = ["REGION", "PageIs", "scan", "scan_files"]
+__all__ = ["REGION", "PageIs", "Scanner", "scan", "scan_files"]
 
 
 class PageIs(IntFlag):
@@ -110,38 +110,61 @@ def scan(
             return scan_files(files, start, end, anyof=anyof, allof=allof, returns=older)
 
 
-def scan_files(
-    files: ProcessFiles,
-    start: int,
-    end: int,
-    *,
-    anyof: PageIs,
-    returns: PageIs,
-    allof: PageIs = PageIs(0),  # noqa: B008
-    vector: npt.NDArray[np.void] | None = None,
-) -> npt.NDArray[np.void]:
-    """``scan`` with the files open; ``vector`` is where the kernel puts its answers, if one is at hand."""
-    vector = np.empty(_VECTOR, REGION) if vector is None else vector
-    argument = np.zeros(1, _ARGUMENT)
-    argument["size"], argument["end"] = _ARGUMENT.itemsize, end
-    argument["vec"], argument["vec_len"] = vector.ctypes.data, len(vector)
-    argument["category_mask"], argument["category_anyof_mask"] = int(allof), int(anyof)
-    argument["return_mask"] = int(returns)
+class Scanner:
+    """PAGEMAP_SCAN on open files, a vector of answers at a time.
+
+    Args:
+        files: The process.
+        end: Where it is to stop, in bytes.
+        anyof, allof, returns: As ``scan``.
+        vector: Where the kernel puts its answers, if something is at hand.
+    """
+
+    def __init__(
+        self,
+        files: ProcessFiles,
+        end: int,
+        *,
+        anyof: PageIs,
+        returns: PageIs,
+        allof: PageIs = PageIs(0),  # noqa: B008
+        vector: npt.NDArray[np.void] | None = None,
+    ) -> None:
+        self._files, self._end = files, end
+        self.vector = np.empty(_VECTOR, REGION) if vector is None else vector
+        self._categories = returns | anyof | allof
+        argument = self._argument = np.zeros(1, _ARGUMENT)
+        argument["size"], argument["end"] = _ARGUMENT.itemsize, end
+        argument["vec"], argument["vec_len"] = self.vector.ctypes.data, len(self.vector)
+        argument["category_mask"], argument["category_anyof_mask"] = int(allof), int(anyof)
+        argument["return_mask"] = int(returns)
+
+    def step(self, start: int) -> tuple[npt.NDArray[np.void], int]:
+        """One call.
+
+        Returns:
+            The regions, in the vector: good until the next call. How far the kernel came.
+        """
+        self._argument["start"] = start
+        try:
+            count = int(fcntl.ioctl(self._files.pagemap, _PAGEMAP_SCAN, self._argument.data))
+        except OSError as error:
+            raise _meaning(error, self._files, self._categories) from None
+        regions = self.vector[:count]
+        # The kernel (6.18) goes on in rounds of 512 regions, and forgets to set walk_end in the round that is the last.
+        if count < len(self.vector):
+            return regions, self._end
+        return regions, max(int(self._argument["walk_end"][0]), int(regions["end"][-1]))
+
+
+def scan_files(files: ProcessFiles, start: int, end: int, **options: Any) -> npt.NDArray[np.void]:
+    """``scan`` with the files open; ``options`` as ``Scanner``."""
+    scanner = Scanner(files, end, **options)
     found = []
     while start < end:
-        argument["start"] = start
-        count = _ioctl(files, argument, returns | anyof | allof)
-        found.append(vector[:count].copy())
-        start = int(argument["walk_end"][0])
+        regions, start = scanner.step(start)
+        found.append(regions.copy())
     return np.concatenate(found) if found else np.empty(0, REGION)
-
-
-def _ioctl(files: ProcessFiles, argument: npt.NDArray[np.void], categories: PageIs) -> int:
-    """One call; the number of regions it found."""
-    try:
-        return int(fcntl.ioctl(files.pagemap, _PAGEMAP_SCAN, argument.data))
-    except OSError as error:
-        raise _meaning(error, files, categories) from None
 
 
 def _meaning(error: OSError, files: ProcessFiles, categories: PageIs) -> PagewalkError:
@@ -153,4 +176,6 @@ def _meaning(error: OSError, files: ProcessFiles, categories: PageIs) -> Pagewal
         return UnsupportedError(
             f"PAGEMAP_SCAN refused: it needs Linux 6.7, whole pages, and categories that the kernel knows{newer}"
         )
+    if error.errno == errno.EFAULT:
+        return UnsupportedError("PAGEMAP_SCAN refused: the range reaches beyond the addresses of a process")
     return files.error(error.errno or errno.EIO)

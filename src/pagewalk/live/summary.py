@@ -8,7 +8,8 @@ import numpy as np
 
 from pagewalk.formats import Flag, Kind
 from pagewalk.live.reading import cut
-from pagewalk.query import mappings
+from pagewalk.space import AddressSpace
+from pagewalk.sweep import Filter, mappings
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pagewalk.space import AddressSpace
+    from pagewalk.tables import PageTables
 
     Rows = npt.NDArray[np.void]
+    Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["PARTS", "QUALITIES", "TOTALS", "guard_ranges", "summarize"]
+__all__ = ["MARKS", "PARTS", "QUALITIES", "TOTALS", "count_tables", "guard_ranges", "summarize"]
 
 PARTS: Final = {
     "small": "pages of 4096 bytes, PTE-mapped THP among them",
@@ -31,11 +33,14 @@ PARTS: Final = {
     "zero": "the shared zero page, of any size",
     "guard": "guard markers",
     "swap": "swapped out",
-    "other": "migrating, poisoned, uffd-wp markers, device memory",
+    "markers": "userfaultfd write protection of pages that are not there",
+    "poison": "poisoned: by a memory error, or a marker",
+    "other": "migrating, device memory",
     "untouched": "nothing: never touched, or given back",
     "hidden": "VM_PFNMAP: the kernel does not say",
 }
-"""What fills a VMA. The parts add up to its size."""
+"""What fills a VMA. The parts add up to its size. Without root (CAP_SYS_ADMIN) the kernel does not tell markers, poison
+and what is migrating from ``swap``: they are counted there."""
 
 QUALITIES: Final = {
     "file": "of a file, or shared anonymous memory",
@@ -46,13 +51,21 @@ QUALITIES: Final = {
 """What its pages are (those of small, thp, hugetlb and prot_none): file + anonymous, and shared + exclusive, are all
 of them."""
 
-TOTALS: Final = np.dtype([(name, np.uint64) for name in ("start", "end", *PARTS, *QUALITIES)])
-"""A VMA's range, and bytes for each of ``PARTS`` and ``QUALITIES``."""
+MARKS: Final = {"write_protected": "write-protected by userfaultfd, whether a page is there or not"}
+"""What is said of pages of any kind: those that are not there too."""
 
-_OF_KIND: Final = {Kind.GUARD: "guard", Kind.SWAP: "swap", Kind.PROT_NONE: "prot_none"}
-_RUN: Final = np.dtype(
-    [("start", np.uint64), ("end", np.uint64), ("page_size", np.uint64), ("flags", np.uint32), ("kind", np.uint8)]
-)
+TOTALS: Final = np.dtype([(name, np.uint64) for name in ("start", "end", *PARTS, *QUALITIES, *MARKS)])
+"""A VMA's range, and bytes for each of ``PARTS``, ``QUALITIES`` and ``MARKS``."""
+
+_OF_KIND: Final = {
+    Kind.GUARD: "guard",
+    Kind.SWAP: "swap",
+    Kind.PROT_NONE: "prot_none",
+    Kind.UFFD_WP: "markers",
+    Kind.HWPOISON: "poison",
+}
+_RUN: Final = np.dtype([("start", np.uint64), ("end", np.uint64), ("state", np.uint16)])
+"""A run of entries that are alike; ``state`` as ``_State`` reads it."""
 
 
 def summarize(space: AddressSpace) -> Rows:
@@ -73,17 +86,16 @@ def summarize(space: AddressSpace) -> Rows:
     totals["end"] = [vma.end for vma in vmas]
     if not vmas:
         return totals
-    runs, owner = _runs(space, totals)
-    sizes = (runs["end"] - runs["start"]).astype(np.int64)
-    hugetlb = np.array([VmaFlags.HUGETLB in vma.flags for vma in vmas], np.bool_)
-    for name, mask in (*_parts(runs, hugetlb[owner]), *_qualities(runs)):
-        # bincount adds in float64, which is exact for whole numbers below 2**53
-        totals[name] += np.bincount(owner[mask], sizes[mask], len(vmas)).astype(np.uint64)
+    sums, states = _sums(totals, _runs(space, totals))
+    flags = np.array([int(vma.flags) for vma in vmas], np.uint32)
+    hugetlb, hidden = (flags & np.uint32(flag) != 0 for flag in (VmaFlags.HUGETLB, VmaFlags.PFNMAP))
+    for name, mask in (*_parts(states), *_qualities(states)):
+        totals[name] = sums[:, mask].sum(axis=1)
+    totals["hugetlb"], totals["thp"] = totals["thp"] * hugetlb, totals["thp"] * ~hugetlb
     rest = totals["end"] - totals["start"]
     for name in PARTS:
         rest = rest - totals[name]
-    hidden = np.array([VmaFlags.PFNMAP in vma.flags for vma in vmas], np.bool_)
-    totals["untouched"], totals["hidden"] = np.where(hidden, np.uint64(0), rest), np.where(hidden, rest, np.uint64(0))
+    totals["untouched"], totals["hidden"] = rest * ~hidden, rest * hidden
     return totals
 
 
@@ -94,46 +106,111 @@ def guard_ranges(space: AddressSpace) -> list[tuple[int, int, Any]]:
         return []
     bounds = np.zeros(len(vmas), TOTALS)
     bounds["start"], bounds["end"] = [vma.start for vma in vmas], [vma.end for vma in vmas]
-    runs, owner = _runs(space, bounds)
-    mine = runs["kind"] == Kind.GUARD
-    ranges = zip(runs["start"][mine].tolist(), runs["end"][mine].tolist(), owner[mine].tolist(), strict=True)
-    return [(start, end, vmas[at]) for start, end, at in ranges]
+    runs, owner = _owned(_runs(space, bounds, Filter(kinds={Kind.GUARD})), bounds)
+    return [(start, end, vmas[at]) for (start, end, _), at in zip(runs.tolist(), owner.tolist(), strict=True)]
 
 
-def _runs(space: AddressSpace, vmas: Rows) -> tuple[Rows, npt.NDArray[np.intp]]:
-    """What the tables hold, cut at the VMAs' edges, and whose it is."""
-    rows = mappings(space)
-    runs = np.empty(len(rows), _RUN)
-    for name in ("page_size", "flags", "kind"):
-        runs[name] = rows[name]
-    runs["start"], runs["end"] = rows["vaddr"], rows["vaddr"] + rows["size"]
-    pieces = cut(runs, np.union1d(vmas["start"], vmas["end"]))
-    owner = np.searchsorted(vmas["start"], pieces["start"], side="right") - 1
-    inside = (owner >= 0) & (pieces["start"] < vmas["end"][owner])
-    return pieces[inside], owner[inside]
+def count_tables(tables: PageTables | AddressSpace) -> dict[str, int]:
+    """How many tables there are of each level, by the level's name.
+
+    The top one is among them, and one that is pointed to twice is one.
+
+    Raises:
+        MemoryReadError: One lies outside the memory.
+    """
+    tables = tables.tables if isinstance(tables, AddressSpace) else tables
+    form, found = tables.format, {}
+    at = np.array([tables.root], np.uint64)
+    for level in form.real_levels:
+        found[level.name] = len(at)
+        if level is not form.real_levels[-1]:
+            size = form.table_bytes(level)
+            entries = [np.frombuffer(tables.memory.read(paddr, size), "<u8") for paddr in at.tolist()]
+            words = np.concatenate(entries) if entries else at
+            at = np.unique(form.table_paddr(words[form.is_table(words, level)]))
+    return found
 
 
-def _parts(runs: Rows, hugetlb: Mask) -> Iterator[tuple[str, Mask]]:
-    """Which runs are which of ``PARTS``."""
-    zero = runs["flags"] & np.uint32(Flag.SPECIAL) != 0
-    present = (runs["kind"] == Kind.PRESENT) & ~zero
-    small = runs["page_size"] == 4096
+def _runs(space: AddressSpace, vmas: Rows, where: Filter | None = None) -> Rows:
+    """What the tables hold, cut at the VMAs' edges."""
+    found = mappings(space, where=where)
+    runs = np.empty(len(found), _RUN)
+    runs["start"], runs["end"] = found.vaddr, found.vaddr + found.size
+    level = space.tables.format.levels[-1]
+    runs["state"] = _State.of(found.kind, found.flags, found.depth != level.depth)
+    return cut(runs, np.union1d(vmas["start"], vmas["end"]))
+
+
+def _owned(runs: Rows, vmas: Rows) -> tuple[Rows, npt.NDArray[np.intp]]:
+    """The runs that lie in VMAs, and in which."""
+    low, high = np.searchsorted(runs["start"], vmas["start"]), np.searchsorted(runs["start"], vmas["end"])
+    owner = np.repeat(np.arange(len(vmas)), high - low)
+    if len(owner) == len(runs):
+        return runs, owner
+    inside = np.zeros(len(runs) + 1, np.int8)
+    np.add.at(inside, low, 1)
+    np.add.at(inside, high, -1)
+    return runs[np.cumsum(inside)[:-1] > 0], owner
+
+
+def _sums(vmas: Rows, runs: Rows) -> tuple[Words, npt.NDArray[np.uint16]]:
+    """Bytes of each VMA in each state that there is. Shapes (VMAs, states) and (states,)."""
+    runs, owner = _owned(runs, vmas)
+    there = np.bincount(runs["state"], minlength=1)
+    states = np.flatnonzero(there)
+    column = (np.cumsum(there > 0) - 1)[runs["state"]]
+    # bincount adds in float64, which is exact for whole numbers below 2**53
+    sizes = (runs["end"] - runs["start"]).astype(np.float64)
+    sums = np.bincount(owner * len(states) + column, sizes, len(vmas) * len(states))
+    return sums.astype(np.uint64).reshape(len(vmas), len(states)), states.astype(np.uint16)
+
+
+class _State:
+    """What matters of an entry, in one number: kind, whether it is huge, and some of its flags."""
+
+    flags = Flag.SPECIAL | Flag.UFFD_WP | Flag.EXCLUSIVE | Flag.FILE
+    shift = (flags & -flags).bit_length() - 1
+    huge = 1 << (flags.bit_length() - shift)
+    kind_shift = huge.bit_length()
+
+    @classmethod
+    def of(cls, kind: Any, flags: Any, huge: Mask) -> npt.NDArray[np.uint16]:
+        """The states of entries."""
+        state = ((flags & np.uint32(cls.flags)) >> np.uint32(cls.shift)).astype(np.uint16)
+        state |= huge * np.uint16(cls.huge)
+        state |= kind.astype(np.uint16) << np.uint16(cls.kind_shift)
+        return state
+
+    @classmethod
+    def has(cls, states: Any, flag: Flag) -> Mask:
+        """Which of them have a flag."""
+        mask: Mask = states & np.uint16(flag >> cls.shift) != 0
+        return mask
+
+
+def _parts(states: Any) -> Iterator[tuple[str, Mask]]:
+    """Which states are which of ``PARTS``, hugetlb pages counted as THP."""
+    kind = states >> np.uint16(_State.kind_shift)
+    huge = states & np.uint16(_State.huge) != 0
+    zero = _State.has(states, Flag.SPECIAL)
+    present = (kind == Kind.PRESENT) & ~zero
     left = ~present & ~zero
-    yield "small", present & small
-    yield "thp", present & ~small & ~hugetlb
-    yield "hugetlb", present & ~small & hugetlb
+    yield "small", present & ~huge
+    yield "thp", present & huge
     yield "zero", zero
-    for kind, name in _OF_KIND.items():
-        mask = left & (runs["kind"] == kind)
+    for value, name in _OF_KIND.items():
+        mask = left & (kind == value)
         left = left & ~mask
         yield name, mask
     yield "other", left
 
 
-def _qualities(runs: Rows) -> Iterator[tuple[str, Mask]]:
-    """Which runs are which of ``QUALITIES``."""
-    page = np.isin(runs["kind"], (Kind.PRESENT, Kind.PROT_NONE)) & (runs["flags"] & np.uint32(Flag.SPECIAL) == 0)
+def _qualities(states: Any) -> Iterator[tuple[str, Mask]]:
+    """Which states are which of ``QUALITIES`` and ``MARKS``."""
+    kind = states >> np.uint16(_State.kind_shift)
+    page = np.isin(kind, (Kind.PRESENT, Kind.PROT_NONE)) & ~_State.has(states, Flag.SPECIAL)
     for flag, yes, no in ((Flag.FILE, "file", "anonymous"), (Flag.EXCLUSIVE, "exclusive", "shared")):
-        has = runs["flags"] & np.uint32(flag) != 0
+        has = _State.has(states, flag)
         yield yes, page & has
         yield no, page & ~has
+    yield "write_protected", _State.has(states, Flag.UFFD_WP) | (kind == Kind.UFFD_WP)

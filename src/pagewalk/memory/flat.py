@@ -35,7 +35,13 @@ class FlatMemory:
     Raises:
         ImageFormatError: Two segments overlap, or one lies beyond 64 bits.
         TypeError: A segment is no ``(start, bytes)``.
+
+    Attributes:
+        holds_frames: Whether the frames that page tables name should be here too: a page whose frame is not is odd
+            (``Flag.OUTSIDE``). A file's are; of page tables alone, as a capture's, it cannot be said.
     """
+
+    holds_frames: bool = False
 
     def __init__(self, segments: Iterable[Segment]) -> None:
         given = [_segment(segment) for segment in segments]

@@ -57,8 +57,9 @@ class RawImage(FlatMemory):
         ImageFormatError: It is empty, or ends before a segment does.
         UnsupportedError: It is no file that has bytes to map: a pipe, a socket, a character device.
 
-    The file must keep its size while it is mapped. One that was cut off is noticed before each read, walk, translation
-    and question (MemoryReadError); cut off in the middle of one, it ends the process with SIGBUS.
+    It claims to hold the frames that its page tables name. It must keep its size while it is mapped: one that was cut
+    off is noticed before each read, walk, translation and question (MemoryReadError); cut off in the middle of one, it
+    ends the process with SIGBUS.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class RawImage(FlatMemory):
         self._map, self._version = _mapped(self.path, writable)
         self._shrinks = self._map.size() > 0  # a disk does not, and says 0
         self._writable = writable
+        self.holds_frames = True
         data = memoryview(self._map)
         parts = [(base, 0, len(data))] if segments is None else segments
         self._parts = [_part(part) for part in parts]

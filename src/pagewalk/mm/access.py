@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk import abi
 from pagewalk.errors import MemoryFault, OutOfFrames, SegmentationFault, SystemCallError
 from pagewalk.formats import Flag
 from pagewalk.mm.areas import prepare_anon
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
 
     Move = Callable[[int, Entries], object]
 
-__all__ = ["execute", "kernel_copy", "populate", "read", "touch", "write"]
+__all__ = ["execute", "kernel_copy", "populate", "reachable", "read", "touch", "write"]
 
 PMD: Final = 3
-NEEDS: Final = {"read": Flag.READ, "write": Flag.WRITE}
+FAR: Final = 1 << 30
+"""An access of more bytes is looked at before it is made."""
+NEEDS: Final = {"read": Flag.READ, "write": Flag.WRITE, "execute": Flag.READ}  # what is present can be read
 
 
 def touch(mm: Mm, start: int, end: int, access: Access, move: Move | None = None) -> Entries:
@@ -64,6 +67,20 @@ def touch(mm: Mm, start: int, end: int, access: Access, move: Move | None = None
         _block(mm, area, addr, stop, access, part, partial(move, at, part) if move else _stay)
         addr = stop
     return paddrs
+
+
+def reachable(mm: Mm, vaddr: int, size: int) -> int:
+    """A size that ends a page behind what is mapped in one piece from ``vaddr`` on, where it is said to go further.
+
+    The access is refused there. It is not to ask for memory that nobody has, to note down what it never reaches.
+    """
+    if size <= FAR:
+        return size
+    end = vaddr
+    with mm.reading():
+        while end < vaddr + size and (area := mm.area_at(end)) is not None:
+            end = area.end
+    return min(size, end // PAGE * PAGE + PAGE - vaddr)
 
 
 def _stay() -> None:
@@ -137,7 +154,7 @@ def _fill(mm: Mm, area: Area, start: int, entries: Entries, holes: Any, access: 
         frames = mm.machine.frames.take_up_to(len(holes), Usage.ANON)
         count = len(frames)
         flags = int(mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY)
-        entries[holes[:count]] = mm.format.leaf_entry(frames, np.full(count, flags, np.uint64))
+        entries[holes[:count]] = mm.page_entry(area, frames, np.full(count, flags, np.uint64))
         if count < len(holes):
             raise OutOfFrames(f"no frame is free of {len(mm.machine.frames)}", start + int(holes[count]) * PAGE, 4)
     mm.log("install", start, start + len(entries) * PAGE)
@@ -192,18 +209,20 @@ def execute(mm: Mm, vaddr: int) -> None:
     Raises:
         SegmentationFault, BusError: The page refuses.
     """
-    try:
-        read(mm, vaddr, 1)
-    except MemoryFault as error:
-        raise type(error)(vaddr, "execute", error.why) from None
+    page = vaddr // PAGE * PAGE
+    with mm.reading():
+        try:
+            touch(mm, page, page + PAGE, "execute")
+        except MemoryFault as error:
+            raise _from_first_byte(error, vaddr) from None
     area = mm.area_at(vaddr)
     if area is None or VmaFlags.EXEC not in area.flags:
-        raise SegmentationFault(vaddr, "execute", "the mapping does not allow it")
+        raise SegmentationFault(vaddr, "execute", "the mapping does not allow it", abi.SEGV_ACCERR)
 
 
 def _from_first_byte(error: MemoryFault, vaddr: int) -> MemoryFault:
     """A fault told with the address of the first byte that was wanted, not of its page."""
-    return type(error)(max(error.vaddr, vaddr), error.access, error.why)
+    return type(error)(max(error.vaddr, vaddr), error.access, error.why, error.code)
 
 
 def _store(mm: Mm, vaddr: int, data: bytes, paddrs: Entries) -> None:

@@ -19,7 +19,7 @@ from pagewalk.mm.files import File
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.huge import is_ours, split_folio
 from pagewalk.mm.uffd import swap_bits
-from pagewalk.mm.zap import release
+from pagewalk.mm.zap import clear_huge, release
 from pagewalk.vma import VmaFlags
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
@@ -192,10 +192,16 @@ def _cold_pages(mm: Mm, entries: Entries, own: Any) -> None:
 
 
 def _pageout_huge(mm: Mm, pmd: Entry) -> None:
-    """Small entries first; then a lazily free folio goes or is kept as a whole, any other is split."""
+    """A lazily free folio goes or is kept as a whole; for any other, small entries first, then the folio is split."""
     paddr, frames, dirty = pmd.target, mm.machine.frames, Flag.DIRTY in pmd.flags
     assert paddr is not None
     if frames.is_mlocked(paddr):
+        return
+    if frames.is_lazy(paddr) and mm.machine.reclaims_whole:
+        if dirty:
+            _keep(mm, frames.run(paddr, BLOCK))
+        else:
+            clear_huge(mm, pmd)
         return
     mm.tables.split(pmd, 0)
     if not frames.is_lazy(paddr):
@@ -230,10 +236,10 @@ def _keep(mm: Mm, paddrs: Any) -> None:
 def _page_out(mm: Mm, entries: Entries, at: int, paddr: int) -> None:
     """Reclaim one anonymous page that nobody else has."""
     machine, software = mm.machine, mm.format.software
-    dirty = mm.format.leaf_flags(int(entries[at])) & Flag.DIRTY
-    if machine.frames.is_lazy(paddr) and not dirty:
+    dirty, lazy = mm.format.leaf_flags(int(entries[at])) & Flag.DIRTY, machine.frames.is_lazy(paddr)
+    if lazy and not dirty:
         entries[at] = 0
-    elif machine.swap.used < machine.swap.slots and not machine.frames.is_mlocked(paddr):
+    elif not lazy and machine.swap.used < machine.swap.slots and not machine.frames.is_mlocked(paddr):
         slot = machine.swap.put(mm.memory.read(paddr, PAGE))
         kept = mm.format.leaf_flags(int(entries[at])) & Flag.UFFD_WP
         entries[at] = software.swap_entry(0, slot) | swap_bits(mm, Flag(kept))

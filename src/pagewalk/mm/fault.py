@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from pagewalk import abi
 from pagewalk.errors import BusError, SegmentationFault
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm import huge
 from pagewalk.mm.areas import prepare_anon
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.mm.pkeys import permits
 from pagewalk.mm.uffd import protected
 from pagewalk.vma import VmaFlags
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.mm import Mm
     from pagewalk.tables import Entry
 
-    Access = Literal["read", "write"]
+    Access = Literal["read", "write", "execute"]
 
 __all__ = ["allowed", "find_area", "handle", "unshare"]
 
@@ -37,6 +39,7 @@ FAULT_AROUND: Final = 16
 WANTED: Final = {
     "read": VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC,  # x86 cannot refuse reading what it lets do more
     "write": VmaFlags.WRITE,
+    "execute": VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC,  # the page comes first, then its right is looked at
 }
 
 
@@ -54,8 +57,11 @@ def find_area(mm: Mm, vaddr: int, access: Access) -> Area:
     area = mm.area_at(vaddr) or mm.grow_stack(vaddr)
     if area is None:
         raise SegmentationFault(vaddr, access, "nothing is mapped there")
+    if not permits(area, access):
+        why = f"protection key {area.protection_key} makes the mapping execute-only"
+        raise SegmentationFault(vaddr, access, why, abi.SEGV_PKUERR)
     if not allowed(area, access):
-        raise SegmentationFault(vaddr, access, f"the mapping is {area.rights}")
+        raise SegmentationFault(vaddr, access, f"the mapping is {area.rights}", abi.SEGV_ACCERR)
     return area
 
 
@@ -109,7 +115,7 @@ def _resolve(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
             _resolve(mm, area, pte, page, "read")
             _protect(mm, pte)
         case Kind.HWPOISON:
-            raise BusError(page, access, "the page is poisoned")
+            raise BusError(page, access, "the page is poisoned", abi.BUS_MCEERR_AR)
         case Kind.GUARD:
             raise SegmentationFault(page, access, "a guard stands there")
         case kind:
@@ -135,7 +141,7 @@ def _refuse_protected(entry: Entry, page: int) -> None:
 def _map(mm: Mm, area: Area, pte: Entry, page: int, frame: int, *, writable: bool, dirty: bool = False) -> None:
     """Set an entry to a page, accessed just now."""
     flags = mm.page_flags(area, writable=writable) | Flag.ACCESSED
-    pte.value = mm.format.leaf_entry(frame, int(flags | Flag.DIRTY if dirty else flags))
+    pte.value = mm.page_entry(area, frame, int(flags | Flag.DIRTY if dirty else flags))
     mm.update_mmu_cache(area, page, pte)
 
 
@@ -153,7 +159,7 @@ def _file(mm: Mm, area: Area, pte: Entry, page: int, access: Access) -> None:
     """A page of a file: shared, or read only, or copied at once for a private write."""
     file: File = area.mapping  # type: ignore[assignment]
     offset = area.offset_at(page)
-    if access == "read":
+    if access != "write":
         _fault_around(mm, area, file, page)
         if not pte.is_none:
             return
@@ -187,7 +193,7 @@ def _fault_around(mm: Mm, area: Area, file: File, page: int) -> None:
     for at in range(len(entries)):
         offset = area.offset_at(start + at * PAGE)
         if file.has(offset) and not entries[at] and (frame := file.hold_cached(offset // PAGE)) is not None:
-            entries[at] = mm.format.leaf_entry(frame, flags)
+            entries[at] = mm.page_entry(area, frame, flags)
 
 
 def _write_protected(mm: Mm, area: Area, pte: Entry, page: int) -> None:

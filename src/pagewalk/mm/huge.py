@@ -56,7 +56,7 @@ def fault(mm: Mm, area: Area, pmd: Entry, vaddr: int, *, write: bool) -> bool:
         return False
     flags = mm.page_flags(area, writable=write) | Flag.ACCESSED
     flags |= Flag.DIRTY if write else Flag(0)
-    pmd.value = mm.format.leaf_entry(paddr, int(flags), pmd.level)
+    pmd.value = mm.page_entry(area, paddr, int(flags), pmd.level)
     return True
 
 
@@ -71,13 +71,13 @@ def write_fault(mm: Mm, area: Area, pmd: Entry, vaddr: int) -> None:
         except OutOfFrames:
             mm.tables.split(pmd, vaddr)
             return
-        pmd.value = mm.format.leaf_entry(fresh, int(flags), pmd.level)
+        pmd.value = mm.page_entry(area, fresh, int(flags), pmd.level)
         mm.machine.drop_huge_zero()
     elif not may_reuse(mm, paddr):
         mm.tables.split(pmd, vaddr)
     else:
         mm.machine.frames.set_exclusive(mm.machine.frames.run(paddr, BLOCK), exclusive=True)
-        pmd.value = mm.format.leaf_entry(paddr, int(flags), pmd.level)
+        pmd.value = mm.page_entry(area, paddr, int(flags), pmd.level)
 
 
 def is_ours(mm: Mm, paddr: int) -> bool:
@@ -132,7 +132,7 @@ def collapse(mm: Mm, area: Area, start: int) -> bool:
     entries[:] = 0
     mm.tables.keep_as_deposit(pmd)
     flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
-    entry = mm.format.leaf_entry(paddr, int(flags), pmd.level)
+    entry = mm.page_entry(area, paddr, int(flags), pmd.level)
     pmd.value = entry if area.flags & RIGHTS else mm.format.without_rights(entry, pmd.level)
     return True
 

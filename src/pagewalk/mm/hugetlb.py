@@ -108,7 +108,7 @@ class HugePages:
             raise BusError(vaddr, access, str(error)) from error
         flags = self.mm.page_flags(area, writable=shared or access == "write" or old is None) | Flag.ACCESSED
         flags |= Flag.DIRTY if access == "write" else Flag(0)
-        entry.value = self.mm.format.leaf_entry(paddr, int(flags), entry.level)
+        entry.value = self.mm.page_entry(area, paddr, int(flags), entry.level)
 
     def _shared_page(self, area: Area, vaddr: int) -> int:
         """The file's page, brought in if it was not there; held once more for this mapping."""
@@ -228,5 +228,5 @@ class HugePages:
             frames.hold(frames.run(paddr, area.huge_page_size))
             if entry.kind is Kind.PRESENT:
                 flags = int(entry.flags & ~Flag.WRITE)
-                entry.value = self.mm.format.leaf_entry(paddr, flags, entry.level)
+                entry.value = self.mm.page_entry(area, paddr, flags, entry.level)
             there.value = entry.value

@@ -14,6 +14,7 @@ from pagewalk.formats import Flag, find_format
 from pagewalk.memory import Ram
 from pagewalk.mm.files import FILE_END, File
 from pagewalk.mm.frames import BLOCK, PAGE, FramePool, Usage
+from pagewalk.mm.pkeys import checked_pku
 from pagewalk.mm.swap import SwapDevice
 
 if TYPE_CHECKING:
@@ -35,9 +36,17 @@ class Machine:
         thp: When anonymous memory gets huge pages by itself.
         swap: Bytes of swap.
         hugetlb: Pages set aside for hugetlb, by size: ``{2 << 20: 8}``.
+        pku: Whether the CPU has protection keys (CR4.PKE). Memory that may only be executed, PROT_EXEC alone, can then
+            not be read either, as on many newer machines. Without them, the default on every machine so that a run
+            gives the same everywhere, what may be executed may be read.
+
+    Attributes:
+        reclaims_whole: Whether reclaim takes, or keeps, a huge page that is lazily free as a whole (Linux since 6.11);
+            other kernels look at its small pages.
 
     Raises:
-        TypeError, ValueError: The RAM is not whole pages, ``thp`` is no policy, swap or a pool has no such size.
+        TypeError, ValueError: The RAM is not whole pages, ``thp`` is no policy, swap or a pool has no such size;
+            ``pku`` is not a bool, or the format has no protection keys.
         OSError: The operating system does not have that much RAM.
         OutOfFrames: The RAM does not hold the huge page pools.
     """
@@ -50,10 +59,13 @@ class Machine:
         thp: Policy = "madvise",
         swap: int = 0,
         hugetlb: Mapping[int, int] | None = None,
+        pku: bool = False,
     ) -> None:
         self.format = find_format(format)
         self.thp = choice(thp, "thp", POLICIES)
         pools = _pools(self.format, hugetlb)
+        self.pku = checked_pku(self.format, pku)
+        self.reclaims_whole = True
         self.memory = Ram(ram)
         self.frames = FramePool(self.memory)
         self.swap = SwapDevice(swap)

@@ -12,6 +12,7 @@ from pagewalk.mm.access import populate
 from pagewalk.mm.areas import Area
 from pagewalk.mm.files import File
 from pagewalk.mm.frames import PAGE
+from pagewalk.mm.pkeys import key_flags
 from pagewalk.mm.zap import zap
 from pagewalk.vma import VmaFlags
 
@@ -66,7 +67,7 @@ def mmap(mm: Mm, length: int, prot: int, flags: int, addr: int, file: File | Non
     size = mm.hugetlb.page_size_of(flags) if flags & abi.MAP_HUGETLB else 0
     length = -(-length // size) * size if size else align(length)
     _check(mm, length, flags, addr, file, offset)
-    vma_flags = _vma_flags(prot, flags, file)
+    vma_flags = _vma_flags(prot, flags, file) | key_flags(mm, prot)
     start = _place(mm, length, flags, addr, size or PAGE)
     if flags & abi.MAP_SHARED and file is None:
         file, offset = File(mm.machine.frames, "/dev/zero (deleted)", length, unlinked=True), 0

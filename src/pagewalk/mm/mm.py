@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, Literal
 
+    from pagewalk.formats.paging import Level
     from pagewalk.mm.files import File
     from pagewalk.mm.machine import Machine
     from pagewalk.mm.tables import Entries
@@ -41,8 +42,6 @@ __all__ = ["Event", "Mm"]
 
 PMD = 3
 STACK_LIMIT = 8 << 20
-FAR = 1 << 30
-"""An access of more bytes is looked at before it is made."""
 
 
 class Event(NamedTuple):
@@ -256,7 +255,7 @@ class Mm(AddressSpace):
             TypeError, ValueError: No address, no size or no bytes.
         """
         vaddr, size = integer(vaddr, "vaddr"), not_negative(size, "size")
-        return access.read(self, vaddr, self._reachable(vaddr, size))
+        return access.read(self, vaddr, access.reachable(self, vaddr, size))
 
     def write(self, vaddr: int, data: bytes) -> None:
         """Write memory as the CPU does; what lies before a refusal is written. Errors as ``read``."""
@@ -277,8 +276,8 @@ class Mm(AddressSpace):
             TypeError, ValueError: No address, no size, or no such access.
         """
         vaddr, size = integer(vaddr, "vaddr"), not_negative(size, "size")
-        choice(access_, "access_", access.NEEDS)
-        size = self._reachable(vaddr, size)
+        choice(access_, "access_", ("read", "write"))
+        size = access.reachable(self, vaddr, size)
         with self.reading():
             return access.touch(self, vaddr // PAGE * PAGE, vaddr + size + -(vaddr + size) % PAGE, access_)
 
@@ -327,19 +326,6 @@ class Mm(AddressSpace):
         with self.reading():
             return observe.smaps(self)
 
-    def _reachable(self, vaddr: int, size: int) -> int:
-        """A size that ends a page behind what is mapped in one piece from ``vaddr`` on, where it is said to go further.
-
-        The access is refused there. It is not to ask for memory that nobody has, to note down what it never reaches.
-        """
-        if size <= FAR:
-            return size
-        end = vaddr
-        with self.reading():
-            while end < vaddr + size and (area := self.area_at(end)) is not None:
-                end = area.end
-        return min(size, end // PAGE * PAGE + PAGE - vaddr)
-
     # -- for the modules of mm/ --------------------------------------------------------------------------------------
 
     def area_at(self, addr: int) -> Area | None:
@@ -379,10 +365,14 @@ class Mm(AddressSpace):
         flags |= Flag.EXEC if VmaFlags.EXEC in area.flags else Flag(0)
         return flags | (Flag.WRITE if writable and VmaFlags.WRITE in area.flags else Flag(0))
 
+    def page_entry(self, area: Area, paddr: Any, flags: Any, level: Level | None = None) -> Any:
+        """An entry, or many, that map a page into an area: ``leaf_entry`` with the area's protection key."""
+        return self.format.leaf_entry(paddr, flags, level) | self.format.field_bits("PKEY", area.protection_key)
+
     def zero_entry_for(self, area: Area) -> int:
         """An entry that maps the zero page into an area."""
         flags = self.page_flags(area, writable=False) | Flag.ACCESSED | Flag.SPECIAL
-        entry = self.format.leaf_entry(self.machine.zero, int(flags))
+        entry: int = self.page_entry(area, self.machine.zero, int(flags))
         return entry if area.flags & RIGHTS else self.format.without_rights(entry, self.format.levels[4])
 
     def take_frame(self, usage: Any, vaddr: int) -> int:

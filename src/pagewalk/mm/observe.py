@@ -106,7 +106,7 @@ def look(mm: Mm, start: int, end: int) -> Look:
 def _words(mm: Mm, entries: Any, level: Any) -> Any:
     """Words of pagemap for raw entries, none of them empty."""
     form, frames = mm.format, mm.machine.frames
-    states = np.broadcast_to(np.asarray(codec_of(form).states(entries), np.uint32), entries.shape)
+    states = np.broadcast_to(np.asarray(codec_of(form).states(entries, level), np.uint32), entries.shape)
     kinds = states >> KIND_SHIFT
     pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
     words = np.zeros(len(entries), np.uint64)

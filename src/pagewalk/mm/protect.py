@@ -14,6 +14,7 @@ from pagewalk.mm import areas
 from pagewalk.mm.areas import RIGHTS, SPECIAL
 from pagewalk.mm.frames import PAGE
 from pagewalk.mm.mapping import accounted, align, flags_of_prot, populate_area
+from pagewalk.mm.pkeys import KEY, key_flags
 from pagewalk.vma import VmaFlags
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
@@ -38,13 +39,13 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int) -> None:
         raise SystemCallError(errno.EINVAL, f"unknown protection {prot:#x}")
     if end <= addr or end > mm.task_size:
         raise SystemCallError(errno.ENOMEM, f"[{addr:#x}, {end:#x}) is no range")
-    wanted = flags_of_prot(prot)
+    wanted = flags_of_prot(prot) | key_flags(mm, prot)
     while addr < end:
         area = mm.area_at(addr)
         if area is None:
             raise SystemCallError(errno.ENOMEM, f"nothing is mapped at {addr:#x}")
         stop = min(end, area.end)
-        flags = area.flags & ~RIGHTS | wanted
+        flags = area.flags & ~(RIGHTS | KEY) | wanted
         if flags & ~VmaFlags(int(flags) >> 4) & RIGHTS:
             raise SystemCallError(errno.EACCES, f"the file at {area.start:#x} does not allow it")
         _change(mm, area, addr, stop, flags)
@@ -103,7 +104,7 @@ def _with_rights(mm: Mm, area: Area, entries: Any, level: Any) -> Any:
         rights = rights | writable
     frames = form.leaf_paddr(entries, level)
     result = entries.copy()
-    made = form.leaf_entry(frames[pages], (state | rights)[pages], level)
+    made = mm.page_entry(area, frames[pages], (state | rights)[pages], level)
     result[pages] = made if area.flags & RIGHTS else form.without_rights(made, level)
     return result
 

@@ -109,6 +109,7 @@ class MmTables(PageTables):
     def _zero_page(self, entry: Entry) -> bytes:
         """An entry of the zero page with the rights that a huge zero page's entry has."""
         value = self.format.leaf_entry(self.machine.zero, int(entry.flags | Flag.SPECIAL))
+        value |= entry.value & self.format.field_bits("PKEY", -1)
         if entry.kind is Kind.PROT_NONE:
             value = self.format.without_rights(value, self.format.levels[PTE])
         return value.to_bytes(8, "little")

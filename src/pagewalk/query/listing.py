@@ -60,8 +60,8 @@ def mappings(
         tables: Page tables, or an address space for its tables.
         start, end: Virtual addresses in bytes, whole pages; None for both canonical halves. What reaches out of the
             range is cut off, huge pages too.
-        coalesce: Join neighbours of equal page size, flags and kind whose frames follow each other (or which have
-            none).
+        coalesce: Join neighbours of equal page size, flags and kind whose frames follow each other, or are one and the
+            same (such a row has ``Flag.REPEATED``), or which have none.
         hardware: Only what the MMU would translate: present pages.
         findings: Collects what is malformed, which is then passed over, instead of raising the first.
         having, lacking: Only entries with all of these ``Flag`` bits, and none of those.

@@ -6,6 +6,8 @@ import platform
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pagewalk.report.words import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -136,6 +138,8 @@ def demo_text(demo: Demo) -> str:
 
 def _parts(demo: Demo) -> Iterator[RenderableType]:
     """The screen, from top to bottom."""
+    from rich.markup import escape
+
     guarded = pages_text(demo.guarded.start, demo.guarded.stop)
     yield f"[bold]1. A simulated machine[/]: one VMA of {demo.pages} pages, some touched. A walk calls:"
     yield _walk(demo.before)
@@ -145,7 +149,7 @@ def _parts(demo: Demo) -> Iterator[RenderableType]:
     yield _trees(demo)
     yield f"\n[bold]4. The running kernel[/], Linux {platform.release()}: the same, with madvise(2)."
     if not demo.kernel:
-        yield f"   It could not be asked: {demo.why_not}"
+        yield f"   It could not be asked: {escape(printable(demo.why_not))}"
         return
     yield _sides(demo)
     yield f"   Model and kernel {'agree' if demo.agree else '[bold red]disagree[/]'}, page by page."

@@ -3,101 +3,106 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pagewalk.formats import NO_PADDR, Kind
-from pagewalk.report.words import flag_names, rights_text, size_text, state_names
+from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.report.words import flag_names, hexed, rights_text, size_text, state_names
+from pagewalk.sweep.findings import MAX_FINDINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    import numpy as np
     import numpy.typing as npt
 
     from pagewalk.formats import PagingFormat
+    from pagewalk.report.rows import Tally
 
     Rows = npt.NDArray[np.void]
     Paint = Callable[[str, str], str]
 
-__all__ = ["BLOCK", "json_rows", "summary", "text_blocks"]
+__all__ = ["Layout", "json_rows", "summary", "text_blocks"]
 
-BLOCK = 4096
+_BLOCK = 4096
 """Rows in a block of text."""
 
-_NARROW, _WIDE = 12, 16
 _COLOURS = {
-    "prot_none": "magenta",
-    "swap": "yellow",
-    "migration": "yellow",
-    "guard": "red",
-    "uffd_wp": "cyan",
-    "hwpoison": "red",
-    "other": "yellow",
-    "hole": "bright_black",
+    Kind.NONE.value: "bright_black",
+    Kind.PROT_NONE.value: "magenta",
+    Kind.SWAP.value: "yellow",
+    Kind.MIGRATION.value: "yellow",
+    Kind.GUARD.value: "red",
+    Kind.UFFD_WP.value: "cyan",
+    Kind.HWPOISON.value: "red",
+    Kind.OTHER.value: "yellow",
 }
-_LABELS = {kind.value: kind.label for kind in Kind}
+_LABELS = {kind.value: kind.label for kind in Kind} | {Kind.NONE.value: "hole"}
+_HOLE = Kind.NONE.value
+_REPEATED, _OUTSIDE = Flag.REPEATED.value, Flag.OUTSIDE.value  # plain integers: a line for each of a million rows
+_IN_FRAME = _REPEATED | _OUTSIDE
+"""Flags that the column of frames shows."""
 
 
-def text_blocks(form: PagingFormat, rows: Rows, holes: Rows | None, paint: Paint) -> Iterator[tuple[int, str]]:
-    """A header and the rows, by address, as ``(rows done, text)``.
+@dataclass(frozen=True)
+class Layout:
+    """How a table looks.
 
-    Args:
+    Attributes:
         form: Names the levels of holes.
-        rows: As ``mappings`` gives them, coalesced or not.
-        holes: As ``holes`` gives them, to stand between the rows; None: left out.
         paint: Given a text and a colour's name, the text in that colour.
+        wide: Addresses have 16 digits, not 12.
+        entries: With a column of raw entries.
     """
-    starts = rows["vaddr"] if holes is None else np.concatenate([rows["vaddr"], holes["vaddr"]])
-    order = np.argsort(starts, kind="stable")
-    digits = _WIDE if len(starts) and int(starts.max()) >> 4 * _NARROW else _NARROW
-    raw = "entry" in (rows.dtype.names or ())
-    yield 0, _header(digits, raw) + "\n"
-    for at in range(0, len(order), BLOCK):
-        some = order[at : at + BLOCK]
-        lines = _mapping_lines(rows[some[some < len(rows)]], digits, paint)
-        if holes is not None:
-            gaps = holes[some[some >= len(rows)] - len(rows)]
-            lines = _merge(some < len(rows), lines, _hole_lines(form, gaps, digits, raw, paint))
-        yield len(some), "".join(f"{line}\n" for line in lines)
+
+    form: PagingFormat
+    paint: Paint
+    wide: bool = False
+    entries: bool = False
+
+    def range(self, start: int, size: int) -> str:
+        """A range of addresses, as wide as any: the end of the address space has one digit more."""
+        if self.wide:
+            return f"{f'{start:#018x}-{start + size:#018x}':<38}"
+        return f"{start:#014x}-{start + size:#014x}"
+
+    def header(self) -> str:
+        """The line over the columns."""
+        line = f"{'ADDRESSES':<{38 if self.wide else 29}}  {'SIZE':>9}  {'PAGE':>5}  {'FRAME':<14}  "
+        return line + (f"{'ENTRY':<18}  " if self.entries else "") + f"{'RIGHTS':<6}  {'KIND':<9}  STATE"
+
+    def line(self, row: tuple[int, ...]) -> str:
+        """A row."""
+        vaddr, paddr, size, page, flags, kind, depth, entry = row
+        hole = kind == _HOLE
+        raw = f"{'' if hole else f'{entry:#018x}':<18}  " if self.entries else ""
+        rest = f"{'':6}  hole       empty {self.form.levels[depth].name}" if hole else _words(flags, kind)
+        line = f"{self.range(vaddr, size)}  {_sizes(size, page)}  {_frame(paddr, flags):<14}  {raw}{rest}"
+        colour = _COLOURS.get(kind)
+        return self.paint(line, colour) if colour else line
 
 
-def _merge(is_mapping: npt.NDArray[np.bool_], mappings: Iterator[str], holes: Iterator[str]) -> Iterator[str]:
-    """Lines of both, in turn."""
-    return (next(mappings if mine else holes) for mine in is_mapping.tolist())
+def _frame(paddr: int, flags: int) -> str:
+    """The column of frames: where the first page is, where every page is (``=``), or that it is nowhere in memory."""
+    if flags & _OUTSIDE:
+        return "outside"
+    if paddr == NO_PADDR:
+        return "-"
+    return f"={paddr:#x}" if flags & _REPEATED else f"{paddr:#x}"
 
 
-def _range(start: int, size: int, digits: int) -> str:
-    """A range of addresses."""
-    return f"{start:#0{digits + 2}x}-{start + size:#0{digits + 2}x}"
+@lru_cache(maxsize=1024)
+def _words(flags: int, kind: int) -> str:
+    """The columns of rights, kind and state."""
+    return f"{rights_text(flags):<6}  {_LABELS[kind]:<9}  {' '.join(state_names(flags & ~_IN_FRAME))}".rstrip()
 
 
-def _header(digits: int, raw: bool) -> str:
-    """The line over the columns."""
-    line = f"{'ADDRESSES':<{2 * digits + 5}}  {'SIZE':>9}  {'PAGE':>5}  {'FRAME':<14}  "
-    return line + (f"{'ENTRY':<18}  " if raw else "") + f"{'RIGHTS':<6}  {'KIND':<9}  STATE"
-
-
-def _mapping_lines(rows: Rows, digits: int, paint: Paint) -> Iterator[str]:
-    """A line for each row."""
-    raw = "entry" in (rows.dtype.names or ())
-    for vaddr, paddr, size, page, flags, kind, *entry in rows.tolist():
-        label = _LABELS[kind]
-        frame = "-" if paddr == NO_PADDR else f"{paddr:#x}"
-        line = (
-            f"{_range(vaddr, size, digits):<{2 * digits + 5}}  {size_text(size):>9}  {_short(page):>5}  {frame:<14}  "
-            f"{f'{entry[0]:#018x}  ' if raw else ''}{rights_text(flags):<6}  {label:<9}  {' '.join(state_names(flags))}"
-        ).rstrip()
-        yield paint(line, _COLOURS[label]) if label in _COLOURS else line
-
-
-def _hole_lines(form: PagingFormat, holes: Rows, digits: int, raw: bool, paint: Paint) -> Iterator[str]:
-    """A line for each hole."""
-    blank = f"{'-':<14}  " + (f"{'':<18}  " if raw else "") + f"{'':<6}"
-    for vaddr, size, depth in holes.tolist():
-        level = form.levels[depth]
-        line = f"{_range(vaddr, size, digits):<{2 * digits + 5}}  {size_text(size):>9}  {_short(level.span):>5}  "
-        yield paint(f"{line}{blank}  {'hole':<9}  empty {level.name}", _COLOURS["hole"])
+@lru_cache(maxsize=1024)
+def _sizes(size: int, page: int) -> str:
+    """The columns of sizes."""
+    return f"{size_text(size):>9}  {_short(page):>5}"
 
 
 def _short(size: int) -> str:
@@ -105,28 +110,91 @@ def _short(size: int) -> str:
     return size_text(size).replace(" ", "")[:-2]
 
 
-def summary(rows: Rows) -> str:
-    """One line: how much there is of each kind and page size."""
-    parts = []
-    for kind in np.unique(rows["kind"]).tolist():
-        mine = rows[rows["kind"] == kind]
-        sizes = [
-            (page, int(mine["size"][mine["page_size"] == page].sum())) for page in np.unique(mine["page_size"]).tolist()
-        ]
-        parts.append(f"{_LABELS[kind]} " + " + ".join(f"{size_text(total)} in {_short(page)}" for page, total in sizes))
-    return f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'}: {', '.join(parts) or 'nothing is mapped'}"
+def text_blocks(blocks: Iterable[Rows], layout: Layout, limit: int | None = None) -> Iterator[str]:
+    """A header and a line for each row. It begins once the first block is there, so that an error comes before it.
+
+    Args:
+        blocks: Rows by address, as ``report.rows`` makes them; all of them are gone through.
+        layout: How they look.
+        limit: The most lines; None: all.
+    """
+    blocks = iter(blocks)
+    first = [block for block in [next(blocks, None)] if block is not None]
+    yield f"{layout.header()}\n"
+    shown = 0
+    for block in chain(first, blocks):
+        some = block if limit is None else block[: limit - shown]
+        shown += len(some)
+        for at in range(0, len(some), _BLOCK):
+            yield "".join(f"{layout.line(row)}\n" for row in some[at : at + _BLOCK].tolist())
+        yield ""  # a block is done, shown or not
 
 
-def json_rows(rows: Rows, form: PagingFormat) -> Iterator[str]:
-    """Each row as one JSON object: addresses and sizes in bytes, null where there is no frame."""
-    names = rows.dtype.names or ()
-    for values in rows.tolist():
-        yield json.dumps(_plain(dict(zip(names, values, strict=True)), form))
+# -- the last line -----------------------------------------------------------------------------------------------------
 
 
-def _plain(row: dict[str, Any], form: PagingFormat) -> dict[str, Any]:
-    """A row with its numbers in words where they stand for something."""
-    if "depth" in row:
-        return {**row, "level": form.levels[row["depth"]].name}
-    paddr = None if row["paddr"] == NO_PADDR else row["paddr"]
-    return {**row, "paddr": paddr, "flags": list(flag_names(row["flags"])), "kind": _LABELS[row["kind"]]}
+def summary(tally: Tally, *, shown: int | None = None, findings: int = 0, empty: str = "nothing is mapped") -> str:
+    """A line: how many rows there are, and how much of each kind and page size; another, if frames are outside.
+
+    Args:
+        tally: What there is, shown or not.
+        shown: Lines shown at most; None: all.
+        findings: Malformed entries that were passed over.
+        empty: What it means that there is no row.
+    """
+    counts = [_count(tally.mapped, "row")]
+    counts += [_count(tally.holes, "hole")] * bool(tally.holes)
+    if findings:
+        counts.append(
+            f"more than {MAX_FINDINGS:,} findings" if findings > MAX_FINDINGS else _count(findings, "finding")
+        )
+    left = 0 if shown is None else max(tally.mapped + tally.holes - shown, 0)
+    more = f" ({left:,} more than shown)" if left else ""
+    parts = [_amount(kind, tally) for kind in sorted({kind for kind, _ in tally.sizes} - {Kind.NONE.value})]
+    parts = parts or [empty]
+    if tally.holes:
+        parts.append(f"holes {size_text(sum(size for (kind, _), size in tally.sizes.items() if kind == Kind.NONE))}")
+    return f"{', '.join(counts)}{more}: {', '.join(parts)}{_strange(tally)}"
+
+
+def _strange(tally: Tally) -> str:
+    """What it may mean that frames are outside the memory."""
+    if not tally.strange:
+        return ""
+    rows = "1 row names a frame" if tally.strange == 1 else f"{tally.strange:,} rows name frames"
+    return f"\n{rows} outside the image: another kernel version, an encryption bit, or the wrong format?"
+
+
+def _amount(kind: int, tally: Tally) -> str:
+    """How much there is of a kind, by page size."""
+    sizes = sorted((page, size) for (of, page), size in tally.sizes.items() if of == kind)
+    return f"{_LABELS[kind]} " + " + ".join(f"{size_text(size)} in {_short(page)}" for page, size in sizes)
+
+
+def _count(number: int, what: str) -> str:
+    """``1 row``, ``2 rows``."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+
+
+def json_rows(rows: Rows, form: PagingFormat, *, entries: bool = False, told: bool = True) -> Iterator[str]:
+    """Each row as one JSON object: addresses and entries are hex strings, sizes are numbers; null where there is none.
+
+    Args:
+        rows: As ``report.rows`` makes them.
+        form: Names the levels of holes.
+        entries: With the raw entries.
+        told: They are those of the memory, not made from what somebody told of the pages: then they are null.
+    """
+    for vaddr, paddr, size, page, flags, kind, depth, entry in rows.tolist():
+        row: dict[str, Any] = {"vaddr": f"{vaddr:#x}"}
+        if kind == _HOLE:
+            row |= {"size": size, "depth": depth, "level": form.levels[depth].name}
+        else:
+            row |= {"paddr": hexed(None if paddr == NO_PADDR else paddr), "size": size, "page_size": page}
+            row |= {"flags": flag_names(flags), "kind": _LABELS[kind]}
+        if entries and kind != _HOLE:
+            row["entry"] = hexed(entry if told else None)
+        yield json.dumps(row)

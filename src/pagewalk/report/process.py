@@ -1,162 +1,166 @@
-"""A captured process as text and as JSON: its VMAs, what is really in them, and its guard regions."""
+"""A captured process as text: the totals, its VMAs and what is really in them, and its guard regions."""
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from pagewalk.live.summary import PARTS, QUALITIES, guard_ranges, summarize
-from pagewalk.report.words import columns, size_text
+from pagewalk.live.summary import QUALITIES, count_tables, guard_ranges, summarize
+from pagewalk.report.columns import COLOURS, COLUMNS, Choice, choose
+from pagewalk.report.fit import wrap
+from pagewalk.report.layout import Cells, side_by_side
+from pagewalk.report.words import printable, size_text
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pagewalk.live.capture import Capture
     from pagewalk.vma import Vma
 
     Paint = Callable[[str, str], str]
 
-__all__ = ["guards_text", "process_json", "process_text"]
+__all__ = ["guards_text", "letters", "process_text"]
 
-_HEADINGS: Final = {
-    "small": "4K",
-    "thp": "THP",
-    "hugetlb": "HUGETLB",
-    "prot_none": "NO RIGHTS",
-    "zero": "ZERO",
-    "guard": "GUARD",
-    "swap": "SWAP",
-    "other": "OTHER",
-    "untouched": "UNTOUCHED",
-    "hidden": "UNKNOWN",
-    "shared": "SHARED",
-}
 _ALWAYS: Final = frozenset({"small", "untouched"})
-_BEFORE: Final = 3
-"""Columns before the numbers: addresses, rights, size. The size is flush right, as the numbers are."""
-_COLOURS: Final = (("guard", "red"), ("swap", "yellow"), ("thp", "green"))
+_RANKS: Final = ("guard", "swap", "poison", "write_protected", "thp", "small", "hugetlb", "prot_none", "zero", "other")
+"""Where there is too little room these stay longest, the first of them the longest; the rest goes, then the rights."""
 
 
-def process_text(space: Capture, paint: Paint) -> Iterator[str]:
-    """A line a VMA, the totals, and the notes.
+def process_text(
+    space: Capture,
+    paint: Paint,
+    *,
+    choice: Choice = Choice(),  # noqa: B008 - frozen
+    width: int | None = None,
+) -> Iterator[str]:
+    """The totals and the notes, then a line a VMA.
 
     Args:
         space: The capture.
         paint: Given a text and a colour's name, the text in that colour.
+        choice: Which VMAs, in which order.
+        width: Cells that a line may take: names are shortened, then columns left out. None: as many as it takes.
 
     Columns that are empty everywhere are left out.
     """
     totals = summarize(space)
-    shown = [name for name in _HEADINGS if name in _ALWAYS or totals[name].any()]
-    rows: list[tuple[str, ...]] = [("ADDRESSES", "RIGHTS", "SIZE", *(_HEADINGS[name] for name in shown), "NAME")]
-    rows += [_line(vma, total, shown) for vma, total in zip(space.vmas, totals, strict=True)]
-    numbers = frozenset(range(_BEFORE - 1, _BEFORE + len(shown)))
-    header, *lines = columns(rows, numbers)
-    yield f"{header}\n"
-    for line, total in zip(lines, totals, strict=True):
-        colour = next((colour for name, colour in _COLOURS if total[name]), "")
+    kept, order = choose(space, totals, choice)
+    vmas = list(space.vmas)
+    some, rows = [vmas[at] for at in order], totals[order]
+    lines, dropped = side_by_side(_columns(some, rows), width)
+    for line in (*_head(space, totals, kept, choice), *_missing(dropped), ""):
+        yield f"{wrap(line, width)}\n"
+    yield f"{lines[0]}\n"
+    for line, total in zip(lines[1:], rows, strict=True):
+        colour = next((colour for name, colour in COLOURS if total[name]), "")
         yield f"{paint(line, colour) if colour else line}\n"
-    yield f"\n{_totals_line(space, totals)}\n"
-    yield from _notes(space)
 
 
-def guards_text(space: Capture) -> Iterator[str]:
-    """A line a guard region, with the VMA it is in, the total, and the notes."""
-    guards = guard_ranges(space)
-    rows: list[tuple[str, ...]] = [("GUARD", "SIZE", "IN", "RIGHTS", "NAME")]
-    rows += [
-        (_range(start, end), size_text(end - start), _range(vma.start, vma.end), _rights(vma), printable(vma.name))
-        for start, end, vma in guards
-    ]
-    yield from (f"{line}\n" for line in columns(rows, frozenset({1})))
-    size = sum(end - start for start, end, _ in guards)
-    yield f"\nprocess {space.pid}: {_count(len(guards), 'guard region')}, {size_text(size)}\n"
-    yield from _notes(space)
-
-
-def process_json(space: Capture) -> Iterator[str]:
-    """One object: everything that is known, sizes and addresses in bytes; a line a VMA and a guard region."""
+def guards_text(space: Capture, *, choice: Choice = Choice(), width: int | None = None) -> Iterator[str]:  # noqa: B008
+    """The total and the notes, then a line a guard region with the VMA it is in; arguments as ``process_text``."""
     totals = summarize(space)
-    head = {
-        "pid": space.pid,
-        "format": space.tables.format.name,
-        "frames_known": space.frames_known,
-        "complete": space.complete,
-        "changed": [{"start": start, "end": end} for start, end in space.changed],
-        "notes": list(space.notes),
-        "totals": {"size": _size(totals), **{name: int(totals[name].sum()) for name in (*PARTS, *QUALITIES)}},
-    }
-    yield json.dumps(head)[:-1]
-    vmas = (_vma_data(vma, total) for vma, total in zip(space.vmas, totals, strict=True))
-    yield from _json_list("vmas", vmas)
-    guards = guard_ranges(space)
-    yield from _json_list("guards", ({"start": s, "end": e, "vma": v.start, "name": v.name} for s, e, v in guards))
-    yield "}\n"
+    vmas = list(space.vmas)
+    place = {vma.start: at for at, vma in enumerate(vmas)}
+    of: dict[int, list[tuple[int, int]]] = {}
+    for start, end, vma in guard_ranges(space):
+        of.setdefault(place[vma.start], []).append((start, end))
+    _, order = choose(space, totals, choice._replace(top=None))
+    order = [at for at in order if at in of][: choice.top]
+    guards = [(start, end, vmas[at]) for at in order for start, end in of[at]]
+    size = sum(end - start for start, end, _ in guards)
+    lines, dropped = side_by_side(_guard_columns(guards), width)
+    head = f"process {space.pid}: {_count(len(guards), 'guard region')}, {size_text(size)}"
+    for line in (head, *_notes(space), *_missing(dropped), "", *lines):
+        yield f"{wrap(line, width)}\n"
 
 
-def printable(name: str) -> str:
-    """A name as it can be shown: what would steer a terminal, or is not UTF-8, is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+def letters(vma: Vma) -> str:
+    """Rights as ``maps`` shows them: a mapping that may be shared is shown as shared."""
+    return vma.rights[:3] + "ps"[bool(vma.flags & (VmaFlags.SHARED | VmaFlags.MAYSHARE))]
 
 
-def _line(vma: Vma, total: Any, shown: list[str]) -> tuple[str, ...]:
-    """The cells of one VMA."""
-    cells = (size_text(int(total[name])) if total[name] else "-" for name in shown)
-    return (_range(vma.start, vma.end), _rights(vma), size_text(vma.size), *cells, printable(vma.name))
+def _columns(vmas: Sequence[Vma], totals: Any) -> list[Cells]:
+    """The table."""
+    numbers = [column for column in COLUMNS if column.name in _ALWAYS or totals[column.name].any()]
+    return [
+        _addresses("ADDRESSES", "START", [(vma.start, vma.end) for vma in vmas]),
+        Cells("RIGHTS", [letters(vma) for vma in vmas], rank=2 * len(COLUMNS)),
+        Cells("SIZE", [_short(vma.size) for vma in vmas], right=True),
+        *(
+            Cells(
+                column.heading,
+                [_short(size) for size in totals[column.name].tolist()],
+                right=True,
+                rank=_rank(column.name),
+            )
+            for column in numbers
+        ),
+        Cells("NAME", [printable(vma.name) for vma in vmas], elastic=True),
+    ]
 
 
-def _totals_line(space: Capture, totals: Any) -> str:
+def _rank(name: str) -> int:
+    """How soon a column gives way; the rights go after those that say what is not there."""
+    return _RANKS.index(name) + 1 if name in _RANKS else 2 * len(COLUMNS) + 1
+
+
+def _guard_columns(guards: Sequence[tuple[int, int, Vma]]) -> list[Cells]:
+    """The table of guard regions."""
+    return [
+        _addresses("GUARD", "GUARD", [(start, end) for start, end, _ in guards]),
+        Cells("SIZE", [_short(end - start) for start, end, _ in guards], right=True),
+        replace(_addresses("IN", "IN", [(vma.start, vma.end) for _, _, vma in guards]), rank=2),
+        Cells("RIGHTS", [letters(vma) for _, _, vma in guards], rank=1),
+        Cells("NAME", [printable(vma.name) for _, _, vma in guards], elastic=True),
+    ]
+
+
+def _addresses(heading: str, brief: str, ranges: Sequence[tuple[int, int]]) -> Cells:
+    """A column of ranges; of where they start, if there is too little room."""
+    whole = [f"{start:#014x}-{end:#014x}" for start, end in ranges]
+    return Cells(heading, whole, brief=(brief, [f"{start:#014x}" for start, _ in ranges]))
+
+
+def _short(size: int) -> str:
+    """A size in a narrow column: ``4K``, ``12.5M``; ``-`` for nothing."""
+    return size_text(size).replace(" ", "")[:-2] if size else "-"
+
+
+def _head(space: Capture, totals: Any, kept: Sequence[int], choice: Choice) -> Iterator[str]:
     """How much there is of everything."""
-    sums = {name: int(totals[name].sum()) for name in (*PARTS, *QUALITIES)}
-    parts = [f"{_HEADINGS[name]} {size_text(sums[name])}" for name in PARTS if sums[name]]
-    pages = [f"{name} {size_text(sums[name])}" for name in QUALITIES if sums[name]]
-    head = f"process {space.pid}: {_count(len(totals), 'VMA')}, {size_text(_size(totals))}"
-    return f"{head}: {', '.join(parts)}" + (f"\npages: {', '.join(pages)}" if pages else "")
+    yield f"process {space.pid}: {_sums(totals)}"
+    if pages := [f"{name} {size_text(int(totals[name].sum()))}" for name in QUALITIES if totals[name].any()]:
+        yield f"pages: {', '.join(pages)}"
+    tables = ", ".join(f"{count:,} {level}" for level, count in count_tables(space).items())
+    said = "" if space.page_table_bytes is None else f"{size_text(space.page_table_bytes)} (VmPTE); "
+    yield f"page tables: {said}needed, as computed: {tables}"
+    if choice.filters:
+        yield f"filtered: {_sums(totals[list(kept)])}"
+    if choice.top is not None and choice.top < len(kept):
+        yield f"shown: {choice.top:,} of {_count(len(kept), 'VMA')}, by {choice.sort}"
+    yield from _notes(space)
+
+
+def _sums(totals: Any) -> str:
+    """Totals of VMAs in a line."""
+    columns = [column for column in COLUMNS if column.name != "shared" and totals[column.name].any()]
+    parts = [f"{column.heading} {size_text(int(totals[column.name].sum()))}" for column in columns]
+    size = int((totals["end"] - totals["start"]).sum())
+    return f"{_count(len(totals), 'VMA')}, {size_text(size)}" + (f": {', '.join(parts)}" if parts else "")
 
 
 def _notes(space: Capture) -> Iterator[str]:
     """What else to know."""
-    yield from (f"note: {note}\n" for note in space.notes)
+    yield from (f"note: {note}" for note in space.notes)
 
 
-def _size(totals: Any) -> int:
-    """Bytes in all VMAs."""
-    return int((totals["end"] - totals["start"]).sum())
-
-
-def _range(start: int, end: int) -> str:
-    """A range of addresses."""
-    return f"{start:#014x}-{end:#014x}"
-
-
-def _rights(vma: Vma) -> str:
-    """As ``maps`` shows them: a mapping that may be shared is shown as shared."""
-    return vma.rights[:3] + "ps"[bool(vma.flags & (VmaFlags.SHARED | VmaFlags.MAYSHARE))]
+def _missing(headings: Sequence[str]) -> Iterator[str]:
+    """That columns were left out."""
+    if headings:
+        yield f"left out, for want of room: {', '.join(headings)} (a wider terminal or a pipe has them)"
 
 
 def _count(number: int, what: str) -> str:
     """``1 VMA``, ``2 VMAs``."""
     return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def _vma_data(vma: Vma, total: Any) -> dict[str, Any]:
-    """One VMA as plain data."""
-    return {
-        "start": vma.start,
-        "end": vma.end,
-        "rights": _rights(vma),
-        "offset": vma.offset,
-        "name": vma.name,
-        "flags": [flag.name.lower() for flag in VmaFlags if flag in vma.flags and flag.name],
-        "huge_page_size": vma.huge_page_size,
-        **{name: int(total[name]) for name in (*PARTS, *QUALITIES)},
-    }
-
-
-def _json_list(name: str, rows: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """A list inside the object, a line a row."""
-    yield f',\n"{name}": ['
-    for at, row in enumerate(rows):
-        yield f"{',' if at else ''}\n{json.dumps(row)}"
-    yield "]"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     Item = TypeVar("Item")
 
@@ -17,17 +18,22 @@ PATIENCE = 1.0
 
 
 def watched(
-    blocks: Iterable[tuple[int, Item]], total: int, stream: TextIO | None, *, patience: float = PATIENCE
+    blocks: Iterable[tuple[int, Item]],
+    total: int | Callable[[], int],
+    stream: TextIO | None,
+    *,
+    patience: float = PATIENCE,
 ) -> Iterator[Item]:
-    """Hand on the items, with a bar on ``stream`` if it is a terminal and they take long.
+    """Hand on the items, with a bar on ``stream`` if it is a terminal that can show one and they take long.
 
     Args:
         blocks: ``(steps, item)``.
-        total: Steps in all.
+        total: Steps in all, or who to ask, if that is not known yet.
         stream: Where the bar goes; None: nowhere.
         patience: Seconds before it appears.
     """
-    visible = stream is not None and stream.isatty()
+    steps_in_all = total if callable(total) else lambda: total
+    visible = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
     begun, done = time.monotonic(), 0
     bar = None
     try:
@@ -35,9 +41,9 @@ def watched(
             yield item
             done += steps
             if visible and bar is None and time.monotonic() - begun >= patience:
-                bar = _Bar(stream, total)
+                bar = _Bar(stream)
             if bar is not None:
-                bar.show(done)
+                bar.show(done, steps_in_all())
     finally:
         if bar is not None:
             bar.close()
@@ -46,17 +52,17 @@ def watched(
 class _Bar:
     """A bar that leaves nothing behind."""
 
-    def __init__(self, stream: TextIO | None, total: int) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         from rich.console import Console  # heavy, and seldom wanted
         from rich.progress import Progress
 
         self._progress = Progress(console=Console(file=stream), transient=True)
-        self._task = self._progress.add_task("writing", total=total)
+        self._task = self._progress.add_task("writing", total=None)
         self._progress.start()
 
-    def show(self, done: int) -> None:
+    def show(self, done: int, total: int) -> None:
         """Move it."""
-        self._progress.update(self._task, completed=done)
+        self._progress.update(self._task, completed=done, total=total)
 
     def close(self) -> None:
         """Take it away."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.errors import TranslationError
 from pagewalk.formats import Flag
-from pagewalk.report.words import columns, flag_names, rights_text, size_text, state_names
+from pagewalk.memory import Flat
+from pagewalk.report.words import columns, flag_names, hexed, rights_text, size_text, state_names
 
 if TYPE_CHECKING:
     from pagewalk.tables import Entry, PageTables, Translation
@@ -26,17 +27,35 @@ class Trip:
         entries: The entries on the way, root first.
         result: Where it leads; None if it does not translate.
         error: Why it does not.
+        told: The entries are those of the memory, not made from what the kernel told of the page. If not, where they
+            are and their raw values mean nothing, and are left out.
+        swap_known: Where entries are made, swap slots were told too.
     """
 
     vaddr: int
     entries: list[Entry] = field(default_factory=list)
     result: Translation | None = None
     error: TranslationError | None = None
+    told: bool = True
+    swap_known: bool = True
 
     def text(self) -> list[str]:
         """Lines: the address, a line a level, and where it leads."""
-        rows = [_row(entry) for entry in self.entries]
-        return [f"{self.vaddr:#x}", *(f"  {line}" for line in columns(rows, _RIGHT)), f"  {self._outcome()}"]
+        rows = [_row(entry) if self.told else self._made(entry) for entry in self.entries]
+        return [
+            f"{self.vaddr:#x}",
+            *(f"  {line}" for line in columns(rows, _RIGHT if self.told else frozenset())),
+            f"  {self._outcome()}",
+        ]
+
+    def _made(self, entry: Entry) -> tuple[str, ...]:
+        """The cells of an entry that was made: what its page is."""
+        level = _level(entry)
+        return level.manual, level.name, f"[{_slot(entry)}]", _what(entry), " ".join(_words(self._swap_slot(entry)))
+
+    def _swap_slot(self, entry: Entry) -> dict[str, int]:
+        """What is known of a made entry's swap slot."""
+        return {} if entry.is_table or entry.is_leaf or not self.swap_known else _fields(entry)
 
     def _outcome(self) -> str:
         """The last line."""
@@ -48,37 +67,53 @@ class Trip:
         words = (f"-> {where}", kind, rights_text(page.flags))
         return "  ".join((*words, " ".join(state_names(page.flags)))).rstrip()
 
+    def _unmade(self, entry: Entry) -> dict[str, Any]:
+        """What is not so of a made entry, as plain data."""
+        flags = [] if entry.is_table else list(flag_names(entry.flags))
+        target = None if entry.is_table else hexed(entry.target)
+        return {"slot": None, "entry": None, "target": target, "flags": flags, "fields": self._swap_slot(entry)}
+
     def json(self) -> dict[str, Any]:
-        """The same as plain data: addresses in bytes, null where there is none."""
+        """The same as plain data: addresses and entries as hex strings, null where there is none."""
         page = self.result
         return {
-            "vaddr": self.vaddr,
+            "vaddr": hexed(self.vaddr),
             "mapped": page is not None,
-            "paddr": page.paddr if page else None,
+            "paddr": hexed(page.paddr) if page else None,
             "page_size": page.page_size if page else None,
             "kind": page.kind.label if page else None,
             "flags": list(flag_names(page.flags)) if page else [],
             "error": str(self.error) if self.error else None,
-            "entries": [_data(entry) for entry in self.entries],
+            "entries": [_data(entry) | ({} if self.told else self._unmade(entry)) for entry in self.entries],
         }
 
 
-def trip(tables: PageTables, vaddr: int, *, hardware: bool = False) -> Trip:
+def trip(tables: PageTables, vaddr: int, *, hardware: bool = False, told: bool = True, swap_known: bool = True) -> Trip:
     """Follow an address as far as it goes.
 
     Args:
         tables: The page tables.
         vaddr: The address in bytes.
         hardware: Answer as the MMU would: a PROT_NONE page is not there.
+        told, swap_known: As ``Trip`` says.
     """
-    way = Trip(vaddr)
+    way = Trip(vaddr, told=told, swap_known=swap_known)
     try:
         for entry in tables.steps(vaddr):
             way.entries.append(entry)
-        way.result = tables.translate(vaddr, hardware=hardware)
+        way.result = _located(tables, tables.translate(vaddr, hardware=hardware))
     except TranslationError as error:
         way.error = error
     return way
+
+
+def _located(tables: PageTables, page: Translation) -> Translation:
+    """A translation, marked if it leads outside a memory that claims to hold frames."""
+    memory = tables.memory
+    claims = isinstance(memory, Flat) and getattr(memory, "holds_frames", False)
+    if not claims or page.paddr is None or memory.view(page.paddr, 1) is not None:  # type: ignore[attr-defined]  # flat
+        return page
+    return page._replace(flags=page.flags | Flag.OUTSIDE)
 
 
 def _level(entry: Entry) -> Any:
@@ -116,10 +151,14 @@ def _what(entry: Entry) -> str:
     return f"{_holds(entry)} {size_text(entry.level.span)}" if entry.is_leaf else _holds(entry)
 
 
+def _words(fields: dict[str, int]) -> list[str]:
+    """Fields in words: those that say something."""
+    return [f"{name}={value:#x}" for name, value in fields.items() if value or "swap" in name]
+
+
 def _row(entry: Entry) -> tuple[str, ...]:
     """The cells of one entry's line."""
     level, flags, target = _level(entry), _flags(entry), entry.target
-    fields = [f"{name}={value:#x}" for name, value in _fields(entry).items() if value or "swap" in name]
     return (
         level.manual,
         level.name,
@@ -129,7 +168,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
         _what(entry),
         "" if target is None else f"{target:#x}",
         rights_text(flags) if entry.is_present else "",
-        " ".join((*state_names(flags), *fields)),
+        " ".join((*state_names(flags), *_words(_fields(entry)))),
     )
 
 
@@ -147,10 +186,11 @@ def _data(entry: Entry) -> dict[str, Any]:
         "level": level.name,
         "depth": level.depth,
         "index": _slot(entry),
-        "slot": entry.paddr,
-        "entry": entry.value,
+        "slot": hexed(entry.paddr),
+        "entry": hexed(entry.value),
+        "kind": entry.kind.label,
         "holds": _holds(entry),
-        "target": entry.target,
+        "target": hexed(entry.target),
         "flags": list(flag_names(_flags(entry))),
         "fields": _fields(entry),
     }

@@ -20,10 +20,11 @@ import numpy as np
 from pagewalk.doors import integer
 from pagewalk.errors import WalkError
 from pagewalk.sweep.columns import RUNS, part
-from pagewalk.sweep.descent import Descent, Reader, bounds, pieces, tables_of
+from pagewalk.sweep.descent import Descent
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.jit import table_driver
 from pagewalk.sweep.questions import Holes, ends_of
+from pagewalk.sweep.reader import Reader, bounds, pieces, tables_of
 from pagewalk.sweep.store import Store
 
 if TYPE_CHECKING:

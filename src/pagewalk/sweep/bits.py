@@ -90,14 +90,16 @@ class Codec:
 
     # -- flags and kinds ---------------------------------------------------------------------------------------------
 
-    def states(self, entries: Words) -> States:
-        """Flags and kinds of entries that are neither empty nor tables.
+    def states(self, entries: Words, level: Level) -> States:
+        """Flags and kinds of entries of a level that are neither empty nor tables.
 
         Returns:
             One state for all, or shape (n,), uint32.
         """
         if not len(entries):
             return 0
+        if not level.may_be_leaf:
+            return Kind.OTHER << KIND_SHIFT
         low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
         if not (low ^ high) & self.significant:
             return self.state(low)

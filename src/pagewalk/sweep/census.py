@@ -13,11 +13,11 @@ import numpy as np
 from pagewalk.formats import Flag, Kind
 from pagewalk.sweep.bits import KIND_SHIFT
 from pagewalk.sweep.chunk import Tables
-from pagewalk.sweep.descent import Reader, bounds, pieces, tables_of
 from pagewalk.sweep.fast import fast_for
 from pagewalk.sweep.filters import Filter
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.questions import ends_of, selected
+from pagewalk.sweep.reader import Reader, bounds, pieces, tables_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt

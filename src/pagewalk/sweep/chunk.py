@@ -36,20 +36,17 @@ class Tables:
         entry: The entry that points to each. Shape (n,), uint64.
         vaddr: The first address it translates. Shape (n,), uint64.
         rights: The ``Flag`` rights that the levels above grant. Shape (n,), uint8.
-        trail: The tables above it, shape (levels above, n), uint64; None if nobody asks.
     """
 
     entry: Words
     vaddr: Words
     rights: npt.NDArray[np.uint8]
-    trail: Words | None = None
 
     def __len__(self) -> int:
         return len(self.entry)
 
     def __getitem__(self, key: Any) -> Tables:
-        trail = None if self.trail is None else self.trail[:, key]
-        return Tables(self.entry[key], self.vaddr[key], self.rights[key], trail)
+        return Tables(self.entry[key], self.vaddr[key], self.rights[key])
 
     @classmethod
     def join(cls, parts: list[Tables]) -> Tables:
@@ -60,9 +57,6 @@ class Tables:
             np.concatenate([part.entry for part in parts]),
             np.concatenate([part.vaddr for part in parts]),
             np.concatenate([part.rights for part in parts]),
-            None
-            if parts[0].trail is None
-            else np.concatenate([part.trail for part in parts if part.trail is not None], axis=1),
         )
 
 
@@ -80,6 +74,7 @@ class Chunk:
         ends: Which of ``places`` end a translation, neither table nor wrong; None: all of them.
         even: The tables' addresses follow each other without a gap.
         half: The place where the upper half begins, in the top table; 0 in others.
+        valid: All entries are known to be valid.
     """
 
     form: PagingFormat
@@ -93,6 +88,7 @@ class Chunk:
     ends: Mask | None
     even: bool
     half: int
+    valid: bool
 
     def vaddrs(self, places: Places | None, out: Words | None = None) -> Words:
         """The first addresses of entries at ascending places; None: of all places in the range."""
@@ -173,12 +169,14 @@ def open_chunk(
     above = level.shift + level.index_bits
     even = len(tables) == 1 or bool((tables.vaddr[1:] - tables.vaddr[:-1] == np.uint64(1 << above)).all())
     half = 0 if level.depth else level.entries // 2
-    chunk = Chunk(form, level, form.real_depths[level.depth], tables, first, end, None, flat, None, even, half)
     last = level is form.levels[-1]
-    if not last or not _all_valid(codec, flat):
+    valid = last and _all_valid(codec, flat)
+    depth = form.real_depths[level.depth]
+    chunk = Chunk(form, level, depth, tables, first, end, None, flat, None, even, half, valid)
+    if not valid:
         _leave_empty_out(codec, chunk, only_valid=only_valid)
     _set_wrong_aside(codec, chunk, findings)
-    return chunk, None if last else _below(codec, chunk, findings)
+    return chunk, None if last else _below(chunk)
 
 
 def _all_valid(codec: Codec, flat: Words) -> bool:
@@ -227,7 +225,7 @@ def _set_wrong_aside(codec: Codec, chunk: Chunk, findings: Findings) -> None:
         chunk.ends = ~wrong
 
 
-def _below(codec: Codec, chunk: Chunk, findings: Findings) -> Tables:
+def _below(chunk: Chunk) -> Tables:
     """The tables that a chunk's entries point to; they no longer count among its ends."""
     form, entries = chunk.form, chunk.entries
     table: Mask = form.is_table(entries, chunk.level)
@@ -241,13 +239,7 @@ def _below(codec: Codec, chunk: Chunk, findings: Findings) -> Tables:
     children, vaddrs = entries[at], chunk.vaddrs(places)  # copied: the buffer will hold other tables
     rights: Any = _passed_on(form, children) & np.uint64(0xFF)
     rights &= chunk.rights(places) if len(children) else 0
-    parents = places >> chunk.level.index_bits
-    trail = None
-    if chunk.tables.trail is not None:
-        here = codec.tables(chunk.tables.entry)
-        trail = np.concatenate([chunk.tables.trail[:, parents], here[None, parents]])
-        _note_loops(codec, chunk, (children, vaddrs, trail), findings)
-    return Tables(children, vaddrs, rights.astype(np.uint8), trail)
+    return Tables(children, vaddrs, rights.astype(np.uint8))
 
 
 def _passed_on(form: PagingFormat, children: Words) -> Words:
@@ -257,13 +249,3 @@ def _passed_on(form: PagingFormat, children: Words) -> Words:
         return np.full(len(children), form.table_flags(int(children[0])), np.uint64)
     rights: Words = form.table_flags(children)
     return rights
-
-
-def _note_loops(codec: Codec, chunk: Chunk, children: tuple[Words, Words, Words], findings: Findings) -> None:
-    """Report the tables that stand above themselves."""
-    entries, vaddrs, trail = children
-    paddrs = codec.tables(entries)
-    looped = np.flatnonzero((trail == paddrs).any(axis=0))
-    if len(looped):
-        below = chunk.form.real_levels[chunk.form.real_levels.index(chunk.level) + 1]
-        findings.looped(below, chunk.depth, (paddrs[looped], vaddrs[looped], entries[looped]))

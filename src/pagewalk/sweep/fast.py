@@ -12,7 +12,8 @@ from pagewalk.sweep.chunk import bounds_of
 from pagewalk.sweep.columns import part
 from pagewalk.sweep.jit import kernels
 from pagewalk.sweep.joiner import woven
-from pagewalk.sweep.questions import Pages, Runs, no_room
+from pagewalk.sweep.questions import Pages, no_room
+from pagewalk.sweep.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from pagewalk.sweep.bits import Codec
     from pagewalk.sweep.chunk import Tables
     from pagewalk.sweep.columns import Block
-    from pagewalk.sweep.descent import Reader, Task
+    from pagewalk.sweep.descent import Task
     from pagewalk.sweep.filters import Filter
     from pagewalk.sweep.questions import Question, Room
+    from pagewalk.sweep.reader import Reader
     from pagewalk.sweep.source import Grid, Source
     from pagewalk.tables import PageTables
 
@@ -97,7 +99,7 @@ class FastWay:
         last = level is form.real_levels[-1]
         test = (0, 1) if last else form.table_test if level.may_be_leaf else (0, 0)
         reserved = level.reserved_table, level.reserved_leaf
-        return (level.shift, level.entries - 1, *test, *reserved, form.table_bytes(level))
+        return (level.shift, level.entries - 1, *test, *reserved, form.table_bytes(level), int(level.may_be_leaf))
 
     def descend(self, addresses: Words, paddrs: Words, mapped: npt.NDArray[np.bool_]) -> bool:
         """Translate canonical addresses; whether that was possible."""

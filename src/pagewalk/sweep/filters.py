@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
 
 __all__ = ["Filter"]
+
+_OF_ROWS: Final = int(Flag.REPEATED | Flag.OUTSIDE)
 
 
 def _flags_of(value: Any, what: str) -> int:
@@ -59,6 +61,9 @@ class Filter:
         kinds: Kinds that pass; None: all.
         page_sizes: Page sizes in bytes that pass; None: all.
         frames: ``(start, end)`` in bytes: pages that lie in it, in part at least; None: all. What has no frame, fails.
+
+    Raises:
+        ValueError: No entry could pass: a flag is asked for and against, or is one that only rows have.
     """
 
     having: Flag | int = 0
@@ -71,12 +76,19 @@ class Filter:
         """Take every number as a plain one.
 
         Raises:
-            TypeError, ValueError: One is no integer, no kind, or no physical range.
+            TypeError, ValueError: One is no integer, no kind, no physical range; or flags contradict each other.
         """
         kinds, sizes, frames = self.kinds, self.page_sizes, self.frames
+        having, lacking = _flags_of(self.having, "having"), _flags_of(self.lacking, "lacking")
+        if both := having & lacking:
+            raise ValueError(f"no entry both has and lacks {_names(both)}")
+        if rows_only := (having | lacking) & _OF_ROWS:
+            raise ValueError(
+                f"{_names(rows_only)} is said of rows, not of entries: select the rows of the answer by it"
+            )
         plain = {
-            "having": _flags_of(self.having, "having"),
-            "lacking": _flags_of(self.lacking, "lacking"),
+            "having": having,
+            "lacking": lacking,
             "kinds": None if kinds is None else frozenset(Kind(integer(kind, "a kind")) for kind in kinds),
             "page_sizes": None if sizes is None else frozenset(integer(size, "a page size") for size in sizes),
             "frames": None if frames is None else _range_of(*frames),
@@ -122,3 +134,8 @@ class Filter:
         start, end = self.frames
         low = max(start - span + 1, 0)
         return (paddrs >= np.uint64(low)) & (paddrs < np.uint64(min(end, NO_PADDR))) & (paddrs != np.uint64(NO_PADDR))
+
+
+def _names(flags: int) -> str:
+    """Flags by name."""
+    return " and ".join(flag.name or "" for flag in Flag if flags & flag)

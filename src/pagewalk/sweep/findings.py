@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pagewalk.errors import Malformed, TranslationError, UnsupportedError
+from pagewalk.errors import Malformed, TranslationError
 from pagewalk.tables import Entry, Table
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_FINDINGS", "Findings"]
 
 MAX_FINDINGS: Final = 1 << 16
-"""The most malformed entries that are collected."""
+"""The most malformed entries that are collected one by one; the rest are counted."""
 
 
 class Findings:
@@ -45,6 +45,7 @@ class Findings:
         self.stop = 1 << 64
         self.error: TranslationError | None = None
         self._fresh: list[TranslationError] = []
+        self._more = 0
 
     @property
     def collects(self) -> bool:
@@ -59,6 +60,7 @@ class Findings:
         """Take over what was found in a part; parts come by address."""
         for error in [*part._fresh, *([part.error] if part.error else [])]:
             self.add(error)
+        self._more += part._more
 
     def add(self, error: TranslationError) -> None:
         """Note an error."""
@@ -66,12 +68,10 @@ class Findings:
             if error.vaddr < self.stop:
                 self.stop, self.error = error.vaddr, error
             return
-        if len(self._fresh) >= MAX_FINDINGS:
-            raise UnsupportedError(
-                f"more than {MAX_FINDINGS:,} entries are malformed, the last one at {error.vaddr:#x}: "
-                "these are no page tables of this format, or the root is wrong"
-            )
-        self._fresh.append(error)
+        if len(self._fresh) < MAX_FINDINGS:
+            self._fresh.append(error)
+        else:
+            self._more += 1
 
     def close(self) -> None:
         """Hand the findings over, by address, or raise the one that ended it all."""
@@ -80,7 +80,18 @@ class Findings:
         if self.collected is not None:
             self._fresh.sort(key=lambda error: (error.vaddr, error.depth))
             self.collected += self._fresh
-            self._fresh = []
+            if self._more:
+                self.collected.append(self._too_many())
+            self._fresh, self._more = [], 0
+
+    def _too_many(self) -> TranslationError:
+        """Says how many were not collected."""
+        last = self._fresh[-1]
+        why = (
+            f"{self._more:,} more entries are malformed, here or elsewhere: these are no page tables of this "
+            "format, or the root is wrong"
+        )
+        return Malformed(last.vaddr, last.depth, last.entry, why)
 
     def reserved(self, level: Level, entries: Words, vaddrs: Words) -> None:
         """Entries, by address, that set reserved bits.
@@ -107,15 +118,9 @@ class Findings:
             except TranslationError as error:
                 self.add(error)
 
-    def looped(self, level: Level, depth: int, found: tuple[Words, Words, Words]) -> None:
-        """Tables of ``level`` that stand above themselves: paddr, vaddr, entry. They are swept, as the MMU would."""
-        most = MAX_FINDINGS + 1
-        for paddr, vaddr, entry in zip(*(column[:most].tolist() for column in found), strict=True):
-            why = f"the {level.name} table at {paddr:#x} is its own ancestor"
-            self.add(Malformed(max(vaddr, self.first), depth, entry, why))
-
     def _worth_wording(self, entries: Words, vaddrs: Words) -> Any:
-        """The entries that can still matter: all of them, or the first."""
-        most = MAX_FINDINGS + 1 if self.collects else 1
+        """The entries that can still matter: as many as are collected, or the first. The others are counted."""
+        most = MAX_FINDINGS - len(self._fresh) if self.collects else 1
+        self._more += max(len(entries) - most, 0) if self.collects else 0
         values, places = entries[:most].tolist(), vaddrs[:most].tolist()
         return zip(values, [max(place, self.first) for place in places], strict=True)

@@ -23,8 +23,8 @@ from pagewalk.doors import integers
 from pagewalk.errors import OutOfFrames, UnsupportedError, WalkError
 from pagewalk.space import AddressSpace
 from pagewalk.sweep.bits import KIND_SHIFT, codec_of
-from pagewalk.sweep.descent import tables_of
 from pagewalk.sweep.jit import kernels
+from pagewalk.sweep.reader import tables_of
 from pagewalk.sweep.store import Store
 from pagewalk.sweep.values import Refused, Values, values_of
 from pagewalk.tables import Entry, Table
@@ -345,7 +345,7 @@ class _Installer:
         if self._passing is None or empty.all():
             return None
         held = np.flatnonzero(~empty)
-        kinds = np.atleast_1d(self._codec.states(slots[held])) >> KIND_SHIFT
+        kinds = np.atleast_1d(self._codec.states(slots[held], self._last)) >> KIND_SHIFT
         bad = np.flatnonzero(~np.isin(kinds, [int(kind) for kind in self._passing]))
         if not len(bad):
             return None

@@ -45,11 +45,9 @@ class Joiner:
             pair = self._question.joined(
                 tuple(np.concatenate([one, two[:1]]) for one, two in zip(self._kept, block, strict=True))
             )
-            if len(pair[0]) == 1:
-                for column, value in zip(block, pair, strict=True):
-                    column[0] = value[0]
-            else:
-                add(self._kept)
+            for column, values in zip(block, pair, strict=True):
+                column[0] = values[-1]
+            add(part(pair, slice(0, -1)))
         self._kept = tuple(column[-1:].copy() for column in block)
         add(part(block, slice(0, -1)))
 

@@ -35,7 +35,7 @@ from llvmlite import ir
 from numba import int64, njit, types, uint32, uint64
 from numba.extending import intrinsic
 
-from pagewalk.formats import Kind
+from pagewalk.formats import Flag, Kind
 
 __all__ = ["count_pages", "fill_empty", "list_pages", "list_runs", "per_entry", "table_driver", "translate"]
 
@@ -49,6 +49,7 @@ KIND_SHIFT = np.uint32(24)
 FLAGS = np.uint32((1 << 24) - 1)
 NONE32, ONE32 = np.uint32(0), np.uint32(1)
 HWPOISON = np.uint32(Kind.HWPOISON)
+REPEATED = np.uint32(Flag.REPEATED)
 
 # What a kernel gives up with: NumPy takes the chunk.
 DONE, UNKNOWN = 0, 1
@@ -198,7 +199,8 @@ def list_runs(begin, tables, rows, vaddrs, rights, limits, known, between, out, 
     kind, depths = np.empty(some, np.uint8), np.empty(some, np.uint8)
     pages = vaddr, paddr, flags, kind, depths
     span = ONE << known[0][6]
-    count, next_vaddr, next_paddr, last = ZERO, ZERO, ZERO, NONE32  # no state is 0: the first row begins a run
+    count, next_vaddr, next_paddr, this_paddr, last = ZERO, ZERO, ZERO, ALL, NONE32  # no state is 0: a run begins
+    many, repeats = ZERO, False
     (t, b), status = begin, DONE
     while t < rows.shape[0] and status == DONE and uint64(o_vaddr.shape[0]) >= count + uint64(some):
         found, t, b, status = list_pages(
@@ -206,14 +208,23 @@ def list_runs(begin, tables, rows, vaddrs, rights, limits, known, between, out, 
         )
         for at in range(found):
             state = flags[at] | uint32(kind[at]) << KIND_SHIFT
-            if paddr[at] != next_paddr or vaddr[at] != next_vaddr or state != last:
+            alike = vaddr[at] == next_vaddr and state == last
+            same = alike and paddr[at] == this_paddr and paddr[at] != ALL
+            if same and (repeats or many == ONE):
+                o_flags[count - ONE] |= REPEATED
+                repeats = True
+            elif alike and not same and not repeats and paddr[at] == next_paddr:
+                many += ONE
+            else:  # a run begins, with the page before if that has the same frame
+                head = vaddr[at] - span if same else vaddr[at]
                 if count != ZERO:
-                    o_size[count - ONE] = next_vaddr - o_vaddr[count - ONE]
-                o_vaddr[count], o_paddr[count], o_flags[count] = vaddr[at], paddr[at], flags[at]
+                    o_size[count - ONE] = (head if same else next_vaddr) - o_vaddr[count - ONE]
+                o_vaddr[count], o_paddr[count] = head, paddr[at]
+                o_flags[count] = flags[at] | REPEATED if same else flags[at]
                 o_kind[count], o_depth[count] = kind[at], depth
                 count += ONE
-                last = state
-            next_vaddr = vaddr[at] + span
+                many, repeats, last = ONE, same, state
+            this_paddr, next_vaddr = paddr[at], vaddr[at] + span
             next_paddr = paddr[at] + span if paddr[at] != ALL else ALL
     if count != ZERO:
         o_size[count - ONE] = next_vaddr - o_vaddr[count - ONE]
@@ -292,7 +303,7 @@ def _translate(words, bounds, vaddrs, levels, known, places, out):  # type: igno
                     continue
                 if entry & level[5] != ZERO:
                     return UNKNOWN
-            elif entry & held == ZERO:
+            elif entry & held == ZERO or level[7] == ZERO:
                 continue
             if entry & significant != key:
                 key = entry & significant
@@ -319,7 +330,7 @@ def translate(words, bounds, vaddrs, levels, known, paddrs, mapped):  # type: ig
         bounds: Where it begins, how many bytes it has, and where the top table is.
         vaddrs: The addresses, all of them canonical.
         levels: For each shift, mask of the index, mask and value of a table's entry, what is reserved in it and in a
-            page's, bytes of a table. Shape (levels, 7), uint64.
+            page's, bytes of a table, whether it has pages. Shape (levels, 8), uint64.
         known: As above, but for bits of an entry (not empty, significant, valid) and a table's address (mask, left,
             right), what is wanted (kinds that are mapped, the flag of no frame) and rules (one more axis, the level's).
         paddrs, mapped: Where the answers go; they say that nothing is mapped.

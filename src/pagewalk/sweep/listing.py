@@ -9,11 +9,14 @@ from pagewalk.errors import UnsupportedError
 from pagewalk.formats import Kind
 from pagewalk.sweep.census import Census
 from pagewalk.sweep.columns import Columns, Sink
-from pagewalk.sweep.descent import Descent, Reader, answer, bounds, tables_of
+from pagewalk.sweep.descent import Descent, answer
 from pagewalk.sweep.filters import Filter
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.joiner import Joiner
-from pagewalk.sweep.questions import Holes, Pages, Question, Runs, no_room
+from pagewalk.sweep.outside import outside_of
+from pagewalk.sweep.questions import Holes, Pages, Question, no_room
+from pagewalk.sweep.reader import Reader, bounds, tables_of
+from pagewalk.sweep.runs import Runs
 from pagewalk.sweep.threads import Progress, in_parallel, workers
 
 if TYPE_CHECKING:
@@ -63,6 +66,8 @@ class Listing:
         self.findings = Findings(self.tables, findings, self.span[0])
         self.reader = Reader(self.tables, self.span, self.findings)
         self.question = question(self.reader)
+        self._ask = question
+        self.reader.outside = outside_of(self.tables, self.question.schema)
         self._where = where or Filter()
         self.reader.only_valid = self._where.only_present
         self._limit = None if limit is None else not_negative(limit, "limit")
@@ -75,6 +80,10 @@ class Listing:
         """Rows as a user gets them."""
         return Columns(self.question.schema, block, self.tables.format, self.span[1])
 
+    def _descent(self) -> Descent:
+        """The way down."""
+        return Descent(self.reader, self.question, self._check, ask=self._ask)
+
     # -- all at once -------------------------------------------------------------------------------------------------
 
     def collect(self, sink: Sink, *, reserve: bool = False) -> None:
@@ -86,7 +95,7 @@ class Listing:
         """
         joiner = Joiner(self.question)
         per_table = self.tables.format.real_levels[-1].entries
-        for task in Descent(self.reader, self.question, self._check).tasks():
+        for task in self._descent().tasks():
             self._expect(len(task.tables) * per_table + len(task.rows[0]))
             self._progress.expect(len(task.tables))
             threads = workers(self._threads, len(task.tables) * per_table)
@@ -116,7 +125,7 @@ class Listing:
         joiner = Joiner(self.question)
         ready: list[Block] = []
         self.reader.progress = self._progress
-        for task in Descent(self.reader, self.question, self._check).tasks():
+        for task in self._descent().tasks():
             self._expect(len(task.tables) * self.tables.format.real_levels[-1].entries + len(task.rows[0]))
             self._progress.expect(len(task.tables))
             for block in answer(self.reader, self.question, task, no_room):
@@ -171,8 +180,8 @@ def mappings(
         tables: Page tables, or an address space for its tables.
         start, end: Virtual addresses in bytes, whole pages; None for both canonical halves. What reaches out of the
             range is cut off, huge pages too.
-        coalesce: Join neighbours of equal page size, flags and kind whose frames follow each other (or which have
-            none).
+        coalesce: Join neighbours of equal page size, flags and kind whose frames follow each other, or are one and the
+            same (such a row has ``Flag.REPEATED``), or which have none.
         hardware: Only what the MMU would translate: present pages.
         entries: With the raw entries, as the column ``entry``; not of joined runs.
         where: Only the entries that pass; tested before they are joined.

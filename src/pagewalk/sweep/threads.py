@@ -15,8 +15,9 @@ from pagewalk.sweep.joiner import Joiner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pagewalk.sweep.descent import Reader, Task
+    from pagewalk.sweep.descent import Task
     from pagewalk.sweep.questions import Question
+    from pagewalk.sweep.reader import Reader
 
 __all__ = ["Progress", "in_parallel", "workers"]
 

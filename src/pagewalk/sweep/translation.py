@@ -10,9 +10,9 @@ from pagewalk.doors import word_array
 from pagewalk.errors import NonCanonical
 from pagewalk.formats import NO_PADDR, Kind
 from pagewalk.sweep.bits import KIND_SHIFT, Codec, codec_of
-from pagewalk.sweep.descent import tables_of
 from pagewalk.sweep.fast import FastWay, way_for
 from pagewalk.sweep.findings import Findings
+from pagewalk.sweep.reader import tables_of
 from pagewalk.sweep.source import Source
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class _Way:
         held = ends & (entry & self._codec.held_bits != 0)
         if not held.all():
             places, vaddr, entry = places[held], vaddr[held], entry[held]
-        states = self._codec.states(entry)
+        states = self._codec.states(entry, level)
         if isinstance(states, int):
             if states >> KIND_SHIFT not in self._mapped:
                 return

@@ -104,7 +104,6 @@ class Walk:
     """
 
     __slots__ = (
-        "_path",
         "_plans",
         "_warned",
         "action",
@@ -141,7 +140,6 @@ class Walk:
         self.tables_allocated = 0
         self.findings = findings
         self._plans = _plan(tables.format, ops)
-        self._path = [tables.root]
         self._warned = False
 
     def __repr__(self) -> str:
@@ -233,15 +231,7 @@ class Walk:
             return 0 if self.no_vma else _AGAIN
         if not self._is_sound(plan, entry, addr):
             return 0
-        table = self.tables.child(entry, addr)
-        if self.findings is not None and table.paddr in self._path:
-            why = f"the {table.level.name} table at {table.paddr:#x} is its own ancestor"
-            self.findings.append(Malformed(addr, plan.hole_depth, entry.value, why))
-        self._path.append(table.paddr)
-        try:
-            return self._entries(table, addr, next_)
-        finally:
-            self._path.pop()
+        return self._entries(self.tables.child(entry, addr), addr, next_)
 
     # -- the two questions -------------------------------------------------------------------------------------------
 

@@ -1,9 +1,24 @@
 """Scenarios written by hand, one module a theme; each constant is the steps of one, its name says what it shows."""
 
-from . import advice, areas, faults, guards, holes, hugetlb, kernel_access, mapping, moving, processes, rights, thp
+from . import (
+    advice,
+    areas,
+    execute_only,
+    faults,
+    guards,
+    holes,
+    hugetlb,
+    kernel_access,
+    mapping,
+    moving,
+    processes,
+    rights,
+    thp,
+)
 
 THEMES = {
     "areas": areas, "mapping": mapping, "moving": moving, "rights": rights, "advice": advice, "processes": processes,
     "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb, "guards": guards,
+    "execute only": execute_only,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

@@ -61,7 +61,7 @@ ARGUMENTS_ARE_CHECKED = (
     Mmap(0, RW, addr=At(0)), Mmap(PAGE, RW, abi.MAP_ANONYMOUS, At(0)), Mmap(PAGE, RW, abi.MAP_PRIVATE, At(0)),
     anon(0, 1, flags=abi.MAP_FIXED_NOREPLACE), Mmap(PAGE, RW, ANONYMOUS | abi.MAP_FIXED, At(0, 16)),
     Mmap(PAGE, RW, abi.MAP_PRIVATE | abi.MAP_FIXED, At(4), "a", 100), Mmap(1, RW, ANONYMOUS | abi.MAP_FIXED, At(8)),
-    Mmap(1 << 60, RW, ANONYMOUS), Mmap(1 << 47, RW, ANONYMOUS | abi.MAP_FIXED, At(0)),
+    Mmap(1 << 60, RW, ANONYMOUS), Mmap(1 << 56, RW, ANONYMOUS | abi.MAP_FIXED, At(0)),
 )  # fmt: skip
 UNMAPPED_IN_PIECES = (
     anon(0, 8), write(1), write(4), write(7), unmap(1, 2), unmap(0, 20), unmap(0, 4), Munmap(At(0, 1), PAGE),

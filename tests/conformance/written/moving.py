@@ -70,7 +70,7 @@ SEVERAL_AREAS_CANNOT_CHANGE_SIZE = (
 )  # fmt: skip
 ARGUMENTS_ARE_CHECKED = (
     anon(0, 4), Mremap(At(0, 16), PAGE, PAGE), Mremap(At(0), PAGE, PAGE, 8), Mremap(At(0), 1, 1), resize(0, 1, 0),
-    Mremap(At(0), PAGE, 2 * PAGE, abi.MREMAP_FIXED, At(20)), Mremap(At(0), PAGE, 1 << 47, MAYMOVE),
+    Mremap(At(0), PAGE, 2 * PAGE, abi.MREMAP_FIXED, At(20)), Mremap(At(0), PAGE, 1 << 56, MAYMOVE),
     Mremap(At(0), PAGE, PAGE, MAYMOVE | abi.MREMAP_FIXED, At(20, 16)), Mremap(At(0), 5000, 100),
 )  # fmt: skip
 MOVED_RIGHTS_HOLD = (

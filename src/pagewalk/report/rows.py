@@ -1,0 +1,146 @@
+"""Rows of mappings and holes on their way to the page: one kind of row, joined, brought in order, and added up.
+
+All of it is array code on blocks, so that a listing of millions of rows is never held at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.sweep.columns import RUNS
+from pagewalk.sweep.runs import joined_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy.typing as npt
+
+    from pagewalk.formats import PagingFormat
+    from pagewalk.sweep.columns import Columns
+
+    Rows = npt.NDArray[np.void]
+
+__all__ = ["AGING", "ROW", "Tally", "by_address", "having", "joined", "rows_of"]
+
+ROW: Final = np.dtype(
+    [("vaddr", "u8"), ("paddr", "u8"), ("size", "u8"), ("page_size", "u8"), ("flags", "u4"), ("kind", "u1"),
+     ("depth", "u1"), ("entry", "u8")], align=True
+)  # fmt: skip
+"""A row of what is mapped, or a hole: a row of kind NONE."""
+
+AGING: Final = Flag.ACCESSED | Flag.DIRTY | Flag.SAVED_DIRTY
+"""State that the MMU sets as time goes by: pages of one mapping differ in it by chance."""
+
+_NOWHERE: Final = np.uint64(NO_PADDR)
+
+
+def rows_of(columns: Columns) -> Rows:
+    """Columns of a sweep as rows, those of holes too."""
+    rows = np.zeros(len(columns), ROW)
+    rows["paddr"] = _NOWHERE
+    for name in {*columns.names, "size", "page_size"}:
+        rows[name] = getattr(columns, name)
+    return rows
+
+
+def having(rows: Rows, all_of: int, none_of: int) -> Rows:
+    """The rows that have all of some flags, and none of others (of which none is among the first)."""
+    return rows[rows["flags"] & np.uint32(all_of | none_of) == np.uint32(all_of)] if all_of | none_of else rows
+
+
+# -- joining -----------------------------------------------------------------------------------------------------------
+
+
+def joined(blocks: Iterable[Rows], form: PagingFormat, ignoring: int = AGING) -> Iterator[Rows]:
+    """Join neighbours that differ in some flags only; a joined row keeps those that all its pages have.
+
+    Args:
+        blocks: Rows of mappings, by address.
+        form: Their format.
+        ignoring: The flags that may differ. But for them, rows belong together as those of a sweep do.
+    """
+    kept = np.empty(0, ROW)
+    for block in blocks:
+        rows = _runs(np.concatenate([kept, block]), form, ignoring)
+        kept = rows[-1:]
+        if len(rows) > 1:
+            yield rows[:-1]
+    if len(kept):
+        yield kept
+
+
+def _runs(rows: Rows, form: PagingFormat, ignoring: int) -> Rows:
+    """Rows of one block, joined."""
+    if len(rows) < 2:
+        return rows
+    columns = {name: np.ascontiguousarray(rows[name]) for name in RUNS.names}
+    columns["flags"] &= np.uint32(0xFFFF_FFFF ^ ignoring)
+    block = dict(zip(RUNS.names, joined_runs(form, tuple(columns.values())), strict=True))
+    first = np.searchsorted(rows["vaddr"], block["vaddr"], side="right") - 1  # the first row that a run is made of
+    runs = rows[first]
+    for name, column in block.items():
+        runs[name] = column
+    end = np.searchsorted(rows["vaddr"], block["vaddr"] + (block["size"] - 1), side="right")
+    state = np.append(rows["flags"], np.uint32(0)) & np.uint32(ignoring)
+    runs["flags"] |= np.bitwise_and.reduceat(state, np.stack([first, end], axis=1).reshape(-1))[::2]
+    return runs
+
+
+# -- order -------------------------------------------------------------------------------------------------------------
+
+
+def by_address(*streams: Iterable[Rows]) -> Iterator[Rows]:
+    """Blocks of several streams, each by address, as one stream by address."""
+    sources = [iter(stream) for stream in streams]
+    heads = [next(source, None) for source in sources]
+    while live := [at for at, head in enumerate(heads) if head is not None]:
+        border = min(heads[at]["vaddr"][-1] for at in live)  # type: ignore[index]  # they are live
+        parts = []
+        for at in live:
+            head: Any = heads[at]
+            cut = int(np.searchsorted(head["vaddr"], border, side="right"))
+            parts.append(head[:cut])
+            heads[at] = head[cut:] if cut < len(head) else next(sources[at], None)
+        block = np.concatenate(parts)
+        yield block[np.argsort(block["vaddr"], kind="stable")] if len(live) > 1 else block
+
+
+# -- sums --------------------------------------------------------------------------------------------------------------
+
+
+class Tally:
+    """How much there is of everything that went by.
+
+    Attributes:
+        mapped, holes: Rows of each.
+        strange: Rows of frames that the memory does not have, and that are no device's: a kernel maps those for itself.
+        sizes: Bytes by ``(kind, page size)``.
+    """
+
+    def __init__(self) -> None:
+        self.mapped = 0
+        self.holes = 0
+        self.strange = 0
+        self.sizes: Counter[tuple[int, int]] = Counter()
+
+    def watch(self, blocks: Iterable[Rows]) -> Iterator[Rows]:
+        """Hand blocks on, and count them."""
+        for block in blocks:
+            self.add(block)
+            yield block
+
+    def add(self, block: Rows) -> None:
+        """Count a block."""
+        empty = int(np.count_nonzero(block["kind"] == Kind.NONE.value))
+        self.holes += empty
+        self.mapped += len(block) - empty
+        outside = block["flags"] & np.uint32(Flag.OUTSIDE) != 0
+        device = (block["kind"] == Kind.PRESENT.value) & (block["flags"] & np.uint32(Flag.USER) == 0)
+        self.strange += int(np.count_nonzero(outside & ~device))
+        combined = block["kind"].astype(np.uint64) << np.uint64(58) | block["page_size"]
+        for key in np.unique(combined).tolist():
+            self.sizes[key >> 58, key & (1 << 58) - 1] += int(block["size"][combined == np.uint64(key)].sum())

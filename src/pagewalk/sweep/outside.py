@@ -1,0 +1,116 @@
+"""Frames that a memory does not have, though it claims to hold frames: rows that name them are marked.
+
+A file holds the memory of a machine, so a page whose frame is not in it is odd: another kernel version, an encryption
+bit or the wrong format make entries mean something else. A capture holds page tables alone, and claims nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.formats import NO_PADDR, Flag
+from pagewalk.memory import Flat
+from pagewalk.sweep.columns import RUNS, part
+from pagewalk.sweep.runs import joined_runs, spans_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pagewalk.formats import PagingFormat
+    from pagewalk.sweep.columns import Block, Schema
+    from pagewalk.tables import PageTables
+
+    Words = npt.NDArray[np.uint64]
+    Places = npt.NDArray[np.intp]
+    Mask = npt.NDArray[np.bool_]
+
+__all__ = ["Outside", "outside_of"]
+
+_SIZE: Final = RUNS.names.index("size")
+
+
+def outside_of(tables: PageTables, schema: Schema) -> Outside | None:
+    """What marks rows of frames that are outside; None where the memory does not claim to hold frames."""
+    memory = tables.memory
+    if not isinstance(memory, Flat) or not getattr(memory, "holds_frames", False) or "paddr" not in schema.names:
+        return None
+    return Outside(memory, tables.format, schema)
+
+
+class Outside:
+    """Marks rows whose pages lie outside a memory: no byte of them is there.
+
+    Args:
+        memory: A flat memory.
+        form: The format: how large pages are.
+        schema: The rows' columns: those of pages, or of runs.
+    """
+
+    def __init__(self, memory: Flat, form: PagingFormat, schema: Schema) -> None:
+        self._form = form
+        self._runs = "size" in schema.names
+        starts = np.array([segment.start for segment in memory.segments], np.uint64)
+        ends = np.array([segment.end for segment in memory.segments], np.uint64)
+        apart = ends[:-1] != starts[1:]
+        self._starts = starts[np.insert(apart, 0, True)[: len(starts)]]
+        self._ends = ends[np.append(apart, True)[: len(ends)]]
+        edges = np.concatenate([self._starts, self._ends])
+        order = np.argsort(edges, kind="stable")
+        self._edges, self._is_end = edges[order], order >= len(self._starts)
+
+    def marked(self, block: Block) -> Block:
+        """Rows with ``Flag.OUTSIDE`` where it is so. Flags change in place; runs that are partly outside are cut."""
+        if not len(block[0]) or self._all_inside(block):
+            return block
+        pieces = self._cut(block) if self._runs else block
+        outside = self._outside(pieces[1], spans_of(self._form, pieces[4]))
+        pieces[2][outside] |= np.uint32(Flag.OUTSIDE)
+        return pieces if pieces is block else joined_runs(self._form, pieces)  # a gap may be smaller than a page
+
+    def _all_inside(self, block: Block) -> bool:
+        """Whether all is inside, as is mostly so and soon seen; if not, one has to look."""
+        if len(self._starts) != 1:
+            return False
+        paddrs = block[1]
+        ends = paddrs + (block[_SIZE] if self._runs else np.uint64(1))  # small where there is no frame: it wraps
+        return int(paddrs.min()) >= int(self._starts[0]) and int(ends.max()) <= int(self._ends[0])
+
+    def _outside(self, paddrs: Words, spans: Words) -> Mask:
+        """Which pages have no byte in the memory; what has no frame is not outside."""
+        segment = np.searchsorted(self._ends, paddrs, side="right")
+        reached: Any = segment < len(self._ends)
+        if len(self._starts):
+            reached &= self._starts[segment.clip(max=len(self._starts) - 1)] < paddrs + spans
+        outside: Mask = ~reached & (paddrs != np.uint64(NO_PADDR))
+        return outside
+
+    def _cut(self, block: Block) -> Block:
+        """Runs, cut where the memory begins or ends, at borders of pages; the block itself if none is."""
+        paddrs, sizes, spans = block[1], block[_SIZE], spans_of(self._form, block[4])
+        low = np.searchsorted(self._edges, paddrs, side="right")
+        high = np.searchsorted(self._edges, paddrs + sizes, side="left")
+        whole = (sizes <= spans) | (block[2] & np.uint32(Flag.REPEATED) != 0) | (paddrs == np.uint64(NO_PADDR))
+        counts = np.where(whole, 1, np.maximum(high - low, 0) + 1)
+        if int(counts.max()) == 1:
+            return block
+        which = np.repeat(np.arange(len(paddrs)), counts)
+        piece = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        begins = np.minimum(self._borders(low[which] + piece - 1, paddrs[which], spans[which]), sizes[which])
+        begins[piece == 0] = 0
+        ends = np.append(begins[1:], begins[:1])
+        last = np.append(piece[1:] == 0, True)
+        ends[last] = sizes[which[last]]
+        pieces = part(block, which)
+        pieces[0][:] += begins
+        pieces[1][:] += begins  # what has no frame was not cut: 0 is added
+        pieces[_SIZE][:] = ends - begins
+        return part(pieces, ends > begins)
+
+    def _borders(self, edges: Places, paddrs: Words, spans: Words) -> Words:
+        """How far from ``paddrs`` on pages reach below an edge: the page that it lies in is inside."""
+        edges = edges.clip(min=0)
+        offset = paddrs % spans  # of a page that the range has cut
+        steps: Words = self._edges[edges] - (paddrs - offset) + np.where(self._is_end[edges], spans - 1, 0)
+        return steps // spans * spans - np.minimum(offset, steps // spans * spans)

@@ -1,0 +1,138 @@
+"""Asks a QEMU guest instead of the running kernel: boots one, with this Python in it, and runs a module there.
+
+    python -m tests.conformance.guest --kernel vmlinuz --cpu max,la57=off -- tests.conformance.record answers.json
+
+How it works: the interpreter, its libraries and packages, ``src`` and ``tests`` become the guest's only file system, an
+initramfs. PID 1 is this file again: it mounts what is needed, runs the module with its arguments, and powers off. What
+the module writes into its last argument, a file, is sent over the second serial line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import re
+import runpy
+import subprocess
+import sys
+import tempfile
+import termios
+import traceback
+import tty
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("numpy", "numpy.libs", "rich", "click", "lazy_loader", "pygments")
+LEFT_OUT = {"test", "site-packages", "__pycache__", "config-3.11-x86_64-linux-gnu", "idlelib", "ensurepip", "tests"}
+MOUNTS = ("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")
+POWER_OFF = 0x4321FEDC
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kernel", type=Path, required=True, help="its vmlinuz")
+    parser.add_argument("--cpu", default="max", help="as QEMU has it")
+    parser.add_argument("--append", default="", help="words for the kernel's command line")
+    parser.add_argument("module", nargs="+", help="a module, its arguments, and last a file that it writes")
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        initrd = Path(folder) / "initrd"
+        with initrd.open("wb") as file:
+            write_archive(file, {*contents()})
+        boot(wanted.kernel, initrd, wanted.cpu, wanted.append, wanted.module)
+
+
+def boot(kernel: Path, initrd: Path, cpu: str, append: str, module: list[str]) -> None:
+    """Run a guest to its end; the file that the module writes there is written here."""
+    init = f"rdinit={sys.executable} -- {Path(__file__)} {' '.join(module)}"
+    command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", cpu, "-m", "1536", "-machine", "q35", "-nodefaults"]
+    command += ["-display", "none", "-no-reboot", "-kernel", str(kernel), "-initrd", str(initrd)]
+    command += ["-append", f"console=ttyS0 quiet panic=-1 transparent_hugepage=madvise {append} {init}"]
+    subprocess.run([*command, "-serial", "stdio", "-serial", f"file:{module[-1]}"], check=True)
+
+
+def contents() -> Iterator[Path]:
+    """The files that a guest needs, where they are here."""
+    own = Path(sys.executable)
+    yield from (own, own.parents[1] / "pyvenv.cfg")
+    standard = Path(os.__file__).parent
+    packages = [Path(folder) / name for folder in sys.path for name in PACKAGES if "site-packages" in folder]
+    found = [path for top in (standard, *packages, ROOT / "src", ROOT / "tests") for path in files_of(top)]
+    yield from found
+    yield from libraries([own.resolve(), *(path for path in found if ".so" in path.suffixes)])
+    yield own.resolve()
+
+
+def files_of(top: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if name not in LEFT_OUT or Path(folder) == ROOT]
+        yield from (Path(folder) / name for name in names)
+
+
+def libraries(programs: Iterable[Path]) -> Iterator[Path]:
+    """The shared libraries that programs need."""
+    said = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
+    yield from (Path(path) for path in set(re.findall(r"(/\S+) \(0x", said)))
+
+
+def write_archive(file: IO[bytes], paths: set[Path]) -> None:
+    """An archive in cpio's "newc" format: symbolic links become what they lead to."""
+    folders = (
+        {parent for path in paths for parent in path.parents} | {Path(mount) for _, mount in MOUNTS} | {Path("/tmp")}
+    )
+    for folder in sorted(folders):
+        file.write(member(str(folder), 0o040755, b""))
+    for path in sorted(paths):
+        if path.is_file():
+            file.write(member(str(path), 0o100755, path.read_bytes()))
+    file.write(member("TRAILER!!!", 0, b""))
+
+
+def member(name: str, mode: int, data: bytes) -> bytes:
+    encoded = name.strip("/").encode() + b"\0"
+    fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0)
+    head = b"070701" + b"".join(b"%08x" % field for field in fields) + encoded
+    return head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
+
+
+def init() -> None:
+    """PID 1 of a guest."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for kind, place in MOUNTS:
+        libc.mount(kind.encode(), place.encode(), kind.encode(), 0, None)
+    console = os.open("/dev/console", os.O_RDWR)
+    for fd in range(3):
+        os.dup2(console, fd)
+    try:
+        run_inside(sys.argv[1:])
+    except BaseException:
+        traceback.print_exc()
+    os.sync()
+    libc.reboot(POWER_OFF)
+
+
+def run_inside(module: list[str]) -> None:
+    Path(module[-1]).parent.mkdir(parents=True, exist_ok=True)
+    sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+    os.environ["PYTHONPATH"] = f"{ROOT}:{ROOT / 'src'}"
+    sys.argv = module
+    pid = os.fork()
+    if not pid:
+        runpy.run_module(module[0], run_name="__main__")
+        os._exit(0)
+    while os.wait()[0] != pid:
+        pass
+    with Path("/dev/ttyS1").open("wb") as line:
+        tty.setraw(line.fileno())
+        line.write(Path(module[-1]).read_bytes())
+        line.flush()
+        termios.tcdrain(line.fileno())
+
+
+if __name__ == "__main__":
+    init() if os.getpid() == 1 else main()

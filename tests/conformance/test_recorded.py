@@ -1,0 +1,60 @@
+"""CPUs with protection keys and without: the model of either gives the answers that a kernel gave on one.
+
+The other tests ask the running kernel about the CPU at hand; here are both, on every machine. How the answers were
+recorded: ``tests/data/README.md``.
+"""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from pagewalk.conform.compare import compare
+from pagewalk.conform.facts import running_facts
+from pagewalk.conform.model import simulated
+from pagewalk.conform.text import disagreement_text
+from tests.conformance.recorded import read_answers
+from tests.conftest import DATA
+
+PKUERR = 4
+FILES = {True: "x86_64-6.18-pku", False: "x86_64-6.18"}
+
+
+@pytest.fixture(scope="module", params=FILES, ids=["with keys", "without"])
+def recorded(request):
+    answers = read_answers(DATA / f"{FILES[request.param]}.answers.json.xz")
+    assert answers.facts.pku is request.param
+    return answers
+
+
+def signals(recorded):
+    outcomes = (record.outcome for run in recorded.answers.values() for record in run.records)
+    return Counter((outcome.signo, outcome.code) for outcome in outcomes if outcome.signo)
+
+
+def test_the_model_of_that_cpu_agrees(recorded):
+    model = simulated(facts=recorded.facts)
+    for title, scenario in recorded.scenarios.items():
+        found = compare(scenario, recorded, model).disagreement
+        assert found is None, f"{title}: {disagreement_text(found)}"
+
+
+def test_the_model_of_the_other_cpu_does_not(recorded):
+    """What is recorded tells the two apart, random scenarios among it."""
+    other = simulated(facts=replace(recorded.facts, pku=not recorded.facts.pku))
+    for kind, least in (("execute only", 12), ("seed", 3)):
+        asked = [scenario for title, scenario in recorded.scenarios.items() if title.startswith(kind)][:20]
+        wrong = [scenario for scenario in asked if compare(scenario, recorded, other, confirm=False).disagreement]
+        assert len(wrong) >= least, kind
+
+
+def test_only_a_cpu_with_keys_tells_of_them(recorded):
+    found = signals(recorded)
+    assert (found[11, PKUERR] > 50) is recorded.facts.pku
+    assert bool(found[11, PKUERR]) is recorded.facts.pku
+    assert found[11, 1]
+    assert found[11, 2]
+
+
+def test_the_running_cpu_is_one_of_them():
+    assert running_facts().pku in FILES

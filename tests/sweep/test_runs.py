@@ -1,0 +1,65 @@
+"""Which rows belong together: the same however they are cut into blocks."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pagewalk.formats import NO_PADDR, Flag, find_format
+from pagewalk.sweep.columns import RUNS, part
+from pagewalk.sweep.joiner import Joiner
+from pagewalk.sweep.runs import joined_runs
+from tests.reference import Page, joined
+
+FORM = find_format("x86-64")
+REPEATED = int(Flag.REPEATED)
+
+
+@st.composite
+def pages(draw):
+    """Rows of single pages by address, close enough to one another to belong together often."""
+    rows, vaddr, frame = [], 0, 0
+    for _ in range(draw(st.integers(1, 14))):
+        depth = draw(st.sampled_from([4] * 9 + [3]))
+        span = FORM.levels[depth].span
+        vaddr = -(-vaddr // span) * span + draw(st.sampled_from([0] * 9 + [span]))
+        step = draw(st.sampled_from(["same", "same", "next", "next", "next", "other", "none"]))
+        frame = {"same": frame, "next": frame + span, "other": 9 * span, "none": frame}[step]
+        paddr = NO_PADDR if step == "none" else frame
+        rows.append((vaddr, paddr, draw(st.sampled_from([1] * 9 + [3])), 1, depth, span))
+        vaddr += span
+    return tuple(np.array(column, dtype) for column, dtype in zip(zip(*rows, strict=True), RUNS.dtypes, strict=True))
+
+
+def expected(block):
+    """What the reference makes of pages."""
+    rows = [
+        Page(vaddr, None if paddr == NO_PADDR else paddr, size, size, (flags, kind, depth))
+        for vaddr, paddr, flags, kind, depth, size in zip(*(column.tolist() for column in block), strict=True)
+    ]
+    return [
+        (vaddr, NO_PADDR if frame is None else frame, flags | REPEATED * repeated, kind, depth, size)
+        for vaddr, frame, size, (flags, kind, depth), repeated in joined(rows)
+    ]
+
+
+class Question:
+    schema = RUNS
+
+    def joined(self, rows):
+        return joined_runs(FORM, rows)
+
+
+@settings(max_examples=1000)
+@given(pages(), st.data())
+def test_in_blocks_as_in_one(block, data):
+    count = len(block[0])
+    cuts = sorted(data.draw(st.sets(st.integers(1, max(count - 1, 1)), max_size=4)))
+    blocks = [part(block, slice(low, high)) for low, high in zip([0, *cuts], [*cuts, count], strict=True)]
+    found, joiner = [], Joiner(Question())
+    for some in blocks:
+        joiner.push(tuple(column.copy() for column in joined_runs(FORM, some)), found.append)
+    joiner.close(found.append)
+    rows = tuple(np.concatenate(column) for column in zip(*found, strict=True))
+    whole = joined_runs(FORM, block)
+    for one in (rows, whole, joined_runs(FORM, whole)):
+        assert list(zip(*(column.tolist() for column in one), strict=True)) == expected(block)

@@ -1,0 +1,102 @@
+"""Roots that are hardly one are refused, with the likely cause; what is only odd is said."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import pagewalk as pw
+from pagewalk.formats import x86_64
+from pagewalk.memory import FlatMemory, Segment
+from pagewalk.roots import check_root, notes_of
+from pagewalk.tables import PageTables
+
+TABLE = 0x67
+
+
+def tables(slots, *, pages=16, form="x86-64", base=0):
+    """A top table with these slots."""
+    words = np.zeros(pages * 512, np.uint64)
+    for slot, value in slots.items():
+        words[slot] = value
+    return PageTables(FlatMemory([Segment(base, memoryview(words.tobytes()))]), base, form)
+
+
+class TestCheck:
+    def test_a_good_one(self):
+        check_root(tables({0: 0x1000 | TABLE, 511: 0x2000 | TABLE}))
+        check_root(tables({}))
+
+    def test_some_of_an_image(self):
+        """Of some images only a part is at hand: one table inside is enough."""
+        check_root(tables({0: 0x1000 | TABLE} | {at: at << 30 | TABLE for at in range(1, 100)}))
+
+    @pytest.mark.parametrize("form", ["x86-64", "x86-64-la57"])
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            (0x1000 | TABLE | 0x80, "3 set reserved bits"),
+            (0x7BA6718A2D7E4D5A, "3 are neither present nor empty"),
+            (5 << 40 | TABLE, "3 point outside the memory"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, value, words, form):
+        with pytest.raises(pw.BadRoot, match=f"of 3 entries that are not empty, {words}: .*root.*base.*format"):
+            check_root(tables({1: value, 2: value, 300: value}, form=form))
+
+    def test_most_of_them(self):
+        with pytest.raises(pw.BadRoot, match="of 5 entries"):
+            check_root(tables({0: 0x1000 | TABLE, 1: 0x1000 | TABLE, 2: 2, 3: 4, 4: 0x10}))
+        check_root(tables({0: 0x1000 | TABLE, 1: 0x1000 | TABLE, 2: 2, 3: 4}))
+
+    @pytest.mark.parametrize("bit", [47, 51])
+    def test_an_encryption_bit(self, bit):
+        with pytest.raises(pw.BadRoot, match=f"without bit {bit}.*encryption.*is the root wrong"):
+            check_root(tables(dict.fromkeys((0, 3, 511), 1 << bit | 4096 | TABLE)))
+
+    def test_bits_above_the_physical_width(self):
+        with pytest.raises(pw.BadRoot, match="1 set reserved bits"):
+            check_root(tables({0: 1 << 45 | TABLE}, form=x86_64(physical_bits=40)))
+
+    def test_text_is_no_top_table(self):
+        words = b"All work and no play makes Jack a dull boy. " * 100
+        with pytest.raises(pw.BadRoot):
+            check_root(PageTables(FlatMemory([Segment(0, memoryview(words[:4096]))]), 0))
+
+
+class TestNotes:
+    def test_nothing_to_say(self):
+        assert notes_of(tables({0: 0x1000 | TABLE})) == []
+
+    def test_an_empty_one(self):
+        assert "is empty" in notes_of(tables({}))[0]
+
+    def test_a_recursive_slot(self):
+        (note,) = notes_of(tables({0: 0x9000 | TABLE, 510: 0x8000 | TABLE}, base=0x8000))
+        assert note.startswith("from 0xffffff0000000000 on, 0x8000000000 bytes show the page tables")
+
+    def test_nothing_but_recursive_slots(self):
+        assert len(notes_of(tables(dict.fromkeys(range(512), TABLE)))) == 5
+
+
+class TestCommand:
+    """The command refuses such a root, or says what it found, before anything else."""
+
+    @staticmethod
+    def pagewalk(*words):
+        return subprocess.run([sys.executable, "-m", "pagewalk", *words], capture_output=True, text=True, check=False)
+
+    @pytest.mark.parametrize("command", [["map"], ["vtop"]])
+    def test_a_data_page_is_no_root(self, guest, command):
+        done = self.pagewalk(*command, guest.path, "--root", "0x2fc0000", *["0x1000"] * (command == ["vtop"]))
+        assert done.returncode == pw.BadRoot.exit_code
+        assert done.stderr.startswith("pagewalk: the root 0x2fc0000 is hardly a top table")
+        assert len(done.stderr.splitlines()) == 1
+        assert not done.stdout
+
+    def test_an_empty_page(self, guest):
+        done = self.pagewalk("map", guest.path, "--root", "0x5000")
+        assert done.returncode == 0
+        assert "nothing is mapped" in done.stdout
+        assert "the top table at 0x5000 is empty" in done.stderr
