@@ -61,10 +61,11 @@ class WorkingSet:
 
 
 def map_page(tables, vaddr, paddr, size):
-    """Map one page, growing the tables down to it."""
+    """Map one page, making the tables down to it."""
     *_, entry = tables.steps(vaddr)
     while entry.level.span > size:
-        tables.grow(entry, vaddr)
+        make_table = tables.split if entry.is_leaf else tables.grow
+        make_table(entry, vaddr)
         *_, entry = tables.steps(vaddr)
     rights = pw.Flag.READ | pw.Flag.WRITE | pw.Flag.USER
     entry.value = tables.format.leaf_entry(paddr, int(rights), entry.level)

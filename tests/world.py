@@ -43,6 +43,13 @@ class World:
             table = self.tables.child(entry, vaddr)
         return Entry(table, table.level.index(vaddr))
 
+    def entry_as_it_is(self, vaddr, depth):
+        """The entry for an address at a depth, whose tables are there."""
+        table = self.tables.root_table
+        while table.level.depth < depth:
+            table = self.tables.child(Entry(table, table.level.index(vaddr)), vaddr)
+        return Entry(table, table.level.index(vaddr))
+
     def put(self, vaddr, value, depth=4):
         """Set a raw entry."""
         self.entry(vaddr, depth).value = value

@@ -115,6 +115,9 @@ from .tables import (
     PageTables,
     Translation,
 )
+from .version import (
+    __version__,
+)
 from .vma import (
     Mapping,
     Vma,
@@ -240,6 +243,7 @@ __all__ = [
     "WalkLock",
     "WalkOps",
     "WritableMemory",
+    "__version__",
     "capture",
     "find_format",
     "folio_walk",

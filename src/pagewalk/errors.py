@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pagewalk import abi
 
@@ -57,6 +57,21 @@ class PagewalkError(Exception):
     """Root of everything pagewalk raises on purpose."""
 
     exit_code: ClassVar[int] = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, whatever its constructor takes: errors come back from worker processes."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[PagewalkError], args: tuple[Any, ...], attributes: dict[str, Any]) -> PagewalkError:
+    """An error that was pickled or copied."""
+    error = kind.__new__(kind)
+    if isinstance(error, OSError):
+        OSError.__init__(error, *args)  # takes errno and strerror from them
+    else:
+        Exception.__init__(error, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class MemoryReadError(PagewalkError):
@@ -123,7 +138,8 @@ class _Errno(PagewalkError, OSError):
     """An error with an errno, as a system call would give it."""
 
     def __init__(self, code: int, why: str) -> None:
-        OSError.__init__(self, code, f"{errno.errorcode.get(code, code)}: {why}")
+        name = f"{errno.errorcode.get(code, code)}: "
+        OSError.__init__(self, code, name + why.removeprefix(name))
 
     def __str__(self) -> str:
         return str(self.strerror)

@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
+from pagewalk.doors import integer, not_negative
 from pagewalk.errors import OutOfFrames
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class RangeAllocator:
     """
 
     def __init__(self, *ranges: tuple[int, int], frame_size: int = FRAME_SIZE) -> None:
+        frame_size = integer(frame_size, "frame_size")
+        if frame_size < 1:
+            raise ValueError(f"a frame has {frame_size} bytes: it needs one at least")
+        ranges = tuple(_plain(*given) for given in ranges)
         for start, end in ranges:
             if start < 0 or start >= end or (start | end) % frame_size:
                 raise ValueError(f"not a range of whole frames: [{start:#x}, {end:#x})")
@@ -76,6 +81,7 @@ class RangeAllocator:
         Raises:
             OutOfFrames: There are not that many left.
         """
+        count = not_negative(count, "count")
         free = len(self._freed) + sum(map(len, self._left))
         if free < count:
             total = sum(map(len, self._all))
@@ -93,9 +99,15 @@ class RangeAllocator:
 
     def free(self, paddr: int) -> None:
         """See ``FrameAllocator``."""
+        paddr = integer(paddr, "paddr")
         if not self._is_in_use(paddr):
             raise ValueError(f"frame {paddr:#x} is not in use: freed twice, or never given out")
         self._freed[paddr] = None
+
+
+def _plain(start: int, end: int) -> tuple[int, int]:
+    """A range, in plain numbers."""
+    return integer(start, "start"), integer(end, "end")
 
 
 class CountingAllocator:
@@ -108,7 +120,7 @@ class CountingAllocator:
 
     def __init__(self, inner: FrameAllocator, fail_at: Iterable[int] = ()) -> None:
         self.inner = inner
-        self.fail_at = frozenset(fail_at)
+        self.fail_at = frozenset(integer(call, "fail_at") for call in fail_at)
         self.calls = 0
         self.allocated: list[int] = []
         self.freed: list[int] = []

@@ -12,6 +12,8 @@ from __future__ import annotations
 from _thread import get_ident
 from typing import TYPE_CHECKING, Any
 
+from pagewalk.doors import refuse_pickling
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
@@ -126,6 +128,9 @@ class MmapLock:
         self._gate: MmapLock | None = None
         self.sequence = 0
         """Grows when a writer comes: per-VMA write locks taken under it end with it."""
+
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "a copy would lock nothing; the copy of an address space has none")
 
     @property
     def gate(self) -> MmapLock:
@@ -257,6 +262,9 @@ class VmaLock:
         self._mmap_lock = mmap_lock
         self._gate = mmap_lock.gate
         self._sequence = -1
+
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "a copy would lock nothing; the copy of a VMA has none")
 
     def read(self) -> AbstractContextManager[bool]:
         """Try to hold it for reading; yields whether it was had. Never waits for a writer (``lock_vma_under_rcu``)."""

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pagewalk.doors import integers
 from pagewalk.errors import BadRoot, UnsupportedError
 from pagewalk.formats import find_format
 from pagewalk.memory import RawImage
@@ -32,6 +33,7 @@ _CONTAINERS = {
     b"EMiL": "a LiME image",
 }
 """What a file that is no raw image begins with."""
+_LONGEST = max(map(len, _CONTAINERS))
 
 
 def open(  # noqa: A001 - pw.open is the face; this module needs no other
@@ -59,17 +61,17 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         BadRoot: The root is misaligned, too wide, or outside the memory.
         UnsupportedError: No format of that name, or the source is no raw image.
         ValueError: Both a base and segments.
+        TypeError: An address is no integer.
     """
     form = find_format(format)
+    root, base = integers(root=root, base=base)
     path = _local(source)
     parts = None if segments is None else tuple(segments)
     if parts is not None and base:
         raise ValueError(f"segments say where the image lies: a base of {base:#x} contradicts them")
-    if path.is_fifo():
-        raise UnsupportedError(f"{path}: a pipe cannot be mapped: write the image to a file first")
     memory = RawImage(path, base=base, segments=parts, writable=writable)
     if parts is None:
-        _refuse_containers(path)
+        _refuse_containers(path, bytes(memory.segments[0].data[:_LONGEST]))
     tables = PageTables(memory, root, form)
     if memory.view(root, form.table_bytes(form.levels[0])) is None:
         why = f"is outside the memory, which has {memory.extent}: "
@@ -83,10 +85,8 @@ def _local(source: str | os.PathLike[str]) -> Path:
     return Path(source)
 
 
-def _refuse_containers(path: Path) -> None:
-    """Refuse a file in which physical memory does not lie as it is."""
-    with path.open("rb") as file:
-        head = file.read(max(map(len, _CONTAINERS)))
+def _refuse_containers(path: Path, head: bytes) -> None:
+    """Refuse a file in which physical memory does not lie as it is, by its first bytes."""
     for magic, what in _CONTAINERS.items():
         if head.startswith(magic):
             remedy = "say where its memory lies, as segments (--segment PADDR:OFFSET:SIZE)"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.doors import integer
 from pagewalk.vma import VmaList
 
 if TYPE_CHECKING:
@@ -41,9 +42,16 @@ class AddressSpace:
         self.tables = tables
         self.vmas = VmaList()
         self.mmap_lock = mmap_lock
-        self.zero_frames = frozenset(zero_frames)
+        self.zero_frames = frozenset(integer(frame, "a zero frame") for frame in zero_frames)
         for vma in vmas:
             self.add_vma(vma)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self.vmas)} VMAs over {self.tables.format.name} tables>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is a snapshot: it has no lock."""
+        return self.__dict__ | {"mmap_lock": None}
 
     def add_vma(self, vma: Vma) -> None:
         """Put a VMA in, and note it in its file's mapping.

@@ -9,11 +9,12 @@ Three small things carry everything above:
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
-from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from pagewalk.doors import integer, not_negative, shortened
 from pagewalk.errors import (
     BadRoot,
     Malformed,
@@ -24,9 +25,10 @@ from pagewalk.errors import (
     OutOfFrames,
     ReservedBits,
     UnsupportedError,
+    WalkError,
 )
 from pagewalk.formats import NO_PADDR, Flag, Kind, Level, PagingFormat, find_format
-from pagewalk.memory import Flat, WritableMemory
+from pagewalk.memory import BadAnswer, Flat, WritableMemory, read_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +40,7 @@ __all__ = ["Entry", "PageTables", "Slots", "Table", "Translation"]
 
 _WORD = struct.Struct("<Q")
 WORD_MASK = (1 << 64) - 1
+LAST_DEPTH = 4
 
 
 class Slots(Protocol):
@@ -57,7 +60,7 @@ class RemoteSlots:
         self.paddr = paddr
 
     def __getitem__(self, index: int) -> int:
-        value: int = _WORD.unpack(self.memory.read(self.paddr + 8 * index, 8))[0]
+        value: int = _WORD.unpack(read_exactly(self.memory, self.paddr + 8 * index, 8))[0]
         return value
 
     def __setitem__(self, index: int, value: int) -> None:
@@ -85,6 +88,15 @@ class Table:
     def __repr__(self) -> str:
         return f"<{self.level.name} table at {self.paddr:#x}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Found again in the page tables, which are pickled with it."""
+        return _table_at, (self.tables, self.paddr, self.level)
+
+
+def _table_at(tables: PageTables, paddr: int, level: Level) -> Table:
+    """A table that was pickled."""
+    return tables._table(paddr, level, 0, 0)
+
 
 class Entry:
     """A reference to one slot of a table.
@@ -108,11 +120,12 @@ class Entry:
 
     @value.setter
     def value(self, value: int) -> None:
+        value = integer(value, "an entry")
+        if value >> 64:
+            raise ValueError(f"{value:#x} does not fit an entry of 64 bits")
         try:
-            self.table.slots[self.index] = index(value)
+            self.table.slots[self.index] = value
         except TypeError:
-            if not hasattr(value, "__index__"):
-                raise
             raise MemoryWriteError(self.paddr, 8, "opened read-only: open it with writable=True") from None
 
     @property
@@ -195,6 +208,10 @@ class Translation(NamedTuple):
     kind: Kind
     entry: Entry
 
+    def __repr__(self) -> str:
+        where = "an unknown frame" if self.paddr is None else f"{self.paddr:#x}"
+        return f"<Translation of {self.vaddr:#x}: {where}, {self.kind.label} page of {self.page_size:#x} bytes>"
+
 
 class PageTables:
     """A format, a memory, a root, and a frame allocator if the tables may grow.
@@ -208,6 +225,7 @@ class PageTables:
     Raises:
         BadRoot: The root is misaligned or too wide for the format.
         UnsupportedError: No format of that name.
+        TypeError: The root is no integer.
     """
 
     def __init__(
@@ -220,15 +238,16 @@ class PageTables:
     ) -> None:
         self.format = find_format(format)
         self.memory = memory
-        self.root = root
+        self.root = root = integer(root, "root")
         self.allocator = allocator
         self._flat = memory if isinstance(memory, Flat) and sys.byteorder == "little" else None
+        self._can_go = hasattr(memory, "check_extent")
         size = self.format.table_bytes(self.format.levels[0])
         if root < 0 or root % size or root >> self.format.physical_bits:
             raise BadRoot(root, f"is not a {size}-byte aligned physical address; mask the register's flag bits off")
 
     def __repr__(self) -> str:
-        return f"<PageTables {self.format.name} root={self.root:#x} in {self.memory!r}>"
+        return f"<PageTables {self.format.name} root={self.root:#x} in {shortened(repr(self.memory), 64)}>"
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -238,16 +257,31 @@ class PageTables:
 
         Raises:
             BadRoot: It is outside the memory.
+            MemoryReadError: The file that is the memory was cut off.
         """
+        self.check_memory()
         return self._table(self.root, self.format.levels[0], 0, self.root)
+
+    def check_memory(self) -> None:
+        """Check that a memory that can go, such as a file that somebody cuts off, is still there.
+
+        Raises:
+            MemoryReadError: It is not.
+        """
+        if self._can_go:
+            self.memory.check_extent()  # type: ignore[attr-defined]
 
     def _table(self, paddr: int, level: Level, vaddr: int, entry: int) -> Table:
         """The table at ``paddr``, known to be inside the memory."""
         size = self.format.table_bytes(level)
         if self._flat is not None and (view := self._flat.view(paddr, size)) is not None:
+            if view.nbytes != size:
+                raise BadAnswer(paddr, size, f"{type(self.memory).__name__}.view showed {view.nbytes} bytes")
             return Table(self, paddr, level, view.cast("Q"))
         try:
-            self.memory.read(paddr, size)
+            read_exactly(self.memory, paddr, size)
+        except BadAnswer:
+            raise
         except MemoryReadError as error:
             if level.depth == 0:
                 raise BadRoot(paddr, f"is not in memory ({error})") from None
@@ -297,6 +331,7 @@ class PageTables:
             ReservedBits: An entry sets bits that must be zero. It has been yielded.
             Malformed: A table lies outside the memory. The entry naming it has been yielded.
         """
+        vaddr = integer(vaddr, "vaddr")
         if not 0 <= vaddr < 1 << 64 or not self.format.is_canonical(vaddr):
             (_, low), (high, _) = self.format.halves
             why = f"not canonical: {self.format.name} has addresses below {low:#x} and from {high:#x} on"
@@ -323,7 +358,7 @@ class PageTables:
             NonCanonical, ReservedBits, Malformed: As ``steps``.
         Source: Intel SDM vol. 3A, 5.5.4.
         """
-        flags = Flag.rights()
+        vaddr, flags = integer(vaddr, "vaddr"), Flag.rights()
         for entry in self.steps(vaddr):
             if entry.is_table:
                 flags &= entry.flags
@@ -345,14 +380,16 @@ class PageTables:
             NotPresent: A page is not there, or its frame is not known.
             MemoryReadError: A page's frame is outside the memory.
             NonCanonical, ReservedBits, Malformed: As ``steps``.
+            ValueError: The size is negative.
         """
+        vaddr, size = integer(vaddr, "vaddr"), not_negative(size, "size")
         parts, end = [], vaddr + size
         while vaddr < end:
             page = self.translate(vaddr)
             if page.paddr is None:
                 raise NotPresent(vaddr, page.entry.level.depth, page.entry.value, "the page's frame is not known")
             step = min(end - vaddr, page.page_size - vaddr % page.page_size)
-            parts.append(self.memory.read(page.paddr, step))
+            parts.append(read_exactly(self.memory, page.paddr, step))
             vaddr += step
         return b"".join(parts)
 
@@ -366,10 +403,16 @@ class PageTables:
             vaddr: The address the table is for.
 
         Raises:
+            WalkError: EINVAL: the entry is not empty, is of the last level, or lies in another memory.
             OutOfFrames: No frame (carries vaddr and depth); nothing has changed.
             UnsupportedError: These tables have no allocator.
             MemoryWriteError: The frame cannot be written; it has been given back.
         """
+        self._check_ours(entry, vaddr)
+        if entry.level.depth == LAST_DEPTH:
+            raise _refused(entry, vaddr, "is of the last level: no table goes below it")
+        if not entry.is_none:
+            raise _refused(entry, vaddr, "is not empty: split a page, or empty the entry, before a table goes there")
         self._link(entry, vaddr, bytes(self.format.page_size))
 
     def split(self, entry: Entry, vaddr: int) -> None:
@@ -382,9 +425,27 @@ class PageTables:
             vaddr: The address that asked for it.
 
         Raises:
+            WalkError: EINVAL: the entry is no such page, or lies in another memory.
             OutOfFrames, UnsupportedError, MemoryWriteError: As ``grow``.
         """
+        self.check_split(entry, vaddr)
         self._link(entry, vaddr, self.split_contents(entry))
+
+    def check_split(self, entry: Entry, vaddr: int) -> None:
+        """Refuse to split what is no page above the last level, nor one on its way elsewhere.
+
+        Raises:
+            WalkError: EINVAL.
+        """
+        self._check_ours(entry, vaddr)
+        may_be = entry.level.may_be_leaf and entry.level.depth < LAST_DEPTH
+        if not may_be or not (entry.is_leaf or entry.kind is Kind.MIGRATION):
+            raise _refused(entry, vaddr, "is no page that can be split")
+
+    def _check_ours(self, entry: Entry, vaddr: int) -> None:
+        """Refuse an entry of another memory: a table of ours cannot be linked there."""
+        if entry.table.tables.memory is not self.memory:
+            raise _refused(entry, vaddr, f"belongs to other tables, not to these with their root at {self.root:#x}")
 
     def split_contents(self, entry: Entry) -> bytes:
         """The table that says the same as a huge page's entry."""
@@ -406,6 +467,12 @@ class PageTables:
         except BaseException:
             self.allocator.free(frame)
             raise
+
+
+def _refused(entry: Entry, vaddr: int, why: str) -> WalkError:
+    """The error for an entry that is not for this change."""
+    what = f"the {entry.level.name} entry {entry.value:#x} ({entry.kind.label}) at physical {entry.paddr:#x}"
+    return WalkError(errno.EINVAL, f"{integer(vaddr, 'vaddr'):#x}: {what} {why}")
 
 
 def _writable(memory: Memory, paddr: int, size: int) -> WritableMemory:

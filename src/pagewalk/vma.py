@@ -9,6 +9,8 @@ from enum import IntFlag
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.doors import integer, shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
@@ -71,12 +73,14 @@ class Mapping:
 
     def __init__(self, name: str = "", page_size: int = 4096) -> None:
         self.name = name
-        self.page_size = page_size
+        self.page_size = integer(page_size, "page_size")
+        if self.page_size < 1:
+            raise ValueError(f"a page of {self.page_size} bytes")
         self.lock: AbstractContextManager[object] = nullcontext()
         self._vmas: dict[Vma, None] = {}
 
     def __repr__(self) -> str:
-        return f"<Mapping {self.name!r} in {len(self._vmas)} VMAs>"
+        return f"<{type(self).__name__} {shown(self.name)} in {len(self._vmas)} VMAs>"
 
     @property
     def vmas(self) -> list[Vma]:
@@ -97,6 +101,7 @@ class Mapping:
 
     def overlapping(self, start: int, end: int) -> Iterator[Vma]:
         """The VMAs that map any byte of the file in ``[start, end)``, by first page."""
+        start, end = integer(start, "start"), integer(end, "end")
         return (vma for vma in self.vmas if vma.offset < end and start < vma.offset + vma.size)
 
 
@@ -126,8 +131,24 @@ class Vma:
     lock: VmaLock | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        for name in ("start", "end", "offset", "huge_page_size"):
+            setattr(self, name, integer(getattr(self, name), name))
+        self.flags = VmaFlags(integer(self.flags, "flags"))
         if self.start < 0 or self.start >= self.end or (self.start | self.end) % 4096:
             raise ValueError(f"not a range of whole pages: [{self.start:#x}, {self.end:#x})")
+
+    def __repr__(self) -> str:
+        name = f" {shown(self.name)}" if self.name else ""
+        return f"<{type(self).__name__} [{self.start:#x}, {self.end:#x}) {self.rights}{name}>"
+
+    def __copy__(self) -> Vma:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A pickled or deep copy is one of a snapshot: it has no lock."""
+        return self.__dict__ | {"lock": None}
 
     @property
     def size(self) -> int:

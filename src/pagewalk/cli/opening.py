@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from pagewalk.cli.cutoff import tell_of_cut_off_files
 from pagewalk.cli.status import complain
 from pagewalk.errors import ProcessError, UnsupportedError
 from pagewalk.report.words import shortened
@@ -113,6 +114,7 @@ def _image(source: str, root: int | None, *, format: str | None, base: int | Non
         raise _usage("Missing option '--root': where an image's top table is (x86: CR3, flags off).")
     if base and segment:
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
+    tell_of_cut_off_files()
     tables = open_image(source, format=format or "x86-64", root=root, base=base or 0, segments=segment or None)
     check_root(tables)
     return tables

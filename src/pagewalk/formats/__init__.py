@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from pagewalk.doors import shown
 from pagewalk.errors import UnsupportedError
 from pagewalk.formats.bits import AddressField, BitTest, FlagBit, SwapField
 from pagewalk.formats.flags import Flag, Kind
@@ -39,12 +40,15 @@ def find_format(name: str | PagingFormat) -> PagingFormat:
 
     Raises:
         UnsupportedError: No format of that name.
+        TypeError: Neither a format nor a name.
     """
     if isinstance(name, PagingFormat):
         return name
+    if not isinstance(name, str):
+        raise TypeError(f"a paging format or its name is needed, not {shown(name)}")
     try:
         return FORMATS[name]
     except KeyError:
         near = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UnsupportedError(f"unknown format {name!r}: {hint}known are {', '.join(FORMATS)}") from None
+        raise UnsupportedError(f"unknown format {shown(name)}: {hint}known are {', '.join(FORMATS)}") from None

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pagewalk.doors import integer, shown
 from pagewalk.formats.flags import Flag, Kind
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ _NO_FRAME_BIT = Flag.NO_FRAME.bit_length() - 1
 _STATE = sum(Flag) - int(Flag.rights() | Flag.GLOBAL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Level:
     """One of the kernel's five levels.
 
@@ -75,6 +76,9 @@ class Level:
     leaf_value: int = 0
     movable: int | None = None
 
+    def __repr__(self) -> str:
+        return f"<Level {self.name}: {self.span:#x} bytes an entry>"
+
     @property
     def span(self) -> int:
         """Bytes that one entry covers."""
@@ -99,7 +103,7 @@ class Level:
         return min((vaddr >> self.shift) + 1 << self.shift, end)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PagingFormat:
     """What the hardware says, and the operating system's own layer on it.
 
@@ -130,6 +134,9 @@ class PagingFormat:
     physical_bits: int
     fields: tuple[tuple[str, int, int], ...]
     software: SoftwareLayer
+
+    def __repr__(self) -> str:
+        return f"<PagingFormat {self.name}: {len(self.real_levels)} levels, {self.physical_bits} physical bits>"
 
     # -- addresses ---------------------------------------------------------------------------------------------------
 
@@ -294,7 +301,7 @@ class PagingFormat:
 
     def table_entry(self, paddr: Word) -> Word:
         """An entry that points to the table at ``paddr``, granting every right (the pages below decide)."""
-        value: Any = _encode(self.address, paddr)
+        value: Any = _encode(self.address, _word(paddr, "paddr"))
         return value | self.table_value
 
     def leaf_entry(self, paddr: Word, flags: Word, level: Level | None = None) -> Word:
@@ -311,9 +318,9 @@ class PagingFormat:
         level = level or self.levels[LAST_DEPTH]
         if not level.may_be_leaf:
             raise ValueError(f"{self.name}: a {level.name} entry cannot map a page")
-        value: Any = paddr
+        value, flags = _word(paddr, "paddr"), _word(flags, "flags")
         if _some(value & (self._address_span & level.span - 1 ^ (1 << 64) - 1 ^ self._address_span)):
-            raise ValueError(f"{self.name}: not a frame address for a page of {level.span:#x} bytes: {paddr!r}")
+            raise ValueError(f"{self.name}: not a frame address for a page of {level.span:#x} bytes: {shown(value)}")
         bits = _settings(self.rights + self.state + self.software.state, flags)
         return _encode(self.address, value) | level.leaf_value | 1 << self.valid | bits
 
@@ -357,6 +364,12 @@ class PagingFormat:
         step = _encode(self.address, below.span)
         stored = _encode(self.address, (frame ^ self._address_span) & self._whole_frames(below) if inverted else frame)
         return kept | below.leaf_value | stored, -step if inverted else step
+
+
+def _word(value: Any, what: str) -> Any:
+    """A plain int, or an array as it is: NumPy's own scalars are as narrow as they are, and signed or not."""
+    is_array: Any = getattr(value, "ndim", 0)
+    return value if type(value) is int or is_array else integer(value, what)
 
 
 def _decode(fields: tuple[AddressField, ...], entry: Any) -> Any:

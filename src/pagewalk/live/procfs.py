@@ -8,11 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.doors import integer, word_array
 from pagewalk.errors import ProcessError, UnsupportedError
 from pagewalk.live.processes import has_ended, is_self, living_threads, namespace_note, why_bare
 
@@ -168,21 +170,39 @@ def read_pagemap(pid: int, starts: Any, ends: Any) -> Words:
 
     Raises:
         ProcessError: As ``ProcessFiles``.
+        TypeError, ValueError: No integers, or no ranges of whole pages.
     """
-    starts, ends = np.atleast_1d(np.asarray(starts, np.uint64)), np.atleast_1d(np.asarray(ends, np.uint64))
+    pid, starts, ends = integer(pid, "pid"), _bounds(starts, "a start"), _bounds(ends, "an end")
+    if len(starts) != len(ends) or (starts > ends).any() or ((starts | ends) % np.uint64(PAGE)).any():
+        raise ValueError("not ranges of whole pages: each needs a start, and an end that is not below it")
     bounds = np.concatenate([[0], np.cumsum((ends - starts) // np.uint64(PAGE))]).astype(int).tolist()
-    out = np.empty(bounds[-1], np.uint64)
+    try:
+        out = np.empty(bounds[-1], np.uint64)
+    except MemoryError:
+        raise ValueError(f"{bounds[-1]:,} pages are too many to be read at once") from None
     with ProcessFiles(pid) as files:
         for start, low, high in zip(starts.tolist(), bounds, bounds[1:], strict=False):
             files.pages(start, out[low:high])
     return out
 
 
+def _bounds(values: Any, what: str) -> Words:
+    """One address, or many."""
+    words: Words = word_array([integer(values, what)] if np.ndim(values) == 0 else values, what)
+    return words
+
+
 def check_page_size() -> None:
     """Refuse a machine that a capture cannot describe.
 
     Raises:
-        UnsupportedError: Its pages are not 4096 bytes.
+        UnsupportedError: It does not run Linux, or its pages are not 4096 bytes.
     """
+    try:
+        import fcntl  # noqa: F401 - PAGEMAP_SCAN is an ioctl
+    except ImportError:
+        raise UnsupportedError("a live process is looked at through Linux's /proc: this is not Linux") from None
+    if sys.platform != "linux":
+        raise UnsupportedError(f"a live process is looked at through Linux's /proc: this is {sys.platform}")
     if (size := os.sysconf("SC_PAGE_SIZE")) != PAGE:
         raise UnsupportedError(f"capturing needs a kernel with 4096-byte pages, this one has {size}")

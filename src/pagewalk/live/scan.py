@@ -6,14 +6,19 @@ Source: ``include/uapi/linux/fs.h`` and ``Documentation/admin-guide/mm/pagemap.r
 from __future__ import annotations
 
 import errno
-import fcntl
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.doors import integer, integers
 from pagewalk.errors import UnsupportedError
-from pagewalk.live.procfs import ProcessFiles
+from pagewalk.live.procfs import PAGE, ProcessFiles
+
+try:
+    import fcntl
+except ImportError:  # another operating system: the module can be imported there, and says so when it is used
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -89,7 +94,12 @@ def scan(
     Raises:
         UnsupportedError: The kernel has no PAGEMAP_SCAN (Linux 6.7), or not these categories (GUARD: 6.15).
         ProcessError: As ``ProcessFiles``.
+        TypeError, ValueError: No integers, or no range of whole pages.
     """
+    pid, start, end = integers(pid=pid, start=start, end=end)
+    anyof, allof = PageIs(integer(anyof, "anyof")), PageIs(integer(allof, "allof"))
+    if not 0 <= start <= end < 1 << 64 or (start | end) % PAGE:
+        raise ValueError(f"not a range of whole pages: [{start:#x}, {end:#x})")
     with ProcessFiles(pid) as files:
         if returns is not None:
             return scan_files(files, start, end, anyof=anyof, allof=allof, returns=returns)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.doors import integer, shortened
 from pagewalk.errors import MemoryReadError, MemoryWriteError
+from pagewalk.memory.exact import BadAnswer, read_exactly
 
 if TYPE_CHECKING:
     from pagewalk.memory.protocol import Memory
@@ -33,6 +36,7 @@ class CachedMemory:
     """
 
     def __init__(self, memory: Memory, *, tables: int = 4096) -> None:
+        tables = integer(tables, "tables")
         if tables < 1:
             raise ValueError(f"a cache holds a table at least, not {tables}")
         self.memory = memory
@@ -44,7 +48,11 @@ class CachedMemory:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<CachedMemory of {self.memory!r}: {len(self._blocks)} of {self.tables} tables>"
+        return f"<CachedMemory of {shortened(repr(self.memory))}: {len(self._blocks)} of {self.tables} tables>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The memory, and an empty cache before it."""
+        return partial(type(self), tables=self.tables), (self.memory,)
 
     def read(self, paddr: int, size: int) -> bytes:
         """Read ``size`` bytes at ``paddr``.
@@ -52,12 +60,13 @@ class CachedMemory:
         Raises:
             MemoryReadError: Not all of them are there.
         """
+        paddr, size = integer(paddr, "paddr"), integer(size, "size")
         first = paddr // BLOCK * BLOCK
         if size <= 0 or paddr < 0 or size > self.tables * BLOCK:
-            return self.memory.read(paddr, size)
+            return read_exactly(self.memory, paddr, size)
         blocks = [self._block(at) for at in range(first, paddr + size, BLOCK)]
         if None in blocks:  # the memory ends within a block
-            return self.memory.read(paddr, size)
+            return read_exactly(self.memory, paddr, size)
         whole = blocks[0] if len(blocks) == 1 else b"".join(block for block in blocks if block is not None)
         assert whole is not None
         return whole[paddr - first : paddr - first + size]
@@ -73,7 +82,9 @@ class CachedMemory:
             self.misses += 1
             generation = self._generation
         try:
-            block = self.memory.read(paddr, BLOCK)
+            block = read_exactly(self.memory, paddr, BLOCK)
+        except BadAnswer:
+            raise
         except MemoryReadError:
             return None
         with self._lock:
@@ -89,6 +100,7 @@ class CachedMemory:
         Raises:
             MemoryWriteError: Not all of it has a place, or the memory cannot be written.
         """
+        paddr = integer(paddr, "paddr")
         write = getattr(self.memory, "write", None)
         if write is None:
             raise MemoryWriteError(paddr, len(data), f"{type(self.memory).__name__} has no write method")

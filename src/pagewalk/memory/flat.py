@@ -1,31 +1,40 @@
-"""Memories whose bytes lie in this process: simulated RAM, and image files mapped with ``mmap``."""
+"""Memories whose bytes lie in this process: segments of bytes, and simulated RAM."""
 
 from __future__ import annotations
 
+import errno
 import mmap
-import os
 from bisect import bisect_right
+from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.doors import integer, plain, shown
 from pagewalk.errors import ImageFormatError, MemoryReadError, MemoryWriteError
 from pagewalk.memory.protocol import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["FlatMemory", "Ram", "RawImage"]
+__all__ = ["FlatMemory", "Ram"]
+
+_TOLD: Final = 3
+"""Segments that a message names."""
+_BLOCK: Final = 1 << 20
+_PAGE: Final = 4096
 
 
 class FlatMemory:
     """Segments of bytes at physical addresses, with holes between them.
 
+    Pickled and copied with its bytes.
+
     Args:
         segments: Runs of memory that do not overlap, in any order. Touching ones read as one.
 
     Raises:
-        ImageFormatError: Two segments overlap.
+        ImageFormatError: Two segments overlap, or one lies beyond 64 bits.
+        TypeError: A segment is no ``(start, bytes)``.
 
     Attributes:
         holds_frames: Whether the frames that page tables name should be here too: a page whose frame is not is odd
@@ -35,19 +44,25 @@ class FlatMemory:
     holds_frames: bool = False
 
     def __init__(self, segments: Iterable[Segment]) -> None:
-        self.segments = tuple(sorted((s for s in segments if len(s.data)), key=lambda segment: segment.start))
+        given = [_segment(segment) for segment in segments]
+        self.segments = tuple(sorted((s for s in given if len(s.data)), key=lambda segment: segment.start))
         self._starts = [segment.start for segment in self.segments]
         for low, high in pairwise(self.segments):
             if low.end > high.start:
                 raise ImageFormatError(f"memory segments overlap: {_span(low)} and {_span(high)}")
+        if self.segments and (self._starts[0] < 0 or self.segments[-1].end > 1 << 64):
+            raise ImageFormatError(f"no physical memory lies outside 64 bits: {self.extent}")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.extent}>"
 
     @property
     def extent(self) -> str:
-        """Where there is memory, for messages."""
-        return ", ".join(map(_span, self.segments)) or "nothing"
+        """Where there is memory, for messages: the first few segments, and how many there are."""
+        if len(self.segments) <= _TOLD:
+            return ", ".join(map(_span, self.segments)) or "nothing"
+        told = ", ".join(map(_span, self.segments[: _TOLD - 1]))
+        return f"{told} and {len(self.segments) - _TOLD + 1:,} more up to {self.segments[-1].end:#x}"
 
     def _locate(self, paddr: int) -> Segment | None:
         """The segment that holds ``paddr``."""
@@ -56,6 +71,8 @@ class FlatMemory:
 
     def view(self, paddr: int, size: int) -> memoryview | None:
         """The bytes at ``paddr`` in place, or None if they are not all in one segment."""
+        if type(paddr) is not int or type(size) is not int:  # asked for each table on the way of a translation
+            paddr, size = integer(paddr, "paddr"), integer(size, "size")
         segment = self._locate(paddr)
         if size < 0 or segment is None or paddr + size > segment.end:
             return None
@@ -79,6 +96,7 @@ class FlatMemory:
         Raises:
             MemoryReadError: Not all of them are inside the segments.
         """
+        paddr, size = integer(paddr, "paddr"), integer(size, "size")
         pieces = self._pieces(paddr, size)
         if pieces is None or size < 0:
             raise MemoryReadError(paddr, size, f"outside the memory, which has {self.extent}")
@@ -89,7 +107,9 @@ class FlatMemory:
 
         Raises:
             MemoryWriteError: Not all of it is inside the segments, or the memory is read-only.
+            TypeError: What is to be written is no bytes.
         """
+        paddr, data = integer(paddr, "paddr"), plain(data)
         pieces = self._pieces(paddr, len(data))
         if pieces is None:
             raise MemoryWriteError(paddr, len(data), f"outside the memory, which has {self.extent}")
@@ -114,54 +134,62 @@ class Ram(FlatMemory):
     """
 
     def __init__(self, size: int, base: int = 0) -> None:
-        if size <= 0 or base < 0 or (size | base) % 4096:
+        size, base = integer(size, "size"), integer(base, "base")
+        if size <= 0 or base < 0 or (size | base) % _PAGE:
             raise ValueError(f"RAM needs a positive size and a base in whole pages, not {size:#x} at {base:#x}")
-        super().__init__([Segment(base, memoryview(mmap.mmap(-1, size)))])
+        super().__init__([Segment(base, memoryview(_anonymous(size)))])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Only what is not zero."""
+        (segment,) = self.segments
+        return _ram, (type(self), len(segment.data), segment.start, list(_not_zero(segment.data)))
 
 
-class RawImage(FlatMemory):
-    """A file that holds physical memory as it is, mapped with ``mmap``.
+def _ram(kind: type[Ram], size: int, base: int, contents: list[tuple[int, bytes]]) -> Ram:
+    """RAM that was pickled."""
+    ram = kind(size, base)
+    for at, data in contents:
+        ram.segments[0].data[at : at + len(data)] = data
+    return ram
 
-    Args:
-        path: The file.
-        base: Physical address of its first byte.
-        segments: Where the file's parts lie, as ``(paddr, offset, size)``, if it is not one run from ``base``.
-        writable: Map it shared and writable: what is written is in the file at once.
+
+def _not_zero(data: memoryview) -> Iterator[tuple[int, bytes]]:
+    """The pages that hold anything, with where they begin."""
+    nothing = bytes(_BLOCK)
+    for block in range(0, len(data), _BLOCK):
+        some = data[block : block + _BLOCK].tobytes()
+        if some == nothing[: len(some)]:
+            continue
+        for at in range(0, len(some), _PAGE):
+            page = some[at : at + _PAGE]
+            if page != nothing[:_PAGE]:
+                yield block + at, page
+
+
+def _anonymous(size: int) -> mmap.mmap:
+    """Zeroed memory, given out in small pages, and not before it is written where the system has private mappings.
 
     Raises:
-        OSError: The file cannot be opened or mapped.
-        ImageFormatError: It is empty, or ends before a segment does.
-
-    It claims to hold the frames that its page tables name. The file must keep its size while it is mapped: an image
-    truncated by somebody else ends the process with SIGBUS.
+        OSError: The operating system does not have that much.
     """
+    options = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    try:
+        memory = mmap.mmap(-1, size, **options)
+    except OverflowError:
+        raise OSError(errno.ENOMEM, f"no machine has {size:#x} bytes of RAM") from None
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel without huge pages does not know the advice
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return memory
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        base: int = 0,
-        segments: Iterable[tuple[int, int, int]] | None = None,
-        writable: bool = False,
-    ) -> None:
-        self.path = Path(path)
-        self.holds_frames = True
-        with self.path.open("r+b" if writable else "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            if size == 0:
-                raise ImageFormatError(f"{path}: the file is empty")
-            access: Any = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-            data = memoryview(mmap.mmap(file.fileno(), size, access=access))
-        super().__init__(self._cut(data, paddr, *part) for paddr, *part in segments or [(base, 0, size)])
 
-    def _cut(self, data: memoryview, paddr: int, offset: int, size: int) -> Segment:
-        """One segment of the file."""
-        if paddr < 0 or offset < 0 or size <= 0 or offset + size > len(data):
-            raise ImageFormatError(
-                f"{self.path}: truncated: a segment of {size:#x} bytes at offset {offset:#x} "
-                f"does not fit in {len(data):#x} bytes"
-            )
-        return Segment(paddr, data[offset : offset + size])
+def _segment(given: Any) -> Segment:
+    """A segment, with a start that is an int and bytes one by one."""
+    try:
+        start, data = given
+    except (TypeError, ValueError):
+        raise TypeError(f"a segment is (start, bytes), not {shown(given)}") from None
+    return Segment(integer(start, "a segment's start"), plain(data))
 
 
 def _span(segment: Segment) -> str:

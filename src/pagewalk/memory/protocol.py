@@ -6,7 +6,7 @@ place, with no call and no copy an entry.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,10 +49,23 @@ class Segment(NamedTuple):
         """Where it ends, exclusive."""
         return self.start + len(self.data)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy of the bytes; those that could be written still can."""
+        return _segment, (type(self), self.start, self.data.tobytes(), self.data.readonly)
+
+
+def _segment(kind: type[Segment], start: int, data: bytes, readonly: bool) -> Segment:
+    """A segment that was pickled or copied."""
+    return kind(start, memoryview(data if readonly else bytearray(data)))
+
 
 @runtime_checkable
 class Flat(Memory, Protocol):
-    """A memory whose bytes can be used in place."""
+    """A memory whose bytes can be used in place.
+
+    One whose bytes can go (a file that somebody cuts off) also has ``check_extent()``, which raises ``MemoryReadError``
+    when they have, and is called before they are used.
+    """
 
     @property
     def segments(self) -> Sequence[Segment]:

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
     Move = Callable[[int, Entries], object]
 
-__all__ = ["execute", "kernel_copy", "populate", "read", "touch", "write"]
+__all__ = ["execute", "kernel_copy", "populate", "reachable", "read", "touch", "write"]
 
 PMD: Final = 3
+FAR: Final = 1 << 30
+"""An access of more bytes is looked at before it is made."""
 NEEDS: Final = {"read": Flag.READ, "write": Flag.WRITE, "execute": Flag.READ}  # what is present can be read
 
 
@@ -60,6 +62,20 @@ def touch(mm: Mm, start: int, end: int, access: Access, move: Move | None = None
     while addr < end:
         addr = mm.machine.do(_step, mm, addr, end, access, paddrs, start, move)
     return paddrs
+
+
+def reachable(mm: Mm, vaddr: int, size: int) -> int:
+    """A size that ends a page behind what is mapped in one piece from ``vaddr`` on, where it is said to go further.
+
+    The access is refused there. It is not to ask for memory that nobody has, to note down what it never reaches.
+    """
+    if size <= FAR:
+        return size
+    end = vaddr
+    with mm.reading():
+        while end < vaddr + size and (area := mm.area_at(end)) is not None:
+            end = area.end
+    return min(size, end // PAGE * PAGE + PAGE - vaddr)
 
 
 def _step(mm: Mm, addr: int, end: int, access: Access, paddrs: Entries, start: int, move: Move | None) -> int:

@@ -29,7 +29,7 @@ class AnonHistory:
     __slots__ = ()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Area(Vma):
     """A VMA of a simulated address space.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.doors import integer, not_negative, plain, refuse_pickling, shown
+from pagewalk.errors import SystemCallError
 from pagewalk.mm.frames import PAGE, Usage
 from pagewalk.vma import Mapping
 
@@ -11,6 +14,10 @@ if TYPE_CHECKING:
     from pagewalk.mm.machine import Machine
 
 __all__ = ["File"]
+
+
+FILE_END: Final = 1 << 63
+"""Beyond every file."""
 
 
 class File(Mapping):
@@ -40,16 +47,24 @@ class File(Mapping):
         writable: bool = True,
         unlinked: bool = False,
     ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"a file's name is a str, not {shown(name)}")
         super().__init__(name, PAGE)
         self.machine = machine
         self.pool = machine.frames
         self.lock = machine.lock
-        self.size = max(size, len(contents))
+        contents = bytes(plain(contents))
+        self.size = max(not_negative(size, "size"), len(contents))
+        if self.size >= FILE_END:
+            raise SystemCallError(errno.EFBIG, f"no file has {self.size:#x} bytes")
         self.writable = writable
         self.unlinked = unlinked
         self.pages: dict[int, int] = {}
         machine.files.add(self)
         self.write(0, contents)
+
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "its pages are the machine's: hand on what it holds, file.read(0, file.size)")
 
     def frame(self, index: int) -> int:
         """The frame of a page, brought into the page cache; the cache holds one reference.
@@ -80,7 +95,15 @@ class File(Mapping):
         return addr_offset // PAGE < -(-self.size // PAGE)
 
     def write(self, offset: int, data: bytes) -> None:
-        """Put bytes in; the file grows with them, as for a system call."""
+        """Put bytes in; the file grows with them, as for a system call.
+
+        Raises:
+            SystemCallError: EINVAL, EFBIG: there is no such place in a file.
+            OutOfFrames: No frame.
+        """
+        offset, data = _offset(offset), bytes(plain(data))
+        if offset + len(data) >= FILE_END:
+            raise SystemCallError(errno.EFBIG, f"{len(data)} bytes at {offset:#x} go beyond every file")
         self.machine.do(self._write, offset, data)
 
     def _write(self, offset: int, data: bytes) -> None:
@@ -95,7 +118,12 @@ class File(Mapping):
             at += len(part)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Get bytes: fewer at the end of the file, as for a system call."""
+        """Get bytes: fewer at the end of the file, as for a system call.
+
+        Raises:
+            SystemCallError: EINVAL: there is no such place in a file.
+        """
+        offset, size = _offset(offset), not_negative(size, "size")
         return self.machine.do(self._read, offset, size)
 
     def _read(self, offset: int, size: int) -> bytes:
@@ -132,3 +160,16 @@ class File(Mapping):
             frame = self.pages.get(start // PAGE)
             if start < stop and frame is not None:
                 self.pool.memory.write(frame + start % PAGE, bytes(stop - start))
+
+
+def _offset(offset: int) -> int:
+    """A place in a file.
+
+    Raises:
+        TypeError: It is no integer.
+        SystemCallError: EINVAL: it is negative, or beyond every file.
+    """
+    offset = integer(offset, "offset")
+    if not 0 <= offset < FILE_END:
+        raise SystemCallError(errno.EINVAL, f"no file has an offset of {offset:#x}")
+    return offset

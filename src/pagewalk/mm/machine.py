@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import errno
 import threading
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 from weakref import WeakSet
 
+from pagewalk.doors import choice, integer, integers, not_negative, refuse_pickling, shown
 from pagewalk.errors import OutOfFrames, PagewalkError, SystemCallError
 from pagewalk.formats import Flag, find_format
 from pagewalk.memory import Ram
-from pagewalk.mm.files import File
+from pagewalk.mm.files import FILE_END, File
 from pagewalk.mm.frames import BLOCK, PAGE, FramePool, Usage
 from pagewalk.mm.pkeys import checked_pku
 from pagewalk.mm.recount import recount
 from pagewalk.mm.swap import SwapDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import ParamSpec, TypeVar
 
     from pagewalk.formats import PagingFormat
@@ -32,10 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Machine"]
 
-FILE_END = 1 << 63
-"""Beyond every file."""
-
 Policy = Literal["always", "madvise", "never"]
+POLICIES = get_args(Policy)
 
 
 class Machine:
@@ -60,8 +60,9 @@ class Machine:
         hugetlb: Those that are not in use.
 
     Raises:
-        ValueError: The RAM is not whole pages; the format has no protection keys.
-        TypeError: ``pku`` is not a bool.
+        TypeError, ValueError: The RAM is not whole pages, ``thp`` is no policy, swap or a pool has no such size;
+            ``pku`` is not a bool, or the format has no protection keys.
+        OSError: The operating system does not have that much RAM.
         OutOfFrames: The RAM does not hold the huge page pools.
     """
 
@@ -76,8 +77,9 @@ class Machine:
         pku: bool = False,
     ) -> None:
         self.format = find_format(format)
+        self.thp = choice(thp, "thp", POLICIES)
+        pools = _pools(self.format, hugetlb)
         self.pku = checked_pku(self.format, pku)
-        self.thp = thp
         self.reclaims_whole = True
         self.memory = Ram(ram)
         self.frames = FramePool(self.memory)
@@ -94,7 +96,7 @@ class Machine:
         self.files: WeakSet[File] = WeakSet()
         self.hugetlb: dict[int, list[int]] = {}
         self._promised: dict[int, int] = {}
-        for size, pages in (hugetlb or {}).items():
+        for size, pages in pools.items():
             self.hugetlb[size] = [self.frames.take_run(size, Usage.HUGETLB) for _ in range(pages)]
         self.pools = {size: list(pages) for size, pages in self.hugetlb.items()}
 
@@ -139,6 +141,13 @@ class Machine:
         recount(self)
         self._torn = False
 
+    def __repr__(self) -> str:
+        ram, free = len(self.frames) * PAGE, self.frames.free * PAGE
+        return f"<Machine {self.format.name} of {ram:#x} bytes of RAM, {free:#x} free>"
+
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "PageTables(machine.memory, mm.tables.root) can, with a copy of its RAM")
+
     def mm(self) -> Mm:
         """A new, empty address space.
 
@@ -150,17 +159,27 @@ class Machine:
         return self.hand_out(self.do, Mm, self)
 
     def file(self, name: str = "/memfd:file", size: int = 0, contents: bytes = b"", *, writable: bool = True) -> File:
-        """A new file of ``size`` bytes or its contents', in the page cache."""
+        """A new file of ``size`` bytes or its contents', in the page cache.
+
+        Raises:
+            TypeError, ValueError: No size, or no bytes.
+            SystemCallError: EFBIG.
+            OutOfFrames: The contents do not fit.
+        """
         return self.hand_out(self.do, File, self, name, size, contents, writable=writable)
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:
         """Take a range out of a file: its pages go, from every address space; guards and private copies stay.
 
         Raises:
-            SystemCallError: EINVAL, an empty range.
+            SystemCallError: EINVAL, an empty range, or another machine's file. EFBIG.
         """
+        self.check_file(file)
+        offset, length = integers(offset=offset, length=length)
         if offset < 0 or length <= 0:
             raise SystemCallError(errno.EINVAL, f"no range: {length:#x} bytes from {offset:#x}")
+        if offset + length > FILE_END:
+            raise SystemCallError(errno.EFBIG, f"{length:#x} bytes from {offset:#x} go beyond every file")
         self.do(self._punch_hole, file, offset, length)
 
     def _punch_hole(self, file: File, offset: int, length: int) -> None:
@@ -174,7 +193,15 @@ class Machine:
         file.zero_edges(offset, length)
 
     def truncate(self, file: File, size: int) -> None:
-        """Give a file another size; what lies beyond is gone, private copies too, guards not."""
+        """Give a file another size; what lies beyond is gone, private copies too, guards not.
+
+        Raises:
+            SystemCallError: EINVAL, no size of a file, or another machine's file.
+        """
+        self.check_file(file)
+        size = integer(size, "size")
+        if not 0 <= size < FILE_END:
+            raise SystemCallError(errno.EINVAL, f"no file has {size:#x} bytes")
         self.do(self._truncate, file, size)
 
     def _truncate(self, file: File, size: int) -> None:
@@ -185,6 +212,18 @@ class Machine:
         if size < file.size:
             file.zero_edges(size, end - size)
         file.size = size
+
+    def check_file(self, file: File) -> None:
+        """Refuse what is no file of this machine.
+
+        Raises:
+            TypeError: It is no file.
+            SystemCallError: EINVAL: it is another machine's, whose frames are not here.
+        """
+        if not isinstance(file, File):
+            raise TypeError(f"a file is needed, as machine.file() gives it, not {shown(file)}")
+        if file.pool is not self.frames:
+            raise SystemCallError(errno.EINVAL, f"{shown(file.name)} is a file of another machine")
 
     def usage(self) -> dict[str, int]:
         """Bytes of RAM by what they are used for: free, anon, file, table, hugetlb, zero."""
@@ -254,3 +293,21 @@ class Machine:
             self.frames.use(self.frames.run(paddr, size), Usage.HUGETLB)
             self.hugetlb[size].append(paddr)
         return bool(came_back)
+
+
+def _pools(form: PagingFormat, hugetlb: Mapping[int, int] | None) -> dict[int, int]:
+    """How many pages each hugetlb pool has, by their size.
+
+    Raises:
+        TypeError, ValueError: It says no such thing.
+    """
+    if hugetlb is None:
+        return {}
+    if not isinstance(hugetlb, Mapping):
+        raise TypeError(f"hugetlb takes pages by size, such as {{2 << 20: 8}}, not {shown(hugetlb)}")
+    sizes = form.page_sizes[1:]
+    pools = {integer(size, "a huge page's size"): not_negative(pages, "pages") for size, pages in hugetlb.items()}
+    for size in pools:
+        if size not in sizes:
+            raise ValueError(f"no huge page has {size:#x} bytes: {' or '.join(map(hex, sizes))}")
+    return pools

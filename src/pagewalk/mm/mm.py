@@ -13,17 +13,20 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pagewalk import abi
+from pagewalk.doors import choice, integer, not_negative, plain, refuse_pickling, words
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.locks import MmapLock, VmaLock
 from pagewalk.mm import access, advice, fork, mapping, move, observe, protect, uffd
 from pagewalk.mm.areas import RIGHTS, Area, prepare_anon
+from pagewalk.mm.files import FILE_END
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.hugetlb import HugePages
 from pagewalk.mm.tables import MmTables
 from pagewalk.mm.zap import release
 from pagewalk.space import AddressSpace
 from pagewalk.vma import VmaFlags
+from pagewalk.walk.ranges import range_of
 
 if TYPE_CHECKING:
     import threading
@@ -87,6 +90,9 @@ class Mm(AddressSpace):
         self.events: deque[Event] = deque(maxlen=4096)
         machine.spaces.add(self)
 
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "PageTables(mm.memory, mm.tables.root) can, with a copy of the RAM")
+
     # -- areas -------------------------------------------------------------------------------------------------------
 
     def mmap(
@@ -102,10 +108,15 @@ class Mm(AddressSpace):
         """Map memory; returns its address.
 
         Raises:
-            SystemCallError: EINVAL, ENOMEM, EEXIST, EACCES; EBADF without a file or MAP_ANONYMOUS.
+            SystemCallError: EINVAL, ENOMEM, EEXIST, EACCES; EBADF without a file or MAP_ANONYMOUS; EOVERFLOW.
         """
+        length, prot, flags, addr, offset = words(length=length, prot=prot, flags=flags, addr=addr, offset=offset)
         if file is None and not flags & abi.MAP_ANONYMOUS:
             raise SystemCallError(errno.EBADF, "neither a file nor MAP_ANONYMOUS")
+        if file is not None and not flags & abi.MAP_ANONYMOUS:
+            self.machine.check_file(file)
+            if offset + length > FILE_END:  # file_mmap_ok, 6.18
+                raise SystemCallError(errno.EOVERFLOW, f"{length:#x} bytes from {offset:#x} go beyond every file")
         file = None if flags & abi.MAP_ANONYMOUS else file
         return self._change(mapping.mmap, self, length, prot, flags, addr, file, offset)
 
@@ -115,6 +126,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL.
         """
+        addr, length = words(addr=addr, length=length)
         self._change(mapping.munmap, self, addr, length)
 
     def mprotect(self, addr: int, length: int, prot: int) -> None:
@@ -123,6 +135,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL, EACCES; ENOMEM at a gap, what lies before it has changed.
         """
+        addr, length, prot = words(addr=addr, length=length, prot=prot)
         self._change(protect.mprotect, self, addr, length, prot)
 
     def mremap(self, addr: int, old_length: int, new_length: int, flags: int = 0, new_addr: int = 0) -> int:
@@ -131,7 +144,8 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL, EFAULT, ENOMEM.
         """
-        return self._change(move.mremap, self, addr, old_length, new_length, flags, new_addr)
+        numbers = words(addr=addr, old_length=old_length, new_length=new_length, flags=flags, new_addr=new_addr)
+        return self._change(move.mremap, self, *numbers)
 
     def mlock(self, addr: int, length: int, flags: int = 0) -> None:
         """Lock a range in memory; with MLOCK_ONFAULT only what is touched.
@@ -139,6 +153,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM at a gap, or where a page cannot be had; EAGAIN when memory is short.
         """
+        addr, length, flags = words(addr=addr, length=length, flags=flags)
         self._change(protect.mlock, self, addr, length, flags)
 
     def munlock(self, addr: int, length: int) -> None:
@@ -147,6 +162,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM at a gap.
         """
+        addr, length = words(addr=addr, length=length)
         self._change(protect.munlock, self, addr, length)
 
     def madvise(self, addr: int, length: int, advice_: int) -> None:
@@ -155,6 +171,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM over gaps (the rest is done); EFAULT, EACCES as the advice has it.
         """
+        addr, length, advice_ = words(addr=addr, length=length, advice_=advice_)
         self._lock_for(advice_)(advice.madvise, self, addr, length, advice_)
 
     def process_madvise(self, ranges: list[tuple[int, int]], advice_: int) -> int:
@@ -163,7 +180,9 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: As ``madvise``, if not even the first range could be advised.
         """
-        return self._lock_for(advice_)(advice.process_madvise, self, ranges, advice_)
+        (advice_,) = words(advice_=advice_)
+        plain_ranges = [(addr, size) for addr, size in (words(addr=addr, length=size) for addr, size in ranges)]
+        return self._lock_for(advice_)(advice.process_madvise, self, plain_ranges, advice_)
 
     def register_wp(self, addr: int, length: int) -> None:
         """Register a range with userfaultfd for write protection.
@@ -172,6 +191,7 @@ class Mm(AddressSpace):
             SystemCallError: EINVAL; EPERM where nothing may ever be written.
             UnsupportedError: hugetlb memory.
         """
+        addr, length = words(addr=addr, length=length)
         self._change(uffd.register_wp, self, addr, length)
 
     def writeprotect(self, addr: int, length: int, *, protect: bool, unpopulated: bool = False) -> None:
@@ -180,6 +200,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL, ENOENT, ENOMEM.
         """
+        addr, length = words(addr=addr, length=length)
         self._look(uffd.writeprotect, self, addr, length, protect=protect, unpopulated=unpopulated)
 
     def msync(self, addr: int, length: int, flags: int) -> None:
@@ -188,6 +209,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM over gaps; EBUSY to invalidate locked memory.
         """
+        addr, length, flags = words(addr=addr, length=length, flags=flags)
         both = abi.MS_ASYNC | abi.MS_SYNC
         if flags & ~(both | abi.MS_INVALIDATE) or flags & both == both or addr % PAGE:
             raise SystemCallError(errno.EINVAL, f"msync of {addr:#x}, flags {flags:#x}")
@@ -199,6 +221,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EINVAL; ENOMEM over gaps.
         """
+        addr, length = words(addr=addr, length=length)
         if addr % PAGE:
             raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
         return self._look(self._mincore, addr, addr + mapping.align(length))
@@ -239,16 +262,18 @@ class Mm(AddressSpace):
         Raises:
             SegmentationFault, BusError: With the address of the first byte that refuses.
             OutOfFrames: No frame is left.
+            TypeError, ValueError: No address, no size or no bytes.
         """
-        return self._access(access.read, self, vaddr, size)
+        vaddr, size = integer(vaddr, "vaddr"), not_negative(size, "size")
+        return self._access(access.read, self, vaddr, access.reachable(self, vaddr, size))
 
     def write(self, vaddr: int, data: bytes) -> None:
         """Write memory as the CPU does; what lies before a refusal is written. Errors as ``read``."""
-        self._access(access.write, self, vaddr, data)
+        self._access(access.write, self, integer(vaddr, "vaddr"), bytes(plain(data)))
 
     def execute(self, vaddr: int) -> None:
         """Fetch an instruction as the CPU does. Errors as ``read``."""
-        self._access(access.execute, self, vaddr)
+        self._access(access.execute, self, integer(vaddr, "vaddr"))
 
     def touch(self, vaddr: int, size: int, access_: Literal["read", "write"] = "write") -> Entries:
         """Access a byte of every page of a range, without moving data.
@@ -258,7 +283,11 @@ class Mm(AddressSpace):
 
         Raises:
             SegmentationFault, BusError, OutOfFrames: As ``read``.
+            TypeError, ValueError: No address, no size, or no such access.
         """
+        vaddr, size = integer(vaddr, "vaddr"), not_negative(size, "size")
+        choice(access_, "access_", ("read", "write"))
+        size = access.reachable(self, vaddr, size)
         start, end = vaddr // PAGE * PAGE, vaddr + size + -(vaddr + size) % PAGE
         return self._access(access.touch, self, start, end, access_)
 
@@ -268,7 +297,7 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EFAULT, there is not even one.
         """
-        return self._look(access.kernel_copy, self, vaddr, size)
+        return self._look(access.kernel_copy, self, integer(vaddr, "vaddr"), not_negative(size, "size"))
 
     def kernel_write(self, vaddr: int, data: bytes) -> int:
         """Write on the process's behalf (process_vm_writev): the number of bytes written.
@@ -276,7 +305,8 @@ class Mm(AddressSpace):
         Raises:
             SystemCallError: EFAULT, there is not even one.
         """
-        return len(self._look(access.kernel_copy, self, vaddr, len(data), data))
+        data = bytes(plain(data))
+        return len(self._look(access.kernel_copy, self, integer(vaddr, "vaddr"), len(data), data))
 
     # -- observation -------------------------------------------------------------------------------------------------
 
@@ -285,12 +315,16 @@ class Mm(AddressSpace):
         return self._look(observe.maps, self)
 
     def pagemap(self, start: int, end: int) -> Entries:
-        """The words of ``/proc/PID/pagemap``: shape (pages,), uint64."""
-        return self._look(observe.pagemap, self, start, end)
+        """The words of ``/proc/PID/pagemap``: shape (pages,), uint64.
+
+        Raises:
+            WalkError: EINVAL: no range of whole pages in one canonical half.
+        """
+        return self._look(observe.pagemap, self, *range_of(start, end, self.format))
 
     def scan(self, start: int, end: int) -> Any:
-        """PAGEMAP_SCAN's regions: a structured array of start, end, categories."""
-        return self._look(observe.scan, self, start, end)
+        """PAGEMAP_SCAN's regions: a structured array of start, end, categories. Errors as ``pagemap``."""
+        return self._look(observe.scan, self, *range_of(start, end, self.format))
 
     def smaps(self) -> dict[str, int]:
         """Totals of ``/proc/PID/smaps``, in bytes."""

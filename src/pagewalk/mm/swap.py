@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from pagewalk.doors import not_negative
 from pagewalk.errors import OutOfFrames
 
 if TYPE_CHECKING:
@@ -11,19 +12,28 @@ if TYPE_CHECKING:
 
 __all__ = ["SwapDevice"]
 
+MOST_SLOTS: Final = (1 << 50) - 1
+"""What the offset of a swap entry can name."""
+
 
 class SwapDevice:
     """Slots for pages that were swapped out; slot 0 is the header and never used.
 
     Args:
         size: Bytes; 0 for a machine without swap.
+
+    Raises:
+        TypeError, ValueError: No size, or more slots than a swap entry can name.
     """
 
     def __init__(self, size: int = 0) -> None:
-        self.slots = max(size // 4096 - 1, 0)
+        self.slots = max(not_negative(size, "swap") // 4096 - 1, 0)
+        if self.slots > MOST_SLOTS:
+            raise ValueError(f"swap of {size:#x} bytes: a swap entry has room for {MOST_SLOTS:#x} slots of 4096 bytes")
         self._pages: dict[int, bytes] = {}
         self._users: dict[int, int] = {}
-        self._free = list(range(self.slots, 0, -1))
+        self._free: list[int] = []
+        self._fresh = 1
 
     @property
     def used(self) -> int:
@@ -36,11 +46,18 @@ class SwapDevice:
         Raises:
             OutOfFrames: The device is full.
         """
-        if not self._free:
-            raise OutOfFrames(f"swap is full: {self.slots} slots")
-        slot = self._free.pop()
+        slot = self._take()
         self._pages[slot], self._users[slot] = page, 1
         return slot
+
+    def _take(self) -> int:
+        """A free slot: the one freed last, or one never used."""
+        if self._free:
+            return self._free.pop()
+        if self._fresh > self.slots:
+            raise OutOfFrames(f"swap is full: {self.slots} slots")
+        self._fresh += 1
+        return self._fresh - 1
 
     def get(self, slot: int) -> bytes:
         """A page's bytes."""
@@ -69,4 +86,4 @@ class SwapDevice:
         """Say who uses the slots: those that nobody does are free."""
         self._pages = {slot: self._pages[slot] for slot in users}
         self._users = dict(users)
-        self._free = [slot for slot in range(self.slots, 0, -1) if slot not in users]
+        self._free = [slot for slot in range(self._fresh - 1, 0, -1) if slot not in users]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from pagewalk.doors import refuse_pickling
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import TableFrames
 from pagewalk.tables import Entry, PageTables, Table
@@ -62,6 +63,9 @@ class MmTables(PageTables):
         self.machine = machine
         self.deposits: list[int] = []
 
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "PageTables(machine.memory, mm.tables.root) can, with a copy of the RAM")
+
     def lock(self, table: Table) -> threading.RLock:
         """The lock of one table: the machine's, which guards them all."""
         return self.machine.lock
@@ -96,6 +100,7 @@ class MmTables(PageTables):
         self.machine.do(super().grow, entry, vaddr)
 
     def _split(self, entry: Entry, vaddr: int) -> None:
+        self.check_split(entry, vaddr)
         zero = entry.target == self.machine.huge_zero
         contents = self._zero_page(entry) * entry.level.entries if zero else self.split_contents(entry)
         table = self.deposits.pop()

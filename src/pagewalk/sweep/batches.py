@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pagewalk.doors import integer
 from pagewalk.errors import WalkError
 from pagewalk.sweep.columns import RUNS, part
 from pagewalk.sweep.descent import Descent
@@ -166,7 +167,7 @@ class _Sweep:
         writes: bool,
         batch: int,
     ) -> None:
-        if batch < 1:
+        if integer(batch, "batch") < 1:
             raise ValueError(f"a batch holds a table at least, not {batch}")
         self._reader = Reader(tables, span, findings)
         self._level = tables.format.real_levels[-1]

@@ -231,6 +231,8 @@ class Columns:
         return f"<Columns {', '.join(self.names)}: {len(self):,} rows>"
 
     def __getattr__(self, name: str) -> npt.NDArray[Any]:
+        if name in Columns.__slots__:  # not set yet: pickle and copy look before they do
+            raise AttributeError(name)
         try:
             return self.block[self.names.index(name)]
         except ValueError:

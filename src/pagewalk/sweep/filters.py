@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.doors import integer, integers
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.sweep.bits import KIND_SHIFT
 
@@ -24,6 +25,30 @@ if TYPE_CHECKING:
 __all__ = ["Filter"]
 
 _OF_ROWS: Final = int(Flag.REPEATED | Flag.OUTSIDE)
+
+
+def _flags_of(value: Any, what: str) -> int:
+    """``Flag`` bits.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    bits = integer(value, what)
+    if bits >> 32:
+        raise ValueError(f"{what} takes Flag bits, not {bits:#x}")
+    return bits
+
+
+def _range_of(start: Any, end: Any) -> tuple[int, int]:
+    """A physical range.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    start, end = integers(start=start, end=end)
+    if not 0 <= start < end:
+        raise ValueError(f"not a physical range: [{start:#x}, {end:#x})")
+    return start, end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +73,28 @@ class Filter:
     frames: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if both := int(self.having) & int(self.lacking):
+        """Take every number as a plain one.
+
+        Raises:
+            TypeError, ValueError: One is no integer, no kind, no physical range; or flags contradict each other.
+        """
+        kinds, sizes, frames = self.kinds, self.page_sizes, self.frames
+        having, lacking = _flags_of(self.having, "having"), _flags_of(self.lacking, "lacking")
+        if both := having & lacking:
             raise ValueError(f"no entry both has and lacks {_names(both)}")
-        if rows_only := int(self.having | self.lacking) & _OF_ROWS:
+        if rows_only := (having | lacking) & _OF_ROWS:
             raise ValueError(
                 f"{_names(rows_only)} is said of rows, not of entries: select the rows of the answer by it"
             )
+        plain = {
+            "having": having,
+            "lacking": lacking,
+            "kinds": None if kinds is None else frozenset(Kind(integer(kind, "a kind")) for kind in kinds),
+            "page_sizes": None if sizes is None else frozenset(integer(size, "a page size") for size in sizes),
+            "frames": None if frames is None else _range_of(*frames),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     @property
     def everything(self) -> bool:

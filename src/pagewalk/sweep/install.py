@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.doors import integers
 from pagewalk.errors import OutOfFrames, UnsupportedError, WalkError
 from pagewalk.space import AddressSpace
 from pagewalk.sweep.bits import KIND_SHIFT, codec_of
 from pagewalk.sweep.jit import kernels
+from pagewalk.sweep.reader import tables_of
 from pagewalk.sweep.store import Store
 from pagewalk.sweep.values import Refused, Values, values_of
 from pagewalk.tables import Entry, Table
@@ -98,7 +100,8 @@ def install(
         MemoryWriteError: The memory cannot be written.
         ValueError, TypeError: The value is none. Whatever a callback raises.
     """
-    tables = space.tables if isinstance(space, AddressSpace) else space
+    tables = tables_of(space)
+    start, end = integers(start=start, end=end)
     _check_range(tables, start, end)
     values = values_of(tables.format, start, end, value, skip)
     progress = progress or Installation()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.doors import not_negative
 from pagewalk.errors import UnsupportedError
 from pagewalk.formats import Kind
 from pagewalk.sweep.census import Census
@@ -69,7 +70,7 @@ class Listing:
         self.reader.outside = outside_of(self.tables, self.question.schema)
         self._where = where or Filter()
         self.reader.only_valid = self._where.only_present
-        self._limit = limit
+        self._limit = None if limit is None else not_negative(limit, "limit")
         self._checked = limit is None
         self._progress = Progress(progress)
         self._threads = threads

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pagewalk.doors import integer, shown
 from pagewalk.errors import NonCanonical, WalkError
 from pagewalk.space import AddressSpace
 from pagewalk.sweep.bits import codec_of
 from pagewalk.sweep.chunk import Chunk, Tables, open_chunk
 from pagewalk.sweep.fast import Fast, fast_for
 from pagewalk.sweep.source import Source
+from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from pagewalk.sweep.outside import Outside
     from pagewalk.sweep.questions import Question
     from pagewalk.sweep.threads import Progress
-    from pagewalk.tables import PageTables
 
     Words = npt.NDArray[np.uint64]
 
@@ -44,8 +45,17 @@ _SAMPLE: Final = 16
 
 
 def tables_of(space: PageTables | AddressSpace) -> PageTables:
-    """The page tables of an address space; page tables are handed back as they are."""
-    return space.tables if isinstance(space, AddressSpace) else space
+    """The page tables of an address space; page tables are handed back as they are.
+
+    Raises:
+        TypeError: It is neither.
+        MemoryReadError: The file that is their memory was cut off.
+    """
+    tables = space.tables if isinstance(space, AddressSpace) else space
+    if not isinstance(tables, PageTables):
+        raise TypeError(f"page tables or an address space are needed, not {shown(space)}")
+    tables.check_memory()
+    return tables
 
 
 def bounds(form: PagingFormat, start: int | None, end: int | None) -> tuple[int, int]:
@@ -55,8 +65,8 @@ def bounds(form: PagingFormat, start: int | None, end: int | None) -> tuple[int,
         WalkError: EINVAL: an empty range, or not whole pages.
         NonCanonical: A bound lies between the halves.
     """
-    start = 0 if start is None else start
-    end = 1 << 64 if end is None else end
+    start = 0 if start is None else integer(start, "start")
+    end = 1 << 64 if end is None else integer(end, "end")
     if start >= end:
         raise WalkError(errno.EINVAL, f"empty range: start {start:#x} is not below end {end:#x}")
     if (start | end) % form.page_size:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pagewalk.errors import MemoryReadError
-from pagewalk.memory import Flat
+from pagewalk.memory import BadAnswer, Flat, read_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,7 +164,9 @@ class Source:
     def _fetch(self, paddr: int, out: Words) -> bool:
         """Read one table into ``out``; whether it is in the memory."""
         try:
-            out[:] = np.frombuffer(self.memory.read(paddr, out.nbytes), "<u8")
+            out[:] = np.frombuffer(read_exactly(self.memory, paddr, out.nbytes), "<u8")
+        except BadAnswer:
+            raise
         except MemoryReadError:
             return False
         return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pagewalk.errors import MemoryWriteError
-from pagewalk.memory import Flat, WritableMemory
+from pagewalk.memory import Flat, WritableMemory, read_exactly
 from pagewalk.sweep.source import Source
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Store:
         if view is not None and not view.readonly:
             yield np.frombuffer(view, "<u8")
             return
-        before = np.frombuffer(self._memory.read(paddrs[0], size), "<u8")
+        before = np.frombuffer(read_exactly(self._memory, paddrs[0], size), "<u8")
         row = before.copy()
         try:
             yield row

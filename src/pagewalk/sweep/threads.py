@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Final
 
+from pagewalk.doors import integer
 from pagewalk.sweep.columns import Sink
 from pagewalk.sweep.descent import answer
 from pagewalk.sweep.joiner import Joiner
@@ -33,10 +34,16 @@ def workers(threads: int | None, entries: int) -> int:
     Raises:
         ValueError: Fewer than one was asked for.
     """
-    if threads is not None and threads < 1:
+    if threads is not None and integer(threads, "threads") < 1:
         raise ValueError(f"a sweep needs a thread, not {threads}")
-    most = min(len(os.sched_getaffinity(0)), MOST) if threads is None else threads
+    most = min(_cpus(), MOST) if threads is None else threads
     return max(min(most, entries // ENOUGH), 1)
+
+
+def _cpus() -> int:
+    """CPUs that this process may use; not every operating system tells of more than those there are."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 class Progress:

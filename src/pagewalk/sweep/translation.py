@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.doors import word_array
 from pagewalk.errors import NonCanonical
 from pagewalk.formats import NO_PADDR, Kind
 from pagewalk.sweep.bits import KIND_SHIFT, Codec, codec_of
@@ -59,7 +60,7 @@ def translate(
     Source: Intel SDM vol. 3A, 5.5.4 (4-level and 5-level paging).
     """
     tables = tables_of(tables)
-    addresses = _addresses(vaddrs)
+    addresses: Words = word_array(vaddrs, "an address")
     paddrs = np.full(len(addresses), NO_PADDR, np.uint64)
     mapped = np.zeros(len(addresses), np.bool_)
     found = Findings(tables, findings)
@@ -77,17 +78,6 @@ def translate(
         way.descend(addresses[some], places, out)
     found.close()
     return paddrs, mapped
-
-
-def _addresses(vaddrs: npt.NDArray[Any] | Sequence[int]) -> Words:
-    """The addresses as uint64, none of them changed on the way."""
-    if not isinstance(vaddrs, np.ndarray):
-        return np.array(vaddrs, np.uint64).reshape(len(vaddrs))
-    if vaddrs.ndim != 1 or vaddrs.dtype.kind not in "ui":
-        raise TypeError(f"addresses are integers in one dimension, not {vaddrs.dtype} of shape {vaddrs.shape}")
-    if vaddrs.dtype.kind == "i" and len(vaddrs) and vaddrs.min() < 0:
-        raise ValueError(f"a negative address: {vaddrs.min()}; addresses in the upper half are uint64")
-    return vaddrs.astype(np.uint64, copy=False)
 
 
 def _refuse(form: PagingFormat, vaddrs: Words, findings: Findings) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from operator import index as as_index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pagewalk.doors import integer
 from pagewalk.errors import WalkError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def values_of(form: PagingFormat, start: int, end: int, value: Any, skip: Any) -
         if mask is not None and mask.shape != (pages,):
             raise TypeError(f"{pages} pages need as many in skip=, not an array of shape {mask.shape}")
         return ArrayValues(form, start, values, mask)
-    number = as_index(value)
+    number = integer(value, "an entry")
     if number < 0:
         raise WalkError(-number, errno.errorcode.get(-number, ""))
     if number >> 64:

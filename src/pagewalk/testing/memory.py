@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pagewalk.doors import integers
 from pagewalk.errors import MemoryReadError, MemoryWriteError
 from pagewalk.memory import Flat
 
@@ -35,6 +36,16 @@ class _Subject(NamedTuple):
         """Where the run ends, exclusive."""
         return self.start + self.size
 
+    def read(self, paddr: int, size: int) -> bytes:
+        """Read what is there, which a memory gives as bytes, all of them and no more."""
+        try:
+            data = self.memory.read(paddr, size)
+        except Exception as error:
+            raise _broken(f"a read inside answers: {type(error).__name__} for {size} bytes at {paddr:#x}") from error
+        _promise(isinstance(data, bytes), f"read returns bytes, not {type(data).__name__}")
+        _promise(len(data) == size, f"a read has the size asked for: {len(data)} of {size} bytes at {paddr:#x}")
+        return bytes(data)
+
     def pieces(self) -> Iterator[tuple[int, int]]:
         """A few ``(paddr, size)`` at the start, in the middle and at the end of the run, odd ones too."""
         places = (0, 1, 8, 4095, 4096, self.size // 2, self.size // 2 + 3, self.size)
@@ -55,6 +66,7 @@ def check_memory(memory: Memory, start: int, size: int, *, writable: bool | None
         AssertionError: It breaks a promise; the message says which, and where.
         ValueError: The run is empty or negative.
     """
+    start, size = integers(start=start, size=size)
     if start < 0 or size < 1:
         raise ValueError(f"not a run of memory: {size:#x} bytes at {start:#x}")
     subject = _Subject(memory, start, size)
@@ -79,10 +91,7 @@ def check_memory(memory: Memory, start: int, size: int, *, writable: bool | None
 
 def _reads_are_exact(subject: _Subject) -> None:
     for paddr, size in subject.pieces():
-        data = subject.memory.read(paddr, size)
-        _promise(isinstance(data, bytes), f"read returns bytes, not {type(data).__name__}")
-        _promise(len(data) == size, f"a read has the size asked for: {len(data)} of {size} bytes at {paddr:#x}")
-        again = subject.memory.read(paddr, size)
+        data, again = subject.read(paddr, size), subject.read(paddr, size)
         _promise(data == again, f"a repeated read gives the same bytes: it did not at {paddr:#x}, {size} bytes")
 
 
@@ -95,10 +104,10 @@ def _empty_reads_are_empty(subject: _Subject) -> None:
 def _reads_agree_with_their_parts(subject: _Subject) -> None:
     size = min(WINDOW, subject.size)
     for window in {subject.start, subject.start + (subject.size - size) // 2, subject.end - size}:
-        whole = subject.memory.read(window, size)
+        whole = subject.read(window, size)
         for paddr, part in _Subject(subject.memory, window, size).pieces():
             at = paddr - window
-            same = subject.memory.read(paddr, part) == whole[at : at + part]
+            same = subject.read(paddr, part) == whole[at : at + part]
             _promise(same, f"a part reads as in the whole: {part} bytes at {paddr:#x} differ")
 
 
@@ -158,7 +167,7 @@ def _segments_are_in_order(subject: _Subject) -> None:
 def _views_agree_with_reads(subject: _Subject) -> None:
     for paddr, size in subject.pieces():
         view = subject.memory.view(paddr, size)
-        same = view is None or bytes(view) == subject.memory.read(paddr, size)
+        same = view is None or bytes(view) == subject.read(paddr, size)
         _promise(same, f"a view shows what read gives: {size} bytes at {paddr:#x} differ")
     for segment in subject.memory.segments:
         view = subject.memory.view(segment.start, len(segment.data))
@@ -175,7 +184,7 @@ def _takes_writes(subject: _Subject) -> bool:
     if not hasattr(subject.memory, "write"):
         return False
     try:
-        subject.memory.write(subject.start, subject.memory.read(subject.start, 1))
+        subject.memory.write(subject.start, subject.read(subject.start, 1))
     except MemoryWriteError:
         return False
     return True
@@ -185,19 +194,19 @@ def _writes_are_read_back(subject: _Subject) -> None:
     _promise(hasattr(subject.memory, "write"), "a writable memory has a write method")
     for paddr, size in subject.pieces():
         low, high = max(paddr - 8, subject.start), min(paddr + size + 8, subject.end)
-        before = subject.memory.read(low, high - low)
+        before = subject.read(low, high - low)
         old = before[paddr - low : paddr - low + size]
         new = _other(old)
         wanted = before[: paddr - low] + new + before[paddr - low + size :]
         try:
             subject.memory.write(paddr, new)
-            after = subject.memory.read(low, high - low)
+            after = subject.read(low, high - low)
             view = subject.memory.view(paddr, size) if isinstance(subject.memory, Flat) else None
             _promise(after == wanted, f"what is written is read back, and no more: {size} bytes at {paddr:#x}")
             _promise(view is None or bytes(view) == new, f"a view shows what was written: {size} bytes at {paddr:#x}")
         finally:
             subject.memory.write(paddr, old)
-        _promise(subject.memory.read(low, high - low) == before, f"writing back restores: {size} bytes at {paddr:#x}")
+        _promise(subject.read(low, high - low) == before, f"writing back restores: {size} bytes at {paddr:#x}")
 
 
 def _writes_outside_change_nothing(subject: _Subject) -> None:
@@ -215,11 +224,11 @@ def _writes_are_refused(subject: _Subject) -> None:
 def _refused_and_unchanged(subject: _Subject, what: str, paddr: int, size: int) -> None:
     """Check that a write is refused as a whole."""
     low, high = max(paddr, subject.start), min(paddr + size, subject.end)
-    before = subject.memory.read(low, high - low) if low < high else b""
+    before = subject.read(low, high - low) if low < high else b""
     data = (bytes(min(max(low - paddr, 0), size)) + _other(before)).ljust(size, b"\0")
     try:
         _raises(MemoryWriteError, what, subject.memory.write, paddr, data, size)
-        after = subject.memory.read(low, high - low) if low < high else b""
+        after = subject.read(low, high - low) if low < high else b""
         _promise(after == before, f"{what} changes nothing: {size} bytes at {paddr:#x} did")
     except AssertionError:
         if low < high:

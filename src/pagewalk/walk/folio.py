@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, NamedTuple
 
+from pagewalk.doors import integer
 from pagewalk.errors import WalkError
 from pagewalk.formats import Flag, Kind
 from pagewalk.walk.locking import check_mm_lock
@@ -31,6 +32,10 @@ class FolioWalk(NamedTuple):
     level: Level
     frame: int | None
 
+    def __repr__(self) -> str:
+        frame = "unknown" if self.frame is None else f"{self.frame:#x}"
+        return f"<FolioWalk of a {self.level.name} entry: frame {frame}, {self.entry!r}>"
+
 
 def folio_walk(vma: Vma, addr: int, *, zeropage: bool = False, migration: bool = False) -> FolioWalk | None:
     """Find the leaf entry that maps an address.
@@ -49,7 +54,7 @@ def folio_walk(vma: Vma, addr: int, *, zeropage: bool = False, migration: bool =
         ReservedBits, Malformed: An entry on the way is not one.
     Source: ``folio_walk_start``, Linux 6.18.
     """
-    mm = vma.mm
+    mm, addr = vma.mm, integer(addr, "addr")
     if mm is None or not vma.start <= addr < vma.end:
         raise WalkError(errno.EINVAL, f"{addr:#x} is outside the VMA [{vma.start:#x}, {vma.end:#x})")
     check_mm_lock(mm, PGWALK_RDLOCK)

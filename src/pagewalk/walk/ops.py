@@ -7,7 +7,7 @@ it raises reaches the caller as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,7 +69,7 @@ SKIP: Final = _Skip.SKIP
 """Returned by ``install_pte``: leave this slot empty and go on. (Asked for in the patch's review; no kernel has it.)"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class WalkOps:
     """The callbacks of a walk; every one optional.
 
@@ -99,6 +99,10 @@ class WalkOps:
     pre_vma: Callable[[int, int, Walk], Result] | None = None
     post_vma: Callable[[Walk], Any] | None = None
     walk_lock: WalkLock = PGWALK_RDLOCK
+
+    def __repr__(self) -> str:
+        given = [field.name for field in fields(self) if field.name != "walk_lock" and getattr(self, field.name)]
+        return f"<WalkOps {', '.join(given) or 'of nothing'}; {self.walk_lock.name}>"
 
     @property
     def entry_callbacks(self) -> tuple[EntryCallback | None, ...]:

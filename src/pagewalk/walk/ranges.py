@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from pagewalk.doors import integer
 from pagewalk.errors import WalkError
 from pagewalk.tables import PageTables
 from pagewalk.vma import VmaFlags
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pagewalk.walk.ops import WalkOps
 
 __all__ = [
+    "range_of",
     "walk_page_mapping",
     "walk_page_range",
     "walk_page_range_mm",
@@ -86,7 +88,7 @@ def walk_page_range_mm(
         WalkError: Also EINVAL where a hugetlb VMA is to be installed into.
         OutOfFrames: No frame for a table. What was installed stays.
     """
-    _check_range(start, end, mm.tables.format)
+    start, end = range_of(start, end, mm.tables.format)
     check_mm_lock(mm, ops.walk_lock)
     walk = walk or Walk(mm.tables, ops, private, mm=mm, findings=findings)
     while start < end:
@@ -136,7 +138,7 @@ def walk_page_range_vma_mm(
 ) -> int:
     """``walk_page_range_vma`` that accepts ``install_pte``: for the memory-management code."""
     mm = _mm_of(vma)
-    _check_range(start, end, mm.tables.format)
+    start, end = range_of(start, end, mm.tables.format)
     if start < vma.start or end > vma.end:
         raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) leaves the VMA [{vma.start:#x}, {vma.end:#x})")
     check_mm_lock(mm, ops.walk_lock)
@@ -169,6 +171,7 @@ def walk_page_mapping(mapping: Mapping, first_index: int, nr: int, ops: WalkOps,
     Source: ``walk_page_mapping``, Linux 6.18.
     """
     _refuse_install(ops)
+    first_index, nr = integer(first_index, "first_index"), integer(nr, "nr")
     if first_index < 0 or nr < 1:
         raise WalkError(errno.EINVAL, f"not a range of pages: {nr} from {first_index}")
     with mapping.lock:
@@ -229,7 +232,7 @@ def walk_page_range_novma_mm(
     walk: Walk | None = None,
 ) -> int:
     """``walk_page_range_novma`` that accepts ``install_pte``, with a warning: no cache hook can run without a VMA."""
-    _check_range(start, end, tables.format)
+    start, end = range_of(start, end, tables.format)
     if root is not None:
         tables = PageTables(tables.memory, root, tables.format, allocator=tables.allocator)
     return (walk or Walk(tables, ops, private, findings=findings)).range(start, end)
@@ -268,8 +271,14 @@ def _refuse_install(ops: WalkOps) -> None:
         raise WalkError(errno.EINVAL, "install_pte is not permitted in the public walks: use pagewalk.edit, or an Mm")
 
 
-def _check_range(start: int, end: int, form: PagingFormat) -> None:
-    """Refuse a range that is none."""
+def range_of(start: int, end: int, form: PagingFormat) -> tuple[int, int]:
+    """A range to walk, in plain numbers.
+
+    Raises:
+        WalkError: EINVAL, it is none.
+        TypeError: A bound is no integer.
+    """
+    start, end = integer(start, "start"), integer(end, "end")
     if start >= end:
         raise WalkError(errno.EINVAL, f"empty range: start {start:#x} is not below end {end:#x}")
     if (start | end) % form.page_size:
@@ -278,6 +287,7 @@ def _check_range(start: int, end: int, form: PagingFormat) -> None:
         (_, low), (high, top) = form.halves
         halves = f"[0, {low:#x}) and [{high:#x}, {top:#x})"
         raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) leaves the canonical halves, {halves}: walk each alone")
+    return start, end
 
 
 def _mm_of(vma: Vma) -> AddressSpace:

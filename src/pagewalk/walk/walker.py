@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from operator import index as as_index
 from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.doors import integer, refuse_pickling
 from pagewalk.errors import Malformed, TranslationError, WalkError
 from pagewalk.formats import Kind, Level
 from pagewalk.tables import Entry
@@ -143,6 +144,9 @@ class Walk:
 
     def __repr__(self) -> str:
         return f"<Walk at {self.addr:#x}, {self.installed} installed, {self.tables_allocated} tables allocated>"
+
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "it belongs to the call that walks; hand on what it found")
 
     @property
     def pgd(self) -> int:
@@ -268,7 +272,7 @@ class Walk:
         value = install_pte(addr, next_, self)
         if value is SKIP:
             return
-        value = as_index(value)
+        value = integer(value, "what install_pte returns")
         if value < 0:
             raise WalkError(-value)
         if value >> 64 or self.tables.format.is_none(value):
@@ -301,7 +305,7 @@ class Walk:
         """
         if result is None:
             return 0
-        code = as_index(result)
+        code = as_index(result)  # True and False too: whether to end
         if code < 0:
             raise WalkError(-code, f"a callback refused at {self.addr:#x}")
         return code

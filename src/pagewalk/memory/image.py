@@ -1,0 +1,174 @@
+"""Image files, mapped with ``mmap``.
+
+A mapped file can be cut off by somebody else. The bytes that have gone are then a SIGBUS, which no Python code can
+catch; so the file's size is asked for (one ``fstat``) each time before its bytes are used.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pagewalk.doors import integer, refuse_pickling, shortened, shown
+from pagewalk.errors import ImageFormatError, UnsupportedError
+from pagewalk.memory.exact import BadAnswer
+from pagewalk.memory.flat import FlatMemory
+from pagewalk.memory.protocol import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["RawImage"]
+
+_OPEN_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+"""Without O_NONBLOCK, opening a FIFO waits for somebody to write to it."""
+_REFUSED: Final = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+)
+"""What has no bytes to map. A disk has: an image may lie on one as it is."""
+
+
+class _Version(NamedTuple):
+    """What tells one version of a file from another: bytes, and when it was last written, in nanoseconds."""
+
+    size: int
+    changed: int
+
+
+class RawImage(FlatMemory):
+    """A file that holds physical memory as it is, mapped with ``mmap``.
+
+    It is pickled as its path: whoever unpickles it opens the file again, and is refused if that has changed since.
+
+    Args:
+        path: The file.
+        base: Physical address of its first byte.
+        segments: Where the file's parts lie, as ``(paddr, offset, size)``, if it is not one run from ``base``.
+        writable: Map it shared and writable: what is written is in the file at once.
+
+    Raises:
+        OSError: The file cannot be opened or mapped.
+        ImageFormatError: It is empty, or ends before a segment does.
+        UnsupportedError: It is no file that has bytes to map: a pipe, a socket, a character device.
+
+    It claims to hold the frames that its page tables name. It must keep its size while it is mapped: one that was cut
+    off is noticed before each read, walk, translation and question (MemoryReadError); cut off in the middle of one, it
+    ends the process with SIGBUS.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        base: int = 0,
+        segments: Iterable[tuple[int, int, int]] | None = None,
+        writable: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self._map, self._version = _mapped(self.path, writable)
+        self._shrinks = self._map.size() > 0  # a disk does not, and says 0
+        self._writable = writable
+        self.holds_frames = True
+        data = memoryview(self._map)
+        parts = [(base, 0, len(data))] if segments is None else segments
+        self._parts = [_part(part) for part in parts]
+        super().__init__(self._cut(data, *part) for part in self._parts)
+
+    def __repr__(self) -> str:
+        return f"<RawImage {shortened(self.path.name, 32)} {shortened(self.extent, 64)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Opened again where it is unpickled."""
+        if self._writable:
+            raise refuse_pickling(self, "it is writable, and two would write to one file: open it there by its path")
+        return _reopened, (type(self), self.path.absolute(), self._parts, self._version)
+
+    def check_extent(self) -> None:
+        """Check that the file still has all its bytes; called before they are used in place.
+
+        Raises:
+            MemoryReadError: It was.
+        """
+        size = self._map.size()
+        if size >= len(self._map) or not self._shrinks:
+            return
+        (paddr, offset, length) = max(self._parts, key=lambda part: part[1] + part[2])
+        first = max(offset, size)
+        if first < offset + length:
+            why = f"{shown(str(self.path))} was cut off while it was open, from {len(self._map):#x} to {size:#x} bytes"
+            raise BadAnswer(paddr + first - offset, offset + length - first, why)
+
+    def read(self, paddr: int, size: int) -> bytes:
+        """See ``FlatMemory``; refused too where the file was cut off."""
+        self.check_extent()
+        return super().read(paddr, size)
+
+    def write(self, paddr: int, data: bytes) -> None:
+        """See ``FlatMemory``; refused too where the file was cut off."""
+        self.check_extent()
+        super().write(paddr, data)
+
+    def _cut(self, data: memoryview, paddr: int, offset: int, size: int) -> Segment:
+        """One segment of the file."""
+        if paddr < 0 or offset < 0 or size <= 0 or offset + size > len(data):
+            raise ImageFormatError(
+                f"{self.path}: truncated: a segment of {size:#x} bytes at offset {offset:#x} "
+                f"does not fit in {len(data):#x} bytes"
+            )
+        return Segment(paddr, data[offset : offset + size])
+
+
+def _mapped(path: Path, writable: bool) -> tuple[mmap.mmap, _Version]:
+    """A file's bytes, and which version of it they are.
+
+    Raises:
+        OSError, ImageFormatError, UnsupportedError: As ``RawImage``.
+    """
+    fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS)
+    try:
+        status = os.fstat(fd)
+        for is_kind, kind in _REFUSED:
+            if is_kind(status.st_mode):
+                raise UnsupportedError(f"{path}: {kind} cannot be mapped: write the image to a file first")
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        size = os.lseek(fd, 0, os.SEEK_END)  # a disk's too, of which fstat does not tell
+        if size == 0:
+            raise ImageFormatError(f"{path}: the file is empty")
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        return mmap.mmap(fd, size, access=access), _Version(size, status.st_mtime_ns)
+    finally:
+        os.close(fd)
+
+
+def _part(given: Any) -> tuple[int, int, int]:
+    """Where a part of a file lies."""
+    try:
+        paddr, offset, size = given
+    except (TypeError, ValueError):
+        raise TypeError(f"a segment of a file is (paddr, offset, size), not {shown(given)}") from None
+    return integer(paddr, "a segment's paddr"), integer(offset, "its offset"), integer(size, "its size")
+
+
+def _reopened(kind: type[RawImage], path: Path, parts: list[tuple[int, int, int]], version: _Version) -> RawImage:
+    """An image that was pickled.
+
+    Raises:
+        ImageFormatError: The file is not what it was.
+    """
+    try:
+        image = kind(path, segments=parts)
+        now = image._version
+    except ImageFormatError:  # its parts were in it, and are not any more
+        now = version._replace(size=path.stat().st_size)
+    for what, was, is_now in zip(("size", "time of change"), version, now, strict=True):
+        if was != is_now:
+            then = f"its {what} was {was} when it was pickled and is {is_now} now"
+            raise ImageFormatError(f"{path}: {then}: open it afresh")
+    return image
