@@ -83,7 +83,7 @@ def by_sweep(folder: Path) -> Job:
     engine.checked(lambda: engine.sweep.mappings(engine.small(), hardware=True))
 
     def work() -> Any:
-        found = engine.sweep.mappings(tables, 0, END, hardware=True)
+        found = engine.sweep.mappings(tables, 0, END, coalesce=False, hardware=True)
         return np.stack([found.vaddr, found.size, found.paddr], axis=1)
 
     return job(path, work)

@@ -20,6 +20,7 @@ typedef uint8_t u8;
 #define NO_PADDR (~0ull)
 #define RIGHTS 0xfu
 #define GLOBAL (1u << 4)
+#define REPEATED (1u << 14)
 #define OFFSET ((1ull << 50) - 1)
 
 enum { NONE, PRESENT, PROT_NONE, SWAP, MIGRATION, GUARD, UFFD_WP, HWPOISON, OTHER, KINDS };
@@ -119,22 +120,35 @@ static inline void put_page(struct rows *out, u64 vaddr, u64 paddr, u32 flags, u
 	out->depth[at] = depth;
 }
 
+/* Pages of one frame belong together first (REPEATED); then those whose frames follow, or which have none. */
 static inline void put_run(struct rows *out, u64 vaddr, u64 paddr, u32 flags, u8 kind, u8 depth, int shift)
 {
-	u64 at = out->count;
+	u64 at = out->count, span = 1ull << shift, size = span;
 
 	if (at && at <= out->room) {
-		u64 low = at - 1, size = out->size[low], frame = out->paddr[low];
+		u64 low = at - 1, frame = out->paddr[low], before = out->size[low];
+		u32 repeated = out->flags[low] & REPEATED;
+		int alike = out->vaddr[low] + before == vaddr && (out->flags[low] & ~REPEATED) == flags &&
+			    out->kind[low] == kind && out->depth[low] == depth;
 
-		if (out->vaddr[low] + size == vaddr && out->flags[low] == flags && out->kind[low] == kind &&
-		    out->depth[low] == depth &&
-		    (frame == NO_PADDR ? paddr == NO_PADDR : paddr != NO_PADDR && frame + size == paddr)) {
-			out->size[low] = size + (1ull << shift);
+		if (alike && paddr != NO_PADDR && paddr == (repeated ? frame : frame + before - span)) {
+			if (repeated || before == span) {
+				out->flags[low] |= REPEATED;
+				out->size[low] = before + span;
+				return;
+			}
+			out->size[low] = before - span; /* its last page belongs here */
+			vaddr -= span;
+			size = 2 * span;
+			flags |= REPEATED;
+		} else if (alike && !repeated &&
+			   (frame == NO_PADDR ? paddr == NO_PADDR : paddr != NO_PADDR && frame + before == paddr)) {
+			out->size[low] = before + span;
 			return;
 		}
 	}
 	if (at < out->room)
-		out->size[at] = 1ull << shift;
+		out->size[at] = size;
 	put_page(out, vaddr, paddr, flags, kind, depth, shift);
 }
 

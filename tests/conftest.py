@@ -1,4 +1,8 @@
-"""What many tests need: a real guest's memory, and what its kernel said about it."""
+"""What many tests need: a real guest's memory, and what its kernel said about it; and how long Hypothesis looks.
+
+``HYPOTHESIS_PROFILE`` is ``smoke`` (``./dev test --quick``), ``quick``, ``noshrink`` (fails fast) or ``deep`` (long and
+random).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 import pagewalk.source
 
@@ -22,6 +27,19 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+
+settings.register_profile(
+    "quick",
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+settings.register_profile("smoke", settings.get_profile("quick"), max_examples=8)
+settings.register_profile("deep", settings.get_profile("quick"), max_examples=2000, derandomize=False)
+settings.register_profile("noshrink", settings.get_profile("quick"), phases=[Phase.generate])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @dataclass(frozen=True)

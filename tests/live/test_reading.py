@@ -67,7 +67,8 @@ class TestParse:
         assert parse_vmas(b"") == []
 
     def test_every_flag_has_a_code(self):
-        assert {*VM_FLAG_CODES.values()} == {*VmaFlags}
+        keys = {flag for flag in VmaFlags if (flag.name or "").startswith("PKEY")}  # told by a line of its own
+        assert {*VM_FLAG_CODES.values()} == {*VmaFlags} - keys
 
 
 @settings(deadline=None)

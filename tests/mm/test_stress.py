@@ -106,7 +106,7 @@ HELPERS = {"do", "hand_out", "take_huge_zero", "drop_huge_zero", "set_users_of_h
 HELPERS |= {"reserve_hugetlb", "take_hugetlb", "drop_hugetlb", "set_promised", "mm", "file"}
 HELPERS |= {"area_at", "as_area", "new_vma_lock", "table_lock", "update_mmu_cache", "update_mmu_cache_range", "log"}
 HELPERS |= {"page_flags", "page_entry", "zero_entry_for", "take_frame", "check_cut", "check_file", "split_huge_at"}
-HELPERS |= {"grow_stack", "unmap_file"}
+HELPERS |= {"grow_stack", "unmap_file", "each_mapped"}
 HELPERS |= {"writing", "reading", "frame", "hold", "hold_cached", "has", "let_go", "discard", "reclaim", "zero_edges"}
 """What is public for the modules of the model only."""
 

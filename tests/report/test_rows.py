@@ -86,6 +86,7 @@ class TestJoined:
         [2],
         0,
     )
+    @example(rows((0, 0x1000, PAGE, 0), (PAGE, 0x2000, PAGE, OLD), (2 * PAGE, 0x2000, PAGE, OLD)), [2], int(AGING))
     def test_as_one_row_at_a_time_would(self, listed, places, ignoring):
         found = [row for block in joined(cut(listed, places), FORM, ignoring) for row in block.tolist()]
         assert found == slowly(listed, ignoring)

@@ -4,8 +4,6 @@ import importlib.util
 
 import pytest
 
-from tests.property import conftest as property_settings  # noqa: F401 - how long Hypothesis looks
-
 ENGINES = ["numpy", *(["numba"] if importlib.util.find_spec("numba") else [])]
 
 

@@ -22,7 +22,7 @@ from pagewalk.mm.areas import RIGHTS, Area, prepare_anon
 from pagewalk.mm.files import FILE_END
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.hugetlb import HugePages
-from pagewalk.mm.tables import MmTables
+from pagewalk.mm.tables import PMD, MmTables
 from pagewalk.mm.zap import release
 from pagewalk.space import AddressSpace
 from pagewalk.vma import VmaFlags
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "Mm"]
 
-PMD = 3
 STACK_LIMIT = 8 << 20
 
 
@@ -213,7 +212,7 @@ class Mm(AddressSpace):
         both = abi.MS_ASYNC | abi.MS_SYNC
         if flags & ~(both | abi.MS_INVALIDATE) or flags & both == both or addr % PAGE:
             raise SystemCallError(errno.EINVAL, f"msync of {addr:#x}, flags {flags:#x}")
-        self._look(self._each_mapped, addr, addr + mapping.align(length), lambda area: self._refuse_busy(area, flags))
+        self._look(self.each_mapped, addr, addr + mapping.align(length), lambda area: self._refuse_busy(area, flags))
 
     def mincore(self, addr: int, length: int) -> bytes:
         """Which pages of a range are in memory: one byte a page, 1 or 0.
@@ -224,11 +223,7 @@ class Mm(AddressSpace):
         addr, length = words(addr=addr, length=length)
         if addr % PAGE:
             raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
-        return self._look(self._mincore, addr, addr + mapping.align(length))
-
-    def _mincore(self, start: int, end: int) -> bytes:
-        self._each_mapped(start, end, lambda area: None)
-        return bytes(self._in_core(page) for page in range(start, end, PAGE))
+        return self._look(observe.mincore, self, addr, addr + mapping.align(length))
 
     def fork(self) -> Mm:
         """A child's address space, all of it or none.
@@ -439,20 +434,7 @@ class Mm(AddressSpace):
         release(self, entries[gone], kinds[gone])
         entries[gone] = 0
 
-    def _in_core(self, page: int) -> bool:
-        """Whether a page is in memory: mapped, or of a file and in the page cache."""
-        area = self.area_at(page)
-        assert area is not None
-        depth = PMD + 1
-        entry = self.hugetlb.slot(area, page) if area.huge_page_size else self.tables.entry_at(page, PMD)
-        if entry is not None and entry.is_table:
-            entry = self.tables.entry_at(page, depth)
-        if entry is not None and entry.is_present:
-            return True
-        pages: Any = getattr(area.mapping, "pages", {})
-        return area.offset_at(page) // PAGE in pages
-
-    def _each_mapped(self, start: int, end: int, visit: Any) -> None:
+    def each_mapped(self, start: int, end: int, visit: Any) -> None:
         """Visit the areas of a range.
 
         Raises:

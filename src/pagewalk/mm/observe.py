@@ -11,6 +11,7 @@ import numpy as np
 
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.mm.tables import PMD, PTE
 from pagewalk.sweep.bits import KIND_SHIFT, codec_of
 from pagewalk.vma import VmaFlags
 from pagewalk.walk import Action, WalkOps, walk_page_range
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["REGION", "Look", "look", "maps", "pagemap", "regions", "scan", "smaps"]
+__all__ = ["REGION", "Look", "look", "maps", "mincore", "pagemap", "regions", "scan", "smaps"]
 
 PM_SOFT_DIRTY: Final = 1 << 55
 PM_EXCLUSIVE: Final = 1 << 56
@@ -45,6 +46,29 @@ _HOLDERS[[Usage.FILE, Usage.HUGETLB, Usage.HUGETLB_FILE]] = 1, 1, 2
 _IS_FILE: Final = np.isin(np.arange(len(Usage)), [Usage.FILE, Usage.HUGETLB_FILE])
 
 REGION: Final = np.dtype([("start", "<u8"), ("end", "<u8"), ("categories", "<u8")])
+
+
+def mincore(mm: Mm, start: int, end: int) -> bytes:
+    """A byte a page: 1 where it is in memory.
+
+    Raises:
+        SystemCallError: ENOMEM, there are gaps.
+    """
+    mm.each_mapped(start, end, lambda area: None)
+    return bytes(_in_core(mm, page) for page in range(start, end, PAGE))
+
+
+def _in_core(mm: Mm, page: int) -> bool:
+    """Whether a page is in memory: mapped, or of a file and in the page cache."""
+    area = mm.area_at(page)
+    assert area is not None
+    entry = mm.hugetlb.slot(area, page) if area.huge_page_size else mm.tables.entry_at(page, PMD)
+    if entry is not None and entry.is_table:
+        entry = mm.tables.entry_at(page, PTE)
+    if entry is not None and entry.is_present:
+        return True
+    pages: Any = getattr(area.mapping, "pages", {})
+    return area.offset_at(page) // PAGE in pages
 
 
 def maps(mm: Mm) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Entries = npt.NDArray[np.uint64]
 
-__all__ = ["MmTables", "Slice", "pte_array"]
+__all__ = ["PMD", "PTE", "MmTables", "Slice", "pte_array"]
 
 PMD: Final = 3
 PTE: Final = 4

@@ -65,12 +65,28 @@ def joined(blocks: Iterable[Rows], form: PagingFormat, ignoring: int = AGING) ->
     """
     kept = np.empty(0, ROW)
     for block in blocks:
-        rows = _runs(np.concatenate([kept, block]), form, ignoring)
-        kept = rows[-1:]
-        if len(rows) > 1:
-            yield rows[:-1]
+        rows = np.concatenate([kept, block])
+        runs = _runs(rows, form, ignoring)
+        kept = _open(rows, runs[-1:], ignoring)
+        if len(runs) > 1:
+            yield runs[:-1]
     if len(kept):
-        yield kept
+        yield _runs(kept, form, ignoring)
+
+
+def _open(rows: Rows, run: Rows, ignoring: int) -> Rows:
+    """The last run, of which the next block may claim the last page: the row that holds that stands apart."""
+    last = rows[-1:]
+    if run["vaddr"] >= last["vaddr"]:
+        return run
+    front = run.copy()
+    front["size"] = last["vaddr"] - run["vaddr"]
+    first = int(np.searchsorted(rows["vaddr"], run["vaddr"][0], side="right")) - 1
+    front["flags"] &= np.uint32(0xFFFF_FFFF ^ ignoring)
+    front["flags"] |= np.bitwise_and.reduce(rows["flags"][first:-1]) & np.uint32(ignoring)
+    if front["size"] <= front["page_size"]:
+        front["flags"] &= np.uint32(0xFFFF_FFFF ^ Flag.REPEATED)
+    return np.concatenate([front, last])
 
 
 def _runs(rows: Rows, form: PagingFormat, ignoring: int) -> Rows:
