@@ -41,6 +41,16 @@ settings.register_profile("deep", settings.get_profile("quick"), max_examples=20
 settings.register_profile("noshrink", settings.get_profile("quick"), phases=[Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+KERNEL = {"conformance", "live"}
+"""Folders of the tests that ask the running kernel, which has one pool of huge pages for all."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, those of a file keep together, and so do all that ask the kernel."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group("kernel" if folder in KERNEL else str(item.path)))
+
 
 @dataclass(frozen=True)
 class Guest:

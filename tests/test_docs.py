@@ -53,6 +53,48 @@ def test_page(page, guest, monkeypatch, tmp_path):
         skip_or_fail(f"{page.name}: {error}")
 
 
+CHILD = """
+import ctypes, mmap
+from pagewalk.live import madvise
+area = mmap.mmap(-1, 18 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+at = ctypes.addressof(ctypes.c_char.from_buffer(area))
+first = (at + (2 << 20) - 1) >> 21 << 21
+madvise(first, 16 << 20, 15)  # MADV_NOHUGEPAGE: what the machine's policy would make of it is another matter
+area[first - at : first - at + (4 << 20)] = bytes(4 << 20)
+madvise(first + (4 << 20) + 4096, 64 << 10, 102)
+print("ready", flush=True)
+input()
+"""
+"""A process like the one that the README shows."""
+
+
+@pytest.fixture
+def shown_process():
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        if child.stdout.readline() != b"ready\n":
+            child.kill()
+            skip_or_fail("this kernel has no guard regions (Linux 6.13)")
+        yield child.pid
+        child.kill()
+
+
+def test_what_the_readme_shows_of_a_process(shown_process):
+    """The commands run, and print what is shown but for the numbers: the headings, and the guard region."""
+    (block,) = re.findall(r"```text\n(\$ pagewalk live .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for session in block.split("$ pagewalk ")[1:]:
+        command, *expected = session.splitlines()
+        pid = command.split()[1]
+        words = command.replace(pid, str(shown_process)).split()
+        done = subprocess.run([*PAGEWALK, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        printed = done.stdout.splitlines()
+        wanted = [line.split() for line in expected if line.isupper() and not line.startswith("0x")]
+        found = [line.split() for line in printed if line.isupper() and not line.startswith("0x")]
+        assert [set(line) - {"THP", "4K"} for line in found] == [set(line) - {"THP", "4K"} for line in wanted]
+        assert re.search(r"1 guard region, 64 KiB|GUARD 64 KiB", done.stdout)
+        assert len(printed) == len(expected)
+
+
 def test_the_blocks_are_found():
     examples = [example for page in PAGES for example in SYBIL.parse(page).examples()]
     assert len(examples) >= 10

@@ -23,6 +23,7 @@ __all__ = [
     "integers",
     "not_negative",
     "plain",
+    "printable",
     "refuse_pickling",
     "shortened",
     "shown",
@@ -163,12 +164,16 @@ def shown(value: object) -> str:
 
 def shortened(text: str, width: int = _WIDTH) -> str:
     """A text for one line: without control characters, a long one shortened in the middle."""
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    text = printable(text)
     if len(text) <= width:
         return text
     head = (width - 3) // 2
     return f"{text[:head]}...{text[head + 3 - width :]}"
+
+
+def printable(text: str) -> str:
+    """A text as it can be shown: what would steer a terminal, or is not UTF-8, is escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def refuse_pickling(thing: object, remedy: str) -> TypeError:

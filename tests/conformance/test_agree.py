@@ -16,7 +16,7 @@ from tests.conformance.liar import Wrong, wrong_errno
 
 RW = abi.PROT_READ | abi.PROT_WRITE
 FIXED = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
-SEQUENCES = 200
+SEQUENCES = 100
 
 
 def test_two_workers_agree_on_random_sequences(kernel, other_kernel):

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagewalk.cli import main
+from pagewalk.doors import printable
 from pagewalk.live import TOTALS, capture, guard_ranges, summarize
 from pagewalk.live.summary import MARKS, PARTS, QUALITIES
 from pagewalk.report.columns import COLUMNS, Choice, choose, column_of, explain, sort_key
@@ -26,7 +27,6 @@ from pagewalk.report.fit import breadth, shorten
 from pagewalk.report.layout import Cells, side_by_side
 from pagewalk.report.process import guards_text, process_text
 from pagewalk.report.process_json import process_json
-from pagewalk.report.words import printable
 from tests.live.conftest import Child
 
 COMMAND = [sys.executable, "-c", "from pagewalk.cli import main; main()", "live"]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pagewalk.doors import printable
 from pagewalk.live import capture, parse_vmas
 from pagewalk.live.procfs import ProcessFiles
-from pagewalk.report.words import printable
 from tests.live.test_command import run, table
 
 PAGE = 4096

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pagewalk.cli.output import write
+from pagewalk.cli.params import Number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +22,13 @@ __all__ = ["conform"]
 
 
 @click.command
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The first sequence's seed.")
-@click.option("--sequences", type=click.IntRange(1), default=200, show_default=True, help="How many, one a seed.")
-@click.option("--steps", type=click.IntRange(1), default=30, show_default=True, help="Steps in each.")
-@click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that share the work; 0: one a processor.")
+@click.option("--seed", type=Number(), default=0, show_default=True, help="The first sequence's seed.")
+@click.option("--sequences", type=Number(least=1), default=200, show_default=True, help="How many, one a seed.")
+@click.option("--steps", type=Number(least=1), default=30, show_default=True, help="Steps in each.")
+@click.option("--jobs", type=Number(), default=0, help="Processes that share the work; 0: one a processor.")
 @click.option(
     "--timeout",
-    type=click.IntRange(1, 86_400),
+    type=Number(least=1, most=86_400),
     default=30,
     show_default=True,
     metavar="SECONDS",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from pagewalk.cli.output import paint, write
-from pagewalk.cli.params import json_option
+from pagewalk.cli.params import Number, json_option
 
 __all__ = ["live"]
+
+_LAST_PID: Final = (1 << 31) - 1
+"""What a ``pid_t`` holds."""
 
 
 class _Live(click.Command):
@@ -35,19 +38,19 @@ class _Column(click.ParamType):  # type: ignore[type-arg]  # generic in newer ve
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name that the report knows."""
+        from pagewalk.doors import shown
         from pagewalk.report.columns import near, sort_key
-        from pagewalk.report.words import shortened
 
         key = sort_key(value)
         if key is None:
             like = near(value, sorting=True)
             hint = f"did you mean {like}?" if like else "see --help."
-            self.fail(f"there is no column {shortened(repr(value))}: {hint}", param, ctx)
+            self.fail(f"there is no column {shown(value)}: {hint}", param, ctx)
         return key
 
 
 @click.command(cls=_Live)
-@click.argument("pid", type=click.IntRange(min=1), required=False)
+@click.argument("pid", type=Number(least=1, most=_LAST_PID), required=False)
 @click.option("--guards", is_flag=True, help="List the guard regions, each with its VMA.")
 @click.option(
     "--filter",
@@ -58,7 +61,7 @@ class _Column(click.ParamType):  # type: ignore[type-arg]  # generic in newer ve
     "pattern with * or ?; repeatable: any of them.",
 )
 @click.option("--sort", type=_Column(), metavar="COLUMN", help="By a column, the most first; or by address, name.")
-@click.option("--top", type=click.IntRange(min=1), metavar="N", help="The first N VMAs, by size if not sorted.")
+@click.option("--top", type=Number(least=1), metavar="N", help="The first N VMAs, by size if not sorted.")
 @json_option
 def live(
     pid: int | None, guards: bool, filters: tuple[str, ...], sort: str | None, top: int | None, as_json: bool
@@ -96,8 +99,8 @@ def _check_names(filters: tuple[str, ...], names: list[str]) -> None:
     Raises:
         BadParameter: One is, or is empty.
     """
+    from pagewalk.doors import shown
     from pagewalk.report.columns import column_of, near
-    from pagewalk.report.words import shortened
 
     for text in filters:
         if not text:
@@ -105,6 +108,6 @@ def _check_names(filters: tuple[str, ...], names: list[str]) -> None:
         if column_of(text) or any(text in name for name in names):
             continue
         if like := near(text, sorting=False):
-            said = shortened(repr(text))
+            said = shown(text)
             hint = f"no VMA's name contains {said}, and no kind is called so: did you mean {like}?"
             raise click.BadParameter(hint, param_hint="'--filter'")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pagewalk.report.words import shortened
+from pagewalk.doors import shown
 
 __all__ = ["MOST", "parse"]
 
@@ -52,7 +52,7 @@ def parse(text: str, *, address: bool = False) -> int:
         return _sized(text, digits, 10, unit)
     if address and _BARE_HEX.fullmatch(text) and _LETTERS.search(text):
         return _sized(text, text.replace("_", ""), 16, "")
-    raise ValueError(f"{shortened(text)!r} is not a number: write 4096, 0x1000 or 4K")
+    raise ValueError(f"{shown(text)} is not a number: write 4096, 0x1000 or 4K")
 
 
 def _sized(text: str, digits: str, base: int, unit: str) -> int:
@@ -60,7 +60,7 @@ def _sized(text: str, digits: str, base: int, unit: str) -> int:
     digits = digits.lstrip("0") or "0"
     number = int(digits, base) << _UNITS[unit.upper()] if len(digits) <= _WIDTH else MOST + 1
     if number > MOST:
-        raise ValueError(f"{shortened(text)!r} is too large: no address or size has more than 64 bits")
+        raise ValueError(f"{shown(text)} is too large: no address or size has more than 64 bits")
     return number
 
 
@@ -68,4 +68,4 @@ def _two_readings(digits: str) -> str:
     """Digits that could be hexadecimal or decimal, each in a form that can be only one."""
     significant = digits.lstrip("0") or "0"
     decimal = _sized(digits, significant, 10, "")
-    return f"{shortened(digits)!r} could be hexadecimal or decimal: write 0x{significant} or {decimal:#x}"
+    return f"{shown(digits)} could be hexadecimal or decimal: write 0x{significant} or {decimal:#x}"

@@ -12,8 +12,8 @@ import click
 
 from pagewalk.cli.cutoff import tell_of_cut_off_files
 from pagewalk.cli.status import complain
+from pagewalk.doors import shown
 from pagewalk.errors import ProcessError, UnsupportedError
-from pagewalk.report.words import shortened
 
 if TYPE_CHECKING:
     from pagewalk.live import Capture
@@ -94,7 +94,7 @@ def _process(source: str) -> int | None:
     """The process that a source names; None: it is a file."""
     if source.startswith(_PREFIX):
         if not _PID.fullmatch(digits := source.removeprefix(_PREFIX)):
-            raise _usage(f"{shortened(digits)!r} is not a PID: write {_PREFIX}1234.")
+            raise _usage(f"{shown(digits)} is not a PID: write {_PREFIX}1234.")
         return int(digits)
     if not _PID.fullmatch(source) or os.path.lexists(source):
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pagewalk.cli.numbers import MOST, parse
-from pagewalk.report.words import shortened
+from pagewalk.doors import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,7 +68,7 @@ class Extent(click.ParamType):  # type: ignore[type-arg]  # as Number
         if len(parts) == wanted - 1 and self.optional is not None:
             parts.append(str(self.optional))
         if len(parts) != wanted:
-            self.fail(f"{shortened(value)!r} is not {self.form}.", param, ctx)
+            self.fail(f"{shown(value)} is not {self.form}.", param, ctx)
         address, *sizes = parts
         types = (ADDRESS, *[NUMBER] * (wanted - 2), _SIZE)
         return tuple(type_.convert(part, param, ctx) for type_, part in zip(types, (address, *sizes), strict=True))
@@ -95,7 +95,7 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # as Number
             if name not in self.known:
                 near = difflib.get_close_matches(name.lower(), self.known, n=1, cutoff=0.5)
                 hint = f" Did you mean {near[0]!r}?" if near else ""
-                self.fail(f"{shortened(name)!r} is not one of {', '.join(self.known)}.{hint}", param, ctx)
+                self.fail(f"{shown(name)} is not one of {', '.join(self.known)}.{hint}", param, ctx)
         return names
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from pagewalk.doors import shortened
 from pagewalk.errors import PagewalkError
-from pagewalk.report.words import printable, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ def _verdict(error: Exception) -> tuple[int, str]:
 
 def complain(line: str) -> None:
     """Write one line to standard error; what would steer a terminal is escaped, whoever put it there."""
-    text = printable(" ".join(shortened(line, _LONGEST).split()))
+    text = shortened(" ".join(line.split()), _LONGEST)
     with contextlib.suppress(OSError):
         print("pagewalk:", text, file=sys.stderr, flush=True)
 

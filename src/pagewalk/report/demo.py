@@ -6,7 +6,7 @@ import platform
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pagewalk.report.words import printable
+from pagewalk.doors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

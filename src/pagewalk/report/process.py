@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.doors import printable
 from pagewalk.live.summary import QUALITIES, count_tables, guard_ranges, summarize
 from pagewalk.report.columns import COLOURS, COLUMNS, Choice, choose
 from pagewalk.report.fit import wrap
 from pagewalk.report.layout import Cells, side_by_side
-from pagewalk.report.words import printable, size_text
+from pagewalk.report.words import size_text
 from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:

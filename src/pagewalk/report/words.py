@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from pagewalk.formats import Flag
 
-__all__ = ["columns", "flag_names", "hexed", "printable", "rights_text", "shortened", "size_text", "state_names"]
+__all__ = ["columns", "flag_names", "hexed", "rights_text", "size_text", "state_names"]
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _LETTERS = (("r", Flag.READ), ("w", Flag.WRITE), ("x", Flag.EXEC), ("u", Flag.USER))
@@ -23,19 +23,6 @@ def size_text(size: int) -> str:
 def hexed(number: int | None) -> str | None:
     """A 64-bit word as JSON carries it: a string, since many readers keep numbers as doubles; None stays None."""
     return None if number is None else f"{number:#x}"
-
-
-def printable(name: str) -> str:
-    """A name as it can be shown: what would steer a terminal, or is not UTF-8, is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
-def shortened(text: str, width: int = 48) -> str:
-    """A text of ``width`` characters at most: its middle is left out."""
-    if len(text) <= width:
-        return text
-    tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 @lru_cache(maxsize=1024)
