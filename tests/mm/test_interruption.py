@@ -7,6 +7,7 @@ also comes between the steps of a lock, where a trace function would raise where
 
 from __future__ import annotations
 
+import gc
 import linecache
 import random
 import signal
@@ -226,11 +227,13 @@ def alarm(delay: float) -> Iterator[None]:
             raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, ring)
+    gc.disable()  # what hits a callback of the collector, such as Hypothesis's, is printed and lost
     signal.setitimer(signal.ITIMER_REAL, delay)
     try:
         yield
     finally:
         armed = False
+        gc.enable()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
