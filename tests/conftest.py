@@ -6,6 +6,7 @@ random).
 
 from __future__ import annotations
 
+import fcntl
 import json
 import lzma
 import os
@@ -40,16 +41,6 @@ settings.register_profile("smoke", settings.get_profile("quick"), max_examples=8
 settings.register_profile("deep", settings.get_profile("quick"), max_examples=2000, derandomize=False)
 settings.register_profile("noshrink", settings.get_profile("quick"), phases=[Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
-
-KERNEL = {"conformance", "live"}
-"""Folders of the tests that ask the running kernel, which has one pool of huge pages for all."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those of a file keep together, and so do all that ask the kernel."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("kernel" if folder in KERNEL else str(item.path)))
 
 
 @dataclass(frozen=True)
@@ -97,8 +88,30 @@ def usable_hugetlb(pages: int) -> Iterator[None]:
     """So many hugetlb pages of 2 MiB that may be had: free, and not promised to others.
 
     The pool is made larger if it must be, and afterwards as large as it was. A kernel may have leaked promises (see
-    ``free_hugetlb``), and memory may be fragmented: then it is said what is missing.
+    ``free_hugetlb``), and memory may be fragmented: then it is said what is missing. The pool is the machine's: another
+    process of the test run waits meanwhile.
     """
+    with _alone_with_the_pool(), _enlarged_pool(pages):
+        yield
+
+
+@contextmanager
+def _alone_with_the_pool() -> Iterator[None]:
+    """Hold the lock that the processes of a test run share."""
+    try:
+        folder = os.open(POOL, os.O_RDONLY)
+    except OSError as error:
+        skip_or_fail(f"no hugetlb pages of 2 MiB here: {error}")
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _enlarged_pool(pages: int) -> Iterator[None]:
+    """A pool of which so many pages may be had."""
     try:
         before, usable = _in_pool("nr"), _in_pool("free") - _in_pool("resv")
         if usable < pages:

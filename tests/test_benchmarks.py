@@ -19,6 +19,8 @@ from benchmarks.worker import benchmarks_of, first_run
 from tests.conftest import skip_or_fail
 from tests.reference import Hardware
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 CASES = [
     pytest.param(case, id=f"{benchmark.name}-{case.name}".replace(" ", "_"))

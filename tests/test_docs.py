@@ -40,6 +40,7 @@ def run_session(example):
 SYBIL = Sybil(parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_session)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page(page, guest, monkeypatch, tmp_path):
     (tmp_path / "guest.ram").symlink_to(guest.path)

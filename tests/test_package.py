@@ -17,6 +17,8 @@ import pytest
 import pagewalk as pw
 from tests.conftest import skip_or_fail
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.conftest import Guest
 

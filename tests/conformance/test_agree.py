@@ -14,6 +14,8 @@ from pagewalk.conform.target import Outcome
 from pagewalk.conform.text import campaign_text, disagreement_text
 from tests.conformance.liar import Wrong, wrong_errno
 
+pytestmark = pytest.mark.slow
+
 RW = abi.PROT_READ | abi.PROT_WRITE
 FIXED = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
 SEQUENCES = 100

@@ -15,6 +15,8 @@ import pytest
 
 from pagewalk.cli.conform import _signals_clean_up
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pagewalk.cli", "conform"]
 WORKER = "import sys; from pagewalk.conform.kernel import Kernel; print(Kernel().pid, flush=True); sys.stdin.read()"

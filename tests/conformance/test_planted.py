@@ -15,6 +15,8 @@ from pagewalk.mm import areas, fork, move
 from pagewalk.mm.mm import Mm
 from pagewalk.mm.tables import MmTables
 
+pytestmark = pytest.mark.slow
+
 SEQUENCES = 250
 """What ``pagewalk conform`` runs through in well under a minute."""
 

@@ -52,6 +52,7 @@ def test_what_hypothesis_makes_up(kernel, model, scenario):
     check(scenario, kernel, model)
 
 
+@pytest.mark.slow
 def test_hugetlb_too(kernel, model, huge_pool):
     """The pool is the machine's: one sequence at a time."""
     for number in range(HUGETLB):
@@ -59,12 +60,14 @@ def test_hugetlb_too(kernel, model, huge_pool):
         assert found is None, f"seed {number}: {disagreement_text(shrink(found, kernel, model, attempts=100))}"
 
 
+@pytest.mark.slow
 def test_a_crew_finds_what_one_process_finds(kernel, other_kernel):
     alone = run_campaign(kernel, other_kernel, seed=7, sequences=25, steps=4)
     crew = run_crew(2, two_kernels, seed=7, sequences=25, steps=4)
     assert (crew.agreed, crew.inconclusive, crew.disagreement) == (alone.agreed, alone.inconclusive, None)
 
 
+@pytest.mark.slow
 def test_a_crew_ends_at_the_first_disagreement():
     result = run_crew(2, kernel_and_liar, seed=3, sequences=200, steps=3)
     found = run_crew(1, kernel_and_liar, seed=3, sequences=200, steps=3)
@@ -73,6 +76,7 @@ def test_a_crew_ends_at_the_first_disagreement():
     assert repr(result.disagreement.scenario) == repr(found.disagreement.scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dies_at", [3, 28])
 def test_a_crew_goes_on_without_one_that_dies(kernel, dies_at):
     """Only the share of ten that it was at proves nothing."""
@@ -82,6 +86,7 @@ def test_a_crew_goes_on_without_one_that_dies(kernel, dies_at):
     assert all("of the crew died (status -9)" in why for _, why in result.inconclusive)
 
 
+@pytest.mark.slow
 def test_a_crew_that_cannot_begin_is_an_error(kernel):
     with pytest.raises(ProcessError, match=r"process \d+ of the crew died \(status -9\)"):
         run_crew(2, stillborn, sequences=40)

@@ -16,6 +16,8 @@ from pagewalk.conform.text import disagreement_text
 from tests.conformance.recorded import read_answers
 from tests.conftest import DATA
 
+pytestmark = pytest.mark.slow
+
 PKUERR = 4
 FILES = {True: "x86_64-6.18-pku", False: "x86_64-6.18"}
 

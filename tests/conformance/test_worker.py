@@ -16,6 +16,8 @@ from pagewalk.conform.target import Outcome
 from pagewalk.errors import ProcessError
 from tests.conformance.stuck import GUARD_OVER_MARKER, SHARED, DieAll, WaitForEver
 
+pytestmark = pytest.mark.slow
+
 RW = abi.PROT_READ | abi.PROT_WRITE
 FIXED = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
 

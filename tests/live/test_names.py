@@ -48,6 +48,7 @@ def vmas_now():
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(FILE_NAMES)
 def test_every_file_is_found_under_its_name(tmp_path_factory, name):

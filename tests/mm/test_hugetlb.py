@@ -66,6 +66,7 @@ class TestPool:
         with pytest.raises(BusError):
             other.write(at + HUGE, b"x")
 
+    @pytest.mark.slow
     def test_one_gib(self, new_tank):
         tank = new_tank(2 * GIB, hugetlb={GIB: 1})
         mm = tank.mm()

@@ -14,6 +14,8 @@ from pagewalk.mm import Machine
 from tests.conformance.strategy import scenarios
 from tests.mm.fuzz import Tank, counted, failing, play
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 BASE = 1 << 32
 PAGE, HUGE = 4096, 2 * MIB

@@ -40,6 +40,7 @@ class TestCallbackSequence:
             wanted = world.contract(present).walk(start, end)
             assert novma_calls(world, start, end, present) == wanted, sorted(present)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("levels", [4, 5])
     def test_equals_the_reference_for_every_subset_of_callbacks(self, levels: int) -> None:
         world = one_of_each(levels)

@@ -196,6 +196,7 @@ class TestHostileTables:
         assert rows[-1].tolist()[:3] == ((1 << 64) - PAGE, 0, PAGE)
         assert findings == []
 
+    @pytest.mark.slow
     def test_more_wrong_entries_than_are_collected(self, world):
         """200 tables of 512 entries, all of them wrong: what is good, and how many are not."""
         world.map(BASE + 300 * G, PAGE)

@@ -16,6 +16,8 @@ from pagewalk.memory import FlatMemory, Segment
 from pagewalk.sweep import descent, listing, reader, threads, translation
 from pagewalk.tables import PageTables
 
+pytestmark = pytest.mark.slow
+
 SELF = 512**4
 TABLE = 0x67
 

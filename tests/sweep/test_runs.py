@@ -11,6 +11,8 @@ from pagewalk.sweep.runs import joined_runs
 from tests.reference import Page, joined
 
 FORM = find_format("x86-64")
+EXAMPLES = settings().max_examples
+"""Those of the profile."""
 REPEATED = int(Flag.REPEATED)
 
 
@@ -49,7 +51,7 @@ class Question:
         return joined_runs(FORM, rows)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=20 * EXAMPLES)
 @given(pages(), st.data())
 def test_in_blocks_as_in_one(block, data):
     count = len(block[0])
