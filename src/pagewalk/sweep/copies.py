@@ -91,6 +91,7 @@ def shared_tables(codec: Codec, level: Level, tables: Tables, span: tuple[int, i
     if numbers is None:
         return None
     counts = np.bincount(numbers)
+    counts[0] = 0
     often = np.flatnonzero(counts >= MANY)
     if not len(often):
         return None
@@ -108,18 +109,19 @@ def shared_tables(codec: Codec, level: Level, tables: Tables, span: tuple[int, i
 
 
 def _numbered(paddrs: Words, rights: npt.NDArray[np.uint8]) -> Places | None:
-    """Small numbers, equal for equal tables with equal rights; None if none would be there often."""
+    """Small numbers, equal for equal tables with equal rights; 0 is for those that are rare. None: all are."""
     offsets: Any = paddrs - paddrs.min()
     aligned = int(np.bitwise_or.reduce(offsets))
     zeros = np.uint64(max((aligned & -aligned).bit_length() - 1, 0))
     keys: Any = offsets >> zeros << np.uint64(_RIGHTS) | rights
     if int(keys.max()) < _SCATTERED * len(keys):
-        return keys.view(np.intp)
+        return (keys + np.uint64(1)).view(np.intp)
     ordered = np.sort(keys)
-    if not (ordered[MANY - 1 :] == ordered[: len(ordered) - MANY + 1]).any():
+    often = np.unique(ordered[MANY - 1 :][ordered[MANY - 1 :] == ordered[: len(ordered) - MANY + 1]])
+    if not len(often):
         return None
-    numbers: Places = np.unique(keys, return_inverse=True)[1]
-    return numbers
+    numbers = np.searchsorted(often, keys).clip(max=len(often) - 1)
+    return (numbers + 1) * (often[numbers] == keys)
 
 
 @dataclass(slots=True)
