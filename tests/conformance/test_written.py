@@ -8,6 +8,8 @@ from pagewalk.conform.scenario import STEPS, Madvise, Mmap, Mremap, ProcessMadvi
 from pagewalk.conform.text import disagreement_text
 from tests.conformance.written import THEMES, WRITTEN
 
+pytestmark = pytest.mark.slow
+
 STEPS_TAKEN = [step for scenario in WRITTEN.values() for step in scenario.steps]
 
 
