@@ -63,7 +63,8 @@ def mappings(
         coalesce: Join neighbours of equal page size, flags and kind whose frames follow each other, or are one and the
             same (such a row has ``Flag.REPEATED``), or which have none.
         hardware: Only what the MMU would translate: present pages.
-        findings: Collects what is malformed, which is then passed over, instead of raising the first.
+        findings: Collects what is malformed, which is then passed over, instead of raising the first. Beyond 65,536
+            they are counted, in one more finding; in a table that many entries point to, each is told once.
         having, lacking: Only entries with all of these ``Flag`` bits, and none of those.
         kinds: Only these kinds.
         page_sizes: Only pages of these sizes, in bytes.
@@ -80,7 +81,7 @@ def mappings(
         WalkError: EINVAL: the range is empty, or not whole pages.
         NonCanonical: The range begins or ends between the halves.
         ReservedBits, Malformed: An entry is not one (carries vaddr, depth, entry), and ``findings`` is None.
-        UnsupportedError: More entries than ``limit``, the message says how many; too many findings.
+        UnsupportedError: More entries than ``limit``, the message says how many.
     Source: Intel SDM vol. 3A, 5.5.4 and 5.6.1 (rights).
     """
     where = Filter(having=having, lacking=lacking, kinds=kinds, page_sizes=page_sizes, frames=frames)

@@ -185,7 +185,8 @@ def mappings(
         hardware: Only what the MMU would translate: present pages.
         entries: With the raw entries, as the column ``entry``; not of joined runs.
         where: Only the entries that pass; tested before they are joined.
-        findings: Collects what is malformed, which is then passed over, instead of raising the first.
+        findings: Collects what is malformed, which is then passed over, instead of raising the first. Beyond 65,536
+            they are counted, in one more finding; in a table that many entries point to, each is told once.
         out: Columns to fill instead of new ones (``Columns.allocate``); the result shows the part that was filled.
         limit: Entries that may be gone through; None: any number.
         threads: How many; None: as many as pay.
@@ -198,7 +199,7 @@ def mappings(
         WalkError: EINVAL: the range is empty, or not whole pages.
         NonCanonical: The range begins or ends between the halves.
         ReservedBits, Malformed: An entry is not one (carries vaddr, depth, entry), and ``findings`` is None.
-        UnsupportedError: More entries than ``limit``, the message says how many; too many findings.
+        UnsupportedError: More entries than ``limit``, the message says how many.
         ValueError: ``out`` is too small, or has other columns.
     Source: Intel SDM vol. 3A, 5.5.4 and 5.6.1 (rights).
     """
