@@ -19,7 +19,7 @@ from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, SWAP_TYPE
 from pagewalk.formats.flags import Flag, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pagewalk.formats.rows import Row
     from pagewalk.formats.word import Word
@@ -44,6 +44,8 @@ class Level:
         word: An entry as it lies in memory.
         access: What control registers make of rights.
         depth: 0 PGD .. 4 PTE, as the kernel counts.
+        real_depth: The depth of the level that the hardware has here (the kernel's ``real_depth``).
+        below: The next level down; None for the last.
     """
 
     manual: str
@@ -53,12 +55,17 @@ class Level:
     word: Word
     access: AccessRules = NO_RULES
     depth: int = LAST_DEPTH
+    real_depth: int = LAST_DEPTH
+    below: Level | None = field(default=None, compare=False)
     codec: Codec = field(default=None, compare=False)  # type: ignore[assignment]  # made below
+    decode: Callable[[int], Decoded] = field(init=False, compare=False)
+    """What an entry says: the codec's own method, one call nearer."""
 
     def __post_init__(self) -> None:
         """Make what reads the entries; placed once more, a level shares it."""
         if self.codec is None:
             object.__setattr__(self, "codec", Codec(self.rows, self.shift, self.access))
+        object.__setattr__(self, "decode", self.codec.decode)
 
     def __repr__(self) -> str:
         return f"<Level {self.name}: {self.span:#x} bytes an entry>"
@@ -74,9 +81,19 @@ class Level:
         return NAMES[self.depth]
 
     @cached_property
+    def real_name(self) -> str:
+        """The name of the level that the hardware has here."""
+        return NAMES[self.real_depth]
+
+    @cached_property
     def is_last(self) -> bool:
         """Whether no table is below."""
-        return self.depth == LAST_DEPTH
+        return self.below is None
+
+    @cached_property
+    def folds(self) -> bool:
+        """Whether the level below shows the same entries, so that emptiness is for it to find."""
+        return self.below is not None and self.below.folded
 
     @cached_property
     def span(self) -> int:
@@ -117,10 +134,6 @@ class Level:
         return min((vaddr >> self.shift) + 1 << self.shift, end)
 
     # -- looking at an entry, or at an array of them -----------------------------------------------------------------
-
-    def decode(self, entry: int) -> Decoded:
-        """What an entry says."""
-        return self.codec.decode(entry)
 
     def kind(self, entry: Any) -> Any:
         """The ``Kind`` of an entry; of an array, numbers: shape (n,), uint8."""
@@ -281,19 +294,19 @@ class Level:
             row = self.codec.decode(int(entry)).row
         return self.codec.converted(entry, row, to, joined(row.address, entry))
 
-    def split(self, entry: int, below: Level) -> tuple[int, int]:
+    def split(self, entry: int) -> tuple[int, int]:
         """The first entry of the table that replaces a page, and the step from one entry to the next.
 
-        Everything but the size stays: frames, rights, accessed, dirty, memory type, and the software's bits. A page of a
-        group becomes one that stands alone, on the level itself.
+        Everything but the size stays: frames, rights, accessed, dirty, memory type, and the software's bits.
 
         Args:
-            entry: A page of this level: present, PROT_NONE, or a migration entry.
-            below: The next level down.
+            entry: A page above the last level: present, PROT_NONE, or a migration entry.
 
         Raises:
             ValueError: Pages below cannot say what this one says.
         """
+        below = self.below
+        assert below is not None
         row = self.codec.decode(entry).row
         to = below.codec.row(row.name)
         if to is None:
@@ -302,6 +315,18 @@ class Level:
         part = to.address[0]
         step = below.span << part.down >> part.up
         return first, -step if part.flip else step
+
+    def alone(self, entry: int, vaddr: int) -> int:
+        """A page of a group as a page that stands alone (the kernel unfolds a group before it changes one of it).
+
+        Args:
+            entry: The page.
+            vaddr: The address that it translates.
+        """
+        row = self.codec.decode(entry).row
+        to = self._needed(row.name)
+        left = self.codec.left_open(self.codec.shape_of(row))
+        return int(self.codec.converted(entry, row, to, joined(row.address, entry) | vaddr & left))
 
 
 class Window(NamedTuple):
@@ -333,12 +358,15 @@ class Window(NamedTuple):
 
 def placed(levels: Sequence[Level], window: Window) -> tuple[Level, ...]:
     """The kernel's five levels in a window."""
-    own = levels[window.level :]
-    first = own[0] if window.bits is None else replace(own[0], index_bits=window.bits)
-    top = replace(first, depth=0 if len(own) > 1 else LAST_DEPTH)
-    folds = [replace(top, index_bits=0, depth=depth) for depth in range(1, LAST_DEPTH - len(own) + 2)]
-    rest = [replace(level, depth=LAST_DEPTH - len(own) + 1 + at) for at, level in enumerate(own) if at]
-    return (top, *folds, *rest)
+    own = list(levels[window.level :])
+    if window.bits is not None:
+        own[0] = replace(own[0], index_bits=window.bits)
+    folds = [replace(own[0], index_bits=0)] * (LAST_DEPTH + 1 - len(own))
+    found: list[Level] = []
+    for depth, level in reversed(list(enumerate([own[0], *folds, *own[1:]]))):
+        real = 0 if level.folded else depth
+        found.append(replace(level, depth=depth, real_depth=real, below=found[-1] if found else None))
+    return tuple(reversed(found))
 
 
 # -- one entry, or many ------------------------------------------------------------------------------------------------

@@ -58,6 +58,10 @@ class PagingFormat:
     def __hash__(self) -> int:
         return hash((self.name, self.physical_bits, self.system))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Its data; what was worked out from it is worked out again."""
+        return {name: value for name, value in vars(self).items() if name in self.__dataclass_fields__}
+
     # -- levels and addresses ----------------------------------------------------------------------------------------
 
     def levels_of(self, window: Window) -> tuple[Level, ...]:
