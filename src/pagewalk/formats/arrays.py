@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from pagewalk.formats.bits import joined
-from pagewalk.formats.codec import FLAGS, KIND_SHIFT, SHAPE_SHIFT
+from pagewalk.formats.codec import FLAGS, KIND_SHIFT, KINDS, SHAPE_SHIFT
 from pagewalk.formats.fields import RIGHTS
 from pagewalk.formats.flags import Flag, Kind, Rights
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Mask: TypeAlias = npt.NDArray[np.bool_]
     States: TypeAlias = npt.NDArray[np.uint32] | int
 
-__all__ = ["NO_PADDR", "WIDEST", "Arrays", "Run", "kinds_of", "shapes_of"]
+__all__ = ["NO_PADDR", "WIDEST", "Arrays", "Run", "attributes_of", "kinds_of", "shapes_of"]
 
 NO_PADDR: Final = (1 << 64) - 1
 WIDEST: Final = 22
@@ -68,8 +68,8 @@ class Arrays:
         self.stable = codec.significant & (NO_PADDR ^ codec.passing)
         self.runs = _runs(codec.significant)
         self.size = 1 << sum(run.bits for run in self.runs)
-        self.must = reduce(int.__or__, (shape.must.mask for shape in codec.shapes), 0)
-        self.must_be_set = any(shape.must.value for shape in codec.shapes)
+        self._must = reduce(int.__or__, (shape.must.mask for shape in codec.shapes), 0)
+        self._must_be_set = any(shape.must.value for shape in codec.shapes)
         self._parts: dict[int, int] = {_ALL: 0}
         self._states = np.zeros(self.size, np.uint32)
         self._one: dict[tuple[int, int], int] = {}
@@ -168,6 +168,23 @@ class Arrays:
             index |= part
         return index.view(np.intp)
 
+    def is_table(self, entries: Words) -> Mask:
+        """Which entries point to tables."""
+        found = np.zeros(len(entries), np.bool_)
+        for mask, value in self.codec.table_patterns:
+            found |= entries & np.uint64(mask) == np.uint64(value)
+        return found
+
+    def rights(self, entries: Words) -> npt.NDArray[np.uint8]:
+        """The rights that entries which point to tables pass on, of those that they are granted. Shape (n,), uint8."""
+        if not len(entries):
+            return np.empty(0, np.uint8)
+        low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
+        if not (low ^ high) & self.codec.significant:
+            return np.full(len(entries), self.codec.decode(low).rights, np.uint8)
+        keys, which = np.unique(entries & self.significant, return_inverse=True)
+        return np.array([self.codec.decode(key).rights for key in keys.tolist()], np.uint8)[which]
+
     # -- what is empty, what is wrong --------------------------------------------------------------------------------
 
     def is_empty_first(self, entries: Words) -> bool:
@@ -188,13 +205,43 @@ class Arrays:
             return held[found & np.uint64(mask) != 0]
         return held
 
-    def wrong(self, entries: Words, states: States) -> Words:
-        """The bits that entries must not have so; 0 for those in order."""
+    def wrong(self, entries: Words, low: int | None = None, high: int | None = None) -> Mask | None:
+        """Which entries the hardware would fault on: reserved bits, reserved encodings; None: none of them.
+
+        Args:
+            entries: Raw entries, none of them empty. Shape (n,), uint64.
+            low, high: The bits that all of them have, and those that any has, where that is known.
+        """
+        if not len(entries):
+            return None
+        high = int(np.bitwise_or.reduce(entries)) if high is None else high
+        suspects = [one for one in self.codec.suspects if not one.value & ~high]
+        if suspects:
+            low = int(np.bitwise_and.reduce(entries)) if low is None else low
+            suspects = [one for one in suspects if not low & one.mask & ~one.value]
+        if not suspects and not high & self._must and not self._must_be_set:
+            return None
+        odd: Any = (entries & np.uint64(self._must) != 0) | self._must_be_set
+        for mask, value in suspects:
+            odd |= entries & np.uint64(mask) == np.uint64(value)
+        at = np.flatnonzero(odd)
+        wrong = self._refused(entries[at])
+        if not wrong.any():
+            return None
+        odd[at] = wrong
+        return odd.astype(np.bool_)
+
+    def _refused(self, entries: Words) -> Mask:
+        """Which of the entries that may be wrong are."""
+        if not len(entries):
+            return np.empty(0, np.bool_)
+        states = self.states(entries)
         shapes = shapes_of(states)
         masks = np.array([shape.must.mask for shape in self.codec.shapes], np.uint64)
         values = np.array([shape.must.value for shape in self.codec.shapes], np.uint64)
-        found: Words = (entries ^ values[shapes]) & masks[shapes]
-        return found
+        kinds = _kind(states) if isinstance(states, int) else _kinds(states)
+        refused: Mask = ((entries ^ values[shapes]) & masks[shapes] != 0) | (kinds == Kind.RESERVED)
+        return refused
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -228,6 +275,16 @@ class Arrays:
             frames[(states & np.uint32(Flag.NO_FRAME)) != 0] = NO_PADDR
         return frames
 
+    def tables(self, entries: Words) -> Words:
+        """The addresses of the tables that entries point to."""
+        paddrs = np.empty(len(entries), np.uint64)
+        self._shaped(entries, self._table_shape, paddrs)
+        return paddrs
+
+    @cached_property
+    def _table_shape(self) -> int:
+        return next((self.codec.shape_of(row) for row in self.codec.rows if row.kind is Kind.TABLE), 0)
+
     def _shaped(self, entries: Words, shape: int, out: Words) -> None:
         """Addresses of entries of one shape."""
         parts = self.codec.shapes[shape].address
@@ -243,6 +300,15 @@ class Arrays:
         """Put in what the address of a group leaves open."""
         if vaddrs is not None and (left := self.codec.left_open(shape)):
             out |= vaddrs & np.uint64(left)
+
+    @cached_property
+    def step(self) -> tuple[int, int]:
+        """What takes a page's entry to that of the page whose frame follows, and the bits that such a step counts in."""
+        parts = self.codec.shapes[self.page_shape].address
+        if not parts:
+            return 0, 0
+        part = parts[0]
+        return (1 << self.codec.shift << part.down >> part.up), part.mask
 
     @cached_property
     def page_shape(self) -> int:
@@ -263,7 +329,7 @@ class Arrays:
     def kinds(self, entries: Words) -> npt.NDArray[np.uint8]:
         """The kinds of any entries. Shape (n,), uint8."""
         states = self.states(entries)
-        kinds = kinds_of(states) if not isinstance(states, int) else np.full(len(entries), _kind(states), np.uint8)
+        kinds = np.full(len(entries), _kind(states), np.uint8) if isinstance(states, int) else _kinds(states)
         return self._without_empty(entries, kinds, Kind.NONE)
 
     def flags(self, entries: Words) -> npt.NDArray[np.uint32]:
@@ -282,7 +348,7 @@ class Arrays:
             if _kind(states) == Kind.SWAP:
                 frames.fill(NO_PADDR)
         else:
-            frames[kinds_of(states) == Kind.SWAP] = NO_PADDR
+            frames[_kinds(states) == Kind.SWAP] = NO_PADDR
         return self._without_empty(entries, frames, NO_PADDR)
 
     def _without_empty(self, entries: Words, answers: Any, nothing: int) -> Any:
@@ -337,12 +403,22 @@ _FEW: Final = 8
 
 def _kind(state: int) -> int:
     """The kind of one state."""
-    return state >> KIND_SHIFT & 15
+    return state >> KIND_SHIFT & KINDS
 
 
 def kinds_of(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
-    """The kinds of states."""
-    return _byte(states, 3) & 15
+    """The kinds of states, with other bits above them: ``KINDS`` picks them."""
+    return _byte(states, 3)
+
+
+def _kinds(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """The kinds of states, a copy."""
+    return _byte(states, 3) & np.uint8(KINDS)
+
+
+def attributes_of(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """The attributes of states, with another bit above them: ``ATTRIBUTES`` picks them."""
+    return _byte(states, 2)
 
 
 def shapes_of(states: States) -> Any:

@@ -33,6 +33,7 @@ __all__ = [
     "EMPTY",
     "FLAGS",
     "KEY_SHIFT",
+    "KINDS",
     "KIND_SHIFT",
     "SHAPE_SHIFT",
     "Codec",
@@ -47,6 +48,7 @@ SHAPE_SHIFT: Final = 28
 FLAGS: Final = (1 << ATTRIBUTES_SHIFT) - 1 | Flag.SHADOW_STACK | Flag.GROUPED
 """The flags of a state."""
 ATTRIBUTES: Final = 127
+KINDS: Final = 15
 EMPTY: Final = ATTRIBUTES << ATTRIBUTES_SHIFT
 """The state of an empty entry: its kind is 0."""
 
@@ -84,6 +86,7 @@ class Decoded(NamedTuple):
         rights: The rights that it grants, of those that the levels above do.
         attributes: The numbers of its memory type and key, or a swap entry's type.
         shape: The number of its shape.
+        said: The flags of its fields alone, a table's too.
     """
 
     row: Row
@@ -92,6 +95,7 @@ class Decoded(NamedTuple):
     rights: int
     attributes: int
     shape: int
+    said: Flag
 
     @property
     def memory(self) -> int:
@@ -179,9 +183,9 @@ class Codec:
                 flags |= meaning
             elif field.name in _SHIFTS:
                 attributes |= meaning << _SHIFTS[field.name]
-        flags = Flag(0) if kind is Kind.TABLE else flags | Flag.GROUPED * bool(row.order)
+        said, flags = flags, Flag(0) if kind is Kind.TABLE else flags | Flag.GROUPED * bool(row.order)
         flags |= flags_of(self.access.allowed(rights)) if kind in _LIVE else Flag(0)
-        return Decoded(row, kind, flags, int(rights), attributes, self.shape_of(row))
+        return Decoded(row, kind, flags, int(rights), attributes, self.shape_of(row), said)
 
     def shape_of(self, row: Row) -> int:
         """The number of a row's shape."""
@@ -218,6 +222,28 @@ class Codec:
         common = Pattern(alike, patterns[0].value & alike) if patterns else ANY
         hidden = [pattern for row in self.rows if row not in seen for pattern in row.when]
         return common if alike and not any(pattern.meets(common) for pattern in hidden) else None
+
+    @cached_property
+    def table_patterns(self) -> tuple[Pattern, ...]:
+        """What tells entries that point to tables; no row before theirs may claim one (``check`` sees to that)."""
+        return tuple(pattern for row in self.rows if row.kind is Kind.TABLE for pattern in row.when)
+
+    @cached_property
+    def suspects(self) -> tuple[Pattern, ...]:
+        """What reserved encodings look like: those of rows, and values of strict fields that mean nothing."""
+        found = [pattern for row in self.rows if row.kind is Kind.RESERVED for pattern in row.when]
+        for row in self.rows:
+            for field in row.fields:
+                if field.strict:
+                    gaps = [bits for bits in _values(field.mask) if bits not in field.known]
+                    found += [one.both(gap) for one in row.when for bits in gaps if one.meets(gap := Pattern(field.mask, bits))]
+        return tuple(found)
+
+    @cached_property
+    def shared_entries(self) -> tuple[Pattern, ...]:
+        """What entries look like that are alike in all of a group: the virtual address tells its pages apart."""
+        groups = [row for row in self.rows if row.order and self.left_open(self.shape_of(row))]
+        return tuple(pattern for row in groups for pattern in row.when)
 
     # -- making ------------------------------------------------------------------------------------------------------
 
@@ -282,6 +308,14 @@ def _moved(was: Field, field: Field, entry: Any) -> Any:
         meaning = was.get(entry)
         return field.unasked if meaning is None else field.put(meaning)
     return sum(((entry & was.mask == bits) * 1) * field.put(meaning) for bits, meaning in was.meanings)
+
+
+def _values(mask: int) -> list[int]:
+    """Every value of some bits."""
+    values, value = [0], 0
+    while value := (value - mask) & mask:
+        values.append(value)
+    return values
 
 
 def _deciding(row: Row) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pagewalk.doors import integer, shown
 from pagewalk.formats.access import NO_RULES, AccessRules
 from pagewalk.formats.bits import joined
-from pagewalk.formats.codec import Codec, Decoded
+from pagewalk.formats.codec import FLAGS, Codec, Decoded
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, SWAP_TYPE
 from pagewalk.formats.flags import Flag, Kind
 
@@ -45,6 +45,7 @@ class Level:
         access: What control registers make of rights.
         depth: 0 PGD .. 4 PTE, as the kernel counts.
         real_depth: The depth of the level that the hardware has here (the kernel's ``real_depth``).
+        above: The ``real_depth`` of the level above; of the first, its own.
         below: The next level down; None for the last.
     """
 
@@ -56,6 +57,7 @@ class Level:
     access: AccessRules = NO_RULES
     depth: int = LAST_DEPTH
     real_depth: int = LAST_DEPTH
+    above: int = 0
     below: Level | None = field(default=None, compare=False)
     codec: Codec = field(default=None, compare=False)  # type: ignore[assignment]  # made below
     decode: Callable[[int], Decoded] = field(init=False, compare=False)
@@ -180,6 +182,20 @@ class Level:
         if not found.row.names_frame or found.flags & Flag.NO_FRAME:
             return NO_PADDR
         return joined(found.row.address, int(entry))
+
+    def page_at(self, entry: int, vaddr: int) -> int:
+        """The address of the page that translates ``vaddr``, by its entry; ``NO_PADDR`` where it is not known.
+
+        As ``frame``, but that a page of a group takes from the virtual address what the group leaves open.
+        """
+        frame = int(self.frame(entry))
+        if frame == NO_PADDR:
+            return NO_PADDR
+        return frame | vaddr & self.codec.left_open(self.codec.decode(entry).shape)
+
+    def effective(self, entry: int, granted: int) -> Flag:
+        """The flags of an entry below levels that grant some rights."""
+        return Flag(self.codec.state(entry, granted) & FLAGS)
 
     def swap_slot(self, entry: Any) -> tuple[Any, Any]:
         """The type and the offset of an entry that is stored as swap is: swap, a migration entry, a marker."""
@@ -365,7 +381,9 @@ def placed(levels: Sequence[Level], window: Window) -> tuple[Level, ...]:
     found: list[Level] = []
     for depth, level in reversed(list(enumerate([own[0], *folds, *own[1:]]))):
         real = 0 if level.folded else depth
-        found.append(replace(level, depth=depth, real_depth=real, below=found[-1] if found else None))
+        above = depth - 1 if depth - 1 > len(folds) else 0
+        below = found[-1] if found else None
+        found.append(replace(level, depth=depth, real_depth=real, above=above, below=below))
     return tuple(reversed(found))
 
 

@@ -30,9 +30,9 @@ from pagewalk.tables import Entry
 from pagewalk.walk.ops import SKIP, Action
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from pagewalk.formats import PagingFormat
     from pagewalk.space import AddressSpace
     from pagewalk.tables import PageTables, Table
     from pagewalk.vma import Vma
@@ -69,19 +69,19 @@ class _LevelPlan:
     handler_below: bool
 
 
-def _plan(form: PagingFormat, ops: WalkOps) -> tuple[_LevelPlan, ...]:
-    """The plans of all levels, PGD to PTE."""
+def _plan(levels: Sequence[Level], ops: WalkOps) -> tuple[_LevelPlan, ...]:
+    """The plans of a window's levels, PGD to PTE."""
     callbacks = ops.entry_callbacks
     return tuple(
         _LevelPlan(
             level=level,
             callback=callbacks[depth],
             takes_action=depth in (PUD, PMD),
-            folds=form.folds_into_next(level),
-            hole_depth=form.real_depths[depth],
+            folds=level.folds,
+            hole_depth=level.real_depth,
             handler_below=any(callbacks[depth + 1 :]),
         )
-        for depth, level in enumerate(form.levels)
+        for depth, level in enumerate(levels)
     )
 
 
@@ -139,7 +139,7 @@ class Walk:
         self.installed = 0
         self.tables_allocated = 0
         self.findings = findings
-        self._plans = _plan(tables.format, ops)
+        self._plans: tuple[_LevelPlan, ...] = ()
         self._warned = False
 
     def __repr__(self) -> str:
@@ -157,8 +157,10 @@ class Walk:
 
     def range(self, start: int, end: int) -> int:
         """Walk ``[start, end)`` from the top table; a positive result is what ended it early."""
+        window = self.tables.window_of(start)
+        self._plans = _plan(self.tables.format.levels_of(window), self.ops)
         try:
-            table = self.tables.root_table
+            table = self.tables.top(window)
         except Malformed as error:
             self.found(error)
             return 0
@@ -191,7 +193,7 @@ class Walk:
     def _look(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
         """One look at an entry above the last level: 0, a positive result, or _AGAIN."""
         if not plan.folds:
-            if self.tables.format.is_none(entry.value):
+            if entry.is_none:
                 if self.ops.install_pte is None:
                     return self.hole(addr, next_, plan.hole_depth)
                 self._grow(entry, addr)
@@ -246,7 +248,7 @@ class Walk:
 
     def _must_split(self, entry: Entry) -> bool:
         """Whether a huge page stands in the way of work below: in a VMA only, raw tables are left alone."""
-        return not self.no_vma and entry.level.may_be_leaf and (entry.is_leaf or entry.kind is Kind.MIGRATION)
+        return not self.no_vma and (entry.is_leaf or entry.kind is Kind.MIGRATION)
 
     # -- the last level ----------------------------------------------------------------------------------------------
 
@@ -254,11 +256,11 @@ class Walk:
         """Walk the entries of a table of the last level."""
         pte_entry, installing = self.ops.pte_entry, self.ops.install_pte is not None
         size, first = table.level.span, table.level.index(addr)
-        slots, ignored = table.slots, self.tables.format.software.none_ignores
+        slots, is_none = table.slots, table.level.is_none
         for at in range(first, first + (end - addr) // size):
             self.addr = addr
             next_ = addr + size
-            if installing and slots[at] | ignored == ignored:
+            if installing and is_none(slots[at]):
                 self._install(Entry(table, at), addr, next_)
             elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, self)):
                 return self.verdict(result)
@@ -275,7 +277,7 @@ class Walk:
         value = integer(value, "what install_pte returns")
         if value < 0:
             raise WalkError(-value)
-        if value >> 64 or self.tables.format.is_none(value):
+        if value & entry.level.word.mask != value or entry.level.is_none(value):
             raise ValueError(f"install_pte returned {value:#x} at {addr:#x}: not an entry; SKIP leaves the slot empty")
         entry.value = value
         self.installed += 1
@@ -319,7 +321,7 @@ class Walk:
         try:
             value = entry.value
             self.tables.check(value, plan.level, addr)
-            if self.tables.format.is_table(value, plan.level):
+            if plan.level.is_table(value):
                 self.tables.child(entry, addr)
         except TranslationError as error:
             self.found(error)

@@ -24,6 +24,7 @@ __all__ = ["x86_64"]
 P, RW, US, A, D, PS, G, XD = (bit(place) for place in (0, 1, 2, 5, 6, 7, 8, 63))
 SOFTWARE: Final = run(11, 9) | run(58, 52)
 """Bits of a page's entry that the hardware leaves to software; of a table's also 8, and 59 to 62."""
+_TABLE_ACCESSED: Final = Field("accessed", A, ((A, Flag.ACCESSED), (0, Flag(0))))
 _WORD: Final = Word()
 _NAMES: Final = (("PML5", 48), ("PML4", 39), ("PDPT", 30), ("PD", 21), ("PT", 12))
 
@@ -101,9 +102,9 @@ def _rows(shift: int, wide: int, rights: Field, layer: Layer) -> tuple[Row, ...]
                 Kind.TABLE,
                 (Pattern(P | PS, P) if pages else Pattern(P, P),),
                 (Bits(inside),),
-                (rights,),
+                (rights, _TABLE_ACCESSED),
                 Pattern(wide | (0 if pages else PS), 0),
-                sets=A | D,  # Linux's _PAGE_TABLE
+                sets=D,  # Linux's _PAGE_TABLE
                 ignored=run(4, 3) | run(11, 8) | run(62, 52),
             )
         )
