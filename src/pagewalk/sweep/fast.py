@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from pagewalk.sweep.columns import Block
     from pagewalk.sweep.descent import Task
     from pagewalk.sweep.filters import Filter
+    from pagewalk.sweep.inplace import InPlace
     from pagewalk.sweep.questions import Question, Room
     from pagewalk.sweep.reader import Reader
-    from pagewalk.sweep.source import Grid, Source
+    from pagewalk.sweep.source import Source
     from pagewalk.tables import PageTables
 
     Words = npt.NDArray[np.uint64]
@@ -56,8 +57,7 @@ def fast_for(reader: Reader, wanted: Filter) -> Fast | None:
     compiled = kernels()
     level = reader.tables.format.real_levels[-1]
     plain = _is_plain(reader.tables.format) and wanted.frames is None and wanted.level_passes(level)
-    grid = reader.source.one_grid(level)
-    return Fast(compiled, reader, wanted, grid) if compiled is not None and plain and grid is not None else None
+    return Fast(compiled, reader, wanted) if compiled is not None and plain and reader.source.here else None
 
 
 def words(*numbers: Any) -> tuple[Any, ...]:
@@ -77,16 +77,15 @@ class FastWay:
     Args:
         compiled: The module of kernels.
         tables: The page tables.
-        grid: The memory, as tables of the last level.
+        here: Their memory, in place.
         mapped: The kinds that are mapped.
     """
 
-    def __init__(self, compiled: Any, tables: PageTables, grid: Grid, mapped: tuple[Kind, ...]) -> None:
+    def __init__(self, compiled: Any, tables: PageTables, here: InPlace, mapped: tuple[Kind, ...]) -> None:
         form, codec = tables.format, codec_of(tables.format)
         ((mask, up, down),) = form.address
         self._kernel = compiled.translate
-        self._words = grid.tables.reshape(-1)
-        self._bounds = words(grid.first, self._words.nbytes, tables.root)
+        self._memory = here.words, (here.starts, here.sizes, here.offsets), np.uint64(tables.root)
         self._levels = np.array([self._level(form, level) for level in form.real_levels], np.uint64)
         bits = words(codec.held_bits, codec.stable, codec.valid_bit, mask, up, down)
         wanted = np.uint32(sum(1 << kind for kind in mapped)), np.uint32(int(Flag.NO_FRAME) & codec.state_flags)
@@ -103,7 +102,7 @@ class FastWay:
 
     def descend(self, addresses: Words, paddrs: Words, mapped: npt.NDArray[np.bool_]) -> bool:
         """Translate canonical addresses; whether that was possible."""
-        return not self._kernel(self._words, self._bounds, addresses, self._levels, self._known, paddrs, mapped)
+        return not self._kernel(*self._memory, addresses, self._levels, self._known, paddrs, mapped)
 
 
 def way_for(tables: PageTables, source: Source, mapped: tuple[Kind, ...]) -> FastWay | None:
@@ -115,8 +114,7 @@ def way_for(tables: PageTables, source: Source, mapped: tuple[Kind, ...]) -> Fas
     compiled = kernels()
     if compiled is None or not _is_plain(tables.format):
         return None
-    grid = source.one_grid(tables.format.real_levels[-1])
-    return None if grid is None or not len(grid.tables) else FastWay(compiled, tables, grid, mapped)
+    return FastWay(compiled, tables, source.here, mapped) if source.here else None
 
 
 def _is_plain(form: PagingFormat) -> bool:
@@ -131,14 +129,13 @@ class Fast:
         compiled: The module of kernels.
         reader: Says where the tables are.
         wanted: Which entries.
-        grid: The tables.
     """
 
-    def __init__(self, compiled: Any, reader: Reader, wanted: Filter, grid: Any) -> None:
+    def __init__(self, compiled: Any, reader: Reader, wanted: Filter) -> None:
         form, codec = reader.tables.format, reader.codec
         self._compiled = compiled
         self._reader = reader
-        self._grid = grid
+        self._here = reader.source.here
         self._level = form.real_levels[-1]
         self._block: Block = (_NOTHING,)
         kinds = range(len(Kind)) if wanted.kinds is None else [int(kind) for kind in wanted.kinds]
@@ -166,13 +163,15 @@ class Fast:
         self._known = bits, passing, codec.lookup, moves_of(codec), rules
 
     def _places(self, some: Tables) -> tuple[Any, ...] | None:
-        """Tables as the kernels take them; None if they are not all in the grid."""
-        rows, outside = self._grid.rows(self._reader.paddrs(self._level, some))
+        """Tables as the kernels take them; None if they cannot all be used in place."""
+        form = self._reader.tables.format
+        places, outside = self._here.places(self._reader.paddrs(self._level, some), form.table_bytes(self._level))
         if outside is not None:
             return None
-        first, end = bounds_of(self._reader.tables.format, self._level, some.vaddr, self._reader.span)
+        first, end = bounds_of(form, self._level, some.vaddr, self._reader.span)
         granted = some.rights.astype(np.uint32) | np.uint32(_STATE)
-        return rows, some.vaddr, granted, (np.int64(first), np.int64(end))
+        limits = np.int64(first), np.int64(end), np.int64(self._level.entries)
+        return places.view(np.uint64), some.vaddr, granted, limits
 
     def blocks(self, question: Question, task: Task, room: Room) -> Iterator[tuple[Block, int]]:
         """A task's rows by address, in blocks, each with the number of tables that are done then.
@@ -212,7 +211,7 @@ class Fast:
         """The kernel for a question: how many rows; tables and rows between that are done; whether it gave up."""
         depth = np.uint8(self._level.depth)
         start = np.int64(begin[0]), np.uint64(begin[1])
-        common = (start, self._grid.tables, *places, self._known, between[:PLAIN])
+        common = (start, self._here.words, *places, self._known, between[:PLAIN])
         if isinstance(question, Runs):
             count, done, passed, failed = self._compiled.list_runs(*common, block, depth)
         else:
@@ -220,9 +219,10 @@ class Fast:
             count, done, passed, failed = self._compiled.list_pages(*common, block[:PLAIN], raw, depth)
         return int(count), int(done), int(passed), bool(failed)
 
-    def _teach(self, rows: Any) -> bool:
+    def _teach(self, places: Words) -> bool:
         """Make the states of the next tables known, after a kernel met one that is not; whether any was new."""
-        entries = self._grid.tables.take(rows[:TAUGHT], axis=0, mode="clip").reshape(-1)
+        some, per = places[:TAUGHT].view(np.intp), self._level.entries
+        entries = self._here.rows(some, per, np.empty((len(some), per), np.uint64)).reshape(-1)
         return self._reader.codec.teach(entries[entries & self._reader.codec.held_bits != 0])
 
     def count(self, some: Tables, times: Words, found: Words) -> bool:
@@ -236,10 +236,10 @@ class Fast:
 
     def _counted(self, places: tuple[Any, ...], times: Words, found: Words) -> int:
         """The kernel that counts; whether it gave up."""
-        rows, _, granted, limits = places
+        first, _, granted, limits = places
         failed: int = self._compiled.count_pages(
-            self._grid.tables,
-            rows,
+            self._here.words,
+            first,
             granted,
             times,
             limits,

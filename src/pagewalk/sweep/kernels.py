@@ -12,9 +12,10 @@ Every constant is a ``uint64``: in Numba a bare literal would turn addresses int
 What the kernels are given:
 
 * ``begin``: how many tables, and rows between them, are done already.
-* ``tables``: the grid, shape (t, entries), uint64.
-* ``rows``, ``vaddrs``, ``rights``: the chunk's tables: row in the grid, first address, rights with all state bits set.
-* ``limits``: first place and end.
+* ``words``: the memory as one array, see ``source.InPlace``; its type is that of an entry.
+* ``places``, ``vaddrs``, ``rights``: the chunk's tables: number of the first word, first address, rights with all state
+  bits set.
+* ``limits``: the first slot, counted from the first table's first, and the end; entries of a table.
 * ``known``: five things:
   bits of an entry: not empty, significant, reserved, valid, those of a frame's poison and what they are then; shift of
   a slot;
@@ -82,53 +83,54 @@ def _index(key: Any, moves: Any) -> Any:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _nothing_at(flat: Any, at: Any) -> Any:
+def _nothing_at(words: Any, at: Any) -> Any:
     """Whether eight entries are zero."""
-    low = flat[at] | flat[at + ONE] | flat[at + uint64(2)] | flat[at + uint64(3)]
-    high = flat[at + uint64(4)] | flat[at + uint64(5)] | flat[at + uint64(6)] | flat[at + uint64(7)]
+    low = words[at] | words[at + ONE] | words[at + uint64(2)] | words[at + uint64(3)]
+    high = words[at + uint64(4)] | words[at + uint64(5)] | words[at + uint64(6)] | words[at + uint64(7)]
     return low | high == ZERO
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _slots(t: Any, limits: Any, per: Any) -> Any:
+def _slots(t: Any, limits: Any) -> Any:
     """The slots of the t-th table that lie in the range: first and end."""
+    per = limits[2]
     return uint64(max(limits[0] - t * per, 0)), uint64(min(limits[1] - t * per, per))
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _ask_for(flat, rows, t, per):  # type: ignore[no-untyped-def]
+def _ask_for(words, places, t, per):  # type: ignore[no-untyped-def]
     """Ask for the first lines of a table, if there is one; the rest the prefetcher guesses."""
-    if t < rows.shape[0]:
-        first = uint64(rows[t]) * uint64(per)
+    if t < places.shape[0]:
+        first = places[t]
         for line in range(first, first + uint64(min(per, AHEAD)), EIGHT):
-            _prefetch(flat, line)  # type: ignore[call-arg]
+            _prefetch(words, line)  # type: ignore[call-arg]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _find_groups(flat, table, slot, end, groups):  # type: ignore[no-untyped-def]
+def _find_groups(words, table, slot, end, groups):  # type: ignore[no-untyped-def]
     """Write down where eight slots of a table begin that are not all zero, or fewer than eight; how many there are."""
     many = ZERO
     while slot < end:
         groups[many] = slot
-        many += ZERO if slot + EIGHT <= end and _nothing_at(flat, table + slot) else ONE
+        many += ZERO if slot + EIGHT <= end and _nothing_at(words, table + slot) else ONE
         slot += EIGHT
     return many
 
 
 @njit(nogil=True, cache=True)
-def _pass_on(end, between, out, places, b, count):  # type: ignore[no-untyped-def]
+def _pass_on(end, between, out, above, b, count):  # type: ignore[no-untyped-def]
     """Write the rows of the levels above that lie below an address; all but their depths, whose places are noted."""
     vaddr, paddr, flags, kind, _ = between
     while b < uint64(vaddr.shape[0]) and vaddr[b] < end:
         out[0][count], out[1][count], out[2][count], out[3][count] = vaddr[b], paddr[b], flags[b], kind[b]
-        places[b] = count
+        above[b] = count
         b += ONE
         count += ONE
     return b, count
 
 
 @njit(nogil=True, cache=True)
-def list_pages(begin, tables, rows, vaddrs, rights, limits, known, between, out, raw, depth):  # type: ignore[no-untyped-def]
+def list_pages(begin, words, places, vaddrs, rights, limits, known, between, out, raw, depth):  # type: ignore[no-untyped-def]
     """Pages of tables, and the rows between them, by address; ``raw`` takes the entries, if it has room.
 
     Returns:
@@ -140,23 +142,23 @@ def list_pages(begin, tables, rows, vaddrs, rights, limits, known, between, out,
     lookup, moves, rules = known[2:]
     b_vaddr, _, _, _, b_depth = between
     o_vaddr, o_paddr, o_flags, o_kind, o_depth = out
-    flat, per, room, want_raw = tables.reshape(-1), tables.shape[1], uint64(o_vaddr.shape[0]), raw.shape[0] > 0
-    places, groups = np.empty(b_vaddr.shape[0], np.uint64), np.empty(per, np.uint64)
+    per, room, want_raw = uint64(limits[2]), uint64(o_vaddr.shape[0]), raw.shape[0] > 0
+    above, groups = np.empty(b_vaddr.shape[0], np.uint64), np.empty(limits[2], np.uint64)
     t, b = begin
     first, count, status = b, ZERO, DONE
     flags, kind, passes = NONE32, NONE32, True
     flip, mask, left, right, none, passing = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    while t < rows.shape[0] and room >= count + uint64(per) + uint64(b_vaddr.shape[0]) - b:
-        _ask_for(flat, rows, t + 1, per)
+    while t < places.shape[0] and room >= count + per + uint64(b_vaddr.shape[0]) - b:
+        _ask_for(words, places, t + 1, limits[2])
         if b < uint64(b_vaddr.shape[0]) and b_vaddr[b] < vaddrs[t]:
-            b, count = _pass_on(vaddrs[t], between, out, places, b, count)
-        table, base, granted, before = uint64(rows[t]) * uint64(per), vaddrs[t], rights[t], count
-        slot, end = _slots(t, limits, per)
-        many = _find_groups(flat, table, slot, end, groups)
+            b, count = _pass_on(vaddrs[t], between, out, above, b, count)
+        table, base, granted, before = places[t], vaddrs[t], rights[t], count
+        slot, end = _slots(t, limits)
+        many = _find_groups(words, table, slot, end, groups)
         key = ALL  # no key is all ones: an entry has bits that do not matter
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
-                entry = flat[table + at]
+                entry = words[table + at]
                 if entry & held == ZERO:
                     continue
                 if entry & significant != key:
@@ -182,19 +184,19 @@ def list_pages(begin, tables, rows, vaddrs, rights, limits, known, between, out,
             count = before
             break
         t += 1
-    if t == rows.shape[0]:
-        b, count = _pass_on(ALL, between, out, places, b, count)
+    if t == places.shape[0]:
+        b, count = _pass_on(ALL, between, out, above, b, count)
     o_depth[:count] = depth  # apart: one stream of writes less in the loop
     for at in range(first, b):
-        o_depth[places[at]] = b_depth[at]
+        o_depth[above[at]] = b_depth[at]
     return count, t, b, status
 
 
 @njit(nogil=True, cache=True)
-def list_runs(begin, tables, rows, vaddrs, rights, limits, known, between, out, depth):  # type: ignore[no-untyped-def]
+def list_runs(begin, words, places, vaddrs, rights, limits, known, between, out, depth):  # type: ignore[no-untyped-def]
     """Runs of pages of tables, by address; ``out`` has one more column, size. Else as ``list_pages``."""
     o_vaddr, o_paddr, o_flags, o_kind, o_depth, o_size = out
-    some, raw = min(8 * tables.shape[1], o_vaddr.shape[0]), np.empty(0, np.uint64)
+    some, raw = min(8 * limits[2], o_vaddr.shape[0]), np.empty(0, np.uint64)
     vaddr, paddr, flags = np.empty(some, np.uint64), np.empty(some, np.uint64), np.empty(some, np.uint32)
     kind, depths = np.empty(some, np.uint8), np.empty(some, np.uint8)
     pages = vaddr, paddr, flags, kind, depths
@@ -202,9 +204,9 @@ def list_runs(begin, tables, rows, vaddrs, rights, limits, known, between, out, 
     count, next_vaddr, next_paddr, this_paddr, last = ZERO, ZERO, ZERO, ALL, NONE32  # no state is 0: a run begins
     many, repeats = ZERO, False
     (t, b), status = begin, DONE
-    while t < rows.shape[0] and status == DONE and uint64(o_vaddr.shape[0]) >= count + uint64(some):
+    while t < places.shape[0] and status == DONE and uint64(o_vaddr.shape[0]) >= count + uint64(some):
         found, t, b, status = list_pages(
-            (t, b), tables, rows, vaddrs, rights, limits, known, between, pages, raw, depth
+            (t, b), words, places, vaddrs, rights, limits, known, between, pages, raw, depth
         )
         for at in range(found):
             state = flags[at] | uint32(kind[at]) << KIND_SHIFT
@@ -232,22 +234,22 @@ def list_runs(begin, tables, rows, vaddrs, rights, limits, known, between, out, 
 
 
 @njit(nogil=True, cache=True)
-def count_pages(tables, rows, rights, times, limits, known, found):  # type: ignore[no-untyped-def]
+def count_pages(words, places, rights, times, limits, known, found):  # type: ignore[no-untyped-def]
     """Count entries by kind into ``found``, each table ``times`` over; whether NumPy has to do it all over."""
     held, significant, reserved, valid, _, _, _ = known[0]
     having, lacking, kinds, _ = known[1]
     lookup, moves, _ = known[2:]
-    flat, per, kind = tables.reshape(-1), tables.shape[1], NONE32
-    mine, groups = np.zeros(found.shape[0], np.uint64), np.empty(per, np.uint64)
-    for t in range(rows.shape[0]):
-        _ask_for(flat, rows, t + 1, per)
-        table, granted, weight = uint64(rows[t]) * uint64(per), rights[t], times[t]
-        slot, end = _slots(t, limits, per)
-        many = _find_groups(flat, table, slot, end, groups)
+    kind = NONE32
+    mine, groups = np.zeros(found.shape[0], np.uint64), np.empty(limits[2], np.uint64)
+    for t in range(places.shape[0]):
+        _ask_for(words, places, t + 1, limits[2])
+        table, granted, weight = places[t], rights[t], times[t]
+        slot, end = _slots(t, limits)
+        many = _find_groups(words, table, slot, end, groups)
         key = ALL
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
-                entry = flat[table + at]
+                entry = words[table + at]
                 if entry & held == ZERO:
                     continue
                 if entry & significant != key:
@@ -267,15 +269,20 @@ def count_pages(tables, rows, rights, times, limits, known, found):  # type: ign
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _place(bounds: Any, table: Any, level: Any, vaddr: Any) -> Any:
+def _place(segments: Any, table: Any, level: Any, vaddr: Any) -> Any:
     """Where the entry for an address is in a table, as a place in ``words``; ``ALL`` if the table is not in them."""
-    offset = table - bounds[0]
-    outside = offset > bounds[1] - level[6] or offset & uint64(7) != ZERO
-    return ALL if outside else (offset >> uint64(3)) + (vaddr >> level[0] & level[1])
+    starts, sizes, offsets = segments
+    at, half = ZERO, uint64(starts.shape[0]) >> ONE
+    while half != ZERO:  # without a branch on what is found: nobody can guess it
+        at += half if table >= starts[at + half] else ZERO
+        half >>= ONE
+    inside = table - starts[at]
+    outside = inside >= sizes[at] or sizes[at] - inside < level[6] or inside & uint64(7) != ZERO
+    return ALL if outside else (inside + offsets[at] >> uint64(3)) + (vaddr >> level[0] & level[1])
 
 
 @njit(nogil=True, cache=True)
-def _translate(words, bounds, vaddrs, levels, known, places, out):  # type: ignore[no-untyped-def]
+def _translate(words, segments, root, vaddrs, levels, known, places, out):  # type: ignore[no-untyped-def]
     """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
     held, significant, valid, address, left, right = known[0]
     kinds, no_frame = known[1]
@@ -283,7 +290,7 @@ def _translate(words, bounds, vaddrs, levels, known, places, out):  # type: igno
     paddrs, mapped = out
     key, state = ALL, NONE32
     for at in range(vaddrs.shape[0]):
-        places[at] = _place(bounds, bounds[2], levels[0], vaddrs[at])
+        places[at] = _place(segments, root, levels[0], vaddrs[at])
         if places[at] == ALL:
             return UNKNOWN
     for depth in range(levels.shape[0]):
@@ -296,7 +303,7 @@ def _translate(words, bounds, vaddrs, levels, known, places, out):  # type: igno
             if entry & valid != ZERO:
                 if entry & level[2] == level[3]:
                     table = (entry & address) << left >> right
-                    places[at] = _place(bounds, table, below, vaddrs[at])
+                    places[at] = _place(segments, table, below, vaddrs[at])
                     if entry & level[4] != ZERO or places[at] == ALL:
                         return UNKNOWN
                     _prefetch(words, places[at])  # type: ignore[call-arg]
@@ -322,12 +329,14 @@ def _translate(words, bounds, vaddrs, levels, known, places, out):  # type: igno
 
 
 @njit(nogil=True, cache=True)
-def translate(words, bounds, vaddrs, levels, known, paddrs, mapped):  # type: ignore[no-untyped-def]
+def translate(words, segments, root, vaddrs, levels, known, paddrs, mapped):  # type: ignore[no-untyped-def]
     """Translate addresses.
 
     Args:
-        words: The memory, shape (n,), uint64.
-        bounds: Where it begins, how many bytes it has, and where the top table is.
+        words: The memory, shape (n,).
+        segments: Where it is: first address, bytes, and offset in ``words`` of each segment, ascending; filled up with
+            empty ones at the last address to a power of two.
+        root: Where the top table is.
         vaddrs: The addresses, all of them canonical.
         levels: For each shift, mask of the index, mask and value of a table's entry, what is reserved in it and in a
             page's, bytes of a table, whether it has pages. Shape (levels, 8), uint64.
@@ -342,21 +351,21 @@ def translate(words, bounds, vaddrs, levels, known, paddrs, mapped):  # type: ig
     for first in range(0, vaddrs.shape[0], TOGETHER):
         some = slice(first, min(first + TOGETHER, vaddrs.shape[0]))
         out = paddrs[some], mapped[some]
-        if _translate(words, bounds, vaddrs[some], levels, known, places, out) != DONE:
+        if _translate(words, segments, root, vaddrs[some], levels, known, places, out) != DONE:
             return UNKNOWN
     return DONE
 
 
 @njit(nogil=True, cache=True)
-def fill_empty(tables, rows, limits, held, value):  # type: ignore[no-untyped-def]
+def fill_empty(words, places, limits, held, value):  # type: ignore[no-untyped-def]
     """Put a value into the empty slots of tables, from the first place to the last; how many there were."""
-    flat, per, count = tables.reshape(-1), tables.shape[1], 0
-    for t in range(rows.shape[0]):
-        table = uint64(rows[t]) * uint64(per)
-        slot, end = _slots(t, limits, per)
+    count = 0
+    for t in range(places.shape[0]):
+        table = places[t]
+        slot, end = _slots(t, limits)
         for at in range(table + slot, table + end):
-            if flat[at] & held == ZERO:
-                flat[at] = value
+            if words[at] & held == ZERO:
+                words[at] = value
                 count += 1
     return count
 
