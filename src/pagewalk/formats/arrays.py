@@ -278,11 +278,12 @@ class Arrays:
     def tables(self, entries: Words) -> Words:
         """The addresses of the tables that entries point to."""
         paddrs = np.empty(len(entries), np.uint64)
-        self._shaped(entries, self._table_shape, paddrs)
+        self._shaped(entries, self.table_shape, paddrs)
         return paddrs
 
     @cached_property
-    def _table_shape(self) -> int:
+    def table_shape(self) -> int:
+        """The shape of tables."""
         return next((self.codec.shape_of(row) for row in self.codec.rows if row.kind is Kind.TABLE), 0)
 
     def _shaped(self, entries: Words, shape: int, out: Words) -> None:

@@ -8,7 +8,6 @@ that ``InPlace.places`` has found may be looked at, and never the whole array.
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from pagewalk.formats import Word
     from pagewalk.memory import Memory, Segment
 
     Words = npt.NDArray[np.uint64]
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["InPlace"]
 
-WORD: Final = np.dtype("<u8")
 _FEW: Final = 4
 """Borders between segments that are looked at one after the other, which costs less than a search for each table."""
 _NOWHERE: Final = (1 << 64) - 1
@@ -40,21 +39,23 @@ class InPlace:
 
     Args:
         memory: Any; one that is not flat has none.
+        word: An entry as it lies in memory; one whose bytes lie in another order than this machine's has none.
 
     Attributes:
-        words: All of them as one array. Shape (n,), uint64.
+        words: All of them as one array. Shape (n,), of the word's type.
         starts, sizes, offsets: For each segment its first physical address, how many bytes it has, and where they begin
             in ``words``, in bytes. Ascending, and filled up to a power of two with empty ones, as the kernels take
             them. uint64.
     """
 
-    def __init__(self, memory: Memory) -> None:
-        segments = memory.segments if isinstance(memory, Flat) and sys.byteorder == "little" else ()
-        runs = [run for segment in segments if (run := _run(segment)) is not None]
+    def __init__(self, memory: Memory, word: Word) -> None:
+        self.word = np.dtype(word.dtype)
+        segments = memory.segments if isinstance(memory, Flat) and word.is_native else ()
+        runs = [run for segment in segments if (run := _run(segment, word.bytes)) is not None]
         base = min((at for _, _, at in runs), default=0)
         end = max((at + size for _, size, at in runs), default=0)
         readonly = any(segment.data.readonly for segment in segments)
-        self.words: Words = _words(base, end - base, readonly, segments)
+        self.words: npt.NDArray[Any] = _words(base, end - base, readonly, segments, self.word)
         more = (1 << max(len(runs) - 1, 0).bit_length()) - len(runs)
         self.starts = np.array([start for start, _, _ in runs] + [_NOWHERE] * more, np.uint64)
         self.sizes = np.array([size for _, size, _ in runs] + [0] * more, np.uint64)
@@ -84,9 +85,9 @@ class InPlace:
             (n,), bool; None if all do.
         """
         at = self._near(paddrs, size) if len(paddrs) else paddrs
-        if at is None or int(np.bitwise_or.reduce(at)) % WORD.itemsize:
+        if at is None or int(np.bitwise_or.reduce(at)) % self.word.itemsize:
             return self._anywhere(paddrs, size)
-        return _as_places(at), None
+        return self._as_places(at), None
 
     def _near(self, paddrs: Words, size: int) -> Words | None:
         """Bytes from the start of ``words``, if all tables lie in few segments and none outside."""
@@ -114,8 +115,13 @@ class InPlace:
         segment = np.searchsorted(self.starts, paddrs, side="right") - 1  # -1 is the last: the address is below it
         inside = paddrs - self.starts[segment]
         room = self.sizes - np.minimum(self.sizes, _word(size - 1))
-        outside: Mask = (inside >= room[segment]) | (inside % _word(WORD.itemsize) != 0)
-        return _as_places(inside + self.offsets[segment]), outside if outside.any() else None
+        outside: Mask = (inside >= room[segment]) | (inside % _word(self.word.itemsize) != 0)
+        return self._as_places(inside + self.offsets[segment]), outside if outside.any() else None
+
+    def _as_places(self, at: Words) -> Places:
+        """Bytes from the start of the words, as numbers of words."""
+        places: Any = at >> np.uint64(self.word.itemsize.bit_length() - 1)
+        return places.view(np.intp)
 
     def rows(self, places: Places, entries: int, out: Words) -> Words:
         """Whole tables: shown where they lie if they follow each other, else copied.
@@ -127,8 +133,8 @@ class InPlace:
         """
         first, count, spread = int(places[0]), len(places), places - places[0]
         if int(spread[-1]) == (count - 1) * entries and (count == 1 or bool((np.diff(spread) == entries).all())):
-            return self.words[first : first + count * entries].reshape(count, entries)
-        if not int(np.bitwise_or.reduce(spread)) % entries:
+            return self.words[first : first + count * entries].reshape(count, entries).astype(np.uint64, copy=False)
+        if self.word == out.dtype and not int(np.bitwise_or.reduce(spread)) % entries:
             tables = self._table_rows(first % entries, entries)
             return tables.take(places // entries, axis=0, out=out[:count], mode="clip")
         for where, tables, row in self._by_lead(places, entries):
@@ -140,38 +146,32 @@ class InPlace:
         for where, theirs, row in self._by_lead(places, tables.shape[1]):
             theirs[row] = tables[where]
 
-    def _by_lead(self, places: Places, entries: int) -> Iterator[tuple[Places, Words, Places]]:
+    def _by_lead(self, places: Places, entries: int) -> Iterator[tuple[Places, npt.NDArray[Any], Places]]:
         """Tables as rows of arrays of tables, one array if they all lie whole tables apart: segments need not."""
         leads = places % entries
         for lead in np.unique(leads).tolist():
             where = np.flatnonzero(leads == lead)
             yield where, self._table_rows(lead, entries), places[where] // entries
 
-    def _table_rows(self, lead: int, entries: int) -> Words:
+    def _table_rows(self, lead: int, entries: int) -> npt.NDArray[Any]:
         """The words as tables, from one of the first on."""
         count = (len(self.words) - lead) // entries
         return self.words[lead : lead + count * entries].reshape(count, entries)
 
 
-def _run(segment: Segment) -> tuple[int, int, int] | None:
+def _run(segment: Segment, word: int) -> tuple[int, int, int] | None:
     """The whole words of a segment: first physical address, bytes, address in this process; None if there are none."""
-    lead = -segment.start % WORD.itemsize
-    size = (len(segment.data) - lead) // WORD.itemsize * WORD.itemsize
+    lead = -segment.start % word
+    size = (len(segment.data) - lead) // word * word
     if size <= 0:
         return None
     at = np.frombuffer(segment.data, np.uint8).ctypes.data + lead
-    return None if at % WORD.itemsize else (segment.start + lead, size, at)
+    return None if at % word else (segment.start + lead, size, at)
 
 
 def _word(number: int) -> np.uint64:
     """A number as a word, whatever its sign."""
     return np.uint64(number % (1 << 64))
-
-
-def _as_places(at: Words) -> Places:
-    """Bytes from the start of the words, as numbers of words."""
-    places: Any = at >> np.uint64(WORD.itemsize.bit_length() - 1)
-    return places.view(np.intp)
 
 
 class _Shown:
@@ -187,10 +187,12 @@ class _Shown:
         self.owners = owners
 
 
-def _words(base: int, size: int, readonly: bool, segments: Sequence[Segment]) -> Words:
+def _words(
+    base: int, size: int, readonly: bool, segments: Sequence[Segment], word: np.dtype[Any]
+) -> npt.NDArray[Any]:
     """The array of all words from an address in this process on."""
     if not size:
-        return np.empty(0, WORD)
-    shape = (size // WORD.itemsize,)
-    interface = {"data": (base, readonly), "shape": shape, "typestr": WORD.str, "version": 3}
+        return np.empty(0, word)
+    shape = (size // word.itemsize,)
+    interface = {"data": (base, readonly), "shape": shape, "typestr": word.str, "version": 3}
     return np.asarray(_Shown(interface, [np.frombuffer(segment.data, np.uint8) for segment in segments]))

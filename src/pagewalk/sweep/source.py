@@ -32,7 +32,7 @@ class Source:
 
     Args:
         memory: Where they are.
-        form: Says how large a table of a level is.
+        form: Says what an entry is as it lies in memory.
 
     Attributes:
         here: The part of the memory that can be used in place.
@@ -40,8 +40,8 @@ class Source:
 
     def __init__(self, memory: Memory, form: PagingFormat) -> None:
         self.memory = memory
-        self.form = form
-        self.here = InPlace(memory)
+        self.here = InPlace(memory, form.word)
+        self._word = form.word
 
     def rows(self, paddrs: Words, level: Level, out: Words) -> tuple[Words, Mask | None]:
         """Whole tables.
@@ -55,7 +55,7 @@ class Source:
             Raw entries, shape (n, entries), uint64, and which tables are in the memory, shape (n,); None if all are.
             The entries of one that is not are 0.
         """
-        at, outside = self.here.places(paddrs, self.form.table_bytes(level))
+        at, outside = self.here.places(paddrs, level.table_bytes)
         if outside is None:
             return self.here.rows(at, level.entries, out), None
         values, found = out[: len(paddrs)], ~outside
@@ -79,9 +79,10 @@ class Source:
         Returns:
             Raw entries, shape (n,), uint64, and whether the whole table is in the memory, shape (n,), bool.
         """
-        at, outside = self.here.places(paddrs, self.form.table_bytes(level))
+        at, outside = self.here.places(paddrs, level.table_bytes)
         if outside is None:
-            return self.here.words.take(at + index.view(np.int64), mode="clip"), np.ones(len(paddrs), np.bool_)
+            found = np.ones(len(paddrs), np.bool_)
+            return self.here.words.take(at + index.view(np.int64), mode="clip").astype(np.uint64, copy=False), found
         values, found = np.zeros(len(paddrs), np.uint64), ~outside
         if found.any():
             values[found] = self.here.words.take(at[found] + index[found].view(np.int64), mode="clip")
@@ -107,9 +108,9 @@ class Source:
     def _read(self, paddrs: list[int], level: Level) -> tuple[Words, Mask]:
         """Read tables: their entries, and which are in the memory."""
         tables, there = np.zeros((len(paddrs), level.entries), np.uint64), np.ones(len(paddrs), np.bool_)
-        for at, data in enumerate(read_each(self.memory, paddrs, self.form.table_bytes(level))):
+        for at, data in enumerate(read_each(self.memory, paddrs, level.table_bytes)):
             if data is None:
                 there[at] = False
             else:
-                tables[at] = np.frombuffer(data, "<u8")
+                tables[at] = np.frombuffer(data, self._word.dtype)
         return tables, there

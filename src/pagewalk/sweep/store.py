@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
-_WORD = 8
-"""Bytes of a slot."""
-
-
 class Store:
     """Writes tables.
 
@@ -39,9 +35,10 @@ class Store:
     def __init__(self, tables: PageTables) -> None:
         self._memory = tables.memory
         self._flat = isinstance(tables.memory, Flat)
-        self._last = tables.format.levels[-1]
-        self._size = tables.format.table_bytes(self._last)
-        self._here = InPlace(tables.memory)
+        self._last = tables.format.last
+        self._size = self._last.table_bytes
+        self._word = tables.format.word
+        self._here = InPlace(tables.memory, self._word)
 
     @property
     def in_bulk(self) -> bool:
@@ -62,19 +59,20 @@ class Store:
         if len(paddrs) > 1:
             yield from self._many(paddrs)
             return
-        size = 8 << level.index_bits
+        size, dtype = level.table_bytes, self._word.dtype
         view = self._memory.view(paddrs[0], size) if self._flat else None  # type: ignore[attr-defined]
-        if view is not None and not view.readonly:
-            yield np.frombuffer(view, "<u8")
+        if view is not None and not view.readonly and np.dtype(dtype) == np.uint64:
+            yield np.frombuffer(view, dtype)
             return
-        before = np.frombuffer(read_exactly(self._memory, paddrs[0], size), "<u8")
+        before = np.frombuffer(read_exactly(self._memory, paddrs[0], size), dtype).astype(np.uint64)
         row = before.copy()
         try:
             yield row
         finally:
             changed = np.flatnonzero(before != row)
             if len(changed):
-                self.put(changed.astype(np.uint64) * np.uint64(8) + np.uint64(paddrs[0]), row[changed])
+                slots = changed.astype(np.uint64) * np.uint64(self._word.bytes) + np.uint64(paddrs[0])
+                self.put(slots, row[changed])
 
     def _many(self, paddrs: list[int]) -> Iterator[Words]:
         """Tables of the last level, all of them in place: shown there if they follow each other."""
@@ -109,19 +107,19 @@ class Store:
     def put(self, slots: Words, values: Words) -> None:
         """Write slots: ``values[i]`` at physical address ``slots[i]``, neighbours next to each other."""
         if self._here.writable:
-            places, outside = self._here.places(slots, _WORD)
+            places, outside = self._here.places(slots, self._word.bytes)
             if outside is None:
                 self._here.words[places] = values
                 return
-        cuts = np.flatnonzero(slots[1:] - slots[:-1] != np.uint64(8)) + 1
+        cuts = np.flatnonzero(slots[1:] - slots[:-1] != np.uint64(self._word.bytes)) + 1
         for some, run in zip(np.split(slots, cuts), np.split(values, cuts), strict=True):
-            self._writable(int(some[0])).write(int(some[0]), run.astype("<u8").tobytes())
+            self._writable(int(some[0])).write(int(some[0]), run.astype(self._word.dtype).tobytes())
 
     def _writable(self, paddr: int) -> WritableMemory:
         """The memory, if it can be written."""
         if isinstance(self._memory, WritableMemory):
             return self._memory
-        raise MemoryWriteError(paddr, 8, f"{type(self._memory).__name__} has no write method")
+        raise MemoryWriteError(paddr, self._word.bytes, f"{type(self._memory).__name__} has no write method")
 
     def fill(self, frames: Words, first: int, count: int, good: tuple[Any, Mask | None]) -> Any:
         """Fill new tables: ``count`` slots from slot ``first`` of the first one on; the others are empty.
@@ -140,17 +138,17 @@ class Store:
         in_place = self._here.writable and outside is None
         if in_place and np.ndim(values) == 0 and skip is None:
             return self._fill_alike(places, first, count, values)
-        contents = np.zeros(len(frames) << self._last.index_bits, np.uint64)
+        contents = np.full(len(frames) << self._last.index_bits, self._last.none, np.uint64)
         slots = contents[first : first + count]
         slots[:] = values if np.ndim(values) == 0 else values[:count]
         if skip is not None:
-            slots[skip[:count]] = 0
+            slots[skip[:count]] = self._last.none
         tables = contents.reshape(len(frames), -1)
         if in_place:
             self._here.put_rows(places, tables)
         else:
             for frame, table in zip(frames.tolist(), tables, strict=True):
-                self._writable(frame).write(frame, table.astype("<u8").tobytes())
+                self._writable(frame).write(frame, table.astype(self._word.dtype).tobytes())
         return count if skip is None else np.flatnonzero(~skip[:count])
 
     def _fill_alike(self, places: npt.NDArray[np.intp], first: int, count: int, value: Any) -> int:
@@ -160,6 +158,6 @@ class Store:
         for low, high in pairwise(cuts):
             words[int(places[low]) : int(places[high - 1]) + per] = value
         start, last = int(places[0]), int(places[-1])
-        words[start : start + first] = 0
-        words[last + per - (len(places) * per - first - count) : last + per] = 0
+        words[start : start + first] = self._last.none
+        words[last + per - (len(places) * per - first - count) : last + per] = self._last.none
         return count
