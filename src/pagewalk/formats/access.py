@@ -9,6 +9,9 @@ from pagewalk.formats.flags import Rights
 __all__ = ["NO_RULES", "AccessRule", "AccessRules"]
 
 
+_NOTHING = Rights(0)
+
+
 @dataclass(frozen=True, slots=True)
 class AccessRule:
     """One bit of a control register that strips rights, or adds some.
@@ -21,8 +24,8 @@ class AccessRule:
 
     name: str
     where: Rights
-    strip: Rights = Rights(0)
-    add: Rights = Rights(0)
+    strip: Rights = _NOTHING
+    add: Rights = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What entries say, for whole arrays: one lookup an entry, and often one for all.
 
 How it works. The significant bits of an entry, packed, are the index into a table of *states*, filled as indexes are
-met by asking the codec for an entry that has them. Below levels that do not grant every right, an entry grants less: for
-each set of rights that tables of the level can have been granted there is a part of the table of its own, so that
+met by asking the codec for an entry that has them. Below levels that do not grant every right, an entry grants less:
+for each set of rights that tables of the level can have been granted there is a part of the table of its own, so that
 effective rights are looked up as well, whatever rule makes them. Most arrays need not even that: where the significant
 bits are the same in all entries, one state serves all.
 
@@ -304,7 +304,7 @@ class Arrays:
 
     @cached_property
     def step(self) -> tuple[int, int]:
-        """What takes a page's entry to that of the page whose frame follows, and the bits that such a step counts in."""
+        """What takes a page's entry to that of the page whose frame follows, and the bits that it counts in."""
         parts = self.codec.shapes[self.page_shape].address
         if not parts:
             return 0, 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagewalk.formats.access import NO_RULES, AccessRules
 from pagewalk.formats.bits import ANY, EVERY, Bits, Pattern, joined, run, scattered
-from pagewalk.formats.fields import KEY, MEMORY, SWAP_TYPE, Field, Meaning
+from pagewalk.formats.fields import KEY, MEMORY, SWAP_TYPE, Field
 from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
 from pagewalk.formats.rows import Row, settled
 
@@ -236,7 +236,12 @@ class Codec:
             for field in row.fields:
                 if field.strict:
                     gaps = [bits for bits in _values(field.mask) if bits not in field.known]
-                    found += [one.both(gap) for one in row.when for bits in gaps if one.meets(gap := Pattern(field.mask, bits))]
+                    found += [
+                        one.both(gap)
+                        for one in row.when
+                        for bits in gaps
+                        if one.meets(gap := Pattern(field.mask, bits))
+                    ]
         return tuple(found)
 
     @cached_property

@@ -73,9 +73,7 @@ class Field:
 
     @cached_property
     def by_rights(self) -> tuple[int, ...]:
-        """How each set of the flags READ, WRITE, EXEC and USER is written, where the field has rights: with what lacks
-        least of it, and adds least to it, where it cannot be said exactly.
-        """
+        """How a field of rights writes each set of READ, WRITE, EXEC and USER: as nearly as it can."""
 
         def distance(wanted: int, meaning: Meaning) -> tuple[int, int]:
             has = int(flags_of(int(meaning)))

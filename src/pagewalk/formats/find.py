@@ -18,7 +18,9 @@ DEFAULT: Final = "x86-64"
 """The format where nothing says otherwise."""
 FORMATS: Final = tuple(MODELS)
 """The names that ``--format`` takes."""
-_KERNELS: Final = {kernel.name: kernel for kernel in (LINUX, Linux((7, 3), name="linux-7.3"), Linux((7, 2), name="linux-7.2"))}
+_KERNELS: Final = {
+    kernel.name: kernel for kernel in (LINUX, Linux((7, 3), name="linux-7.3"), Linux((7, 2), name="linux-7.2"))
+}
 SYSTEMS: Final = (*_KERNELS, "none")
 """The names that ``--os`` takes."""
 

@@ -56,8 +56,8 @@ class Kind(IntEnum):
     NONE = 0
     PRESENT = 1
     PROT_NONE = 2
-    """A page that is there, with no rights: the MMU sees nothing. (Also one that userfaultfd watches, and a huge page in
-    the moment of its split.)"""
+    """A page that is there, with no rights: the MMU sees nothing. (Also one that userfaultfd watches, and a huge page
+    that is just being split.)"""
     SWAP = 3
     MIGRATION = 4
     GUARD = 5

@@ -1,8 +1,8 @@
 """Levels and windows: where a table stands on the way down, and which addresses it translates.
 
-A format's levels are those that the hardware has. The kernel always counts five: where a window has fewer, the ones that
-lack are *folded*, have no index bits of their own and show the entry of the level above once more. So a level is
-*placed*: the first of a window is the kernel's PGD, the last its PTE, whatever the hardware calls them.
+A format's levels are those that the hardware has. The kernel always counts five: where a window has fewer, the others
+are *folded*, have no index bits of their own and show the entry of the level above once more. So a level is *placed*:
+the first of a window is the kernel's PGD, the last its PTE, whatever the hardware calls them.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Level:
     @cached_property
     def table_bytes(self) -> int:
         """Bytes in one table."""
-        return self.word.bytes << self.index_bits
+        return self.word.size << self.index_bits
 
     @property
     def folded(self) -> bool:
@@ -208,8 +208,7 @@ class Level:
     def _page_shift(self, row: Row) -> int:
         """log2 of the bytes that a step of a swap offset stands for."""
         (part,) = row.address
-        lowest = (part.reach & -part.reach).bit_length() - 1
-        return lowest
+        return (part.reach & -part.reach).bit_length() - 1
 
     # -- making an entry, or an array of them ------------------------------------------------------------------------
 
@@ -271,7 +270,7 @@ class Level:
         return self.codec.make(row, offset << self._page_shift(row), part.put(type_) | self.said(row, flags))
 
     def marked(self, name: str) -> int:
-        """The entry of a row that names nothing, such as ``guard`` or ``uffd_wp``: the like of swap, but for its bits."""
+        """The entry of a row that names nothing, such as ``guard`` or ``uffd_wp``: swap, but for its own bits."""
         mask, value = self._needed(name).when[0]
         return int(self.swap(0, 0)) & (NO_PADDR ^ mask) | value
 

@@ -9,8 +9,8 @@ To add an architecture, write one new file in ``hardware/``:
 2. Its windows: which addresses are translated, by which level first.
 3. Where an operating system runs on it, that system's rows in ``os/``; else ``bare``.
 4. Its registers, and its name in ``hardware/__init__.py``.
-5. Golden entries in ``tests/formats/golden``, a slow walker in ``tests/reference``, both from the manual. The suite then
-   runs on it: ``pagewalk.testing.check_format`` proves it.
+5. Golden entries in ``tests/formats/golden``, a slow walker in ``tests/reference``, both from the manual. Then the
+   suite runs on it: ``pagewalk.testing.check_format`` proves it.
 """
 
 from __future__ import annotations
@@ -148,5 +148,3 @@ class PagingFormat:
             ValueError: The level holds no page, or the address is misaligned or too wide.
         """
         return (level or self.last).page(paddr, flags)
-
-

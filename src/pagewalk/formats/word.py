@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Word"]
 
-_CODES = {4: "I", 8: "Q"}
+_CODES: dict[int, Literal["I", "Q"]] = {4: "I", 8: "Q"}
 
 
 @dataclass(frozen=True)
@@ -21,30 +21,30 @@ class Word:
     """One entry as it lies in memory.
 
     Attributes:
-        bytes: 8, or 4.
+        size: Bytes: 8, or 4.
         order: The order of its bytes.
 
     Raises:
         ValueError: Another width.
     """
 
-    bytes: int = 8
+    size: int = 8
     order: Literal["little", "big"] = "little"
 
     def __post_init__(self) -> None:
         """Refuse a width that nobody has."""
-        if self.bytes not in _CODES or self.order not in ("little", "big"):
-            raise ValueError(f"an entry has 4 or 8 bytes, little or big end first, not {self.bytes} {self.order}")
+        if self.size not in _CODES or self.order not in ("little", "big"):
+            raise ValueError(f"an entry has 4 or 8 bytes, little or big end first, not {self.size} {self.order}")
 
     @cached_property
     def mask(self) -> int:
         """All bits of an entry."""
-        return (1 << 8 * self.bytes) - 1
+        return (1 << 8 * self.size) - 1
 
     @cached_property
-    def code(self) -> str:
+    def code(self) -> Literal["I", "Q"]:
         """Its letter, for ``memoryview.cast``."""
-        return _CODES[self.bytes]
+        return _CODES[self.size]
 
     @cached_property
     def is_native(self) -> bool:
@@ -54,7 +54,7 @@ class Word:
     @cached_property
     def dtype(self) -> str:
         """Its NumPy type."""
-        return f"{'<' if self.order == 'little' else '>'}u{self.bytes}"
+        return f"{'<' if self.order == 'little' else '>'}u{self.size}"
 
     def pack(self, values: Sequence[int]) -> bytes:
         """Entries as bytes."""
@@ -62,7 +62,7 @@ class Word:
 
     def unpack(self, data: bytes) -> tuple[int, ...]:
         """Bytes as entries."""
-        return struct.unpack(f"{self._sign}{len(data) // self.bytes}{self.code}", data)
+        return struct.unpack(f"{self._sign}{len(data) // self.size}{self.code}", data)
 
     @property
     def _sign(self) -> str:

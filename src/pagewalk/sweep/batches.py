@@ -133,7 +133,7 @@ class _Upper:
             if places is None:
                 places = np.arange(chunk.first, chunk.end, dtype=np.intp)
             base = self._reader.paddrs(chunk.level, chunk.tables)[places >> chunk.level.index_bits]
-            slots = base + (places & (chunk.level.entries - 1)).view(np.uint64) * np.uint64(chunk.level.word.bytes)
+            slots = base + (places & (chunk.level.entries - 1)).view(np.uint64) * np.uint64(chunk.level.word.size)
             vaddrs = np.maximum(chunk.vaddrs(places), np.uint64(self._reader.span[0]))
             rows = _block(vaddrs, slots, _LEAF, chunk.depth, entries)
         if self._holes is not None:
@@ -319,5 +319,7 @@ class _Sweep:
         changed = np.flatnonzero(before != after)
         if len(changed):
             bits = self._level.index_bits
-            slots = paddrs[changed >> bits] + (changed & (1 << bits) - 1).astype(np.uint64) * np.uint64(self._level.word.bytes)
+            slots = paddrs[changed >> bits] + (changed & (1 << bits) - 1).astype(np.uint64) * np.uint64(
+                self._level.word.size
+            )
             self._store.put(slots, after.reshape(-1)[changed])

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from pagewalk.errors import TranslationError
     from pagewalk.formats import Level
-    from pagewalk.space import AddressSpace
     from pagewalk.formats.arrays import States
+    from pagewalk.space import AddressSpace
     from pagewalk.sweep.chunk import Chunk
     from pagewalk.tables import PageTables
 
@@ -139,7 +139,8 @@ class Census:
 
     def _add(self, chunk: Chunk, times: Words) -> None:
         """Count what ends in a chunk."""
-        ends, states = ends_of(chunk), 0
+        ends = ends_of(chunk)
+        states: States
         if self._wanted.everything and chunk.valid and len(chunk.level.page_sizes) == 1:
             entries, places, states = *ends, Kind.PRESENT << KIND_SHIFT  # whatever their flags are
         else:
@@ -147,7 +148,7 @@ class Census:
         if self._wanted.frames is not None and len(entries):
             vaddrs, arrays = chunk.vaddrs(places), chunk.level.codec.arrays
             frames = arrays.addresses(entries, states, vaddrs)
-            passes: Any = self._wanted.by_frame(frames, _numbers(states) & KINDS, chunk.level.span)
+            passes: Any = self._wanted.by_frame(frames, _numbers(states) & np.uint8(KINDS), chunk.level.span)
             at = np.flatnonzero(passes)
             entries, places = entries[at], at + chunk.first if places is None else places[at]
             states = states if isinstance(states, int) else states[at]
@@ -178,9 +179,7 @@ class Census:
             self._found[key] = self._found.get(key, 0) + found
 
     @staticmethod
-    def _distinct(
-        reader: Reader, found: list[tuple[Tables, Words]], level: Level
-    ) -> tuple[Tables, Words]:
+    def _distinct(reader: Reader, found: list[tuple[Tables, Words]], level: Level) -> tuple[Tables, Words]:
         """Each table once, with how often it is reached; by address, at the lowest address that reaches it.
 
         The tables that reach out of the range stay apart: they are not looked at as a whole.

@@ -281,12 +281,12 @@ class Columns:
     @property
     def memory(self) -> npt.NDArray[np.uint8]:
         """The number of the memory type that the entries select, shape (n,), uint8. Not of holes."""
-        return self._attribute(self.attributes & ((1 << KEY_SHIFT) - 1))
+        return self._attribute(self.attributes & np.uint8((1 << KEY_SHIFT) - 1))
 
     @property
     def pkey(self) -> npt.NDArray[np.uint8]:
         """The number of the protection key, shape (n,), uint8. Not of holes."""
-        return self._attribute(self.attributes >> KEY_SHIFT)
+        return self._attribute(self.attributes >> np.uint8(KEY_SHIFT))
 
     def _attribute(self, numbers: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Numbers, 0 where the row is swap."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pagewalk.formats import Flag, Rights
+from pagewalk.formats import Rights
 from pagewalk.sweep.chunk import Tables
 from pagewalk.sweep.columns import part
 from pagewalk.sweep.findings import Findings

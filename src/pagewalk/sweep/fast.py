@@ -65,7 +65,7 @@ def is_plain(level: Level) -> bool:
     empty = len(codec.empties) == 1 and not codec.empty
     shapes = all(_is_simple(shape) for shape in codec.shapes) and len(codec.table_patterns) <= 1
     runs = len(codec.arrays.runs) <= MOST_RUNS
-    return level.word.is_native and level.word.bytes == _NOTHING.itemsize and one_bit and empty and shapes and runs
+    return level.word.is_native and level.word.size == _NOTHING.itemsize and one_bit and empty and shapes and runs
 
 
 def _is_simple(shape: Shape) -> bool:
@@ -90,7 +90,14 @@ def rules_of(level: Level) -> Words:
     rules[:, 4] = NO_PADDR
     for number, shape in enumerate(level.codec.shapes):
         first, *more = shape.address or (Bits(0),)
-        rules[number, :6] = first.flipped, first.mask, first.up, first.down, 0 if shape.address else NO_PADDR, shape.passing
+        rules[number, :6] = (
+            first.flipped,
+            first.mask,
+            first.up,
+            first.down,
+            0 if shape.address else NO_PADDR,
+            shape.passing,
+        )
         rules[number, _MORE:] = *(more[0][:3] if more else (0, 0, 0)), level.codec.left_open(number), shape.must.mask
     return rules
 
@@ -135,9 +142,7 @@ class FastWay:
         return not self._kernel(*self._memory, addresses, self._levels, known, paddrs, mapped)
 
 
-def way_for(
-    levels: Sequence[Level], source: Source, root: int, mapped: tuple[Kind, ...]
-) -> FastWay | None:
+def way_for(levels: Sequence[Level], source: Source, root: int, mapped: tuple[Kind, ...]) -> FastWay | None:
     """The compiled way to translate; None where NumPy does.
 
     Raises:

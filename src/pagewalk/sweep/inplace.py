@@ -51,7 +51,7 @@ class InPlace:
     def __init__(self, memory: Memory, word: Word) -> None:
         self.word = np.dtype(word.dtype)
         segments = memory.segments if isinstance(memory, Flat) and word.is_native else ()
-        runs = [run for segment in segments if (run := _run(segment, word.bytes)) is not None]
+        runs = [run for segment in segments if (run := _run(segment, word.size)) is not None]
         base = min((at for _, _, at in runs), default=0)
         end = max((at + size for _, size, at in runs), default=0)
         readonly = any(segment.data.readonly for segment in segments)
@@ -187,9 +187,7 @@ class _Shown:
         self.owners = owners
 
 
-def _words(
-    base: int, size: int, readonly: bool, segments: Sequence[Segment], word: np.dtype[Any]
-) -> npt.NDArray[Any]:
+def _words(base: int, size: int, readonly: bool, segments: Sequence[Segment], word: np.dtype[Any]) -> npt.NDArray[Any]:
     """The array of all words from an address in this process on."""
     if not size:
         return np.empty(0, word)

@@ -2,8 +2,9 @@
 
 How it works. ``list_pages`` goes through one table after another. Neighbours are mostly alike, so what an entry's bits
 mean is looked up only where they differ from those of the entry before; accessed and dirty, which differ most, pass as
-they are. A frame is found by the *rule* for its shape, which ``formats`` derives from rows. Eight slots, a cache line, are passed over at once if they are empty, which is found out for all of a table at first, without a branch.
-The next table is asked for meanwhile: they lie scattered, no prefetcher can guess where. Inside the loops no array is
+they are. A frame is found by the *rule* for its shape, which ``formats`` derives from rows. Eight slots, a cache line,
+are passed over at once if they are empty, which is found out for all of a table at first, without a branch. The next
+table is asked for meanwhile: they lie scattered, no prefetcher can guess where. Inside the loops no array is
 passed on or cut: Numba would count references to it, which costs more than an entry does.
 
 Every constant is a ``uint64``: in Numba a bare literal would turn addresses into signed numbers.
@@ -12,8 +13,8 @@ What the kernels are given:
 
 * ``begin``: how many tables, and rows between them, are done already.
 * ``words``: the memory as one array, see ``source.InPlace``; its type is that of an entry.
-* ``places``, ``vaddrs``, ``parts``: the chunk's tables: number of the first word, first address, and where in ``lookup``
-  the states begin of entries to which the levels above grant what they grant these.
+* ``places``, ``vaddrs``, ``parts``: the chunk's tables: number of the first word, first address, and where ``lookup``
+  has the states of entries to which the levels above grant what they grant these.
 * ``limits``: the first slot, counted from the first table's first, and the end; entries of a table.
 * ``known``: five things:
   of an entry: mask and value of those to be passed over, the significant bits; shift of a slot; how far the bits that
@@ -56,8 +57,8 @@ REPEATED = np.uint32(Flag.REPEATED)
 GROUPED, GROUP_SHIFT = np.uint32(Flag.GROUPED), np.uint32(27)  # from its place to 16: kinds of groups come after kinds
 
 # The columns of a rule: ``((entry ^ flip) & mask) << left >> right | none``; where there is ``more``, or something to
-# fill in from the virtual address, also ``(entry & more) << more_left >> more_right | vaddr & fill``. ``must``: bits that
-# must be clear. ``passing``: bits that pass as flags.
+# fill in from the virtual address, also ``(entry & more) << more_left >> more_right | vaddr & fill``. ``must``: bits
+# that must be clear. ``passing``: bits that pass as flags.
 FLIP, MASK, LEFT, RIGHT, NO_ADDRESS, PASSING, MORE, MORE_LEFT, MORE_RIGHT, FILL, MUST = range(11)
 
 # What a kernel gives up with: NumPy takes the chunk.
@@ -224,7 +225,9 @@ def list_runs(begin, words, places, vaddrs, parts, limits, known, between, out, 
     many, repeats = ZERO, False
     (t, b), status = begin, DONE
     while t < places.shape[0] and status == DONE and uint64(o_vaddr.shape[0]) >= count + uint64(some):
-        found, t, b, status = list_pages((t, b), words, places, vaddrs, parts, limits, known, between, pages, raw, depth)
+        found, t, b, status = list_pages(
+            (t, b), words, places, vaddrs, parts, limits, known, between, pages, raw, depth
+        )
         for at in range(found):
             state = flags[at] | uint32(kind[at]) << KIND_SHIFT | uint32(attributes[at]) << ATTRIBUTES_SHIFT
             alike = vaddr[at] == next_vaddr and state == last

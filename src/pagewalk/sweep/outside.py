@@ -93,7 +93,12 @@ class Outside:
         paddrs, sizes, spans = block[1], block[_SIZE], spans_of(self._spans, block[_DEPTH])
         low = np.searchsorted(self._edges, paddrs, side="right")
         high = np.searchsorted(self._edges, paddrs + sizes, side="left")
-        whole = (sizes <= spans) | (block[3] == Kind.SWAP) | (block[2] & np.uint32(Flag.REPEATED) != 0) | (paddrs == np.uint64(NO_PADDR))
+        whole = (
+            (sizes <= spans)
+            | (block[3] == Kind.SWAP)
+            | (block[2] & np.uint32(Flag.REPEATED) != 0)
+            | (paddrs == np.uint64(NO_PADDR))
+        )
         counts = np.where(whole, 1, np.maximum(high - low, 0) + 1)
         if int(counts.max()) == 1:
             return block

@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Room = Callable[[int], Block | None]
 
-__all__ = ["DECODED", "Holes", "Pages", "Question", "cut_front", "decoded", "ends_of", "no_room", "run_together", "selected"]
+__all__ = [
+    "DECODED",
+    "Holes",
+    "Pages",
+    "Question",
+    "cut_front",
+    "decoded",
+    "ends_of",
+    "no_room",
+    "run_together",
+    "selected",
+]
 
 DECODED: Final = len(PAGES.names)
 """Columns that are the same in all listings of pages."""
@@ -49,11 +60,13 @@ def no_room(rows: int) -> Block | None:
     return None
 
 
-def selected(chunk: Chunk, wanted: Filter, entries: Words, places: Places | None) -> tuple[Words, Places | None, States]:
+def selected(
+    chunk: Chunk, wanted: Filter, entries: Words, places: Places | None
+) -> tuple[Words, Places | None, States]:
     """The entries that pass a filter by level, flags and kind, with their places and states."""
     if not wanted.level_passes(chunk.level):
         return entries[:0], _NOWHERE, 0
-    states = chunk.states(entries, places)
+    states: Any = chunk.states(entries, places)
     if wanted.by_level_only and not wanted.splits_groups(chunk.level):
         return entries, places, states
     passes = wanted.by_state(states, chunk.level)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
+
 class Store:
     """Writes tables.
 
@@ -71,7 +72,7 @@ class Store:
         finally:
             changed = np.flatnonzero(before != row)
             if len(changed):
-                slots = changed.astype(np.uint64) * np.uint64(self._word.bytes) + np.uint64(paddrs[0])
+                slots = changed.astype(np.uint64) * np.uint64(self._word.size) + np.uint64(paddrs[0])
                 self.put(slots, row[changed])
 
     def _many(self, paddrs: list[int]) -> Iterator[Words]:
@@ -107,11 +108,11 @@ class Store:
     def put(self, slots: Words, values: Words) -> None:
         """Write slots: ``values[i]`` at physical address ``slots[i]``, neighbours next to each other."""
         if self._here.writable:
-            places, outside = self._here.places(slots, self._word.bytes)
+            places, outside = self._here.places(slots, self._word.size)
             if outside is None:
                 self._here.words[places] = values
                 return
-        cuts = np.flatnonzero(slots[1:] - slots[:-1] != np.uint64(self._word.bytes)) + 1
+        cuts = np.flatnonzero(slots[1:] - slots[:-1] != np.uint64(self._word.size)) + 1
         for some, run in zip(np.split(slots, cuts), np.split(values, cuts), strict=True):
             self._writable(int(some[0])).write(int(some[0]), run.astype(self._word.dtype).tobytes())
 
@@ -119,7 +120,7 @@ class Store:
         """The memory, if it can be written."""
         if isinstance(self._memory, WritableMemory):
             return self._memory
-        raise MemoryWriteError(paddr, self._word.bytes, f"{type(self._memory).__name__} has no write method")
+        raise MemoryWriteError(paddr, self._word.size, f"{type(self._memory).__name__} has no write method")
 
     def fill(self, frames: Words, first: int, count: int, good: tuple[Any, Mask | None]) -> Any:
         """Fill new tables: ``count`` slots from slot ``first`` of the first one on; the others are empty.

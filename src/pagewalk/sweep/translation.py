@@ -112,9 +112,7 @@ class _Way:
         source: Where tables are read from.
     """
 
-    def __init__(
-        self, tables: PageTables, window: Window, hardware: bool, findings: Findings, source: Source
-    ) -> None:
+    def __init__(self, tables: PageTables, window: Window, hardware: bool, findings: Findings, source: Source) -> None:
         self._window = window
         self._levels = tuple(level for level in tables.format.levels_of(window) if not level.folded)
         self._source = source
@@ -149,9 +147,7 @@ class _Way:
                 places, entry = places[table], entry[table]
             above, parent, at = entry, level, level.codec.arrays.tables(entry)
 
-    def _wrong(
-        self, parent: Level | None, level: Level, asked: tuple[Words, Words, Words], found: Mask
-    ) -> Mask | None:
+    def _wrong(self, parent: Level | None, level: Level, asked: tuple[Words, Words, Words], found: Mask) -> Mask | None:
         """Which entries are not sound; None if all are."""
         above, entry, vaddr = asked
         wrong: Mask | None = None

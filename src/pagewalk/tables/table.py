@@ -50,12 +50,12 @@ class RemoteSlots:
         self.word = word
 
     def __getitem__(self, index: int) -> int:
-        size = self.word.bytes
+        size = self.word.size
         return self.word.unpack(read_exactly(self.memory, self.paddr + size * index, size))[0]
 
     def __setitem__(self, index: int, value: int) -> None:
-        paddr = self.paddr + self.word.bytes * index
-        writable(self.memory, paddr, self.word.bytes).write(paddr, self.word.pack([value]))
+        paddr = self.paddr + self.word.size * index
+        writable(self.memory, paddr, self.word.size).write(paddr, self.word.pack([value]))
 
 
 class Table:
@@ -113,16 +113,16 @@ class Entry:
     def value(self, value: int) -> None:
         value, word = integer(value, "an entry"), self.level.word
         if value & word.mask != value:
-            raise ValueError(f"{value:#x} does not fit an entry of {8 * word.bytes} bits")
+            raise ValueError(f"{value:#x} does not fit an entry of {8 * word.size} bits")
         try:
             self.table.slots[self.index] = value
         except TypeError:
-            raise MemoryWriteError(self.paddr, word.bytes, "opened read-only: open it with writable=True") from None
+            raise MemoryWriteError(self.paddr, word.size, "opened read-only: open it with writable=True") from None
 
     @property
     def paddr(self) -> int:
         """Physical address of the slot itself."""
-        return self.table.paddr + self.level.word.bytes * self.index
+        return self.table.paddr + self.level.word.size * self.index
 
     @property
     def level(self) -> Level:

@@ -1,8 +1,8 @@
 """Page tables: a format, a memory and windows. Raw entries; nothing here knows of VMAs.
 
 A *window* is a range of virtual addresses and the root that translates it: both halves of an address space may have one
-root, or each its own. ``PageTables`` goes from the root of an address's window to the address, and grows or splits where
-it may.
+root, or each its own. ``PageTables`` goes from the root of an address's window to the address, and grows or splits
+where it may.
 """
 
 from __future__ import annotations

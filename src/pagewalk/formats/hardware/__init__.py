@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.formats.hardware.x86 import x86_64
@@ -10,6 +9,8 @@ from pagewalk.formats.os.layer import bare
 from pagewalk.formats.os.linux_x86 import linux_x86
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pagewalk.formats.os.layer import Layer
     from pagewalk.formats.os.linux import Linux
     from pagewalk.formats.paging import PagingFormat

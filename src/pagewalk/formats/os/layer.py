@@ -1,4 +1,4 @@
-"""What an operating system adds to a level: rows for entries that the MMU does not take, fields in bits left to software.
+"""What an operating system adds to a level: rows for what the MMU does not take, fields in bits left to software.
 
 A hardware file says of each level what can stand there (a ``Place``); the layer answers with rows and fields.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pagewalk.formats.bits import Bits, Pattern
-from pagewalk.formats.fields import Field
 from pagewalk.formats.flags import Kind
 from pagewalk.formats.rows import Row
+
+if TYPE_CHECKING:
+    from pagewalk.formats.fields import Field
 
 __all__ = ["Layer", "Place", "bare"]
 

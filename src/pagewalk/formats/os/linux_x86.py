@@ -23,7 +23,7 @@ __all__ = ["linux_x86"]
 _STRAY = bit(5, 6)
 """A and D, which a Xeon Phi sets in empty entries (_PAGE_KNL_ERRATUM_MASK): ``pte_none`` does not look at them."""
 _WATCHED = 10
-"""_PAGE_SOFTW2: write-protected by userfaultfd; of a page without rights from 7.3 on: its accesses are watched (RWP)."""
+"""_PAGE_SOFTW2: write-protected by userfaultfd; from 7.3 on, of a page without rights: watched by it (RWP)."""
 
 STATE = (
     flag("special", 9, Flag.SPECIAL),  # _PAGE_SOFTW1
@@ -80,5 +80,3 @@ def _without_rights(place: Place, huge: int, linux: Linux) -> tuple[Row, ...]:
 def _kept(fields: tuple[Field, ...]) -> tuple[Field, ...]:
     """The hardware's fields that such a page keeps: state and memory type; rights and the global bit mean nothing."""
     return tuple(one for one in fields if Flag.GLOBAL not in one.flags and one.name != RIGHTS)
-
-
