@@ -10,7 +10,7 @@ from pagewalk.live.encode import Pages, capture_format, encode, vma_rights
 from pagewalk.live.leaves import find_leaves
 from pagewalk.live.reading import SPAN, Reading
 from pagewalk.live.scan import REGION, PageIs
-from pagewalk.vma import Mapping, Vma, VmaFlags
+from pagewalk.space import Mapping, Vma, VmaFlags
 
 PAGE, COUNT = 4096, 512
 HUGE = COUNT * PAGE

@@ -23,7 +23,7 @@ from pagewalk.live import madvise
 from pagewalk.mm import guard as guard_module
 from pagewalk.mm.guard import REMOVE_OPS, ZAP_RETRIES, install_guards
 from pagewalk.mm.machine import Machine
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import Action
 from tests.conformance.conftest import huge_pool as huge_pool
 from tests.conformance.conftest import start_kernel

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from pagewalk.formats import Flag, FlagBit, PagingFormat, SwapTypes, linux_x86, x86_64
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -30,7 +30,7 @@ from pagewalk.live.encode import (
 from pagewalk.live.procfs import PAGE
 from pagewalk.live.reading import cut
 from pagewalk.live.scan import PageIs
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from pagewalk.formats import PagingFormat
     from pagewalk.live.reading import Reading
-    from pagewalk.vma import Vma
+    from pagewalk.space import Vma
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pagewalk.vma import Vma
+    from pagewalk.space import Vma
 
     Words = npt.NDArray[np.uint64]
     Regions = npt.NDArray[np.void]

@@ -12,8 +12,8 @@ import numpy as np
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
 from pagewalk.mm.tables import PMD, PTE
+from pagewalk.space import VmaFlags
 from pagewalk.sweep.bits import KIND_SHIFT, codec_of
-from pagewalk.vma import VmaFlags
 from pagewalk.walk import Action, WalkOps, walk_page_range
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pagewalk.walk.ops import PGWALK_RDLOCK
 
 if TYPE_CHECKING:
     from pagewalk.formats import Level
+    from pagewalk.space import Vma
     from pagewalk.tables import Entry
-    from pagewalk.vma import Vma
 
 __all__ = ["FolioWalk", "folio_walk"]
 

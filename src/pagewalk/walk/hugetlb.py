@@ -8,8 +8,8 @@ from pagewalk.errors import TranslationError
 from pagewalk.tables import Entry
 
 if TYPE_CHECKING:
+    from pagewalk.space import Vma
     from pagewalk.tables import PageTables
-    from pagewalk.vma import Vma
     from pagewalk.walk.walker import Walk
 
 __all__ = ["hugetlb_slot", "walk_hugetlb"]

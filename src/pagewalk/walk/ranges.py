@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import integer
 from pagewalk.errors import WalkError
+from pagewalk.space import VmaFlags
 from pagewalk.tables import PageTables
-from pagewalk.vma import VmaFlags
 from pagewalk.walk.hugetlb import walk_hugetlb
 from pagewalk.walk.locking import check_mm_lock, check_vma_lock
 from pagewalk.walk.walker import Walk
@@ -20,8 +20,7 @@ from pagewalk.walk.walker import Walk
 if TYPE_CHECKING:
     from pagewalk.errors import TranslationError
     from pagewalk.formats import PagingFormat
-    from pagewalk.space import AddressSpace
-    from pagewalk.vma import Mapping, Vma
+    from pagewalk.space import AddressSpace, Mapping, Vma
     from pagewalk.walk.ops import WalkOps
 
 __all__ = [

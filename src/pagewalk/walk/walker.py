@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pagewalk.formats import PagingFormat
-    from pagewalk.space import AddressSpace
+    from pagewalk.space import AddressSpace, Vma
     from pagewalk.tables import PageTables, Table
-    from pagewalk.vma import Vma
     from pagewalk.walk.ops import EntryCallback, WalkOps
 
 __all__ = ["MAX_LOOKS", "Walk"]

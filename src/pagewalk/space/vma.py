@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from pagewalk.locks import VmaLock
+    from pagewalk.space.locks import VmaLock
 
 __all__ = ["Mapping", "Vma", "VmaFlags", "VmaList"]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pagewalk as pw
-from pagewalk.vma import VmaList
+from pagewalk.space import VmaList
 
 PAGES = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 6)), max_size=12)
 

@@ -6,15 +6,15 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import integer
-from pagewalk.vma import VmaList
+from pagewalk.space.vma import VmaList
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from pagewalk.locks import MmapLock
+    from pagewalk.space.locks import MmapLock
+    from pagewalk.space.vma import Vma
     from pagewalk.tables import Entry, PageTables, Table
-    from pagewalk.vma import Vma
 
 __all__ = ["AddressSpace"]
 
