@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pagewalk import abi
+from pagewalk.abi.pagemap import PageIs
 from pagewalk.conform.names import PAGE
+from pagewalk.conform.observe import has
 from pagewalk.conform.plan import HUGE
 from pagewalk.conform.scenario import At, Madvise, Mmap, Scenario, Write
 from pagewalk.errors import ProcessError, UnsupportedError
@@ -27,7 +29,6 @@ _MOST = 32
 _CPU = Path("/proc/cpuinfo")
 _ATTEMPTS = 3
 """At getting a huge page."""
-_IS_HUGE = 1 << 22
 _BLOCK = At(HUGE), HUGE * PAGE
 _LAZY = Scenario(
     (
@@ -159,8 +160,8 @@ def _reclaims_whole() -> bool:
             for _ in range(_ATTEMPTS):
                 with closing(kernel.run(_LAZY)) as run:
                     *_, before, after = (int(record.views[0][""].states[HUGE]) for record in run.records())
-                if before & _IS_HUGE:
-                    return bool(after & _IS_HUGE)
+                if has(before, PageIs.HUGE):
+                    return has(after, PageIs.HUGE)
     except (UnsupportedError, ProcessError):
         pass
     return True

@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pagewalk.abi.pagemap import (
+    PAGE_REGION,
+    PM_FILE,
+    PM_GUARD_REGION,
+    PM_MMAP_EXCLUSIVE,
+    PM_PFRAME_BITS,
+    PM_PRESENT,
+    PM_SWAP,
+    PM_UFFD_WP,
+    PageIs,
+)
 from pagewalk.conform.names import PAGE
 
 if TYPE_CHECKING:
@@ -17,29 +28,35 @@ if TYPE_CHECKING:
 
     from pagewalk.conform.actor import Look, Window
 
-__all__ = ["STATE_BITS", "Row", "View", "decode", "describe", "runs"]
+__all__ = ["STATE_BITS", "Row", "View", "decode", "describe", "has", "runs"]
 
-STATE_BITS = {
-    1 << 1: "exclusive",
-    1 << 2: "uffd-wp (pagemap)",
-    1 << 3: "guard (pagemap)",
-    1 << 6: "file (pagemap)",
-    1 << 7: "swap (pagemap)",
-    1 << 8: "present (pagemap)",
-    1 << 16: "wp-allowed",
-    1 << 17: "written",
-    1 << 18: "file",
-    1 << 19: "present",
-    1 << 20: "swapped",
-    1 << 21: "zero page",
-    1 << 22: "huge",
-    1 << 24: "guard",
+_WORDS = {
+    PM_MMAP_EXCLUSIVE: "exclusive",
+    PM_UFFD_WP: "uffd-wp (pagemap)",
+    PM_GUARD_REGION: "guard (pagemap)",
+    PM_FILE: "file (pagemap)",
+    PM_SWAP: "swap (pagemap)",
+    PM_PRESENT: "present (pagemap)",
 }
-"""A page's state: pagemap's bits 55 to 63 in bits 0 to 8, PAGEMAP_SCAN's categories in bits 16 to 24. Soft-dirty (0 and
-23) is left out: kernels are built with and without it."""
+_CATEGORIES = {
+    PageIs.WPALLOWED: "wp-allowed",
+    PageIs.WRITTEN: "written",
+    PageIs.FILE: "file",
+    PageIs.PRESENT: "present",
+    PageIs.SWAPPED: "swapped",
+    PageIs.PFNZERO: "zero page",
+    PageIs.HUGE: "huge",
+    PageIs.GUARD: "guard",
+}
+_BESIDE = 16
+STATE_BITS = {bit >> PM_PFRAME_BITS: word for bit, word in _WORDS.items()} | {
+    int(bit) << _BESIDE: word for bit, word in _CATEGORIES.items()
+}
+"""A page's state: what pagemap has above the frame in bits 0 to 8, PAGEMAP_SCAN's categories in bits 16 to 24.
+Soft-dirty is left out: kernels are built with and without it."""
 _KEPT = np.uint32(sum(STATE_BITS))
-_SCAN_DTYPE = np.dtype([("start", "<u8"), ("end", "<u8"), ("categories", "<u8")])
-_PRESENT_OR_SWAPPED = np.uint64(0x18)
+_SCAN_DTYPE = np.dtype([(name, "<u8") for name in PAGE_REGION])
+_PRESENT_OR_SWAPPED = np.uint64(PageIs.PRESENT | PageIs.SWAPPED)
 
 
 class Row(NamedTuple):
@@ -95,12 +112,12 @@ def _states(window: Window, pagemap: Any, scan: Any) -> npt.NDArray[np.uint32]:
     entries = np.frombuffer(pagemap, "<u8") if isinstance(pagemap, bytes) else np.asarray(pagemap, np.uint64)
     rows = np.frombuffer(scan, _SCAN_DTYPE) if isinstance(scan, bytes) else scan
     states = np.zeros((window.end - window.start) // PAGE, np.uint32)
-    states[: len(entries)] = entries >> np.uint64(55)
+    states[: len(entries)] = entries >> np.uint64(PM_PFRAME_BITS)
     rows = rows[(rows["categories"] & _PRESENT_OR_SWAPPED) != 0]
-    starts = ((rows["start"] - np.uint64(window.start)) >> np.uint64(12)).astype(np.int64)
-    counts = ((rows["end"] - rows["start"]) >> np.uint64(12)).astype(np.int64)
+    starts = ((rows["start"] - np.uint64(window.start)) // np.uint64(PAGE)).astype(np.int64)
+    counts = ((rows["end"] - rows["start"]) // np.uint64(PAGE)).astype(np.int64)
     pages = np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
-    states[pages] |= np.repeat(rows["categories"].astype(np.uint32) << np.uint32(16), counts)
+    states[pages] |= np.repeat(rows["categories"].astype(np.uint32) << np.uint32(_BESIDE), counts)
     return states & _KEPT
 
 
@@ -111,6 +128,11 @@ def runs(view: View) -> Iterator[tuple[int, int, int]]:
         edges = np.flatnonzero(np.diff(states)) + 1
         for first, end in zip([0, *edges.tolist()], [*edges.tolist(), len(states)], strict=True):
             yield row.start + first, row.start + end, int(states[first])
+
+
+def has(state: int, category: PageIs) -> bool:
+    """Whether PAGEMAP_SCAN says so of a page in this state."""
+    return bool(state >> _BESIDE & category)
 
 
 def describe(state: int) -> str:

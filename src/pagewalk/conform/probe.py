@@ -14,6 +14,7 @@ import platform
 import signal
 from ctypes import c_int, c_size_t, c_void_p
 
+from pagewalk.abi import SA_NODEFER, SA_SIGINFO
 from pagewalk.conform.target import FaultError
 from pagewalk.errors import UnsupportedError
 
@@ -74,7 +75,6 @@ die:
 _MACHINE = "Linux", "x86_64"
 """What the listing is for: instructions, and where ``ucontext`` keeps the registers."""
 _COPY, _EXECUTE, _HANDLER = 0x00, 0x1B, 0x5A
-_SA_SIGINFO, _SA_NODEFER = 0x4, 0x4000_0000
 
 
 class _Data(ctypes.Structure):
@@ -158,6 +158,6 @@ class Probe:
 
 
 def _install(signo: int, handler: int) -> None:
-    action = _SigAction(handler=handler, flags=_SA_SIGINFO | _SA_NODEFER)
+    action = _SigAction(handler=handler, flags=SA_SIGINFO | SA_NODEFER)
     if ctypes.CDLL(None).sigaction(signo, ctypes.byref(action), None):
         raise OSError(f"sigaction({signo}) failed")

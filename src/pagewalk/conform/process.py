@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, Pipe
 from typing import TYPE_CHECKING
 
+from pagewalk.abi.processes import PR_SET_PDEATHSIG
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Process", "end_with", "parents_pipe"]
 
-_PR_SET_PDEATHSIG = 1
 _PATIENCE = 5
 """Seconds in which a process that is asked to end should."""
 
@@ -74,6 +75,6 @@ def parents_pipe() -> Connection:
 
 def end_with(parent: int) -> None:
     """End this process when its parent ends, or now if that has ended already."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

@@ -9,6 +9,23 @@ import tempfile
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
+from pagewalk.abi.pagemap import PAGE_REGION, PAGEMAP_SCAN, PM_SCAN_ARG, PageIs
+from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from pagewalk.abi.syscalls import (
+    SYS_FALLOCATE,
+    SYS_MADVISE,
+    SYS_MINCORE,
+    SYS_MLOCK2,
+    SYS_MMAP,
+    SYS_MPROTECT,
+    SYS_MREMAP,
+    SYS_MSYNC,
+    SYS_MUNLOCK,
+    SYS_MUNMAP,
+    SYS_PROCESS_MADVISE,
+    SYS_PROCESS_VM_READV,
+    SYS_PROCESS_VM_WRITEV,
+)
 from pagewalk.conform.names import PAGE
 from pagewalk.conform.probe import Probe
 from pagewalk.conform.target import DEFAULT_MAP
@@ -16,20 +33,15 @@ from pagewalk.conform.target import DEFAULT_MAP
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CATEGORIES", "ThisProcess"]
+__all__ = ["ThisProcess"]
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
 _LIBC.syscall.argtypes = [ctypes.c_ulong] * 7
 
-(_MMAP, _MPROTECT, _MUNMAP, _MREMAP, _MSYNC, _MINCORE, _MADVISE) = 9, 10, 11, 25, 26, 27, 28
-(_MUNLOCK, _FALLOCATE, _READV, _WRITEV, _MLOCK2, _PROCESS_MADVISE) = 150, 285, 310, 311, 325, 440
-_PUNCH_HOLE_KEEP_SIZE = 3
-_PAGEMAP_SCAN = 0xC060_6610
-CATEGORIES = 0x1FF
-"""Every PAGE_IS_* of Linux 6.18."""
-_PRESENT_OR_SWAPPED = 0x18
 _SCAN_ROWS = 8192
+_ROW = 8 * len(PAGE_REGION)
+_ARGUMENT = f"{len(PM_SCAN_ARG)}Q"
 _MINCORE_LIMIT = 1 << 20
 
 
@@ -47,7 +59,7 @@ class ThisProcess:
     def __init__(self) -> None:
         self._probe = Probe()
         self.read, self.write, self.execute = self._probe.read, self._probe.write, self._probe.execute
-        self._rows = ctypes.create_string_buffer(_SCAN_ROWS * 24)
+        self._rows = ctypes.create_string_buffer(_SCAN_ROWS * _ROW)
         self._maps, self._pagemap = -1, -1
         self.reopen()
 
@@ -70,61 +82,61 @@ class ThisProcess:
         offset: int = 0,
     ) -> int:
         """See ``Calls``."""
-        return _call(_MMAP, addr, length, prot, flags, -1 if file is None else file, offset)
+        return _call(SYS_MMAP, addr, length, prot, flags, -1 if file is None else file, offset)
 
     def munmap(self, addr: int, length: int) -> None:
         """See ``Calls``."""
-        _call(_MUNMAP, addr, length)
+        _call(SYS_MUNMAP, addr, length)
 
     def mprotect(self, addr: int, length: int, prot: int) -> None:
         """See ``Calls``."""
-        _call(_MPROTECT, addr, length, prot)
+        _call(SYS_MPROTECT, addr, length, prot)
 
     def mremap(self, addr: int, old_length: int, new_length: int, flags: int = 0, new_addr: int = 0) -> int:
         """See ``Calls``."""
-        return _call(_MREMAP, addr, old_length, new_length, flags, new_addr)
+        return _call(SYS_MREMAP, addr, old_length, new_length, flags, new_addr)
 
     def mlock(self, addr: int, length: int, flags: int = 0) -> None:
         """See ``Calls``."""
-        _call(_MLOCK2, addr, length, flags)
+        _call(SYS_MLOCK2, addr, length, flags)
 
     def munlock(self, addr: int, length: int) -> None:
         """See ``Calls``."""
-        _call(_MUNLOCK, addr, length)
+        _call(SYS_MUNLOCK, addr, length)
 
     def msync(self, addr: int, length: int, flags: int) -> None:
         """See ``Calls``."""
-        _call(_MSYNC, addr, length, flags)
+        _call(SYS_MSYNC, addr, length, flags)
 
     def mincore(self, addr: int, length: int) -> bytes:
         """See ``Calls``."""
         pages = -(-length // PAGE)
         into = ctypes.create_string_buffer(min(pages, _MINCORE_LIMIT))
-        _call(_MINCORE, addr, length, ctypes.addressof(into))
+        _call(SYS_MINCORE, addr, length, ctypes.addressof(into))
         return bytes(byte & 1 for byte in into.raw)
 
     def madvise(self, addr: int, length: int, advice: int) -> None:
         """See ``Calls``."""
-        _call(_MADVISE, addr, length, advice)
+        _call(SYS_MADVISE, addr, length, advice)
 
     def process_madvise(self, ranges: Sequence[tuple[int, int]], advice: int) -> int:
         """See ``Calls``."""
         vector = b"".join(struct.pack("QQ", *item) for item in ranges)
         pidfd = os.pidfd_open(os.getpid())
         try:
-            return _call(_PROCESS_MADVISE, pidfd, _address(vector), len(ranges), advice)
+            return _call(SYS_PROCESS_MADVISE, pidfd, _address(vector), len(ranges), advice)
         finally:
             os.close(pidfd)
 
     def kernel_read(self, addr: int, size: int) -> bytes:
         """See ``Calls``."""
         into = ctypes.create_string_buffer(size)
-        count = self._vm(_READV, ctypes.addressof(into), addr, size)
+        count = self._vm(SYS_PROCESS_VM_READV, ctypes.addressof(into), addr, size)
         return into.raw[:count]
 
     def kernel_write(self, addr: int, data: bytes) -> int:
         """See ``Calls``."""
-        return self._vm(_WRITEV, _address(data), addr, len(data))
+        return self._vm(SYS_PROCESS_VM_WRITEV, _address(data), addr, len(data))
 
     def _vm(self, number: int, local: int, remote: int, size: int) -> int:
         here, there = struct.pack("QQ", local, size), struct.pack("QQ", remote, size)
@@ -144,10 +156,10 @@ class ThisProcess:
         """See ``Calls``."""
         words = os.pread(self._pagemap, (end - start) // PAGE * 8, start // PAGE * 8)
         rows = ctypes.addressof(self._rows)
-        wanted = (0, 0, _PRESENT_OR_SWAPPED, CATEGORIES)
-        argument = struct.pack("12Q", 96, 0, start, end, 0, rows, _SCAN_ROWS, 0, *wanted)
-        count = ioctl(self._pagemap, _PAGEMAP_SCAN, bytearray(argument), True)
-        return words, ctypes.string_at(rows, 24 * count)
+        wanted = (0, 0, PageIs.PRESENT | PageIs.SWAPPED, PageIs.every())
+        argument = struct.pack(_ARGUMENT, struct.calcsize(_ARGUMENT), 0, start, end, 0, rows, _SCAN_ROWS, 0, *wanted)
+        count = ioctl(self._pagemap, PAGEMAP_SCAN, bytearray(argument), True)
+        return words, ctypes.string_at(rows, _ROW * count)
 
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> int:
         """See ``Calls``."""
@@ -161,7 +173,7 @@ class ThisProcess:
 
     def punch_hole(self, file: int, offset: int, length: int) -> None:
         """See ``Calls``."""
-        _call(_FALLOCATE, file, _PUNCH_HOLE_KEEP_SIZE, offset, length)
+        _call(SYS_FALLOCATE, file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)
 
     def truncate(self, file: int, size: int) -> None:
         """See ``Calls``."""

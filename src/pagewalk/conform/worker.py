@@ -19,13 +19,14 @@ from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, NoReturn
 
+from pagewalk.abi.processes import CLONE_PARENT
+from pagewalk.abi.syscalls import SYS_CLONE
 from pagewalk.conform.actor import NO_PROCESS, SAME_CHILD, Actor, Look, Window, make_files
 from pagewalk.conform.process import end_with, parents_pipe
 from pagewalk.conform.scenario import Exit, Fork, Scenario, Step
 from pagewalk.conform.syscalls import ThisProcess
 from pagewalk.conform.target import Outcome
 
-_CLONE, _CLONE_PARENT = 56, 0x8000
 _KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed"
 _CHILD = Outcome(trouble="this is the child")
 _COUNTERS = ("thp_fault_fallback ", "thp_collapse_alloc_failed ", "thp_split_page_failed ")
@@ -101,7 +102,7 @@ def _sibling() -> int:
     """``fork``, but for a child of this process's parent."""
     libc = ctypes.PyDLL(None, use_errno=True)  # which keeps the interpreter's lock: only this thread is in the child
     libc.syscall.restype = ctypes.c_long
-    return int(libc.syscall(_CLONE, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0))
+    return int(libc.syscall(SYS_CLONE, CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0))
 
 
 class _StuckError(Exception):

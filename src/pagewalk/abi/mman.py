@@ -1,8 +1,22 @@
-"""The numbers of Linux's memory system calls on x86-64 and most others (``include/uapi/asm-generic``, 6.18)."""
+"""What ``mmap``, ``mprotect``, ``mremap``, ``mlock``, ``msync`` and ``madvise`` take, on x86-64 and most others.
+
+Source: ``include/uapi/asm-generic/mman-common.h`` and ``mman.h``, ``include/uapi/linux/mman.h``, Linux 6.18.
+"""
 
 from __future__ import annotations
 
 from typing import Final
+
+__all__ = [
+    "MADV_COLD", "MADV_COLLAPSE", "MADV_DODUMP", "MADV_DOFORK", "MADV_DONTDUMP", "MADV_DONTFORK", "MADV_DONTNEED",
+    "MADV_DONTNEED_LOCKED", "MADV_FREE", "MADV_GUARD_INSTALL", "MADV_GUARD_REMOVE", "MADV_HUGEPAGE",
+    "MADV_KEEPONFORK", "MADV_NOHUGEPAGE", "MADV_NORMAL", "MADV_PAGEOUT", "MADV_POPULATE_READ", "MADV_POPULATE_WRITE",
+    "MADV_RANDOM", "MADV_REMOVE", "MADV_SEQUENTIAL", "MADV_WILLNEED", "MADV_WIPEONFORK", "MAP_ANONYMOUS", "MAP_FIXED",
+    "MAP_FIXED_NOREPLACE", "MAP_GROWSDOWN", "MAP_HUGETLB", "MAP_HUGE_1GB", "MAP_HUGE_2MB", "MAP_HUGE_SHIFT",
+    "MAP_LOCKED", "MAP_NONBLOCK", "MAP_NORESERVE", "MAP_POPULATE", "MAP_PRIVATE", "MAP_SHARED", "MAP_SHARED_VALIDATE",
+    "MAP_STACK", "MLOCK_ONFAULT", "MREMAP_DONTUNMAP", "MREMAP_FIXED", "MREMAP_MAYMOVE", "MS_ASYNC", "MS_INVALIDATE",
+    "MS_SYNC", "PROT_EXEC", "PROT_NONE", "PROT_READ", "PROT_WRITE",
+]  # fmt: skip
 
 PROT_NONE: Final = 0x0
 PROT_READ: Final = 0x1
@@ -59,12 +73,3 @@ MADV_DONTNEED_LOCKED: Final = 24
 MADV_COLLAPSE: Final = 25
 MADV_GUARD_INSTALL: Final = 102
 MADV_GUARD_REMOVE: Final = 103
-
-SEGV_MAPERR: Final = 1
-SEGV_ACCERR: Final = 2
-SEGV_PKUERR: Final = 4
-BUS_ADRERR: Final = 2
-BUS_MCEERR_AR: Final = 4
-
-_PREFIXES = "PROT_", "MAP_", "MREMAP_", "MLOCK_", "MS_", "MADV_", "SEGV_", "BUS_"
-__all__ = [name for name in dir() if name.startswith(_PREFIXES)]
