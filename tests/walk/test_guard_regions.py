@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from pagewalk import abi
-from pagewalk.conform.compare import compare
-from pagewalk.conform.model import simulated
-from pagewalk.conform.scenario import Scenario
-from pagewalk.conform.text import disagreement_text
+from pagewalk.conform.campaign.compare import compare
+from pagewalk.conform.campaign.text import disagreement_text
+from pagewalk.conform.scenarios import Scenario
+from pagewalk.conform.sides.model import simulated
 from pagewalk.errors import SegmentationFault, SystemCallError, WalkError
 from pagewalk.formats import Kind
 from pagewalk.live import madvise

@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from pagewalk.conform.compare import compare
-from pagewalk.conform.generate import generate
-from pagewalk.conform.shrink import shrink
-from pagewalk.conform.side import TIMEOUT
+from pagewalk.conform.campaign.compare import compare
+from pagewalk.conform.campaign.shrink import shrink
+from pagewalk.conform.scenarios.generate import generate
+from pagewalk.conform.sides.side import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from pagewalk.conform.compare import Disagreement
-    from pagewalk.conform.side import Side
+    from pagewalk.conform.campaign.compare import Disagreement
+    from pagewalk.conform.sides.side import Side
 
     Sides = Callable[[], AbstractContextManager[tuple[Side, Side]]]
 
@@ -102,8 +102,8 @@ def kernel_and_model(timeout: float = TIMEOUT) -> Iterator[tuple[Side, Side]]:
     Raises:
         UnsupportedError: There is no kernel to ask.
     """
-    from pagewalk.conform.kernel import Kernel
-    from pagewalk.conform.model import simulated
+    from pagewalk.conform.sides.kernel import Kernel
+    from pagewalk.conform.sides.model import simulated
 
     with Kernel(timeout) as kernel:
         yield kernel, simulated()

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pagewalk.conform.names import PAGE
-from pagewalk.conform.observe import describe, runs
-from pagewalk.conform.scenario import At, Read, Write
-from pagewalk.conform.side import CaseEnded
+from pagewalk.conform.scenarios import At, Read, Write
+from pagewalk.conform.scenarios.names import PAGE
+from pagewalk.conform.sides.observe import describe, runs
+from pagewalk.conform.sides.side import CaseEnded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pagewalk.conform.observe import View
-    from pagewalk.conform.scenario import Scenario, Step
-    from pagewalk.conform.side import Record, Run, Side
-    from pagewalk.conform.target import Outcome
+    from pagewalk.conform.scenarios import Scenario, Step
+    from pagewalk.conform.scenarios.target import Outcome
+    from pagewalk.conform.sides.observe import View
+    from pagewalk.conform.sides.side import Record, Run, Side
 
 __all__ = ["FREEDOMS", "Disagreement", "Freedom", "Verdict", "What", "compare", "final_steps"]
 

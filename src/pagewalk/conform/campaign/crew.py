@@ -15,14 +15,14 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from pagewalk.conform.campaign import Campaign, kernel_and_model, run_campaign
-from pagewalk.conform.process import Process
+from pagewalk.conform.campaign.campaign import Campaign, kernel_and_model, run_campaign
+from pagewalk.conform.sides.process import Process
 from pagewalk.errors import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pagewalk.conform.campaign import Progress, Sides
+    from pagewalk.conform.campaign.campaign import Progress, Sides
 
 __all__ = ["processors", "run_crew"]
 
@@ -68,7 +68,7 @@ class _Member:
 
     def __init__(self, number: int, sides: Sides, steps: int) -> None:
         available = processors()
-        self.process = Process("pagewalk.conform.member")
+        self.process = Process("pagewalk.conform.campaign.member")
         self.share: range | None = None
         self._ready = False
         self._tell(sys.path, (available[number % len(available)], sides, steps))

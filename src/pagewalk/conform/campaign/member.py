@@ -1,4 +1,7 @@
-"""``python -m pagewalk.conform.member``: one process of a crew; takes shares of a campaign until its pipe ends."""
+"""``python -m pagewalk.conform.campaign.member``: one process of a crew; takes shares of a campaign.
+
+It ends with its pipe.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from pagewalk.conform.campaign import run_campaign
-from pagewalk.conform.process import parents_pipe
+from pagewalk.conform.campaign.campaign import run_campaign
+from pagewalk.conform.sides.process import parents_pipe
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from pagewalk.conform.campaign import Sides
+    from pagewalk.conform.campaign.campaign import Sides
 
 
 def main() -> None:

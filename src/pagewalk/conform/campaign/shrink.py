@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from pagewalk.conform.compare import compare
-from pagewalk.conform.names import PAGE
+from pagewalk.conform.campaign.compare import compare
+from pagewalk.conform.scenarios.names import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pagewalk.conform.compare import Disagreement
-    from pagewalk.conform.scenario import Scenario, Step
-    from pagewalk.conform.side import Side
+    from pagewalk.conform.campaign.compare import Disagreement
+    from pagewalk.conform.scenarios import Scenario, Step
+    from pagewalk.conform.sides.side import Side
 
 __all__ = ["shrink"]
 

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pagewalk.conform.compare import lines_side_by_side
+from pagewalk.conform.campaign.compare import lines_side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pagewalk.conform.campaign import Campaign
-    from pagewalk.conform.compare import Disagreement
+    from pagewalk.conform.campaign.campaign import Campaign
+    from pagewalk.conform.campaign.compare import Disagreement
 
 __all__ = ["campaign_text", "disagreement_text"]
 

@@ -10,15 +10,16 @@ import random
 from typing import TYPE_CHECKING
 
 from pagewalk import abi
-from pagewalk.conform import scenario as do
-from pagewalk.conform.names import PAGE
-from pagewalk.conform.plan import HUGE, Plan
-from pagewalk.conform.scenario import At, File, Scenario
+from pagewalk.conform.scenarios import steps as do
+from pagewalk.conform.scenarios.arena import At
+from pagewalk.conform.scenarios.names import PAGE
+from pagewalk.conform.scenarios.plan import HUGE, Plan
+from pagewalk.conform.scenarios.scenario import File, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pagewalk.conform.plan import Draw
+    from pagewalk.conform.scenarios.plan import Draw
 
 __all__ = ["STEP_TABLE", "generate", "plan"]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from pagewalk.conform.names import PAGE
-from pagewalk.conform.scenario import At
+from pagewalk.conform.scenarios.arena import At
+from pagewalk.conform.scenarios.names import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pagewalk.conform.scenario import Step
+    from pagewalk.conform.scenarios.steps import Step
 
 __all__ = ["BLOCKS", "HUGE", "Draw", "Plan"]
 

@@ -12,7 +12,7 @@ from pagewalk.abi import MAP_ANONYMOUS, MAP_PRIVATE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pagewalk.conform.scenario import At
+    from pagewalk.conform.scenarios.arena import At
 
 __all__ = ["DEFAULT_MAP", "Calls", "FaultError", "Outcome", "Target", "pattern"]
 

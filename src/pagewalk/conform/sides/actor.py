@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pagewalk.conform.names import PAGE
-from pagewalk.conform.scenario import ARENA, ARENA_PAGES, At, KernelWrite, Mmap, Mremap
-from pagewalk.conform.target import FaultError, Outcome, pattern
+from pagewalk.conform.scenarios import ARENA, ARENA_PAGES, At, KernelWrite, Mmap, Mremap
+from pagewalk.conform.scenarios.names import PAGE
+from pagewalk.conform.scenarios.target import FaultError, Outcome, pattern
 from pagewalk.errors import BusError, SegmentationFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pagewalk.conform.scenario import File, Step
-    from pagewalk.conform.target import Calls
+    from pagewalk.conform.scenarios import File, Step
+    from pagewalk.conform.scenarios.target import Calls
 
 __all__ = ["NO_PROCESS", "SAME_CHILD", "Actor", "Look", "Window", "make_files", "outcome_of"]
 

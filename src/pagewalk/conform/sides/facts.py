@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, cast
 
 from pagewalk import abi
 from pagewalk.abi.pagemap import PageIs
-from pagewalk.conform.names import PAGE
-from pagewalk.conform.observe import has
-from pagewalk.conform.plan import HUGE
-from pagewalk.conform.scenario import At, Madvise, Mmap, Scenario, Write
+from pagewalk.conform.scenarios import At, Madvise, Mmap, Scenario, Write
+from pagewalk.conform.scenarios.names import PAGE
+from pagewalk.conform.scenarios.plan import HUGE
+from pagewalk.conform.sides.observe import has
 from pagewalk.errors import ProcessError, UnsupportedError
+from pagewalk.formats.running import running_format
 
 if TYPE_CHECKING:
     from pagewalk.mm.machine import Policy
@@ -53,22 +54,17 @@ class Facts:
 
     Attributes:
         pku: Whether the CPU has protection keys and the kernel uses them.
-        la57: Whether page tables have five levels, and addresses 57 bits.
+        format: The paging format's name.
         thp: When anonymous memory gets huge pages by itself.
         hugetlb: Pages of the 2 MiB pool that may be had; None: as the running kernel has then.
         reclaims_whole: Whether reclaim takes or keeps a lazily free huge page as a whole, see ``Machine``.
     """
 
     pku: bool = False
-    la57: bool = False
+    format: str = running_format()
     thp: Policy = "madvise"
     hugetlb: int | None = 0
     reclaims_whole: bool = True
-
-    @property
-    def format(self) -> str:
-        """The paging format's name."""
-        return "x86-64-la57" if self.la57 else "x86-64"
 
 
 def running_facts() -> Facts:
@@ -79,7 +75,7 @@ def running_facts() -> Facts:
     """
     require_settings()
     flags = cpu_flags()
-    return Facts("ospke" in flags, "la57" in flags, _running_policy(), None, _reclaims_whole())
+    return Facts("ospke" in flags, running_format(flags), _running_policy(), None, _reclaims_whole())
 
 
 def cpu_flags() -> frozenset[str]:
@@ -153,7 +149,7 @@ def _swap_is_on() -> bool:
 @cache
 def _reclaims_whole() -> bool:
     """Ask the running kernel: one that keeps such a page whole, when it was written again, leaves it huge."""
-    from pagewalk.conform.kernel import Kernel
+    from pagewalk.conform.sides.kernel import Kernel
 
     try:
         with Kernel() as kernel:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
-from pagewalk.conform.observe import decode
-from pagewalk.conform.probe import require_machine
-from pagewalk.conform.process import Process
-from pagewalk.conform.side import TIMEOUT, CaseEnded, Record
+from pagewalk.conform.sides.observe import decode
+from pagewalk.conform.sides.probe import require_machine
+from pagewalk.conform.sides.process import Process
+from pagewalk.conform.sides.side import TIMEOUT, CaseEnded, Record
 from pagewalk.errors import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pagewalk.conform.actor import Look
-    from pagewalk.conform.observe import View
-    from pagewalk.conform.scenario import Scenario, Step
-    from pagewalk.conform.target import Outcome
+    from pagewalk.conform.scenarios import Scenario, Step
+    from pagewalk.conform.scenarios.target import Outcome
+    from pagewalk.conform.sides.actor import Look
+    from pagewalk.conform.sides.observe import View
 
 __all__ = ["Kernel"]
 
@@ -41,7 +41,7 @@ class Kernel:
     def __init__(self, timeout: float = TIMEOUT) -> None:
         require_machine()
         self._timeout = timeout
-        self._worker = Process("pagewalk.conform.worker")
+        self._worker = Process("pagewalk.conform.sides.worker")
         self._answered = False
 
     def __enter__(self) -> Kernel:
@@ -58,7 +58,7 @@ class Kernel:
     def run(self, scenario: Scenario) -> _KernelRun:
         """See ``Side``."""
         if self._worker.pipe.closed:
-            self._worker = Process("pagewalk.conform.worker")
+            self._worker = Process("pagewalk.conform.sides.worker")
         return _KernelRun(self, scenario)
 
     def take(self, steps: Sequence[Step], *, look: bool) -> Any:

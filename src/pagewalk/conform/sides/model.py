@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, cast
 
-from pagewalk.conform.facts import HUGETLB, free_hugetlb, running_facts
-from pagewalk.conform.side import Model
+from pagewalk.conform.sides.facts import HUGETLB, free_hugetlb, running_facts
+from pagewalk.conform.sides.side import Model
 from pagewalk.mm import observe
 
 if TYPE_CHECKING:
-    from pagewalk.conform.facts import Facts
-    from pagewalk.conform.target import Target
+    from pagewalk.conform.scenarios.target import Target
+    from pagewalk.conform.sides.facts import Facts
     from pagewalk.mm.files import File
     from pagewalk.mm.machine import Machine
     from pagewalk.mm.mm import Mm

@@ -19,14 +19,14 @@ from pagewalk.abi.pagemap import (
     PM_UFFD_WP,
     PageIs,
 )
-from pagewalk.conform.names import PAGE
+from pagewalk.conform.scenarios.names import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
 
-    from pagewalk.conform.actor import Look, Window
+    from pagewalk.conform.sides.actor import Look, Window
 
 __all__ = ["STATE_BITS", "Row", "View", "decode", "describe", "has", "runs"]
 

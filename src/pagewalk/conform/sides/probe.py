@@ -15,7 +15,7 @@ import signal
 from ctypes import c_int, c_size_t, c_void_p
 
 from pagewalk.abi import SA_NODEFER, SA_SIGINFO
-from pagewalk.conform.target import FaultError
+from pagewalk.conform.scenarios.target import FaultError
 from pagewalk.errors import UnsupportedError
 
 __all__ = ["Probe", "require_machine"]

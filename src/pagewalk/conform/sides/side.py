@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pagewalk.conform.actor import NO_PROCESS, SAME_CHILD, Actor, make_files, outcome_of
-from pagewalk.conform.observe import decode
-from pagewalk.conform.scenario import Exit, Fork
+from pagewalk.conform.scenarios import Exit, Fork
+from pagewalk.conform.sides.actor import NO_PROCESS, SAME_CHILD, Actor, make_files, outcome_of
+from pagewalk.conform.sides.observe import decode
 from pagewalk.errors import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pagewalk.conform.observe import View
-    from pagewalk.conform.scenario import Scenario, Step
-    from pagewalk.conform.target import Outcome, Target
+    from pagewalk.conform.scenarios import Scenario, Step
+    from pagewalk.conform.scenarios.target import Outcome, Target
+    from pagewalk.conform.sides.observe import View
 
 __all__ = ["TIMEOUT", "CaseEnded", "Model", "Record", "Run", "Side"]
 

@@ -26,9 +26,9 @@ from pagewalk.abi.syscalls import (
     SYS_PROCESS_VM_READV,
     SYS_PROCESS_VM_WRITEV,
 )
-from pagewalk.conform.names import PAGE
-from pagewalk.conform.probe import Probe
-from pagewalk.conform.target import DEFAULT_MAP
+from pagewalk.conform.scenarios.names import PAGE
+from pagewalk.conform.scenarios.target import DEFAULT_MAP
+from pagewalk.conform.sides.probe import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""``python -m pagewalk.conform.worker``: runs scenarios on the running kernel, for the process that started it.
+"""``python -m pagewalk.conform.sides.worker``: runs scenarios on the running kernel, for the process that started it.
 
 How it works: this process (the *host*) is asked for scenarios through a pipe. For each it forks a leader, an empty
 arena that vanishes with it; a ``Fork`` step forks again. Every such process waits on its own pipe for a step, takes it,
@@ -21,11 +21,11 @@ from typing import Any, NoReturn
 
 from pagewalk.abi.processes import CLONE_PARENT
 from pagewalk.abi.syscalls import SYS_CLONE
-from pagewalk.conform.actor import NO_PROCESS, SAME_CHILD, Actor, Look, Window, make_files
-from pagewalk.conform.process import end_with, parents_pipe
-from pagewalk.conform.scenario import Exit, Fork, Scenario, Step
-from pagewalk.conform.syscalls import ThisProcess
-from pagewalk.conform.target import Outcome
+from pagewalk.conform.scenarios import Exit, Fork, Scenario, Step
+from pagewalk.conform.scenarios.target import Outcome
+from pagewalk.conform.sides.actor import NO_PROCESS, SAME_CHILD, Actor, Look, Window, make_files
+from pagewalk.conform.sides.process import end_with, parents_pipe
+from pagewalk.conform.sides.syscalls import ThisProcess
 
 _KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed"
 _CHILD = Outcome(trouble="this is the child")
