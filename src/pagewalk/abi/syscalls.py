@@ -1,4 +1,4 @@
-"""System calls by number, on x86-64; those from 424 on have the same number everywhere.
+"""System calls by number, on ``MACHINE``; those from 424 on have the same number everywhere.
 
 Source: ``arch/x86/entry/syscalls/syscall_64.tbl``, Linux 6.18.
 """
@@ -8,9 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
-    "SYS_CLONE", "SYS_FALLOCATE", "SYS_MADVISE", "SYS_MINCORE", "SYS_MLOCK2", "SYS_MMAP", "SYS_MPROTECT", "SYS_MREMAP",
-    "SYS_MSYNC", "SYS_MUNLOCK", "SYS_MUNMAP", "SYS_PROCESS_MADVISE", "SYS_PROCESS_VM_READV", "SYS_PROCESS_VM_WRITEV",
+    "MACHINE", "SYS_CLONE", "SYS_FALLOCATE", "SYS_MADVISE", "SYS_MINCORE", "SYS_MLOCK2", "SYS_MMAP", "SYS_MPROTECT",
+    "SYS_MREMAP", "SYS_MSYNC", "SYS_MUNLOCK", "SYS_MUNMAP", "SYS_PROCESS_MADVISE", "SYS_PROCESS_VM_READV",
+    "SYS_PROCESS_VM_WRITEV",
 ]  # fmt: skip
+
+MACHINE: Final = "Linux", "x86_64"
+"""The system and the machine, as ``platform`` names them."""
 
 SYS_MMAP: Final = 9
 SYS_MPROTECT: Final = 10

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from pagewalk.sweep.bits import Codec
     from pagewalk.sweep.chunk import Tables
     from pagewalk.sweep.columns import Block
-    from pagewalk.sweep.descent import Task
     from pagewalk.sweep.filters import Filter
     from pagewalk.sweep.questions import Question, Room
     from pagewalk.sweep.reader import Reader
     from pagewalk.sweep.source import Grid, Source
+    from pagewalk.sweep.task import Task
     from pagewalk.tables import PageTables
 
     Words = npt.NDArray[np.uint64]
@@ -47,12 +47,14 @@ TAUGHT: Final = 512
 _NOTHING: Final = np.empty(0, np.uint64)
 
 
-def fast_for(reader: Reader, wanted: Filter) -> Fast | None:
-    """The compiled way for the tables of the last level; None where NumPy sweeps.
+def fast_for(reader: Reader, wanted: Filter | None) -> Fast | None:
+    """The compiled way for the tables of the last level; None where NumPy sweeps, or nothing is wanted in particular.
 
     Raises:
         UnsupportedError: ``PAGEWALK_ENGINE`` asks for an engine that is not there.
     """
+    if wanted is None:
+        return None
     compiled = kernels()
     level = reader.tables.format.real_levels[-1]
     plain = _is_plain(reader.tables.format) and wanted.frames is None and wanted.level_passes(level)

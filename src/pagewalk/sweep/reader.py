@@ -15,8 +15,8 @@ from pagewalk.errors import NonCanonical, WalkError
 from pagewalk.space import AddressSpace
 from pagewalk.sweep.bits import codec_of
 from pagewalk.sweep.chunk import Chunk, Tables, open_chunk
-from pagewalk.sweep.fast import Fast, fast_for
 from pagewalk.sweep.source import Source
+from pagewalk.sweep.task import chunks_of
 from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from pagewalk.formats import Level, PagingFormat
     from pagewalk.sweep.findings import Findings
     from pagewalk.sweep.outside import Outside
-    from pagewalk.sweep.questions import Question
-    from pagewalk.sweep.threads import Progress
+    from pagewalk.sweep.progress import Progress
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["CHUNK", "Reader", "bounds", "chunks_of", "pieces", "tables_of"]
+__all__ = ["CHUNK", "Reader", "bounds", "pieces", "tables_of"]
 
 CHUNK: Final = 1 << 17
 """Entries looked at at a time: 1 MiB of them, so that they stay in the cache."""
@@ -77,11 +76,6 @@ def bounds(form: PagingFormat, start: int | None, end: int | None) -> tuple[int,
             why = f"not canonical: {form.name} has addresses below {low:#x} and from {high:#x} on"
             raise NonCanonical(vaddr, -1, 0, why)
     return start, end - 1
-
-
-def chunks_of(count: int, entries: int, chunk: int) -> int:
-    """How many chunks of about so many entries ``count`` tables make."""
-    return -(-count // max(chunk // entries * 3 // 2, 1))
 
 
 def pieces(count: int, entries: int) -> Iterator[slice]:
@@ -154,11 +148,6 @@ class Reader:
         """So many tables of the last level are done."""
         if self.progress is not None:
             self.progress.advance(tables, quietly=self.quiet)
-
-    def fast_for(self, question: Question) -> Fast | None:
-        """The compiled way to answer a question; None where NumPy does."""
-        wanted = getattr(question, "wanted", None)
-        return None if wanted is None else fast_for(self, wanted)
 
     def paddrs(self, level: Level, some: Tables) -> Words:
         """Where tables are."""

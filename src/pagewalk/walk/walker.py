@@ -118,7 +118,7 @@ class Walker:
         plan = self._plans[level.depth]
         if plan.is_last:
             with self._table_lock(table):
-                return self._ptes(table, addr, end)
+                return self._last(table, addr, end)
         while addr < end:
             next_ = level.end(addr, end)
             if result := self._settle(plan, Entry(table, level.index(addr)), addr, next_):
@@ -198,7 +198,7 @@ class Walker:
 
     # -- the last level ----------------------------------------------------------------------------------------------
 
-    def _ptes(self, table: Table, addr: int, end: int) -> int:
+    def _last(self, table: Table, addr: int, end: int) -> int:
         """Walk the entries of a table of the last level."""
         walk, pte_entry, installing = self.walk, self.ops.pte_entry, self.ops.install_pte is not None
         size, first = table.level.span, table.level.index(addr)

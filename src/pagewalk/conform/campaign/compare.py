@@ -38,16 +38,16 @@ FREEDOMS = (
     Freedom(
         "addresses chosen by the kernel",
         "an address outside the arena is compared as (mapping's name, page, byte); its VMAs are clipped to the mapping",
-        "top-down placement starts at a random address, beside mappings of the process that asks (actor.py)",
+        "top-down placement starts at a random address, beside mappings of the process that asks (sides/actor.py)",
     ),
     Freedom(
         "file identity in maps",
-        "device, inode and the folder of the path are dropped; the file's own name is compared (observe.py)",
+        "device, inode and the folder of the path are dropped; the file's own name is compared (sides/observe.py)",
         "each side makes its own files",
     ),
     Freedom(
         "soft-dirty",
-        "pagemap bit 55 and PAGE_IS_SOFT_DIRTY are dropped (observe.py)",
+        "pagemap bit 55 and PAGE_IS_SOFT_DIRTY are dropped (sides/observe.py)",
         "depends on how the kernel was built",
     ),
     Freedom(

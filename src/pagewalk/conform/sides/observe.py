@@ -109,10 +109,10 @@ def _row(line: str, window: Window) -> Row | None:
 
 
 def _states(window: Window, pagemap: Any, scan: Any) -> npt.NDArray[np.uint32]:
-    entries = np.frombuffer(pagemap, "<u8") if isinstance(pagemap, bytes) else np.asarray(pagemap, np.uint64)
+    words = np.frombuffer(pagemap, "<u8") if isinstance(pagemap, bytes) else np.asarray(pagemap, np.uint64)
     rows = np.frombuffer(scan, _SCAN_DTYPE) if isinstance(scan, bytes) else scan
     states = np.zeros((window.end - window.start) // PAGE, np.uint32)
-    states[: len(entries)] = entries >> np.uint64(PM_PFRAME_BITS)
+    states[: len(words)] = words >> np.uint64(PM_PFRAME_BITS)
     rows = rows[(rows["categories"] & _PRESENT_OR_SWAPPED) != 0]
     starts = ((rows["start"] - np.uint64(window.start)) // np.uint64(PAGE)).astype(np.int64)
     counts = ((rows["end"] - rows["start"]) // np.uint64(PAGE)).astype(np.int64)

@@ -15,6 +15,7 @@ import signal
 from ctypes import c_int, c_size_t, c_void_p
 
 from pagewalk.abi import SA_NODEFER, SA_SIGINFO
+from pagewalk.abi.syscalls import MACHINE
 from pagewalk.conform.scenarios.target import FaultError
 from pagewalk.errors import UnsupportedError
 
@@ -72,8 +73,6 @@ die:
     b8 e7 00 00 00                       mov eax, 231               ; exit_group
     0f 05                                syscall
 """
-_MACHINE = "Linux", "x86_64"
-"""What the listing is for: instructions, and where ``ucontext`` keeps the registers."""
 _COPY, _EXECUTE, _HANDLER = 0x00, 0x1B, 0x5A
 
 
@@ -91,10 +90,10 @@ def require_machine() -> None:
     """Refuse a machine that the probes cannot run on.
 
     Raises:
-        UnsupportedError: It is not x86-64 Linux.
+        UnsupportedError: It is not one that the listing is for, whose system calls are known by number.
     """
-    if (platform.system(), platform.machine()) != _MACHINE:
-        raise UnsupportedError(f"asking the running kernel needs x86-64 Linux, this is {platform.platform()}")
+    if (platform.system(), platform.machine()) != MACHINE:
+        raise UnsupportedError(f"asking the running kernel needs {' on '.join(MACHINE)}, this is {platform.platform()}")
 
 
 def _assemble(data: int) -> bytes:
