@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
-    "MACHINE", "SYS_CLONE", "SYS_FALLOCATE", "SYS_MADVISE", "SYS_MINCORE", "SYS_MLOCK2", "SYS_MMAP", "SYS_MPROTECT",
-    "SYS_MREMAP", "SYS_MSYNC", "SYS_MUNLOCK", "SYS_MUNMAP", "SYS_PROCESS_MADVISE", "SYS_PROCESS_VM_READV",
-    "SYS_PROCESS_VM_WRITEV",
+    "MACHINE", "MACHINE_NAME", "SYS_CLONE", "SYS_FALLOCATE", "SYS_MADVISE", "SYS_MINCORE", "SYS_MLOCK2", "SYS_MMAP",
+    "SYS_MPROTECT", "SYS_MREMAP", "SYS_MSYNC", "SYS_MUNLOCK", "SYS_MUNMAP", "SYS_PROCESS_MADVISE",
+    "SYS_PROCESS_VM_READV", "SYS_PROCESS_VM_WRITEV",
 ]  # fmt: skip
 
 MACHINE: Final = "Linux", "x86_64"
 """The system and the machine, as ``platform`` names them."""
+MACHINE_NAME: Final = "x86-64 Linux"
+"""The same for people."""
 
 SYS_MMAP: Final = 9
 SYS_MPROTECT: Final = 10

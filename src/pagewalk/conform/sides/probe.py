@@ -15,7 +15,7 @@ import signal
 from ctypes import c_int, c_size_t, c_void_p
 
 from pagewalk.abi import SA_NODEFER, SA_SIGINFO
-from pagewalk.abi.syscalls import MACHINE
+from pagewalk.abi.syscalls import MACHINE, MACHINE_NAME
 from pagewalk.conform.scenarios.target import FaultError
 from pagewalk.errors import UnsupportedError
 
@@ -93,7 +93,7 @@ def require_machine() -> None:
         UnsupportedError: It is not one that the listing is for, whose system calls are known by number.
     """
     if (platform.system(), platform.machine()) != MACHINE:
-        raise UnsupportedError(f"asking the running kernel needs {' on '.join(MACHINE)}, this is {platform.platform()}")
+        raise UnsupportedError(f"asking the running kernel needs {MACHINE_NAME}, this is {platform.platform()}")
 
 
 def _assemble(data: int) -> bytes:
