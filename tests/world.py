@@ -5,9 +5,8 @@ from __future__ import annotations
 from pagewalk.formats import Flag, find_format
 from pagewalk.frames import CountingAllocator, RangeAllocator
 from pagewalk.memory import Ram
-from pagewalk.space import AddressSpace
+from pagewalk.space import AddressSpace, Vma, VmaFlags
 from pagewalk.tables import Entry, PageTables
-from pagewalk.vma import Vma, VmaFlags
 from pagewalk.walk import WalkOps
 
 RW = Flag.READ | Flag.WRITE | Flag.USER

@@ -5,10 +5,10 @@ import errno
 import numpy as np
 import pytest
 
-from pagewalk.conform.campaign import run_campaign
-from pagewalk.conform.compare import What
-from pagewalk.conform.model import simulated
-from pagewalk.conform.text import campaign_text
+from pagewalk.conform.campaign.campaign import run_campaign
+from pagewalk.conform.campaign.compare import What
+from pagewalk.conform.campaign.text import campaign_text
+from pagewalk.conform.sides.model import simulated
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm import areas, fork, move

@@ -6,11 +6,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pagewalk.live import PageIs
 from pagewalk.live.encode import Pages, capture_format, encode, vma_rights
 from pagewalk.live.leaves import find_leaves
 from pagewalk.live.reading import SPAN, Reading
-from pagewalk.live.scan import REGION, PageIs
-from pagewalk.vma import Mapping, Vma, VmaFlags
+from pagewalk.live.scan import REGION
+from pagewalk.space import Mapping, Vma, VmaFlags
 
 PAGE, COUNT = 4096, 512
 HUGE = COUNT * PAGE

@@ -13,7 +13,7 @@ from pagewalk.mm import File, Machine, Mm
 from pagewalk.mm.frames import BLOCK, FramePool
 from pagewalk.mm.swap import SwapDevice
 from pagewalk.mm.tables import MmTables
-from pagewalk.vma import Mapping, VmaList
+from pagewalk.space import Mapping, VmaList
 from tests.mm.chaos import CALLS, OFTEN, Draw, begin
 from tests.mm.fuzz import Tank
 from tests.mm.test_threads import often, together  # noqa: F401 - a fixture for all that is here

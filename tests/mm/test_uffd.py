@@ -8,7 +8,7 @@ from pagewalk import abi
 from pagewalk.errors import BusError, OutOfFrames, SegmentationFault, SystemCallError, UnsupportedError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import BLOCK, PAGE
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from tests.mm.fuzz import failing
 
 RW = abi.PROT_READ | abi.PROT_WRITE

@@ -6,7 +6,7 @@ import pytest
 
 from pagewalk.errors import WalkError
 from pagewalk.formats import Flag
-from pagewalk.vma import Vma, VmaFlags
+from pagewalk.space import Vma, VmaFlags
 from pagewalk.walk import Action, Walk, WalkOps, walk_page_range, walk_page_range_novma
 from pagewalk.walk.ranges import walk_page_range_mm
 from tests.world import PAGE, G, K, M, Recorder, World

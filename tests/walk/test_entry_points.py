@@ -7,8 +7,7 @@ import pytest
 
 from pagewalk.errors import WalkError
 from pagewalk.formats import Flag
-from pagewalk.locks import MmapLock, VmaLock
-from pagewalk.vma import Mapping, VmaFlags
+from pagewalk.space import Mapping, MmapLock, VmaFlags, VmaLock
 from pagewalk.walk import (
     PGWALK_RDLOCK,
     PGWALK_VMA_RDLOCK_VERIFY,

@@ -9,7 +9,7 @@ import pagewalk
 from pagewalk.errors import OutOfFrames, WalkError
 from pagewalk.formats import Flag, Kind
 from pagewalk.frames import CountingAllocator, RangeAllocator
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import (
     SKIP,
     Walk,

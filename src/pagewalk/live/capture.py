@@ -18,8 +18,7 @@ from pagewalk.live.leaves import ENTRIES, find_leaves
 from pagewalk.live.processes import namespace_note
 from pagewalk.live.procfs import check_page_size
 from pagewalk.live.reading import joined_ranges, read_process
-from pagewalk.space import AddressSpace
-from pagewalk.vma import VmaFlags
+from pagewalk.space import AddressSpace, VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from pagewalk.abi.pagemap import (
+    MAX_SWAPFILES_SHIFT,
+    PM_FILE,
+    PM_GUARD_REGION,
+    PM_MMAP_EXCLUSIVE,
+    PM_PFRAME_MASK,
+    PM_PRESENT,
+    PM_SOFT_DIRTY,
+    PM_SWAP,
+    PM_UFFD_WP,
+)
 from pagewalk.formats import Flag, FlagBit, PagingFormat, SwapTypes, linux_x86, x86_64
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,15 +45,11 @@ if TYPE_CHECKING:
 __all__ = ["Pages", "capture_format", "encode", "frames_of", "swap_types", "vma_rights"]
 
 PAGEMAP_FLAGS: Final = (
-    (Flag.SOFT_DIRTY, 55),
-    (Flag.EXCLUSIVE, 56),
-    (Flag.UFFD_WP, 57),
-    (Flag.FILE, 61),
+    (Flag.SOFT_DIRTY, PM_SOFT_DIRTY),
+    (Flag.EXCLUSIVE, PM_MMAP_EXCLUSIVE),
+    (Flag.UFFD_WP, PM_UFFD_WP),
+    (Flag.FILE, PM_FILE),
 )
-EXCLUSIVE, GUARD, FILE, SWAPPED, PRESENT = 56, 58, 61, 62, 63
-"""Bits of a pagemap entry that say what it is. A guard region (6.15) sets SWAPPED too: it is asked for first."""
-FRAME: Final = (1 << 55) - 1
-_TYPE_BITS: Final = 5
 
 _ZERO_KEEPS: Final = Flag.SOFT_DIRTY | Flag.UFFD_WP
 
@@ -141,9 +148,9 @@ def encode(form: PagingFormat, level: Level, pages: Pages, *, known: bool) -> Wo
         Raw entries, 0 where nothing is. Shape (n,), uint64.
     """
     words, software = pages.words, form.software
-    guard = _bit(words, GUARD)
-    swapped = _bit(words, SWAPPED) & ~guard
-    present = _bit(words, PRESENT) & ~guard & ~swapped
+    guard = _has(words, PM_GUARD_REGION)  # which is PM_SWAP too
+    swapped = _has(words, PM_SWAP) & ~guard
+    present = _has(words, PM_PRESENT) & ~guard & ~swapped
     entries = np.zeros_like(words)
     entries[guard] = software.guard_entry
     entries[swapped] = _swap_entries(software, words[swapped])
@@ -153,9 +160,9 @@ def encode(form: PagingFormat, level: Level, pages: Pages, *, known: bool) -> Wo
 
 def _swap_entries(software: SoftwareLayer, words: Words) -> Words:
     """The entries of what is not present: swap, migration, poison, markers; the type tells which."""
-    payload = words & np.uint64(FRAME)
-    type_ = payload & np.uint64((1 << _TYPE_BITS) - 1)
-    entries: Words = software.swap_entry(type_, payload >> np.uint64(_TYPE_BITS))
+    payload = words & np.uint64(PM_PFRAME_MASK)
+    type_ = payload & np.uint64((1 << MAX_SWAPFILES_SHIFT) - 1)
+    entries: Words = software.swap_entry(type_, payload >> np.uint64(MAX_SWAPFILES_SHIFT))
     no_marker = type_ != software.types.marker  # a marker's offset says it all
     for row in software.swap_state:
         entries |= (no_marker & (_flags(words, row.flag) != 0)) * np.uint64(1 << row.bit)
@@ -200,10 +207,10 @@ def _flags(words: Words, wanted: Flag) -> Words:
     flags = np.zeros_like(words)
     for flag, bit in PAGEMAP_FLAGS:
         if flag in wanted:
-            flags |= (words >> np.uint64(bit) & np.uint64(1)) * np.uint64(flag)
+            flags |= _has(words, bit) * np.uint64(flag)
     return flags
 
 
-def _bit(words: Words, bit: int) -> Mask:
+def _has(words: Words, bit: int) -> Mask:
     """Whether a bit is set."""
-    return (words >> np.uint64(bit) & np.uint64(1)).astype(bool)
+    return words & np.uint64(bit) != 0

@@ -8,9 +8,8 @@ import numpy as np
 
 from pagewalk.formats import Flag, Kind
 from pagewalk.live.reading import cut
-from pagewalk.space import AddressSpace
+from pagewalk.space import AddressSpace, VmaFlags
 from pagewalk.sweep import Filter, mappings
-from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from pagewalk.formats import Flag
 from pagewalk.mm.areas import prepare_anon
 from pagewalk.mm.fault import find_area, handle, unshare
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Callable

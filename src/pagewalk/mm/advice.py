@@ -15,7 +15,7 @@ from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.guard import install_guards, remove_guards
 from pagewalk.mm.mapping import align
 from pagewalk.mm.zap import zap
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.huge import is_ours, split_folio
 from pagewalk.mm.uffd import swap_bits
 from pagewalk.mm.zap import clear_huge, release
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pagewalk.mm.areas import Area
     from pagewalk.mm.mm import Mm
     from pagewalk.mm.tables import Entries
+    from pagewalk.space import Mapping
     from pagewalk.tables import Entry
-    from pagewalk.vma import Mapping
 
     Change = Callable[[Mm, Entries, Any], None]
 

@@ -12,7 +12,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pagewalk.vma import Vma, VmaFlags
+from pagewalk.space import Vma, VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.mm import Mm

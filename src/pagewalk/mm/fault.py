@@ -19,7 +19,7 @@ from pagewalk.mm.areas import prepare_anon
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
 from pagewalk.mm.pkeys import permits
 from pagewalk.mm.uffd import protected
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.areas import Area

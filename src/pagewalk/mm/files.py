@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pagewalk.doors import integer, not_negative, plain, refuse_pickling, shown
 from pagewalk.errors import SystemCallError
 from pagewalk.mm.frames import PAGE, Usage
-from pagewalk.vma import Mapping
+from pagewalk.space import Mapping
 
 if TYPE_CHECKING:
     from pagewalk.mm.machine import Machine

@@ -12,7 +12,7 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.areas import AnonHistory
 from pagewalk.mm.frames import BLOCK
 from pagewalk.mm.uffd import unprotected
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from pagewalk.walk.ranges import walk_page_range_mm, walk_page_range_vma_mm
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pagewalk.space import AddressSpace
+    from pagewalk.space import AddressSpace, Vma
     from pagewalk.tables import Entry
-    from pagewalk.vma import Vma
     from pagewalk.walk import Walk
 
 __all__ = ["ZAP_RETRIES", "install_guards", "remove_guards"]

@@ -11,7 +11,7 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.areas import RIGHTS, prepare_anon
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
 from pagewalk.mm.zap import release
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.areas import Area

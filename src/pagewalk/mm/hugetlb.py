@@ -9,7 +9,7 @@ from pagewalk import abi
 from pagewalk.errors import BusError, OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import PAGE
-from pagewalk.vma import Mapping, VmaFlags
+from pagewalk.space import Mapping, VmaFlags
 from pagewalk.walk.hugetlb import hugetlb_slot
 
 if TYPE_CHECKING:

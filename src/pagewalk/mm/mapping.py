@@ -14,7 +14,7 @@ from pagewalk.mm.files import File
 from pagewalk.mm.frames import PAGE
 from pagewalk.mm.pkeys import key_flags
 from pagewalk.mm.zap import zap
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.mm import Mm

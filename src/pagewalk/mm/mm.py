@@ -16,7 +16,6 @@ from pagewalk import abi
 from pagewalk.doors import choice, integer, not_negative, plain, refuse_pickling, words
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
-from pagewalk.locks import MmapLock, VmaLock
 from pagewalk.mm import access, advice, fork, mapping, move, observe, protect, uffd
 from pagewalk.mm.areas import RIGHTS, Area, prepare_anon
 from pagewalk.mm.files import FILE_END
@@ -24,8 +23,7 @@ from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.hugetlb import HugePages
 from pagewalk.mm.tables import PMD, MmTables
 from pagewalk.mm.zap import release
-from pagewalk.space import AddressSpace
-from pagewalk.vma import VmaFlags
+from pagewalk.space import AddressSpace, MmapLock, VmaFlags, VmaLock
 from pagewalk.walk.ranges import range_of
 
 if TYPE_CHECKING:
@@ -38,8 +36,8 @@ if TYPE_CHECKING:
     from pagewalk.mm.files import File
     from pagewalk.mm.machine import Machine
     from pagewalk.mm.tables import Entries
+    from pagewalk.space import Vma
     from pagewalk.tables import Entry, Table
-    from pagewalk.vma import Vma
 
     P = ParamSpec("P")
     R = TypeVar("R")

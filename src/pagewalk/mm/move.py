@@ -11,7 +11,7 @@ from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm import areas, uffd
 from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.mm.mapping import align, find_gap, find_place, free_around, populate_quietly, unmap
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.areas import Area

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pagewalk import abi
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.formats import PagingFormat

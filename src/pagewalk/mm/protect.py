@@ -15,7 +15,7 @@ from pagewalk.mm.areas import RIGHTS, SPECIAL
 from pagewalk.mm.frames import PAGE
 from pagewalk.mm.mapping import accounted, align, flags_of_prot, populate_area
 from pagewalk.mm.pkeys import KEY, key_flags
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
 if TYPE_CHECKING:

@@ -22,14 +22,14 @@ import numpy as np
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.frames import BLOCK, PAGE, Usage
 from pagewalk.mm.hugetlb import HugeFile
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.formats import Level
     from pagewalk.mm.machine import Machine
     from pagewalk.mm.mm import Mm
     from pagewalk.mm.tables import Entries
-    from pagewalk.vma import Mapping, Vma
+    from pagewalk.space import Mapping, Vma
 
 __all__ = ["recount"]
 

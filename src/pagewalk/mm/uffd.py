@@ -19,7 +19,7 @@ from pagewalk.formats.software import Marker
 from pagewalk.mm import areas
 from pagewalk.mm.areas import SPECIAL
 from pagewalk.mm.frames import BLOCK, PAGE
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
 if TYPE_CHECKING:

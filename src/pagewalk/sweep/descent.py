@@ -13,16 +13,18 @@ Tables that many entries point to are gone into once, by a descent of their own 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pagewalk.sweep.chunk import Tables
 from pagewalk.sweep.columns import Sink, merged, part
 from pagewalk.sweep.copies import MOST, Copied, Elsewhere, Shared, shared_tables
+from pagewalk.sweep.fast import fast_for
 from pagewalk.sweep.joiner import Joiner, woven
 from pagewalk.sweep.questions import no_room
-from pagewalk.sweep.reader import CHUNK, chunks_of, pieces
+from pagewalk.sweep.reader import CHUNK, pieces
+from pagewalk.sweep.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,42 +37,13 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["BUDGET", "Descent", "Task", "answer"]
+__all__ = ["BUDGET", "Descent", "answer"]
 
 BUDGET: Final = 1 << 20
 """The most tables of one level that are held at once."""
 
 COMPILED: Final = 8 * CHUNK
 """Entries that compiled kernels are given at a time: they go through them once, so no cache has to hold them."""
-
-
-class Task(NamedTuple):
-    """A part of the range: tables of the last level, and rows of the levels above. Each by address."""
-
-    tables: Tables
-    rows: Block
-
-    def after(self, tables: int) -> Task:
-        """The task without some of its first tables, and what lies before the next."""
-        row = (
-            len(self.rows[0])
-            if tables == len(self.tables)
-            else np.searchsorted(self.rows[0], self.tables.vaddr[tables])
-        )
-        return Task(self.tables[tables:], part(self.rows, slice(int(row), None)))
-
-    def split(self, parts: int) -> Iterator[Task]:
-        """The task in parts of equal work; one, if it has no tables."""
-        count = len(self.tables)
-        cuts = [count * at // parts for at in range(1, parts)]
-        borders = np.searchsorted(self.rows[0], self.tables.vaddr[cuts]).tolist()
-        ends = zip([0, *cuts], [*cuts, count], [0, *borders], [*borders, len(self.rows[0])], strict=True)
-        for first, end, low, high in ends:
-            yield Task(self.tables[first:end], part(self.rows, slice(low, high)))
-
-    def chunks(self, entries: int, chunk: int) -> Iterator[Task]:
-        """The task in parts of about ``chunk`` entries; ``entries`` are in a table."""
-        return self.split(chunks_of(len(self.tables), entries, chunk))
 
 
 class Descent:
@@ -179,7 +152,7 @@ class Descent:
 def answer(reader: Reader, question: Question, task: Task, room: Room) -> Iterator[Block]:
     """The rows of a task, by address, in blocks; nothing from the first error on."""
     entries = reader.last.entries
-    fast = reader.fast_for(question) if len(task.tables) else None
+    fast = fast_for(reader, getattr(question, "wanted", None)) if len(task.tables) else None
     for many in task.chunks(entries, COMPILED):
         if len(many.tables) and int(many.tables.vaddr[0]) >= reader.findings.stop:
             yield from _sound(reader, many.rows)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from pagewalk.formats.codec import Shape
     from pagewalk.sweep.chunk import Tables
     from pagewalk.sweep.columns import Block
-    from pagewalk.sweep.descent import Task
     from pagewalk.sweep.filters import Filter
     from pagewalk.sweep.inplace import InPlace
     from pagewalk.sweep.questions import Question, Room
     from pagewalk.sweep.reader import Reader
     from pagewalk.sweep.source import Source
+    from pagewalk.sweep.task import Task
 
     Words = npt.NDArray[np.uint64]
 
@@ -45,12 +45,14 @@ _RULE: Final = 11
 _MORE: Final = 6
 
 
-def fast_for(reader: Reader, wanted: Filter) -> Fast | None:
-    """The compiled way for the tables of the last level; None where NumPy sweeps.
+def fast_for(reader: Reader, wanted: Filter | None) -> Fast | None:
+    """The compiled way for the tables of the last level; None where NumPy sweeps, or nothing is wanted in particular.
 
     Raises:
         UnsupportedError: ``PAGEWALK_ENGINE`` asks for an engine that is not there.
     """
+    if wanted is None:
+        return None
     compiled = kernels()
     if compiled is None or not reader.source.here or wanted.frames is not None:
         return None

@@ -22,14 +22,13 @@ import numpy as np
 from pagewalk.doors import integers
 from pagewalk.errors import OutOfFrames, UnsupportedError, WalkError
 from pagewalk.formats.codec import KIND_SHIFT, KINDS
-from pagewalk.space import AddressSpace
+from pagewalk.space import AddressSpace, VmaFlags
 from pagewalk.sweep.fast import is_plain
 from pagewalk.sweep.jit import kernels
 from pagewalk.sweep.reader import tables_of
 from pagewalk.sweep.store import Store
 from pagewalk.sweep.values import Refused, Values, values_of
 from pagewalk.tables import Entry, Table
-from pagewalk.vma import VmaFlags
 from pagewalk.walk import PGWALK_RDLOCK, SKIP, Walk, WalkOps
 from pagewalk.walk.locking import check_mm_lock, check_vma_lock
 from pagewalk.walk.ranges import walk_page_range_vma_mm
@@ -40,9 +39,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats import Kind, Level
+    from pagewalk.space import Vma
     from pagewalk.sweep.values import Asked
     from pagewalk.tables import PageTables
-    from pagewalk.vma import Vma
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]

@@ -14,11 +14,12 @@ from pagewalk.sweep.filters import Filter
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.joiner import Joiner
 from pagewalk.sweep.outside import outside_of
+from pagewalk.sweep.progress import Progress
 from pagewalk.sweep.questions import Holes, Pages, Question, no_room
 from pagewalk.sweep.reader import Reader, bounds, parts_of, tables_of
 from pagewalk.sweep.runs import Runs
 from pagewalk.sweep.source import Source
-from pagewalk.sweep.threads import Progress, in_parallel, workers
+from pagewalk.sweep.threads import in_parallel, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pagewalk.errors import TranslationError
     from pagewalk.space import AddressSpace
     from pagewalk.sweep.columns import Block
-    from pagewalk.sweep.descent import Task
+    from pagewalk.sweep.task import Task
     from pagewalk.tables import PageTables
 
 __all__ = ["MAX_ROWS", "Listing", "holes", "iterate", "mapping_listing", "mappings"]

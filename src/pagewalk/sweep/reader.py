@@ -16,8 +16,8 @@ from pagewalk.errors import NonCanonical, WalkError
 from pagewalk.formats import Rights
 from pagewalk.space import AddressSpace
 from pagewalk.sweep.chunk import Chunk, Tables, open_chunk
-from pagewalk.sweep.fast import Fast, fast_for
 from pagewalk.sweep.source import Source
+from pagewalk.sweep.task import chunks_of
 from pagewalk.tables import PageTables, told
 
 if TYPE_CHECKING:
@@ -28,12 +28,11 @@ if TYPE_CHECKING:
     from pagewalk.formats import Level, Window
     from pagewalk.sweep.findings import Findings
     from pagewalk.sweep.outside import Outside
-    from pagewalk.sweep.questions import Question
-    from pagewalk.sweep.threads import Progress
+    from pagewalk.sweep.progress import Progress
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["CHUNK", "Reader", "bounds", "chunks_of", "parts_of", "pieces", "tables_of"]
+__all__ = ["CHUNK", "Reader", "bounds", "parts_of", "pieces", "tables_of"]
 
 CHUNK: Final = 1 << 17
 """Entries looked at at a time: 1 MiB of them, so that they stay in the cache."""
@@ -85,11 +84,6 @@ def parts_of(tables: PageTables, span: tuple[int, int]) -> Iterator[tuple[Window
         first, last = max(span[0], window.start), min(span[1], window.end - 1)
         if first <= last:
             yield window, (first, last)
-
-
-def chunks_of(count: int, entries: int, chunk: int) -> int:
-    """How many chunks of about so many entries ``count`` tables make."""
-    return -(-count // max(chunk // entries * 3 // 2, 1))
 
 
 def pieces(count: int, entries: int) -> Iterator[slice]:
@@ -181,11 +175,6 @@ class Reader:
         """So many tables of the last level are done."""
         if self.progress is not None:
             self.progress.advance(tables, quietly=self.quiet)
-
-    def fast_for(self, question: Question) -> Fast | None:
-        """The compiled way to answer a question; None where NumPy does."""
-        wanted = getattr(question, "wanted", None)
-        return None if wanted is None else fast_for(self, wanted)
 
     def paddrs(self, level: Level, some: Tables) -> Words:
         """Where tables are."""

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import integer
 from pagewalk.errors import WalkError
+from pagewalk.space import VmaFlags
 from pagewalk.tables import PageTables
-from pagewalk.vma import VmaFlags
 from pagewalk.walk.hugetlb import walk_hugetlb
 from pagewalk.walk.locking import check_mm_lock, check_vma_lock
-from pagewalk.walk.walker import Walk
+from pagewalk.walk.ops import Walk
+from pagewalk.walk.walker import Walker
 
 if TYPE_CHECKING:
     from pagewalk.errors import TranslationError
-    from pagewalk.space import AddressSpace
-    from pagewalk.vma import Mapping, Vma
+    from pagewalk.space import AddressSpace, Mapping, Vma
     from pagewalk.walk.ops import WalkOps
 
 __all__ = [
@@ -90,17 +90,18 @@ def walk_page_range_mm(
     start, end = range_of(start, end, mm.tables)
     check_mm_lock(mm, ops.walk_lock)
     walk = walk or Walk(mm.tables, ops, private, mm=mm, findings=findings)
+    walker = Walker(walk)
     while start < end:
         vma = mm.vmas.find(start)
         if vma is None or start < vma.start:
             next_ = end if vma is None else min(end, vma.start)
             walk.vma = None
-            result = walk.hole(start, next_, -1)
+            result = walker.hole(start, next_, -1)
         else:
             next_ = min(end, vma.end)
             check_vma_lock(vma, ops.walk_lock)
             walk.vma = vma
-            result = 0 if _skips(walk, vma, start, next_) else _walk_vma(walk, vma, start, next_)
+            result = 0 if _skips(walker, vma, start, next_) else _walk_vma(walker, vma, start, next_)
         if result:
             return result
         walk.addr = start = next_
@@ -144,7 +145,7 @@ def walk_page_range_vma_mm(
     check_vma_lock(vma, ops.walk_lock)
     walk = walk or Walk(mm.tables, ops, private, mm=mm, findings=findings)
     walk.vma = vma
-    return _walk_vma(walk, vma, start, end)
+    return _walk_vma(Walker(walk), vma, start, end)
 
 
 def walk_page_vma(vma: Vma, ops: WalkOps, private: Any = None) -> int:
@@ -179,15 +180,15 @@ def walk_page_mapping(mapping: Mapping, first_index: int, nr: int, ops: WalkOps,
 
 def _walk_mapping(mapping: Mapping, start: int, size: int, ops: WalkOps, private: Any) -> int:
     """Walk every place where a range of a file is mapped; its lock is held."""
-    walk, end = None, start + size
+    walker, end = None, start + size
     for vma in mapping.overlapping(start, end):
         mm = _mm_of(vma)
-        if walk is None or walk.mm is not mm:
-            walk = Walk(mm.tables, ops, private, mm=mm)
-        walk.vma = vma
-        if _skips(walk, vma, vma.start, vma.end):
+        if walker is None or walker.walk.mm is not mm:
+            walker = Walker(Walk(mm.tables, ops, private, mm=mm))
+        walker.walk.vma = vma
+        if _skips(walker, vma, vma.start, vma.end):
             return 0
-        if result := _walk_vma(walk, vma, *vma.range_of(start, end)):
+        if result := _walk_vma(walker, vma, *vma.range_of(start, end)):
             return result
     return 0
 
@@ -234,32 +235,32 @@ def walk_page_range_novma_mm(
     start, end = range_of(start, end, tables)
     if root is not None:
         tables = PageTables(tables.memory, root, tables.format, allocator=tables.allocator)
-    return (walk or Walk(tables, ops, private, findings=findings)).range(start, end)
+    return Walker(walk or Walk(tables, ops, private, findings=findings)).range(start, end)
 
 
-def _walk_vma(walk: Walk, vma: Vma, start: int, end: int) -> int:
+def _walk_vma(walker: Walker, vma: Vma, start: int, end: int) -> int:
     """Walk a range inside a VMA, between ``pre_vma`` and ``post_vma`` (the kernel's ``__walk_page_range``)."""
-    ops = walk.ops
+    walk, ops = walker.walk, walker.ops
     walk.addr = start
     hugetlb = VmaFlags.HUGETLB in vma.flags
     if ops.install_pte is not None and hugetlb:
         raise WalkError(errno.EINVAL, f"{start:#x}: nothing can be installed in a hugetlb VMA")
-    if ops.pre_vma is not None and (result := walk.verdict(ops.pre_vma(start, end, walk))):
+    if ops.pre_vma is not None and (result := walker.verdict(ops.pre_vma(start, end, walk))):
         return result
     try:
-        return walk_hugetlb(walk, vma, start, end) if hugetlb else walk.range(start, end)
+        return walk_hugetlb(walker, vma, start, end) if hugetlb else walker.range(start, end)
     finally:
         if ops.post_vma is not None:
             ops.post_vma(walk)
 
 
-def _skips(walk: Walk, vma: Vma, start: int, end: int) -> bool:
+def _skips(walker: Walker, vma: Vma, start: int, end: int) -> bool:
     """Whether a VMA is to be passed over (the kernel's ``walk_page_test``)."""
-    walk.addr = start
-    if walk.ops.test_walk is not None:
-        return walk.verdict(walk.ops.test_walk(start, end, walk)) > 0
+    walker.walk.addr = start
+    if walker.ops.test_walk is not None:
+        return walker.verdict(walker.ops.test_walk(start, end, walker.walk)) > 0
     if VmaFlags.PFNMAP in vma.flags:
-        walk.hole(start, end, -1)
+        walker.hole(start, end, -1)
         return True
     return False
 
