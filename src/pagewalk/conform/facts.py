@@ -15,7 +15,7 @@ from pagewalk.conform.scenario import At, Madvise, Mmap, Scenario, Write
 from pagewalk.errors import ProcessError, UnsupportedError
 
 if TYPE_CHECKING:
-    from pagewalk.mm.machine import Policy
+    from pagewalk.mm.hardware.machine import Policy
 
 __all__ = ["HUGETLB", "Facts", "cpu_flags", "free_hugetlb", "require_settings", "running_facts"]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import WalkError
 from pagewalk.formats import Kind
+from pagewalk.mm.entries import LevelEntries
 from pagewalk.walk import PGWALK_RDLOCK, Action, WalkOps
 from pagewalk.walk.ranges import walk_page_range_mm, walk_page_range_vma_mm
 
@@ -29,8 +30,8 @@ __all__ = ["ZAP_RETRIES", "install_guards", "remove_guards"]
 ZAP_RETRIES: Final = 3
 """MAX_MADVISE_GUARD_RETRIES."""
 
-BULK: Final = 4 << 20
-"""Bytes from which on the array engine fills faster than the walk."""
+BULK: Final = 2
+"""Tables from which on the array engine fills faster than the walk."""
 
 
 def _stop_at_huge(entry: Entry, addr: int, next_: int, walk: Walk) -> int:
@@ -54,16 +55,22 @@ def _install_ops(marker: int) -> WalkOps:
     )
 
 
+def _last(mm: AddressSpace) -> LevelEntries:
+    """The entries of the last level."""
+    form = mm.tables.format
+    return LevelEntries(form, form.levels[-1])
+
+
 def _fill(mm: AddressSpace, start: int, end: int) -> bool:
     """Walk the range and fill it; whether nothing stood in the way."""
-    return walk_page_range_mm(mm, start, end, _install_ops(mm.tables.format.software.guard_entry)) == 0
+    return walk_page_range_mm(mm, start, end, _install_ops(_last(mm).guard)) == 0
 
 
 def _fill_in_bulk(mm: AddressSpace, start: int, end: int) -> bool:
     """The same at array speed, for ranges of whole tables. Its results are those of the walk."""
     from pagewalk.sweep import install
 
-    return install(mm, start, end, mm.tables.format.software.guard_entry, passing={Kind.GUARD}) is None
+    return install(mm, start, end, _last(mm).guard, passing={Kind.GUARD}) is None
 
 
 def install_guards(mm: AddressSpace, start: int, end: int, zap: Callable[[int, int], None]) -> None:
@@ -79,7 +86,8 @@ def install_guards(mm: AddressSpace, start: int, end: int, zap: Callable[[int, i
         OutOfFrames: No frame for a table. The markers installed so far stay.
     Source: ``madvise_guard_install``, Linux 6.18.
     """
-    fill = _fill_in_bulk if end - start >= BULK else _fill
+    table = _last(mm).per_table * _last(mm).span
+    fill = _fill_in_bulk if end - start >= BULK * table else _fill
     for _ in range(ZAP_RETRIES):
         if fill(mm, start, end):
             return
@@ -96,7 +104,7 @@ def _pass_huge_over(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
 def _clear_marker(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
     """Empty a slot that holds the marker."""
     if entry.kind is Kind.GUARD:
-        entry.value = 0
+        entry.value = LevelEntries.none
 
 
 REMOVE_OPS: Final = WalkOps(
