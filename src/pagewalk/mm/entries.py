@@ -6,7 +6,7 @@ kind.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["LevelEntries", "has_protection_keys", "is_page", "most_swap_slots"]
+__all__ = ["NONE", "LevelEntries", "guard_marker", "has_protection_keys", "is_page", "most_swap_slots"]
 
 EVERY: Final = (1 << 64) - 1
 KEY: Final = "PKEY"
+NONE: Final = 0
+"""The empty entry."""
 
 
 def is_page(kinds: Any) -> Any:
@@ -36,6 +38,11 @@ def is_page(kinds: Any) -> Any:
 def most_swap_slots(form: PagingFormat) -> int:
     """How many slots of a swap device an entry can tell apart."""
     return form.software.swap_offset.mask
+
+
+def guard_marker(form: PagingFormat) -> int:
+    """The entry that stands for a guard."""
+    return form.software.guard_entry
 
 
 def has_protection_keys(form: PagingFormat) -> bool:
@@ -58,7 +65,7 @@ class LevelEntries:
         dtype: Of an array over a table.
     """
 
-    none: Final = 0
+    none: Final = NONE
     dtype: Final = np.dtype("<u8")
 
     def __init__(self, form: PagingFormat, level: Level) -> None:
@@ -68,9 +75,9 @@ class LevelEntries:
         self.span = level.span
         self.per_table = level.entries
         self.holds_pages = level.may_be_leaf
-        self._with = lru_cache(maxsize=None)(self._bits_with)
-        self._without = lru_cache(maxsize=None)(self._bits_without)
-        self._in_swap = lru_cache(maxsize=None)(self._swap_bits)
+        self._with: dict[Flag, int] = {}
+        self._without: dict[Flag, tuple[int, int]] = {}
+        self._in_swap: dict[Flag, int] = {}
 
     def __repr__(self) -> str:
         return f"<LevelEntries of {self.level!r}>"
@@ -156,12 +163,7 @@ class LevelEntries:
 
     def swap(self, offset: int, flags: Flag) -> int:
         """An entry for a page in a slot of the swap device."""
-        return int(self.form.software.swap_entry(0, offset)) | self._in_swap(flags)
-
-    @property
-    def guard(self) -> int:
-        """The marker of a guard region."""
-        return self.form.software.guard_entry
+        return int(self.form.software.swap_entry(0, offset)) | self._swap_bits(flags)
 
     @property
     def write_protected(self) -> int:
@@ -172,11 +174,17 @@ class LevelEntries:
 
     def with_flags(self, pages: Any, flags: Flag) -> Any:
         """Entries of pages, with these flags of state as well."""
-        return pages | self._with(flags)
+        bits = self._with.get(flags)
+        if bits is None:
+            bits = self._with[flags] = self.form.state_bits(int(flags))
+        return pages | bits
 
     def without(self, pages: Any, flags: Flag) -> Any:
         """Entries of pages, without these rights or flags of state."""
-        kept, added = self._without(flags)
+        bits = self._without.get(flags)
+        if bits is None:
+            bits = self._without[flags] = self._bits_without(flags)
+        kept, added = bits
         return pages & kept | added if added else pages & kept
 
     def without_rights(self, pages: Any) -> Any:
@@ -185,14 +193,11 @@ class LevelEntries:
 
     def swapped_with(self, swapped: Any, flags: Flag) -> Any:
         """Swap entries, with these flags as well."""
-        return swapped | self._in_swap(flags)
+        return swapped | self._swap_bits(flags)
 
     def swapped_without(self, swapped: Any, flags: Flag) -> Any:
         """Swap entries, without these flags."""
-        return swapped & (EVERY ^ self._in_swap(flags))
-
-    def _bits_with(self, flags: Flag) -> int:
-        return self.form.state_bits(int(flags))
+        return swapped & (EVERY ^ self._swap_bits(flags))
 
     def _bits_without(self, flags: Flag) -> tuple[int, int]:
         """The bits that are kept, and those that are set, when flags are taken away."""
@@ -202,4 +207,9 @@ class LevelEntries:
         return kept, sum(1 << row.bit for row in gone if row.clear)
 
     def _swap_bits(self, flags: Flag) -> int:
-        return sum(1 << row.bit for row in self.form.software.swap_state if row.flag in flags)
+        """The bits of a swap entry that hold flags."""
+        bits = self._in_swap.get(flags)
+        if bits is None:
+            rows = self.form.software.swap_state
+            bits = self._in_swap[flags] = sum(1 << row.bit for row in rows if row.flag in flags)
+        return bits

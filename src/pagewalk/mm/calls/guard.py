@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import WalkError
 from pagewalk.formats import Kind
-from pagewalk.mm.entries import LevelEntries
+from pagewalk.mm.entries import NONE, guard_marker
 from pagewalk.walk import PGWALK_RDLOCK, Action, WalkOps
 from pagewalk.walk.ranges import walk_page_range_mm, walk_page_range_vma_mm
 
@@ -55,22 +55,16 @@ def _install_ops(marker: int) -> WalkOps:
     )
 
 
-def _last(mm: AddressSpace) -> LevelEntries:
-    """The entries of the last level."""
-    form = mm.tables.format
-    return LevelEntries(form, form.levels[-1])
-
-
 def _fill(mm: AddressSpace, start: int, end: int) -> bool:
     """Walk the range and fill it; whether nothing stood in the way."""
-    return walk_page_range_mm(mm, start, end, _install_ops(_last(mm).guard)) == 0
+    return walk_page_range_mm(mm, start, end, _install_ops(guard_marker(mm.tables.format))) == 0
 
 
 def _fill_in_bulk(mm: AddressSpace, start: int, end: int) -> bool:
     """The same at array speed, for ranges of whole tables. Its results are those of the walk."""
     from pagewalk.sweep import install
 
-    return install(mm, start, end, _last(mm).guard, passing={Kind.GUARD}) is None
+    return install(mm, start, end, guard_marker(mm.tables.format), passing={Kind.GUARD}) is None
 
 
 def install_guards(mm: AddressSpace, start: int, end: int, zap: Callable[[int, int], None]) -> None:
@@ -86,8 +80,8 @@ def install_guards(mm: AddressSpace, start: int, end: int, zap: Callable[[int, i
         OutOfFrames: No frame for a table. The markers installed so far stay.
     Source: ``madvise_guard_install``, Linux 6.18.
     """
-    table = _last(mm).per_table * _last(mm).span
-    fill = _fill_in_bulk if end - start >= BULK * table else _fill
+    last = mm.tables.format.levels[-1]
+    fill = _fill_in_bulk if end - start >= BULK * last.entries * last.span else _fill
     for _ in range(ZAP_RETRIES):
         if fill(mm, start, end):
             return
@@ -104,7 +98,7 @@ def _pass_huge_over(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
 def _clear_marker(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
     """Empty a slot that holds the marker."""
     if entry.kind is Kind.GUARD:
-        entry.value = LevelEntries.none
+        entry.value = NONE
 
 
 REMOVE_OPS: Final = WalkOps(
