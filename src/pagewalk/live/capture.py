@@ -12,8 +12,9 @@ import operator
 import os
 from typing import TYPE_CHECKING, Final
 
+from pagewalk.formats import capture_format
 from pagewalk.live.build import build
-from pagewalk.live.encode import capture_format
+from pagewalk.live.encode import running_kernel
 from pagewalk.live.leaves import ENTRIES, find_leaves
 from pagewalk.live.processes import namespace_note
 from pagewalk.live.procfs import check_page_size
@@ -84,7 +85,7 @@ def capture(pid: int | None = None) -> Capture:
             than this process, ``notes`` say so.
 
     Returns:
-        The address space, in x86-64's format whatever the machine: 4 levels, or 5 if an address needs them.
+        The address space, in one format whatever the machine (``tables.format``): with as many levels as it needs.
 
     Raises:
         ProcessError: ESRCH: no such process, all its threads ended meanwhile, or a kernel thread. EACCES: it may not be
@@ -94,7 +95,7 @@ def capture(pid: int | None = None) -> Capture:
     check_page_size()
     reading = read_process(0 if pid is None else operator.index(pid))
     top = max((vma.end for vma in reading.vmas), default=0)
-    form = capture_format(4 if top <= _LOWER_HALF else 5)
+    form = capture_format(top, running_kernel())
     found = find_leaves(form, reading)
     sizes = {depth: sum(len(some.vaddrs) for some in parts) for depth, parts in found.leaves.items()}
     huge = sum(count * (ENTRIES + 1) ** (3 - depth) for depth, count in sizes.items() if depth < 4)
