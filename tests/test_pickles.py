@@ -163,7 +163,7 @@ def test_formats(name: str, again: Callable[[Any], Any]) -> None:
     assert form.page_sizes
     twin = again(form)
     assert twin == form
-    assert twin.halves == form.halves
+    assert twin.windows == form.windows
     assert again(form.levels[3]) == form.levels[3]
     assert [again(flag) for flag in (pw.Flag.READ, pw.Kind.GUARD, pw.SKIP, pw.Action.AGAIN, pw.PGWALK_RDLOCK)]
     assert again(pw.SKIP) is pw.SKIP

@@ -37,7 +37,7 @@ class World:
         table = self.tables.root_table
         while table.level.depth < depth:
             entry = Entry(table, table.level.index(vaddr))
-            if not self.format.folds_into_next(entry.level) and entry.is_none:
+            if not entry.level.folds and entry.is_none:
                 self.tables.grow(entry, vaddr)
             table = self.tables.child(entry, vaddr)
         return Entry(table, table.level.index(vaddr))
@@ -69,7 +69,7 @@ class World:
                 found[addr] = (entry.level.depth, value)
 
         ops = WalkOps(pud_entry=note, pmd_entry=note, pte_entry=note)
-        for low, high in self.format.halves:
+        for low, high, *_ in self.format.windows:
             walk_page_range_novma(self.tables, low, high, ops)
         return found
 
@@ -84,7 +84,7 @@ class World:
         ops = WalkOps(p4d_entry=note, pud_entry=note, pmd_entry=note, pgd_entry=note)
         from pagewalk.walk import walk_page_range_novma
 
-        for low, high in self.format.halves:
+        for low, high, *_ in self.format.windows:
             walk_page_range_novma(self.tables, low, high, ops)
         return frames
 

@@ -46,7 +46,7 @@ def dirty_bit_lost_in_a_split(monkeypatch):
     def forgetful(self, pmd, addr, *more):
         result = split(self, pmd, addr, *more)
         start = addr - addr % pmd.level.span
-        clean = np.uint64((1 << 64) - 1 - self.format.state_bits(int(Flag.DIRTY)))
+        clean = np.uint64((1 << 64) - 1 - self.format.last.codec.switch(Flag.DIRTY)[0])
         self.slice(pmd, start, start + pmd.level.span).entries[:] &= clean
         return result
 

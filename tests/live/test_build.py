@@ -15,9 +15,14 @@ BASE = 1 << 50
 RIGHTS = int(Flag.READ | Flag.USER)
 
 
+def _bits(form):
+    """Bits of an address that the tables translate."""
+    return form.levels[0].shift + form.levels[0].index_bits
+
+
 def page_numbers(form, depth):
     """Numbers of huge or small pages of both halves, close together and far apart."""
-    top = 1 << form.vaddr_bits - form.levels[depth].shift
+    top = 1 << _bits(form) - form.levels[depth].shift
     near = st.integers(0, 600).map(lambda at: at * 3 % top)
     return st.sets(st.one_of(near, st.integers(0, top - 1), st.integers(0, 600).map(lambda at: top - 1 - at)))
 
@@ -41,7 +46,7 @@ def worlds(draw):
 
 def canonical(form, vaddr):
     """The address with its top bits repeated."""
-    return vaddr | (1 << 64) - (1 << form.vaddr_bits) if vaddr >> form.vaddr_bits - 1 else vaddr
+    return vaddr | (1 << 64) - (1 << _bits(form)) if vaddr >> _bits(form) - 1 else vaddr
 
 
 def in_parts(vaddrs, entries):
@@ -81,7 +86,7 @@ class TestBuild:
             for level in form.real_levels[1:]:
                 if level.depth <= depth:
                     shift = level.shift + level.index_bits
-                    keys |= {(level.depth, (vaddr & (1 << form.vaddr_bits) - 1) >> shift) for vaddr, _ in pages}
+                    keys |= {(level.depth, (vaddr & (1 << _bits(form)) - 1) >> shift) for vaddr, _ in pages}
         (segment,) = tables.memory.segments
         assert len(segment.data) == len(keys) * form.page_size
         assert segment.start == BASE == tables.root

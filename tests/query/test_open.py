@@ -4,7 +4,7 @@ import pytest
 
 from pagewalk import source
 from pagewalk.errors import ImageFormatError, Malformed
-from pagewalk.formats import x86_64
+from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.memory import RawImage
 from tests.world import K, M, World
 

@@ -70,7 +70,7 @@ def demo(as_json: bool) -> int:
     before = look(model.mm, PLAN, model.start)
     steps = model.guard(PLAN)
     after = look(model.mm, PLAN, model.start)
-    marker = model.mm.format.last.marked(Kind.GUARD.label)
+    marker = model.mm.format.guard_entry
     result = Demo(PLAN.pages, PLAN.guarded, before, steps, after, marker, *_ask_kernel(PLAN))
     write([json.dumps(result.json(), indent=2) + "\n" if as_json else demo_text(result)])
     return int(result.agree is False)

@@ -220,6 +220,11 @@ class Level:
         page = joined(row.address, entry)
         return (entry & type_.mask) >> type_.lowest, page >> self._page_shift(row)
 
+    @cached_property
+    def swaps(self) -> bool:
+        """Whether an entry here can say where in a swap device a page is."""
+        return self.codec.row(Kind.SWAP.label) is not None
+
     @property
     def swap_slots(self) -> int:
         """How many slots of a swap device an entry can tell apart."""
@@ -275,7 +280,7 @@ class Level:
             raise ValueError(f"a {self.name} entry cannot map a page in this format")
         value, flags = _word(paddr, "paddr"), _word(flags, "flags")
         if _some(value & (NO_PADDR ^ row.reach)):
-            raise ValueError(f"not a frame address for a page of {self.span:#x} bytes: {shown(paddr)}")
+            raise ValueError(f"not a frame address for a {self.name} page of {self.span:#x} bytes: {shown(paddr)}")
         said = self.said(row, flags)
         for name, number in ((MEMORY, memory), (KEY, key)):
             part = row.field(name)

@@ -135,6 +135,15 @@ class PagingFormat:
         """The address of the frame that an entry names, page or not; ``NO_PADDR`` where it names none."""
         return level.frame(entry)
 
+    @cached_property
+    def guard_entry(self) -> int:
+        """The raw entry of a guard marker (Linux 6.13).
+
+        Raises:
+            ValueError: The system has none.
+        """
+        return self.last.marked(Kind.GUARD.label)
+
     # -- making an entry ---------------------------------------------------------------------------------------------
 
     def table_entry(self, paddr: Any, level: Level | None = None) -> Any:

@@ -55,7 +55,7 @@ def _install_ops(marker: int) -> WalkOps:
 
 def _marker(mm: AddressSpace) -> int:
     """The entry that stands for a guard."""
-    return mm.tables.format.last.marked(Kind.GUARD.label)
+    return mm.tables.format.guard_entry
 
 
 def _fill(mm: AddressSpace, start: int, end: int) -> bool:
