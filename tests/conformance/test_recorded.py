@@ -14,7 +14,7 @@ from pagewalk.conform.facts import running_facts
 from pagewalk.conform.model import simulated
 from pagewalk.conform.text import disagreement_text
 from tests.conformance.recorded import read_answers
-from tests.conftest import DATA
+from tests.guests import DATA
 
 pytestmark = pytest.mark.slow
 
