@@ -40,7 +40,7 @@ class TestGolden:
 
     def test_every_level_and_every_kind_occur(self, name):
         rows = golden(name)
-        assert {one.shift for one in rows} == set(FAMILIES[name].walker(lambda _: None, 0).shifts())
+        assert {one.shift for one in rows} == set(FAMILIES[name].make(lambda _: None, 0).shifts())
         assert {one.kind for one in rows} == KINDS
 
     def test_words_are_known(self, name):

@@ -43,9 +43,11 @@ class Arm64(Walker):
         """The manual's level: 3 is the last, -1 the first of 52 bits with 4 KiB."""
         return 3 - (shift - self.page_shift) // (self.page_shift - 3)
 
-    def has_blocks(self, shift: int) -> bool:
-        """D8.3.1: where bits 1:0 = 01 are a block; elsewhere they are reserved."""
+    def pages(self, shift: int) -> bool:
+        """D8.3.1: pages at level 3, and where bits 1:0 = 01 are a block; elsewhere those are reserved."""
         level = self.level(shift)
+        if level == 3:
+            return True
         if self.page_shift == 12:
             return level in (1, 2) or (level == 0 and self.ds)
         if self.page_shift == 14:
@@ -70,7 +72,7 @@ class Arm64(Walker):
         if raw & 2:
             if not last:
                 return Decoded("table", self.address(raw, self.page_shift), self.table_rights(raw))
-        elif last or not self.has_blocks(shift):
+        elif last or not self.pages(shift):
             return Decoded("reserved")
         rights = self.page_rights(raw)
         return Decoded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tests.reference.arm64 import Arm64
 from tests.reference.linux import Arm64Linux, Linux, Meaning, RiscVLinux, X86Linux
@@ -15,15 +15,26 @@ if TYPE_CHECKING:
     from tests.reference.found import Read, Walker
 
 
-class Family(NamedTuple):
-    """``walker(read, root)`` and the kernel's layer."""
+class Rooted(Protocol):
+    """What has a root."""
 
-    walker: Callable[[Read, int], Walker]
+    @property
+    def root(self) -> int: ...
+
+
+class Family(NamedTuple):
+    """How a walker is made, given a memory and a root, and the kernel's layer."""
+
+    make: Callable[[Read, int], Walker]
     linux: Linux
+
+    def walker(self, read: Read, window: Rooted) -> Walker:
+        """The oracle of a window."""
+        return self.make(read, window.root)
 
     def meaning(self, shift: int, raw: int) -> Meaning:
         """One entry of the level with this shift."""
-        return self.linux.meaning(self.walker(lambda _: None, 0), shift, raw)
+        return self.linux.meaning(self.make(lambda _: None, 0), shift, raw)
 
 
 FAMILIES = {

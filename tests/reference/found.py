@@ -104,6 +104,10 @@ class Walker:
         """How many entries a table of this level has."""
         raise NotImplementedError
 
+    def pages(self, shift: int) -> bool:
+        """Whether an entry of this level can map a page."""
+        raise NotImplementedError
+
     def decode(self, shift: int, raw: int) -> Decoded:
         """One entry of the level with this shift."""
         raise NotImplementedError

@@ -54,6 +54,8 @@ class Linux:
             return Meaning("reserved")
         if walker.empty(raw):
             return Meaning("none")
+        if not walker.pages(shift):
+            return Meaning("other")  # ``p4d_bad``: neither a table nor a page can be there
         there = self.without_rights(walker, shift, raw)
         if there is not None:
             return self.page("prot_none", there._replace(global_=False), set(), self.software(raw))
@@ -121,7 +123,7 @@ class X86Linux(Linux):
 
     def without_rights(self, walker: Walker, shift: int, raw: int) -> Decoded | None:
         """_PAGE_PROTNONE is bit 8; ``pmd_present`` looks at PSE too, for a huge page being split. Frames: inverted."""
-        if shift not in (12, 21, 30) or not raw & (0x100 if shift == 12 else 0x180):
+        if not raw & (0x100 if shift == 12 else 0x180):
             return None
         frame = ~raw & ADDRESS & -(1 << shift)
         rest = raw & ~ADDRESS & ~0x100 | 1
@@ -149,9 +151,7 @@ class Arm64Linux(Linux):
         """PTE_PRESENT_INVALID: not valid, and bit 11."""
         if not raw >> 11 & 1:
             return None
-        last = shift == walker.shifts()[-1]
-        there = walker.decode(shift, raw & ~2 | (3 if last else 1))
-        return None if there.what == "reserved" else there
+        return walker.decode(shift, raw & ~2 | (3 if shift == walker.shifts()[-1] else 1))
 
 
 @dataclass(frozen=True)

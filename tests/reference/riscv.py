@@ -25,6 +25,9 @@ class RiscV(Walker):
     def entries(self, shift: int) -> int:
         return 512
 
+    def pages(self, shift: int) -> bool:
+        return True
+
     def decode(self, shift: int, raw: int) -> Decoded:
         """Step 3 to 5 of "Virtual Address Translation Process"."""
         if not raw & 1:

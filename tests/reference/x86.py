@@ -38,6 +38,9 @@ class Hardware(Walker):
     def entries(self, shift: int) -> int:
         return 512
 
+    def pages(self, shift: int) -> bool:
+        return shift <= 30
+
     def empty(self, raw: int) -> bool:
         """Linux leaves stray A and D bits out of account (the Xeon Phi erratum)."""
         return raw & ~0x60 == 0
@@ -46,7 +49,7 @@ class Hardware(Walker):
         """SDM tables 5-15 to 5-20."""
         if not raw & 1:
             return Decoded("invalid")
-        leaf = shift == 12 or (shift in (21, 30) and raw & 0x80 != 0)
+        leaf = shift == 12 or (self.pages(shift) and raw & 0x80 != 0)
         if raw & self.must_be_zero(shift, leaf):
             return Decoded("reserved")
         write, user, run = bool(raw & 2), bool(raw & 4), not raw >> 63
