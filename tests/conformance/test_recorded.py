@@ -14,7 +14,7 @@ from pagewalk.conform.campaign.text import disagreement_text
 from pagewalk.conform.sides.facts import running_facts
 from pagewalk.conform.sides.model import simulated
 from tests.conformance.recorded import read_answers
-from tests.conftest import DATA
+from tests.guests import DATA
 
 pytestmark = pytest.mark.slow
 

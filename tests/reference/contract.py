@@ -1,109 +1,22 @@
-"""The oracle: page tables walked slowly and obviously, from the manual and from the contract.
+"""The oracle of the walk: contract.md, on a model of the tables made of dicts (x86-64).
 
-Nothing here comes from ``pagewalk``; plain integers only. Two halves:
-
-* ``Hardware`` is Intel SDM vol. 3A, chapter 5: what an address translates to, and everything in a range.
-* ``Contract`` is contract.md: which callbacks a walk makes, in which order, on a model of the tables made of dicts, and
-  what installing and splitting leave behind.
+Which callbacks a walk makes, in which order, and what installing and splitting leave behind. Nothing here comes from
+``pagewalk``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-Read = Callable[[int], "int | None"]
-"""The 8-byte word at a physical address, or None where there is no memory."""
+from tests.reference.x86 import ADDRESS, PAGE, SHIFT_OF
 
-PAGE = 4096
-EVERYTHING = (1 << 64) - 1
-ADDRESS = 0x000F_FFFF_FFFF_F000  # bits 51:12
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
-# SDM 5.5.4: which bits of a linear address select the entry, by the kernel's depth: 0 PML5 (or PML4) .. 4 PT.
-SHIFT_OF = {4: (39, 39, 30, 21, 12), 5: (48, 39, 30, 21, 12)}
+    from tests.reference.found import Read
+
 NAMES = ("pgd_entry", "p4d_entry", "pud_entry", "pmd_entry", "pte_entry")
-
-
-def canonical(vaddr: int, levels: int) -> bool:
-    """SDM 5.5.4 and vol. 1, 3.3.7.1: bits 63:47 (63:56 with 5 levels) are all equal."""
-    top = vaddr >> (47 if levels == 4 else 56)
-    return top in (0, 0x1FFFF if levels == 4 else 0xFF)
-
-
-class Found(NamedTuple):
-    """What one entry that ends a translation says."""
-
-    what: str  # leaf, absent (not empty), hole, reserved, outside
-    vaddr: int
-    size: int
-    depth: int
-    entry: int
-    paddr: int = 0
-    write: bool = False
-    user: bool = False
-    execute: bool = False
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """The paging structures as the processor reads them."""
-
-    read: Read
-    root: int
-    levels: int = 4
-    physical_bits: int = 52
-
-    def depths(self) -> list[int]:
-        return [0, 2, 3, 4] if self.levels == 4 else [0, 1, 2, 3, 4]
-
-    def everything(self, start: int, end: int) -> Iterator[Found]:
-        """Every entry that ends a translation in ``[start, end)``, by address."""
-        at = start
-        while at < end:
-            found = self.look(at)
-            yield found
-            at = found.vaddr + found.size
-
-    def look(self, vaddr: int) -> Found:
-        """One translation. Tables 5-14 to 5-20."""
-        write = user = execute = True
-        table = self.root
-        for depth in self.depths():
-            shift = SHIFT_OF[self.levels][depth]
-            first = vaddr >> shift << shift
-            slot = table + 8 * (vaddr >> shift & 511)
-            entry = self.read(slot)
-            if entry is None:
-                return Found("outside", first, 1 << shift, depth, 0)
-            if not entry & 1:
-                empty = entry & ~0x60 == 0  # Linux leaves stray A and D bits out of account
-                return Found("hole" if empty else "absent", first, 1 << shift, depth, entry)
-            leaf = depth == 4 or (depth in (2, 3) and entry & 0x80 != 0)
-            if entry & self.must_be_zero(depth, leaf):
-                return Found("reserved", first, 1 << shift, depth, entry)
-            write, user, execute = write and bool(entry & 2), user and bool(entry & 4), execute and not entry >> 63
-            if leaf:
-                paddr = entry & ADDRESS & (EVERYTHING << shift)
-                return Found("leaf", first, 1 << shift, depth, entry, paddr, write, user, execute)
-            table = entry & ADDRESS
-            if self.read(table) is None or self.read(table + PAGE - 8) is None:
-                return Found("outside", first, 1 << shift, depth, entry)
-        raise AssertionError("the last level has only pages")
-
-    def must_be_zero(self, depth: int, leaf: bool) -> int:
-        """Reserved bits: above MAXPHYADDR, PS in PML5E and PML4E, and the address bits under a large page."""
-        above = (1 << 52) - (1 << self.physical_bits)
-        if depth < 2:
-            return above | 0x80
-        if leaf and depth == 2:
-            return above | 0x3FFF_E000  # bits 29:13
-        if leaf and depth == 3:
-            return above | 0x001F_E000  # bits 20:13
-        return above
-
-
-# -- the contract --------------------------------------------------------------------------------------------------
 
 Tables = dict[int, "int | Table"]
 
@@ -353,45 +266,3 @@ def flatten(table: Table, levels: int, depth: int = 0, base: int = 0) -> Iterato
             yield from flatten(entry, levels, 2 if levels == 4 and depth == 0 else depth + 1, vaddr)
         else:
             yield vaddr, depth, entry
-
-
-class Page(NamedTuple):
-    """One row of a listing: a page or what stands in its place; ``frame`` is None where there is none."""
-
-    vaddr: int
-    frame: int | None
-    size: int
-    span: int
-    alike: tuple[int, ...]
-
-
-def joined(pages: list[Page]) -> list[tuple[int, int | None, int, tuple[int, ...], bool]]:
-    """Rule: "Rows join while the frames go on, or while all pages have the *same* frame"; the latter first.
-
-    Returns:
-        vaddr, first frame, size, what all pages have alike, and whether they all have that one frame.
-    """
-
-    def neighbours(low: Page, high: Page) -> bool:
-        return low.vaddr + low.size == high.vaddr and low.alike == high.alike and low.span == high.span
-
-    def same(at: int) -> bool:
-        if not 0 <= at < len(pages) - 1:
-            return False
-        low, high = pages[at], pages[at + 1]
-        return neighbours(low, high) and low.frame is not None and low.frame == high.frame and low.size == low.span
-
-    def follows(at: int) -> bool:
-        low, high = pages[at], pages[at + 1]
-        if not neighbours(low, high) or same(at - 1) or same(at + 1):
-            return False
-        return high.frame == (None if low.frame is None else low.frame + low.size)
-
-    rows: list[tuple[int, int | None, int, tuple[int, ...], bool]] = []
-    for at, page in enumerate(pages):
-        if rows and (same(at - 1) or follows(at - 1)):
-            vaddr, frame, size, alike, _ = rows.pop()
-            rows.append((vaddr, frame, size + page.size, alike, same(at - 1)))
-        else:
-            rows.append((page.vaddr, page.frame, page.size, page.alike, False))
-    return rows
