@@ -119,7 +119,7 @@ def holes(
 
 def _records(listing: Listing, dtype: np.dtype[np.void]) -> Rows:
     """The rows as a structured array; each block of columns is given up as it is turned into records."""
-    sink = Sink(listing.question.schema)
+    sink = Sink(listing.schema)
     listing.collect(sink)
     rows = np.empty(len(sink), dtype)
     done = 0

@@ -100,7 +100,7 @@ def in_parallel(
 
 def _sinks(sink: Sink, parts: list[Task], reader: Reader) -> list[Sink]:
     """A sink for each part: a share of the room set aside, or one of its own."""
-    per_table = reader.tables.format.real_levels[-1].entries
+    per_table = reader.last.entries
     sizes = [len(part.tables) * per_table + len(part.rows[0]) for part in parts]
     if "size" in sink.schema.names or sink.room(sum(sizes)) is None:
         return [Sink(sink.schema) for _ in parts]

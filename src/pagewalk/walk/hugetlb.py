@@ -20,13 +20,13 @@ def hugetlb_slot(tables: PageTables, vaddr: int, size: int) -> Entry | None:
 
     Source: ``huge_pte_offset``, Linux 6.18.
     """
-    table = tables.root_table
+    table = tables.top(tables.window_of(vaddr))
     while True:
         level = table.level
         entry = Entry(table, level.index(vaddr))
         if level.span <= size:
             return entry
-        if not tables.format.folds_into_next(level):
+        if not level.folds:
             tables.check(entry.value, level, vaddr)
             if not entry.is_table:
                 return None

@@ -20,7 +20,6 @@ from pagewalk.walk.walker import Walker
 
 if TYPE_CHECKING:
     from pagewalk.errors import TranslationError
-    from pagewalk.formats import PagingFormat
     from pagewalk.space import AddressSpace, Mapping, Vma
     from pagewalk.walk.ops import WalkOps
 
@@ -88,7 +87,7 @@ def walk_page_range_mm(
         WalkError: Also EINVAL where a hugetlb VMA is to be installed into.
         OutOfFrames: No frame for a table. What was installed stays.
     """
-    start, end = range_of(start, end, mm.tables.format)
+    start, end = range_of(start, end, mm.tables)
     check_mm_lock(mm, ops.walk_lock)
     walk = walk or Walk(mm.tables, ops, private, mm=mm, findings=findings)
     walker = Walker(walk)
@@ -139,7 +138,7 @@ def walk_page_range_vma_mm(
 ) -> int:
     """``walk_page_range_vma`` that accepts ``install_pte``: for the memory-management code."""
     mm = _mm_of(vma)
-    start, end = range_of(start, end, mm.tables.format)
+    start, end = range_of(start, end, mm.tables)
     if start < vma.start or end > vma.end:
         raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) leaves the VMA [{vma.start:#x}, {vma.end:#x})")
     check_mm_lock(mm, ops.walk_lock)
@@ -233,7 +232,7 @@ def walk_page_range_novma_mm(
     walk: Walk | None = None,
 ) -> int:
     """``walk_page_range_novma`` that accepts ``install_pte``, with a warning: no cache hook can run without a VMA."""
-    start, end = range_of(start, end, tables.format)
+    start, end = range_of(start, end, tables)
     if root is not None:
         tables = PageTables(tables.memory, root, tables.format, allocator=tables.allocator)
     return Walker(walk or Walk(tables, ops, private, findings=findings)).range(start, end)
@@ -272,7 +271,7 @@ def _refuse_install(ops: WalkOps) -> None:
         raise WalkError(errno.EINVAL, "install_pte is not permitted in the public walks: use pagewalk.edit, or an Mm")
 
 
-def range_of(start: int, end: int, form: PagingFormat) -> tuple[int, int]:
+def range_of(start: int, end: int, tables: PageTables) -> tuple[int, int]:
     """A range to walk, in plain numbers.
 
     Raises:
@@ -282,11 +281,11 @@ def range_of(start: int, end: int, form: PagingFormat) -> tuple[int, int]:
     start, end = integer(start, "start"), integer(end, "end")
     if start >= end:
         raise WalkError(errno.EINVAL, f"empty range: start {start:#x} is not below end {end:#x}")
-    if (start | end) % form.page_size:
-        raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) is not aligned to pages of {form.page_size:#x} bytes")
-    if not any(low <= start and end <= high for low, high in form.halves):
-        (_, low), (high, top) = form.halves
-        halves = f"[0, {low:#x}) and [{high:#x}, {top:#x})"
+    size = tables.format.page_size
+    if (start | end) % size:
+        raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) is not aligned to pages of {size:#x} bytes")
+    if not any(window.start <= start and end <= window.end for window in tables.windows):
+        halves = " and ".join(f"[{window.start:#x}, {window.end:#x})" for window in tables.windows)
         raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) leaves the canonical halves, {halves}: walk each alone")
     return start, end
 

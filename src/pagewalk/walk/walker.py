@@ -30,9 +30,9 @@ from pagewalk.tables import Entry
 from pagewalk.walk.ops import ACTING, ENTRY_CALLBACKS, SKIP, Action
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from pagewalk.formats import PagingFormat
     from pagewalk.tables import Table
     from pagewalk.walk.ops import EntryCallback, Walk, WalkOps
 
@@ -68,20 +68,20 @@ class _LevelPlan:
     handler_below: bool
 
 
-def _plan(form: PagingFormat, ops: WalkOps) -> tuple[_LevelPlan, ...]:
-    """The plans of all levels, by depth."""
+def _plan(levels: Sequence[Level], ops: WalkOps) -> tuple[_LevelPlan, ...]:
+    """The plans of a window's levels, PGD to PTE."""
     callbacks = ops.entry_callbacks
     return tuple(
         _LevelPlan(
             level=level,
-            is_last=level is form.levels[-1],
+            is_last=level.is_last,
             callback=callbacks[depth],
             takes_action=ENTRY_CALLBACKS[depth] in ACTING,
-            folds=form.folds_into_next(level),
-            hole_depth=form.real_depths[depth],
+            folds=level.folds,
+            hole_depth=level.real_depth,
             handler_below=any(callbacks[depth + 1 :]),
         )
-        for depth, level in enumerate(form.levels)
+        for depth, level in enumerate(levels)
     )
 
 
@@ -98,15 +98,17 @@ class Walker:
         self.walk = walk
         self.ops = walk.ops
         self.tables = walk.tables
-        self._plans = _plan(walk.tables.format, walk.ops)
+        self._plans: tuple[_LevelPlan, ...] = ()
         self._warned = False
 
     # -- the descent -------------------------------------------------------------------------------------------------
 
     def range(self, start: int, end: int) -> int:
         """Walk ``[start, end)`` from the top table; a positive result is what ended it early."""
+        window = self.tables.window_of(start)
+        self._plans = _plan(self.tables.format.levels_of(window), self.ops)
         try:
-            table = self.tables.root_table
+            table = self.tables.top(window)
         except Malformed as error:
             self.found(error)
             return 0
@@ -139,7 +141,7 @@ class Walker:
     def _look(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
         """One look at an entry above the last level: 0, a positive result, or _AGAIN."""
         if not plan.folds:
-            if self.tables.format.is_none(entry.value):
+            if entry.is_none:
                 if self.ops.install_pte is None:
                     return self.hole(addr, next_, plan.hole_depth)
                 self._grow(entry, addr)
@@ -194,7 +196,7 @@ class Walker:
 
     def _must_split(self, entry: Entry) -> bool:
         """Whether a huge page stands in the way of work below: in a VMA only, raw tables are left alone."""
-        return not self.walk.no_vma and entry.level.may_be_leaf and (entry.is_leaf or entry.kind is Kind.MIGRATION)
+        return not self.walk.no_vma and (entry.is_leaf or entry.kind is Kind.MIGRATION)
 
     # -- the last level ----------------------------------------------------------------------------------------------
 
@@ -202,11 +204,11 @@ class Walker:
         """Walk the entries of a table of the last level."""
         walk, pte_entry, installing = self.walk, self.ops.pte_entry, self.ops.install_pte is not None
         size, first = table.level.span, table.level.index(addr)
-        slots, ignored = table.slots, self.tables.format.software.none_ignores
+        slots, is_none = table.slots, table.level.is_none
         for at in range(first, first + (end - addr) // size):
             walk.addr = addr
             next_ = addr + size
-            if installing and slots[at] | ignored == ignored:
+            if installing and is_none(slots[at]):
                 self._install(Entry(table, at), addr, next_)
             elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, walk)):
                 return self.verdict(result)
@@ -223,7 +225,7 @@ class Walker:
         value = integer(value, "what install_pte returns")
         if value < 0:
             raise WalkError(-value)
-        if value >> 64 or self.tables.format.is_none(value):
+        if value & entry.level.word.mask != value or entry.level.is_none(value):
             raise ValueError(f"install_pte returned {value:#x} at {addr:#x}: not an entry; SKIP leaves the slot empty")
         entry.value = value
         self.walk.installed += 1
@@ -267,7 +269,7 @@ class Walker:
         try:
             value = entry.value
             self.tables.check(value, plan.level, addr)
-            if self.tables.format.is_table(value, plan.level):
+            if plan.level.is_table(value):
                 self.tables.child(entry, addr)
         except TranslationError as error:
             self.found(error)

@@ -1,25 +1,20 @@
-"""Page tables: a format, a memory and a root. Raw entries; nothing here knows of VMAs.
+"""Page tables: a format, a memory and windows. Raw entries; nothing here knows of VMAs.
 
-Three small things carry everything above:
-
-* ``Table``: one table, its slots usable like a list of raw values. In a flat memory the slots *are* the memory.
-* ``Entry``: a reference to one slot, as a ``pte_t *`` is. It reads, writes and decodes the raw value.
-* ``PageTables``: goes from the root to an address, and grows or splits where it may.
+A *window* is a range of virtual addresses and the root that translates it: both halves of an address space may have one
+root, or each its own. ``PageTables`` goes from the root of an address's window to the address, and grows or splits
+where it may.
 """
 
 from __future__ import annotations
 
 import errno
-import struct
-import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pagewalk.doors import integer, not_negative, shortened
 from pagewalk.errors import (
     BadRoot,
     Malformed,
     MemoryReadError,
-    MemoryWriteError,
     NonCanonical,
     NotPresent,
     OutOfFrames,
@@ -27,167 +22,17 @@ from pagewalk.errors import (
     UnsupportedError,
     WalkError,
 )
-from pagewalk.formats import NO_PADDR, Flag, Kind, Level, PagingFormat, find_format
-from pagewalk.memory import BadAnswer, Flat, WritableMemory, read_exactly
+from pagewalk.formats import DEFAULT, NO_PADDR, Flag, Kind, Level, PagingFormat, Rights, Window, find_format
+from pagewalk.memory import BadAnswer, Flat, read_exactly
+from pagewalk.tables.table import Entry, RemoteSlots, Table, writable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pagewalk.frames import FrameAllocator
     from pagewalk.memory import Memory
 
-__all__ = ["Entry", "PageTables", "Slots", "Table", "Translation"]
-
-_WORD = struct.Struct("<Q")
-WORD_MASK = (1 << 64) - 1
-LAST_DEPTH = 4
-
-
-class Slots(Protocol):
-    """The raw values of a table."""
-
-    def __getitem__(self, index: int, /) -> int: ...
-    def __setitem__(self, index: int, value: int, /) -> None: ...
-
-
-class RemoteSlots:
-    """Slots of a memory that has to be asked for each."""
-
-    __slots__ = ("memory", "paddr")
-
-    def __init__(self, memory: Memory, paddr: int) -> None:
-        self.memory = memory
-        self.paddr = paddr
-
-    def __getitem__(self, index: int) -> int:
-        value: int = _WORD.unpack(read_exactly(self.memory, self.paddr + 8 * index, 8))[0]
-        return value
-
-    def __setitem__(self, index: int, value: int) -> None:
-        _writable(self.memory, self.paddr + 8 * index, 8).write(self.paddr + 8 * index, _WORD.pack(value))
-
-
-class Table:
-    """One table of a level.
-
-    Attributes:
-        tables: The page tables it belongs to.
-        paddr: Physical address of its first slot, in bytes.
-        level: Its level.
-        slots: Its raw values: ``slots[i]`` reads now, ``slots[i] = value`` writes now.
-    """
-
-    __slots__ = ("level", "paddr", "slots", "tables")
-
-    def __init__(self, tables: PageTables, paddr: int, level: Level, slots: Slots) -> None:
-        self.tables = tables
-        self.paddr = paddr
-        self.level = level
-        self.slots = slots
-
-    def __repr__(self) -> str:
-        return f"<{self.level.name} table at {self.paddr:#x}>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Found again in the page tables, which are pickled with it."""
-        return _table_at, (self.tables, self.paddr, self.level)
-
-
-def _table_at(tables: PageTables, paddr: int, level: Level) -> Table:
-    """A table that was pickled."""
-    return tables._table(paddr, level, 0, 0)
-
-
-class Entry:
-    """A reference to one slot of a table.
-
-    ``value`` is read from and written to the memory at each use; everything else decodes what is there now.
-    """
-
-    __slots__ = ("index", "table")
-
-    def __init__(self, table: Table, index: int) -> None:
-        self.table = table
-        self.index = index
-
-    def __repr__(self) -> str:
-        return f"<{self.level.name} entry {self.index} at {self.paddr:#x}: {self.value:#018x} {self.kind.label}>"
-
-    @property
-    def value(self) -> int:
-        """The raw value."""
-        return self.table.slots[self.index]
-
-    @value.setter
-    def value(self, value: int) -> None:
-        value = integer(value, "an entry")
-        if value >> 64:
-            raise ValueError(f"{value:#x} does not fit an entry of 64 bits")
-        try:
-            self.table.slots[self.index] = value
-        except TypeError:
-            raise MemoryWriteError(self.paddr, 8, "opened read-only: open it with writable=True") from None
-
-    @property
-    def paddr(self) -> int:
-        """Physical address of the slot itself."""
-        return self.table.paddr + 8 * self.index
-
-    @property
-    def level(self) -> Level:
-        """The level it is looked at as."""
-        return self.table.level
-
-    @property
-    def format(self) -> PagingFormat:
-        """The paging format that decodes it."""
-        return self.table.tables.format
-
-    @property
-    def is_none(self) -> bool:
-        """Whether it is empty (``pte_none``)."""
-        return bool(self.format.is_none(self.value))
-
-    @property
-    def is_present(self) -> bool:
-        """Whether a page or a table is there (``pte_present``): PROT_NONE counts."""
-        return bool(self.format.is_present(self.value))
-
-    @property
-    def is_table(self) -> bool:
-        """Whether it points to a table."""
-        return bool(self.format.is_table(self.value, self.level))
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether it maps a page, of any size."""
-        value = self.value
-        level = self.level
-        return level.may_be_leaf and bool(self.format.is_present(value)) and not self.format.is_table(value, level)
-
-    @property
-    def kind(self) -> Kind:
-        """What occupies it."""
-        value = self.value
-        if value >> self.format.valid & 1:
-            return Kind.PRESENT
-        return Kind(self.format.kind(value, self.level)) if value else Kind.NONE
-
-    @property
-    def flags(self) -> Flag:
-        """Its own rights and state; a table's entry has the rights it passes on."""
-        value = self.value
-        table = self.format.is_table(value, self.level)
-        return Flag(self.format.table_flags(value) if table else self.format.flags(value, self.level))
-
-    @property
-    def target(self) -> int | None:
-        """Physical address of the table or frame it names, None if it names none."""
-        value = self.value
-        if self.format.is_table(value, self.level):
-            return self.format.table_paddr(value)
-        frame = self.format.frame(value, self.level)
-        return None if frame == NO_PADDR else frame
+__all__ = ["PageTables", "Translation"]
 
 
 class Translation(NamedTuple):
@@ -214,35 +59,53 @@ class Translation(NamedTuple):
 
 
 class PageTables:
-    """A format, a memory, a root, and a frame allocator if the tables may grow.
+    """A format, a memory, windows with their roots, and a frame allocator if the tables may grow.
 
     Args:
         memory: Where the tables are.
-        root: Physical address of the top table (x86: CR3 without its low flag bits).
+        root: Physical address of the top table, without a register's flag bits; one for all windows of the format.
+            None where ``windows`` are given.
         format: A paging format or its name.
+        windows: Which addresses are translated, by which roots; None: the format's own, by ``root``.
         allocator: Where new tables come from; None: they do not grow.
 
     Raises:
-        BadRoot: The root is misaligned or too wide for the format.
+        BadRoot: A root is misaligned or too wide for the format.
         UnsupportedError: No format of that name.
-        TypeError: The root is no integer.
+        TypeError: The root is no integer; both a root and windows, or neither.
     """
 
     def __init__(
         self,
         memory: Memory,
-        root: int,
-        format: str | PagingFormat = "x86-64",  # noqa: A002 - the name users know from --format
+        root: int | None = None,
+        format: str | PagingFormat = DEFAULT,  # noqa: A002 - the name users know from --format
         *,
+        windows: Iterable[Window] | None = None,
         allocator: FrameAllocator | None = None,
     ) -> None:
         self.format = find_format(format)
         self.memory = memory
-        self.root = root = integer(root, "root")
+        self.windows = self._rooted(root, windows)
+        self.root = self.windows[0].root
         self.allocator = allocator
-        self._flat = memory if isinstance(memory, Flat) and sys.byteorder == "little" else None
+        self._flat = memory if isinstance(memory, Flat) and self.format.word.is_native else None
         self._can_go = hasattr(memory, "check_extent")
-        size = self.format.table_bytes(self.format.levels[0])
+        for window in self.windows:
+            self._check_root(window)
+
+    def _rooted(self, root: int | None, windows: Iterable[Window] | None) -> tuple[Window, ...]:
+        """The windows, each with its root, by address."""
+        if windows is None:
+            root = integer(root, "root")
+            return tuple(window._replace(root=root) for window in self.format.windows)
+        if root is not None or not (given := tuple(windows)):
+            raise TypeError("page tables have a root, or windows that have one each: give one or the other")
+        return tuple(sorted(given))
+
+    def _check_root(self, window: Window) -> None:
+        """Refuse a root that no register can hold."""
+        root, size = window.root, self.format.levels_of(window)[0].table_bytes
         if root < 0 or root % size or root >> self.format.physical_bits:
             raise BadRoot(root, f"is not a {size}-byte aligned physical address; mask the register's flag bits off")
 
@@ -253,14 +116,41 @@ class PageTables:
 
     @property
     def root_table(self) -> Table:
-        """The top table.
+        """The top table, of the first window.
+
+        Raises:
+            BadRoot, MemoryReadError: As ``top``.
+        """
+        return self.top(self.windows[0])
+
+    def top(self, window: Window) -> Table:
+        """The top table of a window.
 
         Raises:
             BadRoot: It is outside the memory.
             MemoryReadError: The file that is the memory was cut off.
         """
         self.check_memory()
-        return self._table(self.root, self.format.levels[0], 0, self.root)
+        return self._table(window.root, self.format.levels_of(window)[0], window.start, window.root)
+
+    def window_of(self, vaddr: int) -> Window:
+        """The window that translates an address.
+
+        Raises:
+            NonCanonical: None does.
+        """
+        for window in self.windows:
+            if window.holds(vaddr):
+                return window
+        raise NonCanonical(vaddr, -1, 0, f"not canonical: {self.format.name} has {told(self.windows)}")
+
+    def table_at(self, paddr: int, level: Level) -> Table:
+        """The table of a level at an address.
+
+        Raises:
+            BadRoot, Malformed: It is outside the memory.
+        """
+        return self._table(paddr, level, 0, 0)
 
     def check_memory(self) -> None:
         """Check that a memory that can go, such as a file that somebody cuts off, is still there.
@@ -273,11 +163,11 @@ class PageTables:
 
     def _table(self, paddr: int, level: Level, vaddr: int, entry: int) -> Table:
         """The table at ``paddr``, known to be inside the memory."""
-        size = self.format.table_bytes(level)
+        size = level.table_bytes
         if self._flat is not None and (view := self._flat.view(paddr, size)) is not None:
             if view.nbytes != size:
                 raise BadAnswer(paddr, size, f"{type(self.memory).__name__}.view showed {view.nbytes} bytes")
-            return Table(self, paddr, level, view.cast("Q"))
+            return Table(self, paddr, level, view.cast(level.word.code))
         try:
             read_exactly(self.memory, paddr, size)
         except BadAnswer:
@@ -286,8 +176,8 @@ class PageTables:
             if level.depth == 0:
                 raise BadRoot(paddr, f"is not in memory ({error})") from None
             why = f"the {level.name} table at {paddr:#x} is not in memory ({error})"
-            raise Malformed(vaddr, self.format.real_depths[max(level.depth - 1, 0)], entry, why) from None
-        return Table(self, paddr, level, RemoteSlots(self.memory, paddr))
+            raise Malformed(vaddr, level.above, entry, why) from None
+        return Table(self, paddr, level, RemoteSlots(self.memory, paddr, level.word))
 
     def child(self, entry: Entry, vaddr: int) -> Table:
         """The table one level below an entry that points to one; for a folded level, the entry once more.
@@ -299,29 +189,31 @@ class PageTables:
         Raises:
             Malformed: The table is outside the memory.
         """
-        level = self.format.levels[entry.level.depth + 1]
+        level = entry.level.below
+        assert level is not None
         if level.folded:
             slots: Any = entry.table.slots
             alone = (
                 slots[entry.index : entry.index + 1]
                 if isinstance(slots, memoryview)
-                else RemoteSlots(self.memory, entry.paddr)
+                else RemoteSlots(self.memory, entry.paddr, level.word)
             )
             return Table(self, entry.paddr, level, alone)
         value = entry.value
-        return self._table(self.format.table_paddr(value), level, vaddr, value)
+        return self._table(int(entry.level.frame(value)), level, vaddr, value)
 
     def check(self, value: int, level: Level, vaddr: int) -> None:
         """Refuse a present entry that the hardware would refuse.
 
         Raises:
-            ReservedBits: It sets bits that must be zero.
+            ReservedBits: It sets bits that must be zero, or is an encoding that means nothing.
         """
-        wrong = self.format.reserved(value, level) if self.format.is_valid(value) else 0
-        if wrong:
-            depth = self.format.real_depths[level.depth]
-            why = f"{self.format.levels[depth].name} entry {value:#x} sets reserved bits {wrong:#x}"
-            raise ReservedBits(vaddr, depth, value, why)
+        found = level.decode(value)
+        wrong = level.wrong(value)
+        if not wrong and found.kind is not Kind.RESERVED:
+            return
+        what = f"sets reserved bits {wrong:#x}" if wrong else "is a reserved encoding"
+        raise ReservedBits(vaddr, level.real_depth, value, f"{level.real_name} entry {value:#x} {what}")
 
     def steps(self, vaddr: int) -> Iterator[Entry]:
         """The entries that the hardware reads for an address, root first; the last one ends it.
@@ -332,14 +224,10 @@ class PageTables:
             Malformed: A table lies outside the memory. The entry naming it has been yielded.
         """
         vaddr = integer(vaddr, "vaddr")
-        if not 0 <= vaddr < 1 << 64 or not self.format.is_canonical(vaddr):
-            (_, low), (high, _) = self.format.halves
-            why = f"not canonical: {self.format.name} has addresses below {low:#x} and from {high:#x} on"
-            raise NonCanonical(vaddr, -1, 0, why)
-        table = self.root_table
+        table = self.top(self.window_of(vaddr))
         while True:
             entry = Entry(table, table.level.index(vaddr))
-            if not self.format.folds_into_next(entry.level):
+            if not entry.level.folds:
                 yield entry
                 self.check(entry.value, entry.level, vaddr)
                 if not entry.is_table:
@@ -358,20 +246,20 @@ class PageTables:
             NonCanonical, ReservedBits, Malformed: As ``steps``.
         Source: Intel SDM vol. 3A, 5.5.4.
         """
-        vaddr, flags = integer(vaddr, "vaddr"), Flag.rights()
+        vaddr, rights = integer(vaddr, "vaddr"), int(Rights.all())
         for entry in self.steps(vaddr):
-            if entry.is_table:
-                flags &= entry.flags
-        value, level, kind = entry.value, entry.level, entry.kind
-        mapped = kind is Kind.PRESENT or (kind is Kind.PROT_NONE and not hardware)
-        if not (mapped and level.may_be_leaf):
+            value, level = entry.value, entry.level
+            found = level.decode(value)
+            if found.kind is Kind.TABLE:
+                rights &= found.rights
+        kind = found.kind
+        if not (kind is Kind.PRESENT or (kind is Kind.PROT_NONE and not hardware)):
             what = "empty" if kind is Kind.NONE else f"{kind.label} ({value:#x})"
-            depth = self.format.real_depths[level.depth]
-            raise NotPresent(vaddr, depth, value, f"not mapped: the {self.format.levels[depth].name} entry is {what}")
-        flags = (flags | ~Flag.rights()) & entry.flags
-        frame = entry.target
-        paddr = None if frame is None else frame | vaddr & (level.span - 1)
-        return Translation(vaddr, paddr, level.span, flags, kind, entry)
+            raise NotPresent(vaddr, level.real_depth, value, f"not mapped: the {level.real_name} entry is {what}")
+        size = level.span << found.row.order
+        frame = level.page_at(value, vaddr)
+        paddr = None if frame == NO_PADDR else frame | vaddr & level.span - 1
+        return Translation(vaddr, paddr, size, level.effective(value, rights), kind, entry)
 
     def read(self, vaddr: int, size: int) -> bytes:
         """Read ``size`` bytes at a virtual address, across pages.
@@ -396,7 +284,7 @@ class PageTables:
     # -- changing ----------------------------------------------------------------------------------------------------
 
     def grow(self, entry: Entry, vaddr: int) -> None:
-        """Link a new, zeroed table under an empty entry. Changes the memory.
+        """Link a new table of empty entries under an empty entry. Changes the memory.
 
         Args:
             entry: An empty entry above the last level.
@@ -409,11 +297,12 @@ class PageTables:
             MemoryWriteError: The frame cannot be written; it has been given back.
         """
         self._check_ours(entry, vaddr)
-        if entry.level.depth == LAST_DEPTH:
+        below = entry.level.below
+        if below is None:
             raise _refused(entry, vaddr, "is of the last level: no table goes below it")
         if not entry.is_none:
             raise _refused(entry, vaddr, "is not empty: split a page, or empty the entry, before a table goes there")
-        self._link(entry, vaddr, bytes(self.format.page_size))
+        self._link(entry, vaddr, below.word.pack([below.none]) * below.entries)
 
     def split(self, entry: Entry, vaddr: int) -> None:
         """Replace a huge page by a full table of the next smaller size. Changes the memory.
@@ -438,8 +327,7 @@ class PageTables:
             WalkError: EINVAL.
         """
         self._check_ours(entry, vaddr)
-        may_be = entry.level.may_be_leaf and entry.level.depth < LAST_DEPTH
-        if not may_be or not (entry.is_leaf or entry.kind is Kind.MIGRATION):
+        if entry.level.is_last or not (entry.is_leaf or entry.kind is Kind.MIGRATION):
             raise _refused(entry, vaddr, "is no page that can be split")
 
     def _check_ours(self, entry: Entry, vaddr: int) -> None:
@@ -449,9 +337,10 @@ class PageTables:
 
     def split_contents(self, entry: Entry) -> bytes:
         """The table that says the same as a huge page's entry."""
-        first, step = self.format.split(entry.value, entry.level)
-        count = self.format.levels[entry.level.depth + 1].entries
-        return struct.pack(f"<{count}Q", *((first + step * at) & WORD_MASK for at in range(count)))
+        below = entry.level.below
+        assert below is not None
+        first, step = entry.level.split(entry.value)
+        return below.word.pack([first + step * at & below.word.mask for at in range(below.entries)])
 
     def _link(self, entry: Entry, vaddr: int, contents: bytes) -> None:
         """Fill a new table, then point ``entry`` at it: nobody sees it half-made."""
@@ -460,10 +349,10 @@ class PageTables:
         try:
             frame = self.allocator.allocate()
         except OutOfFrames as error:
-            raise OutOfFrames(error.why, vaddr, self.format.real_depths[entry.level.depth]) from None
+            raise OutOfFrames(error.why, vaddr, entry.level.real_depth) from None
         try:
-            _writable(self.memory, frame, len(contents)).write(frame, contents)
-            entry.value = self.format.table_entry(frame)
+            writable(self.memory, frame, len(contents)).write(frame, contents)
+            entry.value = entry.level.table(frame)
         except BaseException:
             self.allocator.free(frame)
             raise
@@ -475,8 +364,10 @@ def _refused(entry: Entry, vaddr: int, why: str) -> WalkError:
     return WalkError(errno.EINVAL, f"{integer(vaddr, 'vaddr'):#x}: {what} {why}")
 
 
-def _writable(memory: Memory, paddr: int, size: int) -> WritableMemory:
-    """The memory, if it can be written."""
-    if isinstance(memory, WritableMemory):
-        return memory
-    raise MemoryWriteError(paddr, size, f"{type(memory).__name__} has no write method")
+def told(windows: Iterable[Window]) -> str:
+    """Which addresses there are, for messages."""
+    parts = []
+    for start, end, *_ in windows:
+        low = "below" if not start else f"from {start:#x} on" if end == 1 << 64 else f"from {start:#x} and below"
+        parts.append(f"{low} {end:#x}" if end < 1 << 64 else low)
+    return f"addresses {' and '.join(parts)}"
