@@ -12,8 +12,9 @@ import operator
 import os
 from typing import TYPE_CHECKING, Final
 
+from pagewalk.formats.running import capture_format
 from pagewalk.live.build import build
-from pagewalk.live.encode import capture_format
+from pagewalk.live.kernel import running_kernel
 from pagewalk.live.leaves import find_leaves
 from pagewalk.live.processes import namespace_note
 from pagewalk.live.procfs import check_page_size
@@ -35,7 +36,6 @@ TABLES_BASE: Final = 1 << 50
 
 _SPARE: Final = 1 << 12
 """Frames to grow into, beyond those that splitting every huge page takes. Untouched, they cost nothing."""
-_LOWER_HALF: Final = 1 << 47
 
 
 class Capture(AddressSpace):
@@ -95,7 +95,7 @@ def capture(pid: int | None = None) -> Capture:
     check_page_size()
     reading = read_process(0 if pid is None else operator.index(pid))
     top = max((vma.end for vma in reading.vmas), default=0)
-    form = capture_format(4 if top <= _LOWER_HALF else 5)
+    form = capture_format(top, running_kernel())
     found = find_leaves(form, reading)
     sizes = {depth: sum(len(some.vaddrs) for some in parts) for depth, parts in found.leaves.items()}
     huge = sum(count * _tables_of_split(form, depth) for depth, count in sizes.items())

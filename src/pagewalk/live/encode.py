@@ -10,12 +10,6 @@
 
 from __future__ import annotations
 
-import gzip
-import platform
-import re
-from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -31,18 +25,20 @@ from pagewalk.abi.pagemap import (
     PM_SWAP,
     PM_UFFD_WP,
 )
-from pagewalk.formats import Flag, FlagBit, PagingFormat, SwapTypes, linux_x86, x86_64
+from pagewalk.formats import Flag, Kind
+from pagewalk.formats.bits import scattered
+from pagewalk.live.kernel import PAGE
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pagewalk.formats import Level, SoftwareLayer
+    from pagewalk.formats import Level
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Pages", "capture_format", "encode", "frames_of", "swap_types", "vma_rights"]
+__all__ = ["Pages", "encode", "frames_of", "vma_rights"]
 
 PAGEMAP_FLAGS: Final = (
     (Flag.SOFT_DIRTY, PM_SOFT_DIRTY),
@@ -52,52 +48,14 @@ PAGEMAP_FLAGS: Final = (
 )
 
 _ZERO_KEEPS: Final = Flag.SOFT_DIRTY | Flag.UFFD_WP
-
-CAPTURE_BITS: Final = (
-    FlagBit(Flag.FILE, 52),
-    FlagBit(Flag.EXCLUSIVE, 53),
-    FlagBit(Flag.NO_FRAME, 54),
-)
-"""What pagemap knows and no page table holds, in bits that the MMU ignores."""
+_SWAP_STATE: Final = Flag.SOFT_DIRTY | Flag.UFFD_WP | Flag.EXCLUSIVE
+_WITH_STATE: Final = (Kind.SWAP, Kind.MIGRATION)
 
 _VMA_RIGHTS: Final = (
     (VmaFlags.READ, Flag.READ),
     (VmaFlags.WRITE, Flag.WRITE | Flag.READ),
     (VmaFlags.EXEC, Flag.EXEC | Flag.READ),
 )
-"""x86 without protection keys cannot refuse reading alone."""
-
-
-@lru_cache(maxsize=2)
-def capture_format(levels: int) -> PagingFormat:
-    """The format of a capture: x86-64, with ``CAPTURE_BITS`` and the running kernel's swap types."""
-    layer = linux_x86(levels, swap_types())
-    return x86_64(levels, software=replace(layer, state=layer.state + CAPTURE_BITS))
-
-
-def swap_types() -> SwapTypes:
-    """The running kernel's special swap types, if its configuration can be read; else the defaults.
-
-    They are counted down from the marker's, 31 (``include/linux/swap.h``).
-    """
-    release = platform.release()
-    for path in ("/proc/config.gz", f"/boot/config-{release}"):
-        try:
-            data = Path(path).read_bytes()
-        except OSError:
-            continue
-        return _from_config(gzip.decompress(data) if path.endswith(".gz") else data, release)
-    return SwapTypes()
-
-
-def _from_config(config: bytes, release: str) -> SwapTypes:
-    """The types of a kernel with this configuration."""
-    version = tuple(map(int, re.findall(r"\d+", release)[:2]))
-    device = 0
-    if b"\nCONFIG_DEVICE_PRIVATE=y" in config:
-        device = 3 if version >= (6, 15) else 4
-    last = SwapTypes().marker - device - 1
-    return SwapTypes(hwpoison=last - 3, migration=(last - 2, last))
 
 
 def vma_rights(flags: VmaFlags) -> int:
@@ -135,60 +93,54 @@ class Pages(NamedTuple):
         return Pages(self.words[which], self.rights[which], self.private[which], self.zero[which])
 
 
-def encode(form: PagingFormat, level: Level, pages: Pages, *, known: bool) -> Words:
+def encode(level: Level, pages: Pages, *, known: bool) -> Words:
     """Make the entries of one level.
 
     Args:
-        form: The capture's format.
-        level: Where the entries go.
+        level: Where the entries go, of a capture's format.
         pages: What they are to say.
         known: Whether the frames are true; else they are marked as not known.
 
     Returns:
-        Raw entries, 0 where nothing is. Shape (n,), uint64.
+        Raw entries, empty where nothing is. Shape (n,), uint64.
     """
-    words, software = pages.words, form.software
+    words = pages.words
     guard = _has(words, PM_GUARD_REGION)  # which is PM_SWAP too
     swapped = _has(words, PM_SWAP) & ~guard
     present = _has(words, PM_PRESENT) & ~guard & ~swapped
-    entries = np.zeros_like(words)
-    entries[guard] = software.guard_entry
-    entries[swapped] = _swap_entries(software, words[swapped])
-    entries[present] = _page_entries(form, level, pages.among(present), known)
+    entries = np.full_like(words, level.none)
+    entries[guard] = level.marked(Kind.GUARD.label)
+    entries[swapped] = _swap_entries(level, words[swapped])
+    entries[present] = _page_entries(level, pages.among(present), known)
     return entries
 
 
-def _swap_entries(software: SoftwareLayer, words: Words) -> Words:
+def _swap_entries(level: Level, words: Words) -> Words:
     """The entries of what is not present: swap, migration, poison, markers; the type tells which."""
     payload = words & np.uint64(PM_PFRAME_MASK)
-    type_ = payload & np.uint64((1 << MAX_SWAPFILES_SHIFT) - 1)
-    entries: Words = software.swap_entry(type_, payload >> np.uint64(MAX_SWAPFILES_SHIFT))
-    no_marker = type_ != software.types.marker  # a marker's offset says it all
-    for row in software.swap_state:
-        entries |= (no_marker & (_flags(words, row.flag) != 0)) * np.uint64(1 << row.bit)
+    type_, offset = payload & np.uint64((1 << MAX_SWAPFILES_SHIFT) - 1), payload >> np.uint64(MAX_SWAPFILES_SHIFT)
+    entries: Words = level.swap(type_, offset)
+    stateful = np.isin(level.kind(entries), _WITH_STATE)  # a marker's offset says it all
+    entries[stateful] = level.swap(type_[stateful], offset[stateful], _flags(words[stateful], _SWAP_STATE))
     return entries
 
 
-def _page_entries(form: PagingFormat, level: Level, pages: Pages, known: bool) -> Words:
+def _page_entries(level: Level, pages: Pages, known: bool) -> Words:
     """The entries of pages that are there."""
     flags = _page_flags(pages, known)
     shut = pages.rights == 0
-    # PROT_NONE (pgtable-invert.h): not valid, the frame's bits inverted; execute-disable is not set.
-    flags |= shut * np.uint64(Flag.EXEC)
-    entries: Words = form.leaf_entry(np.zeros_like(flags), flags, level)
-    entries ^= shut * np.uint64(1 << form.valid)
-    entries |= shut * np.uint64(form.software.prot_none.value)
-    return entries ^ shut * frame_bits(form, level) ^ frames_of(form, level, pages.words)
+    flags |= shut * np.uint64(Flag.EXEC)  # nothing is forbidden once more
+    entries: Words = level.page(np.zeros_like(flags), flags)
+    entries[shut] = level.without_rights(entries[shut])
+    return entries ^ frames_of(level, pages.words)
 
 
-def frames_of(form: PagingFormat, level: Level, words: Words) -> Words:
-    """Where the frames of pagemap entries stand in entries of a level; x-ored into one for frame 0, in any form."""
-    return words << np.uint64(form.page_size.bit_length() - 1) & frame_bits(form, level)
-
-
-def frame_bits(form: PagingFormat, level: Level) -> np.uint64:
-    """The bits of an entry of a level that hold its frame."""
-    return np.uint64((1 << form.physical_bits) - level.span)
+def frames_of(level: Level, words: Words) -> Words:
+    """Where the frames of pagemap entries stand in the entries of pages; x-ored into one for frame 0, in any form."""
+    page = level.codec.row(Kind.PRESENT.label)
+    assert page is not None
+    frames: Words = scattered(page.address, words * np.uint64(PAGE))
+    return frames
 
 
 def _page_flags(pages: Pages, known: bool) -> Words:

@@ -27,7 +27,7 @@ from pagewalk.abi.pagemap import (
 )
 from pagewalk.live.build import Leaves
 from pagewalk.live.encode import Pages, encode, frames_of, vma_rights
-from pagewalk.live.procfs import PAGE
+from pagewalk.live.kernel import PAGE
 from pagewalk.live.reading import cut
 from pagewalk.space import VmaFlags
 
@@ -227,13 +227,13 @@ class _Encoder:
         """The entries of one level."""
         level = self._form.levels[depth]
         entries = self._table(depth, zero=False).take(states)
-        entries ^= frames_of(self._form, level, words)
+        entries ^= frames_of(level, words)
         if len(zeros):
             entries[zeros] = self._table(depth, zero=True).take(states[zeros])
-            entries[zeros] ^= frames_of(self._form, level, words[zeros])
+            entries[zeros] ^= frames_of(level, words[zeros])
         swapped = np.flatnonzero(words & _THERE)
         if len(swapped):
-            entries[swapped] = encode(self._form, level, Pages.bare(words[swapped]), known=self._known)
+            entries[swapped] = encode(level, Pages.bare(words[swapped]), known=self._known)
         return entries
 
     def _table(self, depth: int, *, zero: bool) -> Words:
@@ -251,7 +251,7 @@ def _entries_of_states(
     words = np.tile(np.arange(_STATES, dtype=np.uint64) << np.uint64(PM_PFRAME_BITS), len(classes))
     rights = np.repeat(np.array([rights for rights, _, _ in classes], np.uint64), _STATES)
     private = np.repeat(np.array([private for _, private, _ in classes], np.bool_), _STATES)
-    return encode(form, form.levels[depth], Pages(words, rights, private, np.full(len(words), zero)), known=known)
+    return encode(form.levels[depth], Pages(words, rights, private, np.full(len(words), zero)), known=known)
 
 
 def _class(vma: Vma) -> tuple[int, bool, int]:

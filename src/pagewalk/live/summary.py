@@ -122,11 +122,11 @@ def count_tables(tables: PageTables | AddressSpace) -> dict[str, int]:
     at = np.array([tables.root], np.uint64)
     for level in form.real_levels:
         found[level.name] = len(at)
-        if level is not form.real_levels[-1]:
-            size = form.table_bytes(level)
-            entries = [np.frombuffer(tables.memory.read(paddr, size), "<u8") for paddr in at.tolist()]
-            words = np.concatenate(entries) if entries else at
-            at = np.unique(form.table_paddr(words[form.is_table(words, level)]))
+        if not level.is_last:
+            read, dtype = tables.memory.read, level.word.dtype
+            entries = [np.frombuffer(read(paddr, level.table_bytes), dtype) for paddr in at.tolist()]
+            words = np.concatenate(entries).astype(np.uint64) if entries else at
+            at = np.unique(level.frame(words[level.is_table(words)]))
     return found
 
 

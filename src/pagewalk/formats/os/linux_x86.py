@@ -38,13 +38,15 @@ SWAP_FLAGS = (
 )
 
 
-def linux_x86(levels: int = 4, linux: Linux = LINUX) -> Layer:
+def linux_x86(levels: int = 4, linux: Linux = LINUX, more: tuple[Field, ...] = ()) -> Layer:
     """Linux's part of the format.
 
     Args:
         levels: 4 or 5: with 5, frame numbers are wider.
         linux: The kernel.
+        more: State in bits that Linux leaves free, for pages that are there.
     """
+    state = (*STATE, *more)
 
     def absent(place: Place) -> tuple[Row, ...]:
         none = Row(Kind.NONE, (Pattern(EVERY ^ _STRAY, 0),))
@@ -58,15 +60,15 @@ def linux_x86(levels: int = 4, linux: Linux = LINUX) -> Layer:
             34 if levels == 4 else 40,  # MAX_PHYSMEM_BITS is 46, or 52
             SWAP_FLAGS,
         )
-        return none, *_without_rights(place, huge, linux), *swap_rows(swap, linux.types)
+        return none, *_without_rights(place, huge, linux, state), *swap_rows(swap, linux.types)
 
-    return Layer(linux.name, absent, STATE)
+    return Layer(linux.name, absent, state)
 
 
-def _without_rights(place: Place, huge: int, linux: Linux) -> tuple[Row, ...]:
+def _without_rights(place: Place, huge: int, linux: Linux, state: tuple[Field, ...]) -> tuple[Row, ...]:
     """Pages that are there for the kernel alone: _PAGE_PROTNONE is bit 8, frames are stored inverted."""
     frame: tuple[Part, ...] = tuple(part._replace(mask=part.mask, flip=True) for part in place.frame)
-    fields = (*_kept(place.fields), *STATE)
+    fields = (*_kept(place.fields), *state)
     shut = Row(Kind.PROT_NONE, (Pattern(bit(0, 8), bit(8)),), frame, fields, sets=huge)
     rows = [shut]
     if linux.version >= (7, 3):
