@@ -26,7 +26,6 @@ from pagewalk.abi.pagemap import (
     PM_UFFD_WP,
 )
 from pagewalk.formats import Flag, Kind
-from pagewalk.formats.bits import scattered
 from pagewalk.live.kernel import PAGE
 from pagewalk.space import VmaFlags
 
@@ -47,6 +46,7 @@ PAGEMAP_FLAGS: Final = (
     (Flag.FILE, PM_FILE),
 )
 
+_PAGE_SHIFT: Final = PAGE.bit_length() - 1
 _ZERO_KEEPS: Final = Flag.SOFT_DIRTY | Flag.UFFD_WP
 _SWAP_STATE: Final = Flag.SOFT_DIRTY | Flag.UFFD_WP | Flag.EXCLUSIVE
 _WITH_STATE: Final = (Kind.SWAP, Kind.MIGRATION)
@@ -139,8 +139,15 @@ def frames_of(level: Level, words: Words) -> Words:
     """Where the frames of pagemap entries stand in the entries of pages; x-ored into one for frame 0, in any form."""
     page = level.codec.row(Kind.PRESENT.label)
     assert page is not None
-    frames: Words = scattered(page.address, words * np.uint64(PAGE))
-    return frames
+    first, *rest = (_moved(words, _PAGE_SHIFT + part.down - part.up) & np.uint64(part.mask) for part in page.address)
+    for part in rest:
+        first |= part
+    return first
+
+
+def _moved(words: Words, up: int) -> Words:
+    """Words with their bits so many places further up."""
+    return words << np.uint64(up) if up >= 0 else words >> np.uint64(-up)
 
 
 def _page_flags(pages: Pages, known: bool) -> Words:
