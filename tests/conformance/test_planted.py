@@ -11,9 +11,11 @@ from pagewalk.conform.campaign.text import campaign_text
 from pagewalk.conform.sides.model import simulated
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm import areas, fork, move
+from pagewalk.mm.calls import move
 from pagewalk.mm.mm import Mm
-from pagewalk.mm.tables import MmTables
+from pagewalk.mm.paging import copying
+from pagewalk.mm.state import areas
+from pagewalk.mm.state.tables import MmTables
 
 pytestmark = pytest.mark.slow
 
@@ -52,9 +54,9 @@ def dirty_bit_lost_in_a_split(monkeypatch):
 
 
 def writable_page_shared_by_fork(monkeypatch):
-    shared_entries = fork._shared_entries
+    shared_entries = copying._shared_entries
     monkeypatch.setattr(
-        fork, "_shared_entries", lambda parent, source, *, private: shared_entries(parent, source, private=False)
+        copying, "_shared_entries", lambda parent, source, *, private: shared_entries(parent, source, private=False)
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pagewalk as pw
 from pagewalk import abi
-from pagewalk.mm.frames import BLOCK, PAGE
+from tests.mm.sizes import BLOCK, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

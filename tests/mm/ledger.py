@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.mm.hardware.frames import Usage
+from tests.mm.sizes import BLOCK, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,8 @@ from pagewalk import abi
 from pagewalk.errors import OutOfFrames
 from pagewalk.memory import Ram
 from pagewalk.mm import Machine
-from pagewalk.mm.frames import BLOCK, PAGE, FramePool, Usage
+from pagewalk.mm.hardware.frames import FramePool, Usage
+from tests.mm.sizes import BLOCK, GEOMETRY, PAGE
 
 MIB = 1 << 20
 RW = abi.PROT_READ | abi.PROT_WRITE
@@ -70,14 +71,14 @@ class TestUsage:
 
 class TestTaking:
     def test_zeroed_again_after_use(self):
-        pool = FramePool(Ram(8 * PAGE))
+        pool = FramePool(Ram(8 * PAGE), GEOMETRY)
         frames = pool.take_many(8, Usage.ANON)
         pool.words[frames // np.uint64(PAGE)] = 7
         pool.drop(frames)
         assert not pool.words[pool.take_many(8, Usage.ANON) // np.uint64(PAGE)].any()
 
     def test_all_or_none(self):
-        pool = FramePool(Ram(8 * PAGE))
+        pool = FramePool(Ram(8 * PAGE), GEOMETRY)
         pool.take_many(3, Usage.ANON)
         with pytest.raises(OutOfFrames, match="6 frames wanted, 5 of 8 free"):
             pool.take_many(6, Usage.ANON)
@@ -85,14 +86,14 @@ class TestTaking:
         assert pool.count(Usage.ANON) == 3
 
     def test_given_back_too_often(self):
-        pool = FramePool(Ram(8 * PAGE))
+        pool = FramePool(Ram(8 * PAGE), GEOMETRY)
         frame = pool.take(Usage.ANON)
         pool.drop(frame)
         with pytest.raises(ValueError, match=f"{frame:#x} is given back more often"):
             pool.drop(frame)
 
     def test_held_frames_stay(self):
-        pool = FramePool(Ram(8 * PAGE))
+        pool = FramePool(Ram(8 * PAGE), GEOMETRY)
         frame = pool.take(Usage.FILE)
         pool.hold(frame)
         pool.drop(frame)
@@ -105,21 +106,21 @@ class TestBlocks:
     """Runs of 2 MiB, kept whole as long as single frames are to be had elsewhere."""
 
     def test_single_frames_leave_them_whole(self):
-        pool = FramePool(Ram(8 * MIB + 5 * PAGE))
+        pool = FramePool(Ram(8 * MIB + 5 * PAGE), GEOMETRY)
         pool.take_many(5, Usage.ANON)
         assert [pool.take_block(Usage.ANON) for _ in range(4)] == [0, BLOCK, 2 * BLOCK, 3 * BLOCK]
         assert pool.free == 0
 
     def test_a_broken_one_is_found_again(self):
-        pool = FramePool(Ram(2 * BLOCK))
+        pool = FramePool(Ram(2 * BLOCK), GEOMETRY)
         frames = pool.take_many(513, Usage.ANON)
-        with pytest.raises(OutOfFrames, match="no 2 MiB run is free"):
+        with pytest.raises(OutOfFrames, match="no run of 0x200000 bytes is free"):
             pool.take_block(Usage.ANON)
         pool.drop(frames)
         assert {pool.take_block(Usage.ANON), pool.take_block(Usage.ANON)} == {0, BLOCK}
 
     def test_a_run_is_aligned_to_its_size(self):
-        pool = FramePool(Ram(12 * MIB))
+        pool = FramePool(Ram(12 * MIB), GEOMETRY)
         pool.take_block(Usage.ANON)
         assert pool.take_run(2 * BLOCK, Usage.HUGETLB) == 2 * BLOCK
         assert pool.take_run(2 * BLOCK, Usage.HUGETLB) == 4 * BLOCK
@@ -132,7 +133,7 @@ class TestLargeFolios:
 
     @pytest.fixture
     def pool(self):
-        return FramePool(Ram(2 * BLOCK))
+        return FramePool(Ram(2 * BLOCK), GEOMETRY)
 
     def test_kept_until_the_last_frame_goes(self, pool):
         folio = pool.take_block(Usage.ANON)

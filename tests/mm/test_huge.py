@@ -4,7 +4,8 @@ import pytest
 
 from pagewalk import abi
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.frames import BLOCK, PAGE, Usage
+from pagewalk.mm.hardware.frames import Usage
+from tests.mm.sizes import BLOCK, PAGE
 
 MIB = 1 << 20
 RW = abi.PROT_READ | abi.PROT_WRITE
@@ -167,7 +168,7 @@ class TestFiveLevels:
         mm.madvise(at + PAGE, PAGE, abi.MADV_GUARD_INSTALL)
         mm.write(at, b"x")
         child = wide.fork(mm)
-        assert [child.tables.entry_at(at + page * PAGE, 4).kind for page in range(3)] == [
+        assert [child.tables.last_at(at + page * PAGE).kind for page in range(3)] == [
             Kind.PRESENT,
             Kind.GUARD,
             Kind.NONE,

@@ -6,8 +6,8 @@ import pytest
 
 from pagewalk import abi
 from pagewalk.errors import BusError, OutOfFrames, SystemCallError
-from pagewalk.mm.frames import PAGE
 from tests.mm.fuzz import counted, failing
+from tests.mm.sizes import PAGE
 
 MIB, GIB = 1 << 20, 1 << 30
 HUGE = 2 * MIB

@@ -22,19 +22,18 @@ import pytest
 import pagewalk.mm
 from pagewalk import abi
 from pagewalk.errors import PagewalkError
-from pagewalk.mm import Machine
-from pagewalk.mm.frames import BLOCK, PAGE
+from pagewalk.mm import Machine, Mm
 from tests.mm.chaos import CALLS, OFTEN, Draw, begin
 from tests.mm.fuzz import Tank, counted, failing
+from tests.mm.sizes import BLOCK, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from pagewalk.mm import Mm
 
 MODEL = str(Path(pagewalk.mm.__file__).parent)
-LOCKING = str(Path(MODEL, "machine.py"))
+LOCKING = str(Path(MODEL, "hardware", "machine.py"))
 RW = abi.PROT_READ | abi.PROT_WRITE
 FIXED = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
 START = 64 * BLOCK
@@ -51,7 +50,7 @@ def new_tank(policy: Any = "madvise") -> Tank:
 
 def usable(tank: Tank) -> None:
     """The books are right, and nobody holds a lock: not even this thread, as another finds."""
-    tank.mms = [mm for mm in tank.machine.spaces if mm.alive]
+    tank.mms = [mm for mm in tank.machine.spaces if isinstance(mm, Mm) and mm.alive]
     tank.check()
     busy: list[Any] = []
 

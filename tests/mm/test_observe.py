@@ -7,7 +7,7 @@ import pytest
 
 from pagewalk import abi
 from pagewalk.mm import Event
-from pagewalk.mm.frames import PAGE
+from tests.mm.sizes import PAGE
 
 RW = abi.PROT_READ | abi.PROT_WRITE
 LINE = re.compile(r"[0-9a-f]{8,16}-[0-9a-f]{8,16} [r-][w-][x-][ps] [0-9a-f]{8} [0-9a-f]{2,}:[0-9a-f]{2,} \d+ ( *\S.*)?")

@@ -7,8 +7,8 @@ import pytest
 from pagewalk import abi
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Kind
-from pagewalk.mm.frames import BLOCK, PAGE
 from tests.mm.fuzz import counted, failing
+from tests.mm.sizes import BLOCK, PAGE
 
 RW = abi.PROT_READ | abi.PROT_WRITE
 FIXED = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
@@ -52,7 +52,7 @@ def intact(mm):
     """The fixture's memory reads as it was written."""
     assert mm.read(START + BLOCK - 2 * PAGE, 2 * PAGE) == b"o" * 2 * PAGE
     assert mm.read(START + BLOCK + PAGE, PAGE) == b"o" * PAGE
-    assert mm.tables.entry_at(START + BLOCK, 4).kind is Kind.GUARD
+    assert mm.tables.last_at(START + BLOCK).kind is Kind.GUARD
     assert mm.read(START + 3 * BLOCK, 4) == b"huge"
 
 
@@ -83,7 +83,7 @@ def test_mremap(tank, mm, part):
     errors = until_it_works(tank, move)
     assert {error.errno for error in errors} == {errno.ENOMEM}
     assert mm.kernel_read(target, BLOCK) == contents
-    assert part or mm.tables.entry_at(target + BLOCK, 4).kind is Kind.GUARD
+    assert part or mm.tables.last_at(target + BLOCK).kind is Kind.GUARD
 
 
 def test_guard_install(tank, mm):

@@ -10,12 +10,13 @@ import pytest
 
 from pagewalk.errors import PagewalkError
 from pagewalk.mm import File, Machine, Mm
-from pagewalk.mm.frames import BLOCK, FramePool
-from pagewalk.mm.swap import SwapDevice
-from pagewalk.mm.tables import MmTables
+from pagewalk.mm.hardware.frames import FramePool
+from pagewalk.mm.hardware.swap import SwapDevice
+from pagewalk.mm.state.tables import MmTables
 from pagewalk.space import Mapping, VmaList
 from tests.mm.chaos import CALLS, OFTEN, Draw, begin
 from tests.mm.fuzz import Tank
+from tests.mm.sizes import BLOCK
 from tests.mm.test_threads import often, together  # noqa: F401 - a fixture for all that is here
 
 MIB = 1 << 20
@@ -106,8 +107,8 @@ class TestStress:
 HELPERS = {"do", "hand_out", "take_huge_zero", "drop_huge_zero", "set_users_of_huge_zero"}
 HELPERS |= {"reserve_hugetlb", "take_hugetlb", "drop_hugetlb", "set_promised", "mm", "file"}
 HELPERS |= {"area_at", "as_area", "new_vma_lock", "table_lock", "update_mmu_cache", "update_mmu_cache_range", "log"}
-HELPERS |= {"page_flags", "page_entry", "zero_entry_for", "take_frame", "check_cut", "check_file", "split_huge_at"}
-HELPERS |= {"grow_stack", "unmap_file", "each_mapped"}
+HELPERS |= {"page_flags", "page_entry", "zero_entry_for", "take_frame", "check_cut", "block_entry", "split_huge_at"}
+HELPERS |= {"recount"}
 HELPERS |= {"writing", "reading", "frame", "hold", "hold_cached", "has", "let_go", "discard", "reclaim", "zero_edges"}
 """What is public for the modules of the model only."""
 

@@ -5,16 +5,16 @@ import pytest
 from pagewalk import abi
 from pagewalk.errors import OutOfFrames
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.frames import BLOCK, PAGE
+from pagewalk.mm.hardware.swap import SwapDevice
 from pagewalk.mm.machine import Machine
-from pagewalk.mm.swap import SwapDevice
+from tests.mm.sizes import BLOCK, PAGE
 
 MIB = 1 << 20
 RW = abi.PROT_READ | abi.PROT_WRITE
 
 
 def entries(mm, at, pages):
-    return [mm.tables.entry_at(at + page * PAGE, 4) for page in range(pages)]
+    return [mm.tables.last_at(at + page * PAGE) for page in range(pages)]
 
 
 def kinds(mm, at, pages):
@@ -182,7 +182,7 @@ class TestShared:
 
 class TestDevice:
     def test_slot_0_is_the_header(self):
-        device = SwapDevice(3 * PAGE)
+        device = SwapDevice(3 * PAGE, PAGE, most=8)
         assert {device.put(bytes(PAGE)), device.put(bytes(PAGE))} == {1, 2}
         with pytest.raises(OutOfFrames, match="swap is full: 2 slots"):
             device.put(bytes(PAGE))
@@ -202,7 +202,7 @@ def test_a_lazily_free_huge_page_goes_or_stays(whole, written):
     if written:
         mm.write(at, b"y")
     mm.madvise(at, BLOCK, abi.MADV_PAGEOUT)
-    pmd = mm.tables.entry_at(at, 3)
+    pmd = mm.tables.upper_at(at)
     assert (pmd.is_leaf, pmd.is_none, pmd.is_table) == (whole and written, whole and not written, not whole)
     assert mm.read(at, 1) == (b"y" if written else b"\0")
     mm.exit()

@@ -13,7 +13,7 @@ import pagewalk as pw
 from pagewalk import abi
 from pagewalk.errors import MemoryFault, OutOfFrames, SystemCallError, WalkError
 from pagewalk.formats import Kind
-from pagewalk.mm.frames import BLOCK, PAGE
+from tests.mm.sizes import BLOCK, PAGE
 
 MIB = 1 << 20
 RW = abi.PROT_READ | abi.PROT_WRITE

@@ -7,9 +7,9 @@ import pytest
 from pagewalk import abi
 from pagewalk.errors import BusError, OutOfFrames, SegmentationFault, SystemCallError, UnsupportedError
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.frames import BLOCK, PAGE
 from pagewalk.space import VmaFlags
 from tests.mm.fuzz import failing
+from tests.mm.sizes import BLOCK, PAGE
 
 RW = abi.PROT_READ | abi.PROT_WRITE
 MIB = 1 << 20
@@ -26,7 +26,7 @@ def mm(tank):
 
 
 def entry(mm, at, page=0):
-    return mm.tables.entry_at(at + page * PAGE, 4)
+    return mm.tables.last_at(at + page * PAGE)
 
 
 def kinds(mm, at, pages):

@@ -20,8 +20,8 @@ from pagewalk.conform.sides.model import simulated
 from pagewalk.errors import SegmentationFault, SystemCallError, WalkError
 from pagewalk.formats import Kind
 from pagewalk.live import madvise
-from pagewalk.mm import guard as guard_module
-from pagewalk.mm.guard import REMOVE_OPS, ZAP_RETRIES, install_guards
+from pagewalk.mm.calls import guard as guard_module
+from pagewalk.mm.calls.guard import REMOVE_OPS, ZAP_RETRIES, install_guards
 from pagewalk.mm.machine import Machine
 from pagewalk.space import VmaFlags
 from pagewalk.walk import Action
@@ -177,9 +177,10 @@ class TestInstall:
         start = mm.mmap(2 * MIB, RW)
         mm.write(start, b"x")
         mm.madvise(start + PAGE, PAGE, abi.MADV_GUARD_INSTALL)
-        entry = mm.tables.entry_at
-        assert [ops.pte_entry(entry(start + n * PAGE, 4), 0, 0, None) for n in (0, 1)] == [1, 0]
-        assert ops.pmd_entry(entry(start, 3), 0, 0, None) == ops.pud_entry(entry(start, 2), 0, 0, None) == 0
+        *_, pud, pmd, pte = mm.tables.steps(start)
+        guard = mm.tables.last_at(start + PAGE)
+        assert [ops.pte_entry(entry, 0, 0, None) for entry in (pte, guard)] == [1, 0]
+        assert ops.pmd_entry(pmd, 0, 0, None) == ops.pud_entry(pud, 0, 0, None) == 0
 
     def test_nothing_in_the_way_needs_no_zap(self, mm):
         start = mm.mmap(8 * PAGE, RW)
@@ -194,7 +195,7 @@ class TestInstall:
 
         def zap(first, last):
             zapped.append((first, last))
-            mm.tables.entry_at(start + 3 * PAGE, 4).value = 0
+            mm.tables.last_at(start + 3 * PAGE).value = 0
 
         with mm.reading():
             install_guards(mm, start, start + 8 * PAGE, zap)
@@ -224,7 +225,7 @@ class TestRemove:
         start = -(-start // (2 * MIB)) * 2 * MIB
         mm.madvise(start, 2 * MIB, abi.MADV_HUGEPAGE)
         mm.write(start, b"x")
-        pmd = mm.tables.entry_at(start, 3)
+        pmd = mm.tables.upper_at(start)
         walk = type("Looking", (), {"action": Action.SUBTREE})()
         REMOVE_OPS.pmd_entry(pmd, start, start + 2 * MIB, walk)
         assert walk.action is Action.CONTINUE
@@ -237,7 +238,7 @@ class TestRemove:
         mm.write(start, b"x")
         mm.read(start + PAGE, 1)
         mm.madvise(start + 2 * PAGE, PAGE, abi.MADV_GUARD_INSTALL)
-        slots = [mm.tables.entry_at(start + page * PAGE, 4) for page in range(4)]
+        slots = [mm.tables.last_at(start + page * PAGE) for page in range(4)]
         before = [slot.value for slot in slots]
         mm.madvise(start, 4 * PAGE, abi.MADV_GUARD_REMOVE)
         assert [slot.value for slot in slots] == [*before[:2], 0, 0]
@@ -295,7 +296,7 @@ class TestSurvive:
         mm.write(start, b"x")
         mm.madvise(start + PAGE, PAGE, abi.MADV_GUARD_INSTALL)
         mm.madvise(start, 4 * PAGE, abi.MADV_PAGEOUT)
-        kinds = [mm.tables.entry_at(start + page * PAGE, 4).kind for page in range(2)]
+        kinds = [mm.tables.last_at(start + page * PAGE).kind for page in range(2)]
         assert kinds == [Kind.SWAP, Kind.GUARD]
 
 

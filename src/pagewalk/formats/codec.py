@@ -58,6 +58,7 @@ _WIDEST: Final = {MEMORY: 3, KEY: 4, SWAP_TYPE: 7}
 _SHIFTS: Final = {MEMORY: 0, KEY: KEY_SHIFT, SWAP_TYPE: 0}
 _STRAY: Final = Row(Kind.RESERVED, (ANY,), name="no row")
 _LIVE: Final = (Kind.PRESENT, Kind.TABLE)
+_PAGES: Final = (Kind.PRESENT, Kind.PROT_NONE)
 
 
 class Shape(NamedTuple):
@@ -279,6 +280,29 @@ class Codec:
             return entry | next(fits, row.when[0]).value
         return self.arrays.completed(entry, [(one.mask & owned, one.value) for one in row.when])
 
+    def switch(self, flags: Flag) -> tuple[int, int] | None:
+        """Bits that say these flags of a page, and nothing else of it, in every row of pages alike.
+
+        Returns:
+            The bits, and how they stand where the flags are set; where they are not, each stands the other way. None
+            where there are no such bits.
+        """
+        mask = on = 0
+        for flag in flags:
+            found = {
+                _switch(field, flag)
+                for row in self.rows
+                for field in row.fields
+                if row.kind in _PAGES and (flag in field.flags or (field.name == RIGHTS and row.kind is Kind.PRESENT))
+            }
+            if not found:
+                continue  # the format has no such flag
+            (one, *others) = found
+            if one is None or others:
+                return None
+            mask, on = mask | one[0], on | one[1]
+        return mask, on
+
     def converted(self, entry: Any, row: Row, to: Row, address: Any) -> Any:
         """An entry of one row as that of another: its address, its fields, and the bits that nobody looks at there.
 
@@ -313,6 +337,25 @@ def _moved(was: Field, field: Field, entry: Any) -> Any:
         meaning = was.get(entry)
         return field.unasked if meaning is None else field.put(meaning)
     return sum(((entry & was.mask == bits) * 1) * field.put(meaning) for bits, meaning in was.meanings)
+
+
+def _switch(field: Field, flag: Flag) -> tuple[int, int] | None:
+    """The bit of a field that says a flag and nothing else, and how it stands where the flag is set; None: none does."""
+    for place in (1 << at for at in range(64) if field.mask >> at & 1):
+        pairs = [(bits, bits | place) for bits in field.known if not bits & place]
+        if len(pairs) * 2 != len(field.known) or any(more not in field.known for _, more in pairs):
+            continue
+        changes = {(_flags(field.known[less]), _flags(field.known[more])) for less, more in pairs}
+        if all(less ^ more == flag for less, more in changes):
+            sets = {flag in more for _, more in changes}
+            if len(sets) == 1:
+                return place, place if sets.pop() else 0
+    return None
+
+
+def _flags(meaning: Meaning) -> Flag:
+    """What a field's value says, as flags."""
+    return flags_of(int(meaning)) if isinstance(meaning, Rights) else Flag(meaning)
 
 
 def _values(mask: int) -> list[int]:

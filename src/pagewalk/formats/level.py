@@ -205,6 +205,17 @@ class Level:
         page = joined(row.address, entry)
         return (entry & type_.mask) >> type_.lowest, page >> self._page_shift(row)
 
+    @property
+    def swap_slots(self) -> int:
+        """How many slots of a swap device an entry can tell apart."""
+        row = self._needed("swap")
+        return (row.reach >> self._page_shift(row)) + 1
+
+    @cached_property
+    def has_keys(self) -> bool:
+        """Whether a page's entry has a protection key."""
+        return any(row.kind is Kind.PRESENT and row.field(KEY) is not None for row in self.rows)
+
     def _page_shift(self, row: Row) -> int:
         """log2 of the bytes that a step of a swap offset stands for."""
         (part,) = row.address

@@ -2,60 +2,41 @@
 
 Each system call checks its arguments, takes ``mmap_lock`` as the kernel does, and leaves the work to the module that
 bears its name. What fails raises ``SystemCallError`` with Linux's errno and leaves Linux's partial result. To other
-threads a call is one step, but for an access, which is one step a table (2 MiB). After ``exit`` every call is refused
+threads a call is one step, but for an access, which is one step a table. After ``exit`` every call is refused
 with ESRCH.
 """
 
 from __future__ import annotations
 
 import errno
-from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING
 
 from pagewalk import abi
 from pagewalk.doors import choice, integer, not_negative, plain, refuse_pickling, words
-from pagewalk.errors import OutOfFrames, SystemCallError
-from pagewalk.formats import Flag, Kind
-from pagewalk.mm import access, advice, fork, mapping, move, observe, protect, uffd
-from pagewalk.mm.areas import RIGHTS, Area, prepare_anon
-from pagewalk.mm.files import FILE_END
-from pagewalk.mm.frames import BLOCK, PAGE
-from pagewalk.mm.hugetlb import HugePages
-from pagewalk.mm.tables import PMD, MmTables
-from pagewalk.mm.zap import release
-from pagewalk.space import AddressSpace, MmapLock, VmaFlags, VmaLock
+from pagewalk.errors import SystemCallError
+from pagewalk.mm.calls import access, advice, mapping, move, observe, process, protect, uffd
+from pagewalk.mm.paging.touch import touch
+from pagewalk.mm.state.areas import each_mapped
+from pagewalk.mm.state.files import FILE_END, check_file
+from pagewalk.mm.state.space import Space
+from pagewalk.space import VmaFlags
 from pagewalk.walk.ranges import range_of
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from typing import Any, Literal, ParamSpec, TypeVar
 
-    from pagewalk.formats.paging import Level
-    from pagewalk.mm.files import File
-    from pagewalk.mm.machine import Machine
-    from pagewalk.mm.tables import Entries
-    from pagewalk.space import Vma
-    from pagewalk.tables import Entry, Table
+    from pagewalk.mm.hardware.machine import Hardware
+    from pagewalk.mm.state.files import File
+    from pagewalk.mm.state.tables import Entries
 
     P = ParamSpec("P")
     R = TypeVar("R")
 
-__all__ = ["Event", "Mm"]
-
-STACK_LIMIT = 8 << 20
+__all__ = ["Mm"]
 
 
-class Event(NamedTuple):
-    """Something the kernel would have told the MMU: ``install`` (``update_mmu_cache``) or ``flush``, and where."""
-
-    name: str
-    start: int
-    end: int
-
-
-class Mm(AddressSpace):
+class Mm(Space):
     """An address space of a simulated machine.
 
     Args:
@@ -71,21 +52,6 @@ class Mm(AddressSpace):
         events: The latest TLB and cache events, oldest first.
         alive: Somebody has it, and it has not exited.
     """
-
-    tables: MmTables
-    mmap_lock: MmapLock
-    alive = False
-
-    def __init__(self, machine: Machine) -> None:
-        super().__init__(MmTables(machine), mmap_lock=MmapLock(machine.lock), zero_frames=(machine.zero,))
-        self.machine = machine
-        self.format = machine.format
-        self.memory = machine.memory
-        self.task_size = self.format.halves[0][1] - PAGE
-        self.mmap_base = 0x7FFF_F7FF_F000
-        self.hugetlb = HugePages(self)
-        self.events: deque[Event] = deque(maxlen=4096)
-        machine.spaces.add(self)
 
     def __reduce__(self) -> Any:
         raise refuse_pickling(self, "PageTables(mm.memory, mm.tables.root) can, with a copy of the RAM")
@@ -111,7 +77,7 @@ class Mm(AddressSpace):
         if file is None and not flags & abi.MAP_ANONYMOUS:
             raise SystemCallError(errno.EBADF, "neither a file nor MAP_ANONYMOUS")
         if file is not None and not flags & abi.MAP_ANONYMOUS:
-            self.machine.check_file(file)
+            check_file(self.machine, file)
             if offset + length > FILE_END:  # file_mmap_ok, 6.18
                 raise SystemCallError(errno.EOVERFLOW, f"{length:#x} bytes from {offset:#x} go beyond every file")
         file = None if flags & abi.MAP_ANONYMOUS else file
@@ -208,9 +174,14 @@ class Mm(AddressSpace):
         """
         addr, length, flags = words(addr=addr, length=length, flags=flags)
         both = abi.MS_ASYNC | abi.MS_SYNC
-        if flags & ~(both | abi.MS_INVALIDATE) or flags & both == both or addr % PAGE:
+        if flags & ~(both | abi.MS_INVALIDATE) or flags & both == both or addr % self.geometry.page_size:
             raise SystemCallError(errno.EINVAL, f"msync of {addr:#x}, flags {flags:#x}")
-        self._look(self.each_mapped, addr, addr + mapping.align(length), lambda area: self._refuse_busy(area, flags))
+        self._look(self._msync, addr, addr + self.geometry.page_end(length), flags)
+
+    def _msync(self, start: int, end: int, flags: int) -> None:
+        for area in each_mapped(self, start, end):
+            if flags & abi.MS_INVALIDATE and VmaFlags.LOCKED in area.flags:
+                raise SystemCallError(errno.EBUSY, f"the mapping at {area.start:#x} is locked")
 
     def mincore(self, addr: int, length: int) -> bytes:
         """Which pages of a range are in memory: one byte a page, 1 or 0.
@@ -219,9 +190,9 @@ class Mm(AddressSpace):
             SystemCallError: EINVAL; ENOMEM over gaps.
         """
         addr, length = words(addr=addr, length=length)
-        if addr % PAGE:
+        if addr % self.geometry.page_size:
             raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
-        return self._look(observe.mincore, self, addr, addr + mapping.align(length))
+        return self._look(observe.mincore, self, addr, addr + self.geometry.page_end(length))
 
     def fork(self) -> Mm:
         """A child's address space, all of it or none.
@@ -229,7 +200,9 @@ class Mm(AddressSpace):
         Raises:
             OutOfFrames: No frame for a table.
         """
-        return self.machine.hand_out(self._change, fork.fork, self)
+        child = self.machine.hand_out(self._change, process.fork, self)
+        assert isinstance(child, Mm)
+        return child
 
     def exit(self) -> None:
         """End the process, once those inside a call are out: everything it had goes back.
@@ -239,13 +212,7 @@ class Mm(AddressSpace):
         Raises:
             RuntimeError: This thread holds ``mmap_lock`` for reading: it would wait for itself.
         """
-        self.mmap_lock.run(lambda: self.machine.do(self._exit))
-
-    def _exit(self) -> None:
-        if self.alive:
-            mapping.unmap(self, 0, self.task_size)
-            self.alive = False
-            self.tables.free_root()
+        self.mmap_lock.run(lambda: self.machine.do(process.end, self))
 
     # -- access ------------------------------------------------------------------------------------------------------
 
@@ -281,8 +248,8 @@ class Mm(AddressSpace):
         vaddr, size = integer(vaddr, "vaddr"), not_negative(size, "size")
         choice(access_, "access_", ("read", "write"))
         size = access.reachable(self, vaddr, size)
-        start, end = vaddr // PAGE * PAGE, vaddr + size + -(vaddr + size) % PAGE
-        return self._access(access.touch, self, start, end, access_)
+        start, end = self.geometry.page_start(vaddr), self.geometry.page_end(vaddr + size)
+        return self._access(touch, self, start, end, access_)
 
     def kernel_read(self, vaddr: int, size: int) -> bytes:
         """Read on the process's behalf (process_vm_readv): fewer bytes where a page cannot be had.
@@ -313,142 +280,17 @@ class Mm(AddressSpace):
         Raises:
             WalkError: EINVAL: no range of whole pages in one canonical half.
         """
-        return self._look(observe.pagemap, self, *range_of(start, end, self.format))
+        return self._look(observe.pagemap, self, *range_of(start, end, self.tables))
 
     def scan(self, start: int, end: int) -> Any:
         """PAGEMAP_SCAN's regions: a structured array of start, end, categories. Errors as ``pagemap``."""
-        return self._look(observe.scan, self, *range_of(start, end, self.format))
+        return self._look(observe.scan, self, *range_of(start, end, self.tables))
 
     def smaps(self) -> dict[str, int]:
         """Totals of ``/proc/PID/smaps``, in bytes."""
         return self._look(observe.smaps, self)
 
-    # -- for the modules of mm/ --------------------------------------------------------------------------------------
-
-    def area_at(self, addr: int) -> Area | None:
-        """The area that holds an address."""
-        return cast("Area | None", self.vmas.at(addr))
-
-    @staticmethod
-    def as_area(vma: Vma) -> Area:
-        """A VMA of this address space, as the area that it is."""
-        assert isinstance(vma, Area)
-        return vma
-
-    def new_vma_lock(self) -> VmaLock:
-        """A lock for a new area."""
-        return VmaLock(self.mmap_lock)
-
-    def table_lock(self, table: Table) -> threading.RLock:
-        """See ``AddressSpace.table_lock``."""
-        return self.tables.lock(table)
-
-    def update_mmu_cache(self, vma: Vma, addr: int, entry: Entry) -> None:
-        """See ``AddressSpace.update_mmu_cache``: noted in ``events``."""
-        self.log("install", addr, addr + entry.level.span)
-
-    def update_mmu_cache_range(self, vma: Vma, start: int, end: int) -> None:
-        """The same for many entries at once."""
-        self.log("install", start, end)
-
-    def log(self, name: str, start: int, end: int) -> None:
-        """Note an event."""
-        self.events.append(Event(name, start, end))
-
-    def page_flags(self, area: Area, *, writable: bool) -> Flag:
-        """The rights of a page of an area; the write right only where it is given and wanted now."""
-        flags = Flag.READ | Flag.USER
-        flags |= Flag.EXEC if VmaFlags.EXEC in area.flags else Flag(0)
-        return flags | (Flag.WRITE if writable and VmaFlags.WRITE in area.flags else Flag(0))
-
-    def page_entry(self, area: Area, paddr: Any, flags: Any, level: Level | None = None) -> Any:
-        """An entry, or many, that map a page into an area: ``leaf_entry`` with the area's protection key."""
-        return self.format.leaf_entry(paddr, flags, level) | self.format.field_bits("PKEY", area.protection_key)
-
-    def zero_entry_for(self, area: Area) -> int:
-        """An entry that maps the zero page into an area."""
-        flags = self.page_flags(area, writable=False) | Flag.ACCESSED | Flag.SPECIAL
-        entry: int = self.page_entry(area, self.machine.zero, int(flags))
-        return entry if area.flags & RIGHTS else self.format.without_rights(entry, self.format.levels[4])
-
-    def take_frame(self, usage: Any, vaddr: int) -> int:
-        """A frame for a page.
-
-        Raises:
-            OutOfFrames: There is none (carries vaddr).
-        """
-        try:
-            return self.machine.frames.take(usage)
-        except OutOfFrames as error:
-            raise OutOfFrames(error.why, vaddr, 4) from None
-
-    def check_cut(self, area: Area, addr: int) -> None:
-        """Refuse to cut a hugetlb area inside a page.
-
-        Raises:
-            SystemCallError: EINVAL.
-        """
-        if area.huge_page_size and addr % area.huge_page_size:
-            raise SystemCallError(errno.EINVAL, f"{addr:#x} lies inside a huge page of {area.huge_page_size:#x} bytes")
-
-    def split_huge_at(self, addr: int) -> None:
-        """Split the huge page that an address lies inside of, if there is one."""
-        if not addr % BLOCK or (area := self.area_at(addr)) is None or area.huge_page_size:
-            return
-        pmd = self.tables.entry_at(addr, PMD)
-        if pmd is not None and pmd.is_leaf:
-            self.tables.split(pmd, addr)
-
-    def grow_stack(self, vaddr: int) -> Area | None:
-        """Let the stack above an address grow down to it, if it may (``expand_stack``)."""
-        above = self.vmas.find(vaddr)
-        if above is None or VmaFlags.GROWSDOWN not in above.flags:
-            return None
-        start = vaddr // PAGE * PAGE
-        below = self.vmas.before(start)
-        crowded = below is not None and below.flags & 7 and VmaFlags.GROWSDOWN not in below.flags
-        if above.end - start > STACK_LIMIT or (crowded and below is not None and start - below.end < mapping.STACK_GAP):
-            return None
-        area = self.as_area(above)
-        self.vmas.grow_down(area, start)
-        prepare_anon(self, area)
-        return area
-
-    def unmap_file(self, vma: Vma, start: int, end: int, *, private: bool = False) -> None:
-        """Take a file's pages out of a range, private copies only if asked; markers stay."""
-        end = -(-end // PAGE) * PAGE
-        if start >= end:
-            return
-        for _, entries in self.tables.slices(start // PAGE * PAGE, end):
-            self._unmap_file(entries, private=private)
-
-    def _unmap_file(self, entries: Entries, *, private: bool) -> None:
-        """Take a file's pages out of a table."""
-        kinds = self.format.kind(entries)
-        pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
-        frames = self.format.leaf_paddr(entries, self.format.levels[4]) // PAGE
-        owned = self.machine.frames.usage[frames * pages] == 2
-        gone = pages & (owned | private)
-        release(self, entries[gone], kinds[gone])
-        entries[gone] = 0
-
-    def each_mapped(self, start: int, end: int, visit: Any) -> None:
-        """Visit the areas of a range.
-
-        Raises:
-            SystemCallError: ENOMEM, there are gaps; the areas have been visited.
-        """
-        covered = 0
-        for vma in self.vmas.overlapping(start, end) if start < end else ():
-            visit(vma)
-            covered += min(end, vma.end) - max(start, vma.start)
-        if covered != end - start:
-            raise SystemCallError(errno.ENOMEM, f"[{start:#x}, {end:#x}) is not all mapped")
-
-    @staticmethod
-    def _refuse_busy(area: Area, flags: int) -> None:
-        if flags & abi.MS_INVALIDATE and VmaFlags.LOCKED in area.flags:
-            raise SystemCallError(errno.EBUSY, f"the mapping at {area.start:#x} is locked")
+    # -- locks ---------------------------------------------------------------------------------------------------------
 
     def _lock_for(self, advice_: int) -> Callable[..., Any]:
         """The way in that an advice needs."""
@@ -471,7 +313,7 @@ class Mm(AddressSpace):
 
         return self.mmap_lock.run_reading(work)
 
-    def _living(self) -> Machine:
+    def _living(self) -> Hardware:
         """The machine, if the process still runs on it.
 
         Raises:
@@ -480,11 +322,3 @@ class Mm(AddressSpace):
         if not self.alive:
             raise SystemCallError(errno.ESRCH, "this process has ended: exit() was called")
         return self.machine
-
-    def writing(self) -> AbstractContextManager[object]:
-        """Hold ``mmap_lock`` for writing."""
-        return self.mmap_lock.write()
-
-    def reading(self) -> AbstractContextManager[object]:
-        """Hold ``mmap_lock`` for reading."""
-        return self.mmap_lock.read()

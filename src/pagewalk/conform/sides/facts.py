@@ -18,7 +18,7 @@ from pagewalk.errors import ProcessError, UnsupportedError
 from pagewalk.formats.running import running_format
 
 if TYPE_CHECKING:
-    from pagewalk.mm.machine import Policy
+    from pagewalk.mm.hardware.machine import Policy
 
 __all__ = ["HUGETLB", "Facts", "cpu_flags", "free_hugetlb", "require_settings", "running_facts"]
 

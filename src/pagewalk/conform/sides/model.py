@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pagewalk.conform.sides.facts import HUGETLB, free_hugetlb, running_facts
 from pagewalk.conform.sides.side import Model
-from pagewalk.mm import observe
+from pagewalk.mm.calls import observe
 
 if TYPE_CHECKING:
     from pagewalk.conform.scenarios.target import Target
     from pagewalk.conform.sides.facts import Facts
-    from pagewalk.mm.files import File
     from pagewalk.mm.machine import Machine
     from pagewalk.mm.mm import Mm
+    from pagewalk.mm.state.files import File
 
 __all__ = ["HUGETLB", "SimulatedProcess", "free_hugetlb", "simulated"]
 

@@ -15,30 +15,30 @@ change that is torn off leaves the former right at every step, and the latter be
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.frames import BLOCK, PAGE, Usage
-from pagewalk.mm.hugetlb import HugeFile
+from pagewalk.mm.entries import is_page
+from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.state.area import Area
+from pagewalk.mm.state.files import File, HugeFile
+from pagewalk.mm.state.space import Space
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
-    from pagewalk.formats import Level
-    from pagewalk.mm.machine import Machine
-    from pagewalk.mm.mm import Mm
-    from pagewalk.mm.tables import Entries
+    from pagewalk.mm.entries import LevelEntries
+    from pagewalk.mm.hardware.machine import Hardware
+    from pagewalk.mm.state.tables import Entries
     from pagewalk.space import Mapping, Vma
 
 __all__ = ["recount"]
 
-PMD: Final = 3
 
-
-def recount(machine: Machine) -> None:
+def recount(machine: Hardware) -> None:
     """Make a machine's books say what its page tables, areas and files hold. Its lock is held."""
-    spaces = [mm for mm in machine.spaces if mm.alive]
+    spaces = [mm for mm in machine.spaces if isinstance(mm, Space) and mm.alive]
     mappings = _mend_areas(machine, spaces)
     count = _Count(machine)
     for mm in spaces:
@@ -53,9 +53,9 @@ def recount(machine: Machine) -> None:
     machine.set_promised(_promised(mappings))
 
 
-def _mend_areas(machine: Machine, spaces: list[Mm]) -> set[Mapping]:
+def _mend_areas(machine: Hardware, spaces: list[Space]) -> set[Mapping]:
     """Make the lists of areas agree with each other; returns every file there is."""
-    mappings: set[Mapping] = {file for file in machine.files if file.alive}
+    mappings: set[Mapping] = {file for file in machine.files if isinstance(file, File) and file.alive}
     for mm in spaces:
         mm.vmas.keep(_apart(list(mm.vmas)))
         mappings |= {vma.mapping for vma in mm.vmas if vma.mapping is not None}
@@ -80,11 +80,11 @@ def _apart(vmas: list[Vma]) -> list[Vma]:
     return kept
 
 
-def _unused(machine: Machine) -> dict[int, list[int]]:
+def _unused(machine: Hardware) -> dict[int, list[int]]:
     """The pages of the hugetlb pools that nobody but the pool has."""
     frames, unused = machine.frames, {}
     for size, pages in machine.pools.items():
-        unused[size] = [paddr for paddr in pages if frames.references[paddr // PAGE] == 1]
+        unused[size] = [paddr for paddr in pages if frames.holders(paddr) == 1]
         for paddr in unused[size]:
             frames.use(frames.run(paddr, size), Usage.HUGETLB)
     return unused
@@ -100,7 +100,7 @@ def _promised(mappings: set[Mapping]) -> dict[int, int]:
                 first, size = vma.offset // file.page_size, vma.size // file.page_size
                 if VmaFlags.SHARED in vma.flags:
                     owed |= file.promised
-                elif vma.promised:  # type: ignore[attr-defined]
+                elif isinstance(vma, Area) and vma.promised:
                     owed.update(range(first, first + size))
             file.promised &= owed
             promised[file.page_size] += len(file.promised)
@@ -130,16 +130,17 @@ class _Count:
         deposits: For each space, the tables set aside that it needs: one a huge page.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Hardware) -> None:
         self.machine = machine
         self.references = np.zeros(len(machine.frames), np.int32)
         self.slots: Counter[int] = Counter()
         self.huge_zero = 0
-        self.deposits: dict[Mm, list[int | None]] = {}
+        self.deposits: dict[Space, list[int | None]] = {}
+        self._page_size = machine.geometry.page_size
         self._free = machine.frames.usage == Usage.FREE
         self._linked: set[int] = set()
         self._huge = 0
-        self.references[machine.zero // PAGE] += 1
+        self.references[machine.zero // self._page_size] += 1
 
     def files(self, mappings: set[Mapping]) -> None:
         """Count the pages that files and pools hold."""
@@ -151,12 +152,12 @@ class _Count:
             for paddr in pages_of.values():
                 self._hold(paddr, mapping.page_size)
         if self.huge_zero and self.machine.huge_zero is not None:
-            self._hold(self.machine.huge_zero, BLOCK)
+            self._hold(self.machine.huge_zero, self.machine.geometry.block_size)
 
     def _hold(self, paddr: int, size: int) -> None:
-        self.references[paddr // PAGE : (paddr + size) // PAGE] += 1
+        self.references[paddr // self._page_size : (paddr + size) // self._page_size] += 1
 
-    def space(self, mm: Mm) -> None:
+    def space(self, mm: Space) -> None:
         """Count one address space, emptying what does not belong there."""
         self._huge = 0
         bounds = np.array([(vma.start, vma.end) for vma in mm.vmas], np.uint64).reshape(-1, 2)
@@ -164,56 +165,60 @@ class _Count:
         there = [paddr for paddr in dict.fromkeys(mm.tables.deposits) if paddr not in self._linked]
         wanted: list[int | None] = [*there[: self._huge]]
         for paddr in there[: self._huge]:
-            self._hold(paddr, PAGE)
+            self._hold(paddr, self._page_size)
         self.deposits[mm] = wanted + [None] * (self._huge - len(wanted))
 
-    def _table(self, mm: Mm, bounds: Entries, paddr: int, depth: int, vaddr: int) -> None:
-        """Count one table, and those below it."""
+    def _table(self, mm: Space, bounds: Entries, paddr: int, number: int, vaddr: int) -> None:
+        """Count one table, of the numbered one of the levels that the hardware has, and those below it."""
         self._linked.add(paddr)
-        self._hold(paddr, PAGE)
-        form, level = mm.format, mm.format.real_levels[depth]
-        entries = self.machine.frames.words[paddr // PAGE]
-        is_table = form.is_table(entries, level)
+        self._hold(paddr, self._page_size)
+        level = mm.geometry.real_levels[number]
+        entries = mm.tables.words_at(paddr, level)
+        is_table = level.is_table(entries)
         for at in np.flatnonzero(is_table).tolist():
-            below = form.table_paddr(int(entries[at]))
+            below = int(level.frame(int(entries[at])))
             start = vaddr + at * level.span
-            if below in self._linked or self._free[below // PAGE]:
-                entries[at] = 0
+            if below in self._linked or self._free[below // self._page_size]:
+                entries[at] = level.none
                 continue
-            self._table(mm, bounds, below, depth + 1, start)
-            if not self.machine.frames.words[below // PAGE].any() and not _any_in(bounds, start, start + level.span):
-                entries[at] = 0
-                self.references[below // PAGE] = 0
-        others = np.flatnonzero((entries != 0) & ~is_table)
+            self._table(mm, bounds, below, number + 1, start)
+            if self._is_empty(mm, below, number + 1) and not _any_in(bounds, start, start + level.span):
+                entries[at] = level.none
+                self.references[below // self._page_size] = 0
+        others = np.flatnonzero((entries != level.none) & ~is_table)
         if others.size:
             addrs = np.uint64(vaddr) + others.astype(np.uint64) * np.uint64(level.span)
             outside = _outside(bounds, addrs)
-            entries[others[outside]] = 0
+            entries[others[outside]] = level.none
             self._entries(mm, entries, others[~outside], level, addrs[~outside])
 
-    def _entries(self, mm: Mm, entries: Entries, others: Any, level: Level, addrs: Entries) -> None:
+    def _is_empty(self, mm: Space, paddr: int, number: int) -> bool:
+        """Whether a table has no entries."""
+        level = mm.geometry.real_levels[number]
+        return level.all_none(mm.tables.words_at(paddr, level))
+
+    def _entries(self, mm: Space, entries: Entries, others: Any, level: LevelEntries, addrs: Entries) -> None:
         """Count the entries of a table that are neither empty nor tables."""
-        form = mm.format
         values = entries[others]
-        kinds = form.kind(values)
-        pages = ((kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)) & (form.flags(values) & int(Flag.SPECIAL) == 0)
+        kinds = level.kind(values)
+        pages = is_page(kinds) & (level.flags(values) & int(Flag.SPECIAL) == 0)
         for at in others[kinds == Kind.SWAP].tolist():
-            slot = int(form.software.swap_slot(int(entries[at]))[1])
+            slot = int(level.swap_slot(int(entries[at]))[1])
             if self.machine.swap.has(slot):
                 self.slots[slot] += 1
             else:
-                entries[at] = 0
-        paddrs = form.leaf_paddr(values, level)
-        gone = pages & self._free[np.where(pages, paddrs, np.uint64(0)) // np.uint64(PAGE)]
-        entries[others[gone]] = 0
+                entries[at] = level.none
+        paddrs = level.frame(values)
+        gone = pages & self._free[np.where(pages, paddrs, np.uint64(0)) // np.uint64(self._page_size)]
+        entries[others[gone]] = level.none
         pages &= ~gone
-        if level.depth > PMD:
-            np.add.at(self.references, paddrs[pages] // np.uint64(PAGE), 1)
+        if level is mm.geometry.last:
+            np.add.at(self.references, paddrs[pages] // np.uint64(self._page_size), 1)
             return
         for addr, paddr in zip(addrs[pages].tolist(), paddrs[pages].tolist(), strict=True):
             self._huge_page(mm, paddr, level, addr)
 
-    def _huge_page(self, mm: Mm, paddr: int, level: Level, addr: int) -> None:
+    def _huge_page(self, mm: Space, paddr: int, level: LevelEntries, addr: int) -> None:
         """Count a huge page."""
         area = mm.area_at(addr)
         assert area is not None

@@ -1,6 +1,7 @@
-"""Protection keys, as far as the kernel uses them unasked: for memory that may be executed and not read.
+"""The CPU: what it lets a process do with memory, as far as tables alone do not say it.
 
-How it works: x86 has no bit that refuses reading. Where the CPU has protection keys, memory mapped or protected with
+Protection keys, as far as the kernel uses them unasked: for memory that may be executed and not read. How it works: x86
+has no bit that refuses reading. Where the CPU has protection keys, memory mapped or protected with
 PROT_EXEC alone gets a key whose data the PKRU register refuses; fetching instructions is not its matter. An address
 space takes one key for this, the first that is free, with its first such memory, and its children inherit it: nothing
 here can take another before (``pkey_alloc`` is not simulated), so it is always the same. Every thread starts with a
@@ -10,22 +11,33 @@ PKRU that refuses it. The key is part of ``vm_flags``: areas of different keys n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from pagewalk import abi
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.formats import PagingFormat
-    from pagewalk.mm.areas import Area
-    from pagewalk.mm.fault import Access
-    from pagewalk.mm.mm import Mm
+    from pagewalk.space import Vma
 
-__all__ = ["KEY", "checked_pku", "key_flags", "permits"]
+    Access = Literal["read", "write", "execute"]
+
+__all__ = ["KEY", "allows", "checked_pku", "key_flags", "permits"]
 
 KEY: Final = VmaFlags.PKEY_BIT0 | VmaFlags.PKEY_BIT1 | VmaFlags.PKEY_BIT2 | VmaFlags.PKEY_BIT3
 EXECUTE_ONLY: Final = VmaFlags.PKEY_BIT0
 """Key 1: 0 is everybody's."""
+
+WANTED: Final = {
+    "read": VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC,  # reading cannot be refused where more is allowed
+    "write": VmaFlags.WRITE,
+    "execute": VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC,  # the page comes first, then its right is looked at
+}
+
+
+def allows(area: Vma, access: Access) -> bool:
+    """Whether an area's rights allow an access."""
+    return bool(area.flags & WANTED[access])
 
 
 def checked_pku(form: PagingFormat, pku: object) -> bool:
@@ -37,16 +49,16 @@ def checked_pku(form: PagingFormat, pku: object) -> bool:
     """
     if not isinstance(pku, bool):
         raise TypeError(f"pku is True or False, not {pku!r}")
-    if pku and not form.field_bits("PKEY", 1):
+    if pku and not form.last.has_keys:
         raise ValueError(f"{form.name} has no protection keys: leave pku out")
     return pku
 
 
-def key_flags(mm: Mm, prot: int) -> VmaFlags:
-    """The key of memory with these rights; taking other rights drops it."""
-    return EXECUTE_ONLY if mm.machine.pku and prot == abi.PROT_EXEC else VmaFlags(0)
+def key_flags(prot: int, *, pku: bool) -> VmaFlags:
+    """The key of memory with these rights on a CPU with or without keys; taking other rights drops it."""
+    return EXECUTE_ONLY if pku and prot == abi.PROT_EXEC else VmaFlags(0)
 
 
-def permits(area: Area, access: Access) -> bool:
+def permits(area: Vma, access: Access) -> bool:
     """Whether an area's key permits an access. The kernel asks this first, before rights and guards."""
     return access == "execute" or not area.flags & KEY

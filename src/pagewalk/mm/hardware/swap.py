@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pagewalk.doors import not_negative
 from pagewalk.errors import OutOfFrames
@@ -12,24 +12,23 @@ if TYPE_CHECKING:
 
 __all__ = ["SwapDevice"]
 
-MOST_SLOTS: Final = (1 << 50) - 1
-"""What the offset of a swap entry can name."""
-
 
 class SwapDevice:
     """Slots for pages that were swapped out; slot 0 is the header and never used.
 
     Args:
         size: Bytes; 0 for a machine without swap.
+        page_size: Bytes in a slot.
+        most: How many slots a swap entry can name.
 
     Raises:
         TypeError, ValueError: No size, or more slots than a swap entry can name.
     """
 
-    def __init__(self, size: int = 0) -> None:
-        self.slots = max(not_negative(size, "swap") // 4096 - 1, 0)
-        if self.slots > MOST_SLOTS:
-            raise ValueError(f"swap of {size:#x} bytes: a swap entry has room for {MOST_SLOTS:#x} slots of 4096 bytes")
+    def __init__(self, size: int, page_size: int, most: int) -> None:
+        self.slots = max(not_negative(size, "swap") // page_size - 1, 0)
+        if self.slots > most:
+            raise ValueError(f"swap of {size:#x} bytes: a swap entry has room for {most:#x} slots of {page_size} bytes")
         self._pages: dict[int, bytes] = {}
         self._users: dict[int, int] = {}
         self._free: list[int] = []

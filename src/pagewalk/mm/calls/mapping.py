@@ -7,33 +7,29 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk import abi
 from pagewalk.errors import SystemCallError
-from pagewalk.mm import areas
-from pagewalk.mm.access import populate
-from pagewalk.mm.areas import Area
-from pagewalk.mm.files import File
-from pagewalk.mm.frames import PAGE
-from pagewalk.mm.pkeys import key_flags
-from pagewalk.mm.zap import zap
+from pagewalk.mm.hardware.cpu import key_flags
+from pagewalk.mm.paging import hugetlb
+from pagewalk.mm.paging.touch import populate
+from pagewalk.mm.paging.zap import zap
+from pagewalk.mm.state import areas
+from pagewalk.mm.state.area import Area
+from pagewalk.mm.state.files import File
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
-    from pagewalk.mm.mm import Mm
+    from pagewalk.mm.state.space import Space
 
 __all__ = [
-    "align",
+    "accounted",
     "find_gap",
     "find_place",
     "flags_of_prot",
-    "free_around",
     "mmap",
     "munmap",
     "populate_area",
     "populate_quietly",
     "unmap",
 ]
-
-STACK_GAP: Final = 256 * PAGE
-"""Pages kept free below a stack (stack_guard_gap)."""
 
 MAY: Final = VmaFlags.MAYREAD | VmaFlags.MAYWRITE | VmaFlags.MAYEXEC
 PROT_FLAGS: Final = (
@@ -49,11 +45,6 @@ MAP_FLAGS: Final = (
 )
 
 
-def align(length: int) -> int:
-    """Up to whole pages."""
-    return -(-length // PAGE) * PAGE
-
-
 def flags_of_prot(prot: int) -> VmaFlags:
     """The rights of a protection."""
     flags = VmaFlags(0)
@@ -62,13 +53,13 @@ def flags_of_prot(prot: int) -> VmaFlags:
     return flags
 
 
-def mmap(mm: Mm, length: int, prot: int, flags: int, addr: int, file: File | None, offset: int) -> int:
+def mmap(mm: Space, length: int, prot: int, flags: int, addr: int, file: File | None, offset: int) -> int:
     """See ``Mm.mmap``."""
-    size = mm.hugetlb.page_size_of(flags) if flags & abi.MAP_HUGETLB else 0
-    length = -(-length // size) * size if size else align(length)
+    size = hugetlb.page_size_of(mm, flags) if flags & abi.MAP_HUGETLB else 0
+    length = -(-length // size) * size if size else mm.geometry.page_end(length)
     _check(mm, length, flags, addr, file, offset)
-    vma_flags = _vma_flags(prot, flags, file) | key_flags(mm, prot)
-    start = _place(mm, length, flags, addr, size or PAGE)
+    vma_flags = _vma_flags(prot, flags, file) | key_flags(prot, pku=mm.machine.pku)
+    start = _place(mm, length, flags, addr, size or mm.geometry.page_size)
     if flags & abi.MAP_SHARED and file is None:
         file, offset = File(mm.machine, "/dev/zero (deleted)", length, unlinked=True), 0
     area = Area(start, start + length, vma_flags, start if file is None else offset, file, lock=mm.new_vma_lock())
@@ -77,21 +68,21 @@ def mmap(mm: Mm, length: int, prot: int, flags: int, addr: int, file: File | Non
     if flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE):
         unmap(mm, start, start + length)
     if size:
-        mm.hugetlb.reserve(area, size)
+        hugetlb.reserve(mm, area, size)
     areas.insert(mm, area)
     if flags & (abi.MAP_POPULATE | abi.MAP_LOCKED) and not (flags & abi.MAP_NONBLOCK and not flags & abi.MAP_LOCKED):
         populate_quietly(mm, start, start + length)
     return start
 
 
-def _check(mm: Mm, length: int, flags: int, addr: int, file: File | None, offset: int) -> None:
+def _check(mm: Space, length: int, flags: int, addr: int, file: File | None, offset: int) -> None:
     """Refuse what mmap(2) refuses.
 
     Raises:
         SystemCallError: EINVAL, ENOMEM, EEXIST or EACCES.
     """
-    fixed = flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE)
-    if length <= 0 or offset % PAGE or (fixed and addr % PAGE):
+    fixed, size = flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE), mm.geometry.page_size
+    if length <= 0 or offset % size or (fixed and addr % size):
         raise SystemCallError(errno.EINVAL, f"mmap of {length:#x} bytes at {addr:#x}, offset {offset:#x}")
     if flags & abi.MAP_SHARED_VALIDATE not in (abi.MAP_SHARED, abi.MAP_PRIVATE, abi.MAP_SHARED_VALIDATE):
         raise SystemCallError(errno.EINVAL, "neither MAP_SHARED nor MAP_PRIVATE")
@@ -123,7 +114,7 @@ def accounted(flags: VmaFlags) -> VmaFlags:
     return VmaFlags.ACCOUNT if bits == VmaFlags.WRITE else VmaFlags(0)
 
 
-def _place(mm: Mm, length: int, flags: int, addr: int, alignment: int) -> int:
+def _place(mm: Space, length: int, flags: int, addr: int, alignment: int) -> int:
     """Where a new area goes."""
     if flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE):
         if addr % alignment:
@@ -132,41 +123,43 @@ def _place(mm: Mm, length: int, flags: int, addr: int, alignment: int) -> int:
     return find_place(mm, length, addr, alignment)
 
 
-def find_place(mm: Mm, length: int, hint: int, alignment: int = PAGE) -> int:
+def find_place(mm: Space, length: int, hint: int, alignment: int = 1) -> int:
     """A free range of a length: at the hint if it is free, else the highest.
 
     Raises:
         SystemCallError: ENOMEM, there is none.
     """
+    alignment = max(alignment, mm.geometry.page_size)
     wanted, hint = hint, -(-hint // alignment) * alignment
     if wanted and hint <= mm.task_size - length and _is_free(mm, hint, hint + length):
         return hint
     return find_gap(mm, length, alignment)
 
 
-def _is_free(mm: Mm, start: int, end: int) -> bool:
+def _is_free(mm: Space, start: int, end: int) -> bool:
     """Whether a range is free, and keeps its distance from the stack above."""
     above = mm.vmas.find(start)
-    return above is None or end <= above.start - (STACK_GAP if VmaFlags.GROWSDOWN in above.flags else 0)
+    return above is None or end <= above.start - (mm.geometry.stack_gap if VmaFlags.GROWSDOWN in above.flags else 0)
 
 
-def find_gap(mm: Mm, length: int, alignment: int = PAGE) -> int:
+def find_gap(mm: Space, length: int, alignment: int = 1) -> int:
     """The highest free range of a length below the mmap base.
 
     Raises:
         SystemCallError: ENOMEM, there is none.
     """
-    top = mm.mmap_base
+    top, page = mm.mmap_base, mm.geometry.page_size
+    alignment = max(alignment, page)
     for vma in [*reversed(list(mm.vmas)), None]:
         start = (top - length) // alignment * alignment
-        if start >= (vma.end if vma else PAGE) and start >= PAGE:
+        if start >= (vma.end if vma else page) and start >= page:
             return start
         if vma:
-            top = min(top, vma.start - (STACK_GAP if VmaFlags.GROWSDOWN in vma.flags else 0))
+            top = min(top, vma.start - (mm.geometry.stack_gap if VmaFlags.GROWSDOWN in vma.flags else 0))
     raise SystemCallError(errno.ENOMEM, f"no gap of {length:#x} bytes")
 
 
-def populate_area(mm: Mm, area: Area, start: int, end: int) -> None:
+def populate_area(mm: Space, area: Area, start: int, end: int) -> None:
     """Fault a part of an area in, as mlock and MAP_POPULATE do: privately writable memory is written.
 
     Raises:
@@ -178,7 +171,7 @@ def populate_area(mm: Mm, area: Area, start: int, end: int) -> None:
     populate(mm, start, end, "write" if write else "read")
 
 
-def populate_quietly(mm: Mm, start: int, end: int) -> None:
+def populate_quietly(mm: Space, start: int, end: int) -> None:
     """Fault a range in; what cannot be had is left out."""
     for vma in mm.vmas.overlapping(start, end):
         try:
@@ -187,21 +180,15 @@ def populate_quietly(mm: Mm, start: int, end: int) -> None:
             continue
 
 
-def munmap(mm: Mm, addr: int, length: int) -> None:
+def munmap(mm: Space, addr: int, length: int) -> None:
     """See ``Mm.munmap``."""
-    length = align(length)
-    if addr % PAGE or length <= 0 or addr > mm.task_size - length:
+    length = mm.geometry.page_end(length)
+    if addr % mm.geometry.page_size or length <= 0 or addr > mm.task_size - length:
         raise SystemCallError(errno.EINVAL, f"munmap of {length:#x} bytes at {addr:#x}")
     unmap(mm, addr, addr + length)
 
 
-def free_around(mm: Mm, start: int, end: int) -> tuple[int, int]:
-    """The range around ``[start, end)`` up to the next areas: tables that lie in it serve nobody else."""
-    below, above = mm.vmas.before(start), mm.vmas.find(end)
-    return below.end if below else 0, above.start if above else mm.format.halves[0][1]
-
-
-def unmap(mm: Mm, start: int, end: int) -> None:
+def unmap(mm: Space, start: int, end: int) -> None:
     """Take every area in a range out, with its pages, its markers and the tables that nobody needs any more.
 
     Raises:
@@ -220,8 +207,8 @@ def unmap(mm: Mm, start: int, end: int) -> None:
         zap(mm, area, area.start, area.end, markers=True)
         mm.remove_vma(area)
         if area.huge_page_size:
-            mm.hugetlb.gone(area)
+            hugetlb.gone(mm, area)
         elif isinstance(area.mapping, File):
             area.mapping.let_go()
-    mm.tables.free_tables(gone[0].start, gone[-1].end, *free_around(mm, start, end))
+    mm.tables.free_tables(gone[0].start, gone[-1].end, *areas.free_around(mm, start, end))
     mm.log("flush", start, end)

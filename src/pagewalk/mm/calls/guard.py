@@ -28,8 +28,8 @@ __all__ = ["ZAP_RETRIES", "install_guards", "remove_guards"]
 ZAP_RETRIES: Final = 3
 """MAX_MADVISE_GUARD_RETRIES."""
 
-BULK: Final = 4 << 20
-"""Bytes from which on the array engine fills faster than the walk."""
+BULK: Final = 2
+"""Tables from which on the array engine fills faster than the walk."""
 
 
 def _stop_at_huge(entry: Entry, addr: int, next_: int, walk: Walk) -> int:
@@ -53,16 +53,21 @@ def _install_ops(marker: int) -> WalkOps:
     )
 
 
+def _marker(mm: AddressSpace) -> int:
+    """The entry that stands for a guard."""
+    return mm.tables.format.last.marked(Kind.GUARD.label)
+
+
 def _fill(mm: AddressSpace, start: int, end: int) -> bool:
     """Walk the range and fill it; whether nothing stood in the way."""
-    return walk_page_range_mm(mm, start, end, _install_ops(mm.tables.format.software.guard_entry)) == 0
+    return walk_page_range_mm(mm, start, end, _install_ops(_marker(mm))) == 0
 
 
 def _fill_in_bulk(mm: AddressSpace, start: int, end: int) -> bool:
     """The same at array speed, for ranges of whole tables. Its results are those of the walk."""
     from pagewalk.sweep import install
 
-    return install(mm, start, end, mm.tables.format.software.guard_entry, passing={Kind.GUARD}) is None
+    return install(mm, start, end, _marker(mm), passing={Kind.GUARD}) is None
 
 
 def install_guards(mm: AddressSpace, start: int, end: int, zap: Callable[[int, int], None]) -> None:
@@ -78,7 +83,8 @@ def install_guards(mm: AddressSpace, start: int, end: int, zap: Callable[[int, i
         OutOfFrames: No frame for a table. The markers installed so far stay.
     Source: ``madvise_guard_install``, Linux 6.18.
     """
-    fill = _fill_in_bulk if end - start >= BULK else _fill
+    last = mm.tables.format.last
+    fill = _fill_in_bulk if end - start >= BULK * last.entries * last.span else _fill
     for _ in range(ZAP_RETRIES):
         if fill(mm, start, end):
             return
@@ -95,7 +101,7 @@ def _pass_huge_over(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
 def _clear_marker(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
     """Empty a slot that holds the marker."""
     if entry.kind is Kind.GUARD:
-        entry.value = 0
+        entry.value = entry.level.none
 
 
 REMOVE_OPS: Final = WalkOps(

@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk import abi, sweep
 from pagewalk.errors import OutOfFrames, SystemCallError
-from pagewalk.mm import areas, uffd
-from pagewalk.mm.frames import BLOCK, PAGE
-from pagewalk.mm.mapping import align, find_gap, find_place, free_around, populate_quietly, unmap
+from pagewalk.mm.calls import uffd
+from pagewalk.mm.calls.mapping import find_gap, find_place, populate_quietly, unmap
+from pagewalk.mm.paging import hugetlb
+from pagewalk.mm.state import areas
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
-    from pagewalk.mm.areas import Area
-    from pagewalk.mm.mm import Mm
+    from pagewalk.mm.state.area import Area
+    from pagewalk.mm.state.space import Space
 
 __all__ = ["mremap"]
 
-PMD: Final = 3
 KNOWN: Final = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
 REGISTERED: Final = VmaFlags.UFFD_WP | VmaFlags.UFFD_MISSING
 
 
-def mremap(mm: Mm, addr: int, old_length: int, new_length: int, flags: int, new_addr: int) -> int:
+def mremap(mm: Space, addr: int, old_length: int, new_length: int, flags: int, new_addr: int) -> int:
     """See ``Mm.mremap``."""
-    old, new = align(old_length), align(new_length)
+    old, new = mm.geometry.page_end(old_length), mm.geometry.page_end(new_length)
     _check(mm, addr, old, new, flags, new_addr)
     if flags & abi.MREMAP_FIXED and old == new:
         return _move_all(mm, addr, old, flags, new_addr)
@@ -46,7 +46,7 @@ def mremap(mm: Mm, addr: int, old_length: int, new_length: int, flags: int, new_
     return _grow(mm, area, addr, old, new, flags)
 
 
-def _check(mm: Mm, addr: int, old: int, new: int, flags: int, new_addr: int) -> None:
+def _check(mm: Space, addr: int, old: int, new: int, flags: int, new_addr: int) -> None:
     """Refuse what mremap(2) refuses before it looks at any area.
 
     Raises:
@@ -54,15 +54,16 @@ def _check(mm: Mm, addr: int, old: int, new: int, flags: int, new_addr: int) -> 
     """
     places = flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP)
     to = new_addr if places else 0
+    page = mm.geometry.page_size
     overlap = places and addr + old > to and to + new > addr
     wrong = (
         flags & ~KNOWN
-        or addr % PAGE
+        or addr % page
         or not new
         or new > mm.task_size
         or (places and not flags & abi.MREMAP_MAYMOVE)
         or (flags & abi.MREMAP_DONTUNMAP and old != new)
-        or to % PAGE
+        or to % page
         or to > mm.task_size - new
         or overlap
     )
@@ -102,7 +103,7 @@ def _check_area(area: Area, addr: int, old: int, new: int, flags: int) -> None:
         raise SystemCallError(errno.EFAULT, f"the mapping at {area.start:#x} cannot grow")
 
 
-def _grow(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int) -> int:
+def _grow(mm: Space, area: Area, addr: int, old: int, new: int, flags: int) -> int:
     """Grow in place if there is room, else elsewhere if that is allowed."""
     room = mm.vmas.find(area.end)
     limit = mm.task_size if room is None else room.start
@@ -119,7 +120,7 @@ def _grow(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int) -> int:
     return _move(mm, area, addr, old, new, find_gap(mm, new), flags)
 
 
-def _move_all(mm: Mm, addr: int, length: int, flags: int, new_addr: int) -> int:
+def _move_all(mm: Space, addr: int, length: int, flags: int, new_addr: int) -> int:
     """Move every area of a range to a fixed place; the gaps between them stay (since 6.17 there may be several)."""
     if mm.area_at(addr) is None:
         raise SystemCallError(errno.EFAULT, f"nothing is mapped at {addr:#x}")
@@ -135,7 +136,7 @@ def _move_all(mm: Mm, addr: int, length: int, flags: int, new_addr: int) -> int:
     return new_addr
 
 
-def _move_to(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int, new_addr: int) -> int:
+def _move_to(mm: Space, area: Area, addr: int, old: int, new: int, flags: int, new_addr: int) -> int:
     """Move to a place that the caller chose, or, for DONTUNMAP, may have left to us (``mremap_to``)."""
     _check_area(area, addr, min(old, new), new, flags)
     if flags & abi.MREMAP_FIXED:
@@ -150,7 +151,7 @@ def _move_to(mm: Mm, area: Area, addr: int, old: int, new: int, flags: int, new_
     return _move(mm, moved, addr, old, new, new_addr, flags)
 
 
-def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flags: int) -> int:
+def _move(mm: Space, area: Area, addr: int, old: int, new: int, new_addr: int, flags: int) -> int:
     """Move a part of an area, its pages and its markers (``move_vma``)."""
     area.start_write()
     if area.huge_page_size:
@@ -159,7 +160,7 @@ def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flag
     try:
         _make_tables(mm, pieces)
         if area.huge_page_size:
-            mm.hugetlb.move(area, new_addr)
+            hugetlb.move(mm, area, new_addr)
     except OutOfFrames as error:
         _free_empty(mm, new_addr, new_addr + new)
         raise SystemCallError(errno.ENOMEM, str(error)) from error
@@ -183,7 +184,7 @@ def _move(mm: Mm, area: Area, addr: int, old: int, new: int, new_addr: int, flag
     return new_addr
 
 
-def _leave_behind(mm: Mm, area: Area, target: Area, start: int, end: int) -> None:
+def _leave_behind(mm: Space, area: Area, target: Area, start: int, end: int) -> None:
     """What MREMAP_DONTUNMAP does to the old area: unlocked, and without a history if all of it moved."""
     if area.mm is None:
         area = target  # the kernel, too, unlocks what the old area was merged into
@@ -194,17 +195,17 @@ def _leave_behind(mm: Mm, area: Area, target: Area, start: int, end: int) -> Non
         area.anon, area.chain = None, 0
 
 
-def _strand(mm: Mm, area: Area) -> None:
+def _strand(mm: Space, area: Area) -> None:
     """An area loses VM_LOCKED without a munlock: the pages it still maps stay mlocked, until they are free.
 
     Not so those of a huge page that was split before: that was a munlock.
     """
     rows = sweep.mappings(mm.tables, area.start, area.end, coalesce=False, hardware=True, threads=1)
     frames = mm.machine.frames
-    anonymous, huge = frames.anonymous(rows.paddr), rows.depth == PMD
+    anonymous, huge = frames.anonymous(rows.paddr), rows.page_size == mm.geometry.block_size
     frames.set_mlocked(rows.paddr[anonymous & ~frames.large(rows.paddr)])
     for paddr in rows.paddr[anonymous & huge].tolist():
-        frames.set_mlocked(frames.run(paddr, BLOCK))
+        frames.set_mlocked(frames.run(paddr, mm.geometry.block_size))
 
 
 class Piece(NamedTuple):
@@ -213,28 +214,26 @@ class Piece(NamedTuple):
     Attributes:
         source, target: Virtual addresses.
         size: Bytes.
+        whole: It covers a whole table, which can be moved itself.
     """
 
     source: int
     target: int
     size: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether it covers a whole table, which can be moved itself."""
-        return self.size == BLOCK
+    whole: bool
 
 
-def _pieces(mm: Mm, area: Area, start: int, length: int, new_start: int) -> list[Piece]:
+def _pieces(mm: Space, area: Area, start: int, length: int, new_start: int) -> list[Piece]:
     """The move in pieces.
 
     The first is stretched down to a whole table if nothing else lies in it on either side (``try_realign_addr``, 6.7).
     """
-    lead = start % BLOCK
+    block = mm.geometry.block_size
+    lead = start % block
     if (
         lead
-        and lead == new_start % BLOCK
-        and length >= BLOCK - lead
+        and lead == new_start % block
+        and length >= block - lead
         and area.start == start
         and not mm.vmas.overlapping(start - lead, start)
         and not mm.vmas.overlapping(new_start - lead, new_start)
@@ -243,46 +242,46 @@ def _pieces(mm: Mm, area: Area, start: int, length: int, new_start: int) -> list
     pieces, at = [], 0
     while at < length:
         source, target = start + at, new_start + at
-        size = min(length - at, BLOCK - source % BLOCK, BLOCK - target % BLOCK)
-        pieces.append(Piece(source, target, size))
+        size = min(length - at, block - source % block, block - target % block)
+        pieces.append(Piece(source, target, size, size == block))
         at += size
     return pieces
 
 
-def _make_tables(mm: Mm, pieces: list[Piece]) -> None:
+def _make_tables(mm: Space, pieces: list[Piece]) -> None:
     """Make every table that the move needs before anything moves.
 
     Raises:
         OutOfFrames: There is none; the tables made so far are empty.
     """
     for piece in pieces:
-        pmd = mm.tables.entry_at(piece.source, PMD)
-        if pmd is None or pmd.is_none:
+        upper = mm.tables.upper_at(piece.source)
+        if upper is None or upper.is_none:
             continue
-        if pmd.is_leaf and not piece.whole:
-            mm.tables.split(pmd, piece.source)
-        mm.tables.entry_at(piece.target, PMD if piece.whole else PMD + 1, grow=True)
+        if upper.is_leaf and not piece.whole:
+            mm.tables.split(upper, piece.source)
+        mm.tables.entry_at(piece.target, mm.geometry.upper if piece.whole else mm.geometry.last, grow=True)
 
 
-def _move_entries(mm: Mm, pieces: list[Piece]) -> None:
+def _move_entries(mm: Space, pieces: list[Piece]) -> None:
     """Move what the page tables hold: whole tables and huge pages, and runs of entries."""
-    for source, target, size in pieces:
-        pmd = mm.tables.entry_at(source, PMD)
-        if pmd is None or pmd.is_none:
+    for source, target, size, whole in pieces:
+        upper = mm.tables.upper_at(source)
+        if upper is None or upper.is_none:
             continue
-        there = mm.tables.entry_at(target, PMD)
+        there = mm.tables.upper_at(target)
         assert there is not None
-        if size == BLOCK:
+        if whole:
             mm.tables.free_tables(target, target + size, target, target + size)
-            there.value, pmd.value = pmd.value, 0
+            there.value, upper.value = upper.value, mm.geometry.upper.none
             continue
-        entries = mm.tables.slice(pmd, source, source + size).entries
+        entries = mm.tables.slice(upper, source, source + size).entries
         mm.tables.slice(there, target, target + size).entries[:] = entries
-        entries[:] = 0
+        entries[:] = mm.geometry.last.none
     if pieces:
         mm.log("flush", pieces[0].source, pieces[-1].source + pieces[-1].size)
 
 
-def _free_empty(mm: Mm, start: int, end: int) -> None:
+def _free_empty(mm: Space, start: int, end: int) -> None:
     """Free the tables made for a move that did not happen."""
-    mm.tables.free_tables(start, end, *free_around(mm, start, end))
+    mm.tables.free_tables(start, end, *areas.free_around(mm, start, end))

@@ -23,24 +23,22 @@ from pagewalk.abi.pagemap import (
     PageIs,
 )
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.frames import BLOCK, PAGE, Usage
-from pagewalk.mm.tables import PMD, PTE
+from pagewalk.mm.entries import is_page
+from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.paging import hugetlb
+from pagewalk.mm.state.areas import each_mapped
+from pagewalk.mm.state.tables import ops_of
 from pagewalk.space import VmaFlags
-from pagewalk.sweep.bits import KIND_SHIFT, codec_of
-from pagewalk.walk import Action, WalkOps, walk_page_range
+from pagewalk.walk import Action, walk_page_range
 
 if TYPE_CHECKING:
-    from pagewalk.mm.mm import Mm
-    from pagewalk.mm.tables import Entries
+    from pagewalk.mm.entries import LevelEntries
+    from pagewalk.mm.state.space import Space
+    from pagewalk.mm.state.tables import Entries
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
 __all__ = ["REGION", "Look", "look", "maps", "mincore", "pagemap", "regions", "scan", "smaps"]
-
-_HOLDERS: Final = np.zeros(len(Usage), np.int32)
-_HOLDERS[[Usage.FILE, Usage.HUGETLB, Usage.HUGETLB_FILE]] = 1, 1, 2
-"""How many hold a frame besides its mappings: the page cache, the pool."""
-_IS_FILE: Final = np.isin(np.arange(len(Usage)), [Usage.FILE, Usage.HUGETLB_FILE])
 
 _CATEGORIES: Final = (
     (PM_PRESENT, PageIs.PRESENT),
@@ -49,33 +47,39 @@ _CATEGORIES: Final = (
     (PM_GUARD_REGION, PageIs.GUARD),
 )
 
+_HOLDERS: Final = np.zeros(len(Usage), np.int32)
+_HOLDERS[[Usage.FILE, Usage.HUGETLB, Usage.HUGETLB_FILE]] = 1, 1, 2
+"""How many hold a frame besides its mappings: the page cache, the pool."""
+_IS_FILE: Final = np.isin(np.arange(len(Usage)), [Usage.FILE, Usage.HUGETLB_FILE])
+
 REGION: Final = np.dtype([(name, "<u8") for name in PAGE_REGION])
 
 
-def mincore(mm: Mm, start: int, end: int) -> bytes:
+def mincore(mm: Space, start: int, end: int) -> bytes:
     """A byte a page: 1 where it is in memory.
 
     Raises:
         SystemCallError: ENOMEM, there are gaps.
     """
-    mm.each_mapped(start, end, lambda area: None)
-    return bytes(_in_core(mm, page) for page in range(start, end, PAGE))
+    for _ in each_mapped(mm, start, end):
+        pass  # it is the gaps that are looked for
+    return bytes(_in_core(mm, page) for page in range(start, end, mm.geometry.page_size))
 
 
-def _in_core(mm: Mm, page: int) -> bool:
+def _in_core(mm: Space, page: int) -> bool:
     """Whether a page is in memory: mapped, or of a file and in the page cache."""
     area = mm.area_at(page)
     assert area is not None
-    entry = mm.hugetlb.slot(area, page) if area.huge_page_size else mm.tables.entry_at(page, PMD)
+    entry = hugetlb.slot(mm, area, page) if area.huge_page_size else mm.tables.upper_at(page)
     if entry is not None and entry.is_table:
-        entry = mm.tables.entry_at(page, PTE)
+        entry = mm.tables.last_at(page)
     if entry is not None and entry.is_present:
         return True
     pages: Any = getattr(area.mapping, "pages", {})
-    return area.offset_at(page) // PAGE in pages
+    return area.offset_at(page) // mm.geometry.page_size in pages
 
 
-def maps(mm: Mm) -> str:
+def maps(mm: Space) -> str:
     """The text of ``/proc/PID/maps``; a file's device and inode are its own, made-up numbers."""
     lines = []
     for vma in mm.vmas:
@@ -86,7 +90,7 @@ def maps(mm: Mm) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def pagemap(mm: Mm, start: int, end: int) -> Entries:
+def pagemap(mm: Space, start: int, end: int) -> Entries:
     """The words of ``/proc/PID/pagemap`` for ``[start, end)``, as root sees them: shape (pages,), uint64."""
     return look(mm, start, end).words
 
@@ -97,66 +101,72 @@ class Look(NamedTuple):
     Attributes:
         start: Its first address.
         words: As in pagemap. Shape (pages,), uint64.
+        page_size: Bytes that a word stands for.
         huge: Where huge pages are mapped: first address and end.
     """
 
     start: int
     words: Entries
+    page_size: int
     huge: list[tuple[int, int]]
 
 
-def look(mm: Mm, start: int, end: int) -> Look:
+def look(mm: Space, start: int, end: int) -> Look:
     """Look at ``[start, end)``."""
-    small = np.zeros((end - start) // PAGE, np.uint64)
+    geometry, size = mm.geometry, mm.geometry.page_size
+    small = np.zeros((end - start) // size, np.uint64)
     huge: list[tuple[int, int, Entries]] = []
 
     def at_upper(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
         if entry.is_leaf:
-            word = _words(mm, np.array([entry.value], np.uint64), entry.level)
-            first = (addr & entry.level.span - 1) // PAGE
-            huge.append((addr, next_, word + np.arange(first, first + (next_ - addr) // PAGE, dtype=np.uint64)))
+            level = geometry.levels[entry.level.depth]
+            word = _words(mm, np.array([entry.value], np.uint64), level)
+            first = (addr & level.span - 1) // size
+            huge.append((addr, next_, word + np.arange(first, first + (next_ - addr) // size, dtype=np.uint64)))
             walk.action = Action.CONTINUE
-        elif entry.level.span == BLOCK and entry.is_table:
-            small[(addr - start) // PAGE : (next_ - start) // PAGE] = mm.tables.slice(entry, addr, next_).entries
+        elif entry.level.depth == geometry.upper.depth and entry.is_table:
+            small[(addr - start) // size : (next_ - start) // size] = mm.tables.slice(entry, addr, next_).entries
 
     def at_hugetlb(entry: Entry, hmask: int, addr: int, next_: int, walk: Walk) -> None:
         at_upper(entry, addr, next_, walk)
 
-    walk_page_range(mm, start, end, WalkOps(pud_entry=at_upper, pmd_entry=at_upper, hugetlb_entry=at_hugetlb))
-    there = np.flatnonzero(small & codec_of(mm.format).held_bits)
+    levels = {level.depth: level for level in (geometry.upper, *geometry.huge.values())}
+    walk_page_range(mm, start, end, ops_of(levels.values(), at_upper, hugetlb_entry=at_hugetlb))
+    there = geometry.last.held(small)
     words = np.zeros_like(small)
-    words[there] = _words(mm, small[there], mm.format.levels[4])
+    words[there] = _words(mm, small[there], geometry.last)
     for first, last, values in huge:
-        words[(first - start) // PAGE : (last - start) // PAGE] = values
-    return Look(start, words, [(first, last) for first, last, _ in huge])
+        words[(first - start) // size : (last - start) // size] = values
+    return Look(start, words, size, [(first, last) for first, last, _ in huge])
 
 
-def _words(mm: Mm, entries: Any, level: Any) -> Any:
+def _words(mm: Space, entries: Entries, level: LevelEntries) -> Any:
     """Words of pagemap for raw entries, none of them empty."""
-    form, frames = mm.format, mm.machine.frames
-    states = np.broadcast_to(np.asarray(codec_of(form).states(entries, level), np.uint32), entries.shape)
-    kinds = states >> KIND_SHIFT
-    pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
+    frames = mm.machine.frames
+    kinds, flags = level.kind(entries), level.flags(entries)
+    pages = is_page(kinds)
     words = np.zeros(len(entries), np.uint64)
-    paddrs = form.leaf_paddr(entries[pages], level)
-    numbers = paddrs // np.uint64(PAGE)
+    paddrs = level.frame(entries[pages])
+    numbers = paddrs // np.uint64(mm.geometry.page_size)
     usage, references = frames.usage[numbers], frames.references[numbers]
     others = _HOLDERS[usage]
     word = numbers | np.uint64(PM_PRESENT)
-    not_anonymous = _IS_FILE[usage] | ((usage == Usage.ZERO) & (level.span == BLOCK))  # the huge zero page
+    not_anonymous = _IS_FILE[usage] | (
+        (usage == Usage.ZERO) & (level.span == mm.geometry.block_size)
+    )  # the huge zero page
     word |= np.where(not_anonymous, np.uint64(PM_FILE), np.uint64(0))
     alone = (references - others == 1) & (usage != Usage.ZERO)
     words[pages] = word | np.where(alone, np.uint64(PM_MMAP_EXCLUSIVE), np.uint64(0))
     other = ~pages
-    type_, offset = form.software.swap_slot(entries[other])
+    type_, offset = level.swap_slot(entries[other])
     words[other] = np.uint64(PM_SWAP) | type_ | offset << np.uint64(MAX_SWAPFILES_SHIFT)
     words[kinds == Kind.GUARD] |= np.uint64(PM_GUARD_REGION)
-    words[states & int(Flag.UFFD_WP) != 0] |= np.uint64(PM_UFFD_WP)
-    words[states & int(Flag.SOFT_DIRTY) != 0] |= np.uint64(PM_SOFT_DIRTY)
+    words[flags & int(Flag.UFFD_WP) != 0] |= np.uint64(PM_UFFD_WP)
+    words[flags & int(Flag.SOFT_DIRTY) != 0] |= np.uint64(PM_SOFT_DIRTY)
     return words
 
 
-def scan(mm: Mm, start: int, end: int) -> Any:
+def scan(mm: Space, start: int, end: int) -> Any:
     """PAGEMAP_SCAN's regions over ``[start, end)``, with every category asked for; what is empty is left out.
 
     Returns:
@@ -165,9 +175,9 @@ def scan(mm: Mm, start: int, end: int) -> Any:
     return regions(mm, look(mm, start, end))
 
 
-def regions(mm: Mm, look: Look) -> Any:
+def regions(mm: Space, look: Look) -> Any:
     """What ``scan`` gives, from a look."""
-    start, words, huge = look
+    start, words, size, huge = look
     categories = np.zeros(len(words), np.uint64)
     for bit, category in _CATEGORIES:
         categories[words & np.uint64(bit) != 0] |= np.uint64(category)
@@ -179,23 +189,23 @@ def regions(mm: Mm, look: Look) -> Any:
     written = (words != 0) & (words & np.uint64(PM_UFFD_WP) == 0)
     categories[written] |= np.uint64(PageIs.WRITTEN)
     for first, last in huge:
-        categories[(first - start) // PAGE : (last - start) // PAGE] |= np.uint64(PageIs.HUGE)
-    return _runs(start, categories)
+        categories[(first - start) // size : (last - start) // size] |= np.uint64(PageIs.HUGE)
+    return _runs(start, size, categories)
 
 
-def _runs(start: int, categories: Any) -> Any:
+def _runs(start: int, size: int, categories: Any) -> Any:
     """Runs of equal categories that are not empty."""
     edges = np.flatnonzero(np.diff(categories)) + 1
     firsts, lasts = np.append(0, edges), np.append(edges, len(categories))
     keep = categories[firsts] != 0
     regions = np.zeros(int(keep.sum()), REGION)
-    regions["start"] = start + firsts[keep] * PAGE
-    regions["end"] = start + lasts[keep] * PAGE
+    regions["start"] = start + firsts[keep] * size
+    regions["end"] = start + lasts[keep] * size
     regions["categories"] = categories[firsts[keep]]
     return regions
 
 
-def smaps(mm: Mm) -> dict[str, int]:
+def smaps(mm: Space) -> dict[str, int]:
     """Totals of ``/proc/PID/smaps``, in bytes: Rss, Anonymous, AnonHugePages, Swap, Guard, Locked, Size."""
     totals = dict.fromkeys(("Size", "Rss", "Anonymous", "AnonHugePages", "Swap", "Guard", "Locked"), 0)
     for vma in mm.vmas:

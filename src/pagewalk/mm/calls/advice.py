@@ -7,30 +7,31 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk import abi
 from pagewalk.errors import OutOfFrames, SystemCallError, WalkError
-from pagewalk.mm import aging, areas, huge
-from pagewalk.mm.access import populate
-from pagewalk.mm.areas import SPECIAL, prepare_anon
-from pagewalk.mm.files import File
-from pagewalk.mm.frames import BLOCK, PAGE
-from pagewalk.mm.guard import install_guards, remove_guards
-from pagewalk.mm.mapping import align
-from pagewalk.mm.zap import zap
+from pagewalk.mm.calls.files import punch_hole
+from pagewalk.mm.calls.guard import install_guards, remove_guards
+from pagewalk.mm.paging import huge, reclaim
+from pagewalk.mm.paging.touch import populate
+from pagewalk.mm.paging.zap import zap
+from pagewalk.mm.state import areas
+from pagewalk.mm.state.area import SPECIAL
+from pagewalk.mm.state.areas import prepare_anon
+from pagewalk.mm.state.files import File
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pagewalk.mm.areas import Area
-    from pagewalk.mm.mm import Mm
+    from pagewalk.mm.state.area import Area
+    from pagewalk.mm.state.space import Space
 
-    Handler = Callable[[Mm, Area, int, int], None]
+    Handler = Callable[[Space, Area, int, int], None]
 
 __all__ = ["madvise", "process_madvise"]
 
 
-def madvise(mm: Mm, addr: int, length: int, advice: int) -> None:
+def madvise(mm: Space, addr: int, length: int, advice: int) -> None:
     """See ``Mm.madvise``."""
-    end = _check(addr, length, advice)
+    end = _check(mm, addr, length, advice)
     if end == addr:
         return
     if advice in POPULATE:
@@ -54,7 +55,7 @@ def madvise(mm: Mm, addr: int, length: int, advice: int) -> None:
         raise SystemCallError(errno.ENOMEM, "part of the range is not mapped; the rest has been done")
 
 
-def _check(addr: int, length: int, advice: int) -> int:
+def _check(mm: Space, addr: int, length: int, advice: int) -> int:
     """Refuse arguments that madvise(2) refuses; returns the end of the range.
 
     Raises:
@@ -62,13 +63,13 @@ def _check(addr: int, length: int, advice: int) -> int:
     """
     if advice not in HANDLERS and advice not in POPULATE:
         raise SystemCallError(errno.EINVAL, f"unknown advice {advice}")
-    end = addr + align(length)
-    if addr % PAGE or end > 1 << 64:
+    end = addr + mm.geometry.page_end(length)
+    if addr % mm.geometry.page_size or end > 1 << 64:
         raise SystemCallError(errno.EINVAL, f"madvise of {length:#x} bytes at {addr:#x}")
     return end
 
 
-def process_madvise(mm: Mm, ranges: list[tuple[int, int]], advice: int) -> int:
+def process_madvise(mm: Space, ranges: list[tuple[int, int]], advice: int) -> int:
     """See ``Mm.process_madvise``."""
     if advice not in HANDLERS and advice not in POPULATE:
         raise SystemCallError(errno.EINVAL, f"unknown advice {advice}")
@@ -94,7 +95,7 @@ def _flags(
 ) -> Handler:
     """An advice that only changes an area's flags."""
 
-    def handler(mm: Mm, area: Area, start: int, end: int) -> None:
+    def handler(mm: Space, area: Area, start: int, end: int) -> None:
         if refuse(area):
             raise SystemCallError(errno.EINVAL, f"not for the mapping at {area.start:#x}")
         areas.modify(mm, area, start, end, area.flags & ~drop | add)
@@ -105,14 +106,14 @@ def _flags(
 # -- pages -----------------------------------------------------------------------------------------------------------
 
 
-def _dontneed(mm: Mm, area: Area, start: int, end: int) -> None:
+def _dontneed(mm: Space, area: Area, start: int, end: int) -> None:
     """Zap the range, if nothing keeps it in."""
     if area.flags & (VmaFlags.LOCKED | VmaFlags.PFNMAP):
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is locked or special")
     _dontneed_locked(mm, area, start, end)
 
 
-def _dontneed_locked(mm: Mm, area: Area, start: int, end: int) -> None:
+def _dontneed_locked(mm: Space, area: Area, start: int, end: int) -> None:
     """Zap the range."""
     if VmaFlags.PFNMAP in area.flags:
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is special")
@@ -124,33 +125,34 @@ def _dontneed_locked(mm: Mm, area: Area, start: int, end: int) -> None:
         mm.log("flush", start, end)
 
 
-def _willneed(mm: Mm, area: Area, start: int, end: int) -> None:
+def _willneed(mm: Space, area: Area, start: int, end: int) -> None:
     """Read swapped pages and pages of a file ahead: nothing that a process could see."""
 
 
-def _remove(mm: Mm, area: Area, start: int, end: int) -> None:
+def _remove(mm: Space, area: Area, start: int, end: int) -> None:
     """Punch a hole into the file behind the range."""
     file = area.mapping
     if VmaFlags.LOCKED in area.flags or not isinstance(file, File):
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} has no file, or is locked")
     if area.flags & (VmaFlags.SHARED | VmaFlags.MAYWRITE) != VmaFlags.SHARED | VmaFlags.MAYWRITE:
         raise SystemCallError(errno.EACCES, f"the mapping at {area.start:#x} may not be shared and written")
-    mm.machine.punch_hole(file, area.offset_at(start), end - start)
+    punch_hole(mm.machine, file, area.offset_at(start), end - start)
 
 
-def _collapse(mm: Mm, area: Area, start: int, end: int) -> None:
-    """Make the whole 2 MiB ranges huge."""
-    first, last = -(-start // BLOCK) * BLOCK, end // BLOCK * BLOCK
-    fits = -(-area.start // BLOCK) * BLOCK + BLOCK <= area.end and first <= last
+def _collapse(mm: Space, area: Area, start: int, end: int) -> None:
+    """Make the whole blocks huge."""
+    geometry, size = mm.geometry, mm.geometry.block_size
+    first, last = geometry.block_end(start), geometry.block_start(end)
+    fits = huge.fits(mm, area, geometry.block_end(area.start)) and first <= last
     refused = not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags or area.flags & SPECIAL
     if refused or not fits or area.anon is None:
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} cannot have huge pages there")
-    for at in range(first, last, BLOCK):
+    for at in range(first, last, size):
         if not huge.collapse(mm, area, at):
-            raise SystemCallError(errno.EINVAL, f"[{at:#x}, {at + BLOCK:#x}) cannot be collapsed")
+            raise SystemCallError(errno.EINVAL, f"[{at:#x}, {at + size:#x}) cannot be collapsed")
 
 
-def _guard_install(mm: Mm, area: Area, start: int, end: int) -> None:
+def _guard_install(mm: Space, area: Area, start: int, end: int) -> None:
     """Fill the range with guard markers."""
     if area.flags & (SPECIAL | VmaFlags.HUGETLB | VmaFlags.LOCKED):
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is locked, hugetlb or special")
@@ -165,14 +167,14 @@ def _guard_install(mm: Mm, area: Area, start: int, end: int) -> None:
     install_guards(mm, start, end, clear)
 
 
-def _guard_remove(mm: Mm, area: Area, start: int, end: int) -> None:
+def _guard_remove(mm: Space, area: Area, start: int, end: int) -> None:
     """Take the guard markers of the range away."""
     if area.flags & (SPECIAL | VmaFlags.HUGETLB):
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is hugetlb or special")
     remove_guards(area, start, end)
 
 
-def _populate(mm: Mm, start: int, end: int, advice: int) -> None:
+def _populate(mm: Space, start: int, end: int, advice: int) -> None:
     """Fault the range in, and say where that fails."""
     access: Any = "write" if advice == abi.MADV_POPULATE_WRITE else "read"
     right = VmaFlags.WRITE if advice == abi.MADV_POPULATE_WRITE else VmaFlags.READ
@@ -203,7 +205,7 @@ HANDLERS: Final[dict[int, Handler]] = {
     abi.MADV_SEQUENTIAL: _flags(VmaFlags.SEQ_READ, VmaFlags.RAND_READ),
     abi.MADV_WILLNEED: _willneed,
     abi.MADV_DONTNEED: _dontneed,
-    abi.MADV_FREE: aging.free,
+    abi.MADV_FREE: reclaim.free,
     abi.MADV_REMOVE: _remove,
     abi.MADV_DONTFORK: _flags(VmaFlags.DONTCOPY),
     abi.MADV_DOFORK: _flags(drop=VmaFlags.DONTCOPY, refuse=lambda area: VmaFlags.IO in area.flags),
@@ -213,8 +215,8 @@ HANDLERS: Final[dict[int, Handler]] = {
     abi.MADV_DODUMP: _flags(drop=VmaFlags.DONTDUMP, refuse=lambda a: a.flags & SPECIAL and not a.huge_page_size),
     abi.MADV_WIPEONFORK: _flags(VmaFlags.WIPEONFORK, refuse=_is_shared_or_file),
     abi.MADV_KEEPONFORK: _flags(drop=VmaFlags.WIPEONFORK),
-    abi.MADV_COLD: aging.cold,
-    abi.MADV_PAGEOUT: aging.pageout,
+    abi.MADV_COLD: reclaim.cold,
+    abi.MADV_PAGEOUT: reclaim.pageout,
     abi.MADV_DONTNEED_LOCKED: _dontneed_locked,
     abi.MADV_COLLAPSE: _collapse,
     abi.MADV_GUARD_INSTALL: _guard_install,

@@ -7,26 +7,25 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from pagewalk.doors import refuse_pickling
-from pagewalk.formats import Flag, Kind
-from pagewalk.mm.frames import TableFrames
+from pagewalk.mm.hardware.frames import TableFrames
 from pagewalk.tables import Entry, PageTables, Table
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy.typing as npt
 
-    from pagewalk.mm.machine import Machine
+    from pagewalk.mm.entries import LevelEntries
+    from pagewalk.mm.hardware.machine import Hardware
 
     Entries = npt.NDArray[np.uint64]
 
-__all__ = ["PMD", "PTE", "MmTables", "Slice", "pte_array"]
+__all__ = ["MmTables", "Slice", "ops_of"]
 
-PMD: Final = 3
-PTE: Final = 4
-_UPPER: Final = ((3, "pmd_entry"), (2, "pud_entry"), (1, "p4d_entry"), (0, "pgd_entry"))
+_CALLBACKS: Final = ("pgd_entry", "p4d_entry", "pud_entry", "pmd_entry")
+"""The walk's names for the levels above the last, by depth."""
 
 
 class Slice(NamedTuple):
@@ -57,10 +56,11 @@ class MmTables(PageTables):
         deposits: The tables set aside.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Hardware) -> None:
         frames = TableFrames(machine.frames)
         super().__init__(machine.memory, frames.allocate(), machine.format, allocator=frames)
         self.machine = machine
+        self.geometry = machine.geometry
         self.deposits: list[int] = []
 
     def __reduce__(self) -> Any:
@@ -92,8 +92,9 @@ class MmTables(PageTables):
         self.deposits = [self.allocator.allocate() if paddr is None else paddr for paddr in deposits]
 
     def split(self, entry: Entry, vaddr: int) -> None:
-        """See ``PageTables.split``: into the table that was set aside; the huge zero page becomes 512 zero pages."""
-        self.machine.do(self._split if entry.level.depth == PMD else super().split, entry, vaddr)
+        """See ``PageTables.split``: into the table that was set aside; the huge zero page becomes zero pages."""
+        set_aside = entry.level.span == self.geometry.block_size
+        self.machine.do(self._split if set_aside else super().split, entry, vaddr)
 
     def grow(self, entry: Entry, vaddr: int) -> None:
         """See ``PageTables.grow``."""
@@ -102,29 +103,35 @@ class MmTables(PageTables):
     def _split(self, entry: Entry, vaddr: int) -> None:
         self.check_split(entry, vaddr)
         zero = entry.target == self.machine.huge_zero
-        contents = self._zero_page(entry) * entry.level.entries if zero else self.split_contents(entry)
+        contents = self._zero_pages(entry) if zero else self.split_contents(entry)
         table = self.deposits.pop()
         self.machine.memory.write(table, contents)
-        entry.value = self.format.table_entry(table)
+        entry.value = self.geometry.upper.table(table)
         if zero:
             self.machine.drop_huge_zero()
 
-    def _zero_page(self, entry: Entry) -> bytes:
-        """An entry of the zero page with the rights that a huge zero page's entry has."""
-        value = self.format.leaf_entry(self.machine.zero, int(entry.flags | Flag.SPECIAL))
-        value |= entry.value & self.format.field_bits("PKEY", -1)
-        if entry.kind is Kind.PROT_NONE:
-            value = self.format.without_rights(value, self.format.levels[PTE])
-        return value.to_bytes(8, "little")
+    def _zero_pages(self, entry: Entry) -> bytes:
+        """A table of entries of the zero page with the rights that a huge zero page's entry has."""
+        last = self.geometry.last
+        value = last.zero_page(self.machine.zero, self.geometry.levels[entry.level.depth], entry.value)
+        return np.full(last.per_table, value, last.dtype).tobytes()
 
     # -- finding -----------------------------------------------------------------------------------------------------
 
-    def entry_at(self, vaddr: int, depth: int, *, grow: bool = False) -> Entry | None:
-        """The entry for an address at a depth.
+    def upper_at(self, vaddr: int, *, grow: bool = False) -> Entry | None:
+        """The entry above the last level: a link to a table of it, or a huge page. As ``entry_at``."""
+        return self.entry_at(vaddr, self.geometry.upper, grow=grow)
+
+    def last_at(self, vaddr: int, *, grow: bool = False) -> Entry | None:
+        """The entry of the last level. As ``entry_at``."""
+        return self.entry_at(vaddr, self.geometry.last, grow=grow)
+
+    def entry_at(self, vaddr: int, level: LevelEntries, *, grow: bool = False) -> Entry | None:
+        """The entry for an address at a level.
 
         Args:
             vaddr: The address.
-            depth: The level wanted, 1 to 4.
+            level: The level wanted; ``upper_at`` and ``last_at`` are those of the levels wanted most.
             grow: Make missing tables.
 
         Returns:
@@ -136,9 +143,9 @@ class MmTables(PageTables):
         table = self.root_table
         while True:
             entry = Entry(table, table.level.index(vaddr))
-            if table.level.depth == depth:
+            if table.level.depth == level.depth:
                 return entry
-            if not self.format.folds_into_next(entry.level):
+            if not entry.level.folds:
                 if entry.is_none and grow:
                     with self.lock(table):
                         if entry.is_none:
@@ -147,26 +154,37 @@ class MmTables(PageTables):
                     return None
             table = self.child(entry, vaddr)
 
+    def each_upper(self, start: int, end: int, visit: Callable[[Entry, int, int, Any], None]) -> None:
+        """Visit the entries of a range above the last level that are not empty, each with its part of the range."""
+        walk_page_range_novma(self, start, end, ops_of([self.geometry.upper], visit))
+
     def huge_entries(self, start: int, end: int) -> list[Entry]:
-        """The PMD entries that map huge pages in a range."""
+        """The entries of a range that map huge pages of a block."""
         found: list[Entry] = []
-        ops = WalkOps(pmd_entry=lambda entry, addr, next_, walk: found.append(entry))
-        walk_page_range_novma(self, start, end, ops)
+        self.each_upper(start, end, lambda entry, addr, next_, walk: found.append(entry))
         return [entry for entry in found if entry.is_leaf]
 
     def slices(self, start: int, end: int) -> Iterator[Slice]:
         """The entries of the last level that exist in a range, a table at a time. Huge pages are passed over."""
         found: list[tuple[Entry, int, int]] = []
-        ops = WalkOps(pmd_entry=lambda entry, addr, next_, walk: found.append((entry, addr, next_)))
-        walk_page_range_novma(self, start, end, ops)
+        self.each_upper(start, end, lambda entry, addr, next_, walk: found.append((entry, addr, next_)))
         return (self.slice(entry, addr, next_) for entry, addr, next_ in found if entry.is_table)
 
-    def slice(self, pmd: Entry, start: int, end: int) -> Slice:
-        """The entries below a PMD entry that cover a range, in place."""
-        table = self.child(pmd, start)
-        level = table.level
+    def slice(self, upper: Entry, start: int, end: int) -> Slice:
+        """The entries below one of the level above that cover a range, in place."""
+        level = self.geometry.last
         first = level.index(start)
-        return Slice(start, pte_array(table)[first : first + (end - start) // level.span])
+        return Slice(start, self.words(self.child(upper, start))[first : first + (end - start) // level.span])
+
+    def words(self, table: Table) -> Entries:
+        """A table's entries as an array, in place: shape (entries,)."""
+        slots: Any = table.slots
+        return np.frombuffer(slots, self.geometry.last.dtype)
+
+    def words_at(self, paddr: int, level: LevelEntries) -> Entries:
+        """The entries of the table of a level that a frame holds, in place."""
+        frame = self.machine.frames.words[paddr // self.geometry.page_size]
+        return frame.view(level.dtype)[: level.per_table]
 
     # -- freeing -----------------------------------------------------------------------------------------------------
 
@@ -175,27 +193,26 @@ class MmTables(PageTables):
 
         Source: ``free_pgtables``, Linux 6.18.
         """
-        for depth, name in _UPPER:
-            level = self.format.levels[depth]
-            if self.format.folds_into_next(level):
+        for level in reversed(self.geometry.levels[:-1]):
+            if level.level.folds:
                 continue
             first = start // level.span * level.span
             last = -(-end // level.span) * level.span
             first += level.span * (first < floor)
             last -= level.span * (last > ceiling)
             if first < last:
-                self._unlink(name, first, last)
+                self._unlink(level, first, last)
 
-    def _unlink(self, callback: str, start: int, end: int) -> None:
+    def _unlink(self, level: LevelEntries, start: int, end: int) -> None:
         """Free the tables under the entries of one level."""
         gone: list[int] = []
 
         def unlink(entry: Entry, addr: int, next_: int, walk: Any) -> None:
             if entry.is_table:
-                gone.append(self.format.table_paddr(entry.value))
-                entry.value = 0
+                gone.append(int(level.frame(entry.value)))
+                entry.value = level.none
 
-        walk_page_range_novma(self, start, end, WalkOps(**{callback: unlink}))  # type: ignore[arg-type]
+        walk_page_range_novma(self, start, end, ops_of([level], unlink))
         if gone:
             self.machine.frames.drop(np.array(gone, np.uint64))
 
@@ -205,7 +222,6 @@ class MmTables(PageTables):
         self.allocator.free(self.root)
 
 
-def pte_array(table: Table) -> Entries:
-    """A table's entries as an array, in place: shape (entries,), uint64."""
-    slots: Any = table.slots
-    return np.frombuffer(slots, "<u8")
+def ops_of(levels: Iterable[LevelEntries], visit: Callable[[Entry, int, int, Any], None], **more: Any) -> WalkOps:
+    """What a walk needs to visit the entries of levels above the last, and whatever else it is to call."""
+    return WalkOps(**{_CALLBACKS[level.depth]: visit for level in levels}, **more)  # type: ignore[arg-type]

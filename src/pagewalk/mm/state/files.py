@@ -1,4 +1,4 @@
-"""Files of a simulated machine: a size, and the pages that are in the page cache."""
+"""Files of a simulated machine: those in memory, with their page cache, and those behind hugetlb mappings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import integer, not_negative, plain, refuse_pickling, shown
 from pagewalk.errors import SystemCallError
-from pagewalk.mm.frames import PAGE, Usage
+from pagewalk.mm.hardware.frames import Usage
 from pagewalk.space import Mapping
 
 if TYPE_CHECKING:
-    from pagewalk.mm.machine import Machine
+    from pagewalk.mm.hardware.machine import Hardware
 
-__all__ = ["File"]
-
+__all__ = ["FILE_END", "File", "HugeFile", "check_file"]
 
 FILE_END: Final = 1 << 63
 """Beyond every file."""
@@ -39,7 +38,7 @@ class File(Mapping):
 
     def __init__(
         self,
-        machine: Machine,
+        machine: Hardware,
         name: str,
         size: int,
         contents: bytes = b"",
@@ -49,7 +48,7 @@ class File(Mapping):
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"a file's name is a str, not {shown(name)}")
-        super().__init__(name, PAGE)
+        super().__init__(name, machine.geometry.page_size)
         self.machine = machine
         self.pool = machine.frames
         self.lock = machine.lock
@@ -92,7 +91,7 @@ class File(Mapping):
 
     def has(self, addr_offset: int) -> bool:
         """Whether the page at an offset lies inside the file."""
-        return addr_offset // PAGE < -(-self.size // PAGE)
+        return addr_offset // self.page_size < -(-self.size // self.page_size)
 
     def write(self, offset: int, data: bytes) -> None:
         """Put bytes in; the file grows with them, as for a system call.
@@ -110,8 +109,8 @@ class File(Mapping):
         self.size = max(self.size, offset + len(data))
         at = 0
         while at < len(data):
-            index, inside = divmod(offset + at, PAGE)
-            part = data[at : at + PAGE - inside]
+            index, inside = divmod(offset + at, self.page_size)
+            part = data[at : at + self.page_size - inside]
             frame = self.frame(index)
             self.pool.memory.write(frame + inside, part)
             self.pool.set_dirty(frame)
@@ -130,8 +129,8 @@ class File(Mapping):
         end = min(offset + size, self.size)
         parts = []
         while offset < end:
-            index, inside = divmod(offset, PAGE)
-            step = min(end - offset, PAGE - inside)
+            index, inside = divmod(offset, self.page_size)
+            step = min(end - offset, self.page_size - inside)
             frame = self.pages.get(index)
             parts.append(bytes(step) if frame is None else self.pool.memory.read(frame + inside, step))
             offset += step
@@ -155,11 +154,12 @@ class File(Mapping):
 
     def zero_edges(self, offset: int, length: int) -> None:
         """Zero the parts of a range that fill no whole page."""
-        end = offset + length
-        for start, stop in ((offset, min(end, -(-offset // PAGE) * PAGE)), (max(offset, end // PAGE * PAGE), end)):
-            frame = self.pages.get(start // PAGE)
+        end, size = offset + length, self.page_size
+        first, last = -(-offset // size) * size, end // size * size
+        for start, stop in ((offset, min(end, first)), (max(offset, last), end)):
+            frame = self.pages.get(start // self.page_size)
             if start < stop and frame is not None:
-                self.pool.memory.write(frame + start % PAGE, bytes(stop - start))
+                self.pool.memory.write(frame + start % self.page_size, bytes(stop - start))
 
 
 def _offset(offset: int) -> int:
@@ -173,3 +173,30 @@ def _offset(offset: int) -> int:
     if not 0 <= offset < FILE_END:
         raise SystemCallError(errno.EINVAL, f"no file has an offset of {offset:#x}")
     return offset
+
+
+class HugeFile(Mapping):
+    """The file behind a hugetlb mapping.
+
+    Attributes:
+        pages: Pages that shared mappings have in common, by number.
+        promised: Numbers of pages that the pool still owes.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__("/anon_hugepage (deleted)", size)
+        self.pages: dict[int, int] = {}
+        self.promised: set[int] = set()
+
+
+def check_file(machine: Hardware, file: File) -> None:
+    """Refuse what is no file of a machine.
+
+    Raises:
+        TypeError: It is no file.
+        SystemCallError: EINVAL: it is another machine's, whose frames are not here.
+    """
+    if not isinstance(file, File):
+        raise TypeError(f"a file is needed, as machine.file() gives it, not {shown(file)}")
+    if file.pool is not machine.frames:
+        raise SystemCallError(errno.EINVAL, f"{shown(file.name)} is a file of another machine")

@@ -9,37 +9,41 @@ import numpy as np
 
 from pagewalk import abi
 from pagewalk.errors import SystemCallError
-from pagewalk.formats import Flag, Kind
-from pagewalk.mm import areas
-from pagewalk.mm.areas import RIGHTS, SPECIAL
-from pagewalk.mm.frames import PAGE
-from pagewalk.mm.mapping import accounted, align, flags_of_prot, populate_area
-from pagewalk.mm.pkeys import KEY, key_flags
+from pagewalk.formats import Flag
+from pagewalk.mm.calls.mapping import accounted, flags_of_prot, populate_area
+from pagewalk.mm.entries import is_page
+from pagewalk.mm.hardware.cpu import KEY, key_flags
+from pagewalk.mm.state import areas
+from pagewalk.mm.state.area import RIGHTS, SPECIAL
+from pagewalk.mm.state.tables import ops_of
 from pagewalk.space import VmaFlags
-from pagewalk.walk import WalkOps, walk_page_range_novma
+from pagewalk.walk import walk_page_range_novma
 
 if TYPE_CHECKING:
-    from pagewalk.mm.areas import Area
-    from pagewalk.mm.mm import Mm
+    from pagewalk.mm.entries import LevelEntries
+    from pagewalk.mm.state.area import Area
+    from pagewalk.mm.state.space import Space
+    from pagewalk.mm.state.tables import Entries
     from pagewalk.tables import Entry
 
 __all__ = ["mlock", "mprotect", "munlock"]
 
+STATE: Final = sum(Flag) - int(Flag.rights())
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
 
 
-def mprotect(mm: Mm, addr: int, length: int, prot: int) -> None:
+def mprotect(mm: Space, addr: int, length: int, prot: int) -> None:
     """See ``Mm.mprotect``."""
-    if addr % PAGE:
+    if addr % mm.geometry.page_size:
         raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
     if not length:
         return
-    end = addr + align(length)
+    end = addr + mm.geometry.page_end(length)
     if prot & ~(abi.PROT_READ | abi.PROT_WRITE | abi.PROT_EXEC):
         raise SystemCallError(errno.EINVAL, f"unknown protection {prot:#x}")
     if end <= addr or end > mm.task_size:
         raise SystemCallError(errno.ENOMEM, f"[{addr:#x}, {end:#x}) is no range")
-    wanted = flags_of_prot(prot) | key_flags(mm, prot)
+    wanted = flags_of_prot(prot) | key_flags(prot, pku=mm.machine.pku)
     while addr < end:
         area = mm.area_at(addr)
         if area is None:
@@ -52,7 +56,7 @@ def mprotect(mm: Mm, addr: int, length: int, prot: int) -> None:
         addr = stop
 
 
-def _change(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> None:
+def _change(mm: Space, area: Area, start: int, end: int, flags: VmaFlags) -> None:
     """Give a part of one area other rights (``mprotect_fixup``)."""
     old = area.flags
     if flags == old:
@@ -72,48 +76,47 @@ def _change(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> None:
             return
 
 
-def _change_entries(mm: Mm, area: Area, start: int, end: int) -> None:
+def _change_entries(mm: Space, area: Area, start: int, end: int) -> None:
     """Rewrite the rights of every page of a range."""
+    geometry = mm.geometry
 
     def at(entry: Entry, addr: int, next_: int, walk: Any) -> None:
         with mm.tables.lock(entry.table):
             if entry.is_leaf:
-                entry.value = int(_with_rights(mm, area, np.array([entry.value], np.uint64), entry.level)[0])
+                level = geometry.levels[entry.level.depth]
+                entry.value = int(_with_rights(mm, area, np.array([entry.value], np.uint64), level)[0])
                 return
-            if entry.level.depth != 3 or not entry.is_table:
+            if entry.level.depth != geometry.upper.depth or not entry.is_table:
                 return
         with mm.tables.lock(mm.tables.child(entry, addr)):
             entries = mm.tables.slice(entry, addr, next_).entries
-            if entries.any():
-                entries[:] = _with_rights(mm, area, entries, mm.format.levels[4])
+            if not geometry.last.all_none(entries):
+                entries[:] = _with_rights(mm, area, entries, geometry.last)
 
-    walk_page_range_novma(mm.tables, start, end, WalkOps(pud_entry=at, pmd_entry=at))
+    levels = {level.depth: level for level in (geometry.upper, *geometry.huge.values())}
+    walk_page_range_novma(mm.tables, start, end, ops_of(levels.values(), at))
     mm.log("flush", start, end)
 
 
-def _with_rights(mm: Mm, area: Area, entries: Any, level: Any) -> Any:
+def _with_rights(mm: Space, area: Area, entries: Entries, level: LevelEntries) -> Entries:
     """Entries with the area's rights; what is no page stays as it is. Writable stays only what was."""
-    form = mm.format
-    kinds = form.kind(entries)
-    pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
-    old = form.flags(entries)
-    state = old & (0xFFFF ^ int(Flag.rights()))
-    writable = old & int(Flag.WRITE)
+    pages = is_page(level.kind(entries))
+    old = level.flags(entries)
+    state = old & STATE
     rights = np.uint64(int(mm.page_flags(area, writable=True) & ~Flag.WRITE))
     if VmaFlags.WRITE in area.flags:
-        rights = rights | writable
-    frames = form.leaf_paddr(entries, level)
+        rights = rights | old & int(Flag.WRITE)
     result = entries.copy()
-    made = mm.page_entry(area, frames[pages], (state | rights)[pages], level)
-    result[pages] = made if area.flags & RIGHTS else form.without_rights(made, level)
+    made = mm.page_entry(area, level.frame(entries[pages]), (state | rights)[pages], level)
+    result[pages] = made if area.flags & RIGHTS else level.without_rights(made)
     return result
 
 
-def mlock(mm: Mm, addr: int, length: int, flags: int) -> None:
+def mlock(mm: Space, addr: int, length: int, flags: int) -> None:
     """See ``Mm.mlock``."""
     if flags & ~abi.MLOCK_ONFAULT:
         raise SystemCallError(errno.EINVAL, f"unknown mlock flags {flags:#x}")
-    start, end = addr // PAGE * PAGE, align(addr + length)
+    start, end = mm.geometry.page_start(addr), mm.geometry.page_end(addr + length)
     wanted = VmaFlags.LOCKED | (VmaFlags.LOCKONFAULT if flags else VmaFlags(0))
     _set_locked(mm, start, end, wanted)
     for vma in mm.vmas.overlapping(start, end) if end > start else ():
@@ -125,12 +128,12 @@ def mlock(mm: Mm, addr: int, length: int, flags: int) -> None:
             raise SystemCallError(code, str(error)) from error
 
 
-def munlock(mm: Mm, addr: int, length: int) -> None:
+def munlock(mm: Space, addr: int, length: int) -> None:
     """See ``Mm.munlock``."""
-    _set_locked(mm, addr // PAGE * PAGE, align(addr + length), VmaFlags(0))
+    _set_locked(mm, mm.geometry.page_start(addr), mm.geometry.page_end(addr + length), VmaFlags(0))
 
 
-def _set_locked(mm: Mm, start: int, end: int, wanted: VmaFlags) -> None:
+def _set_locked(mm: Space, start: int, end: int, wanted: VmaFlags) -> None:
     """Set or clear the lock flags of a range, up to the first gap (``apply_vma_lock_flags``)."""
     if end < start:
         raise SystemCallError(errno.EINVAL, f"[{start:#x}, {end:#x}) is no range")

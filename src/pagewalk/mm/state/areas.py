@@ -8,62 +8,21 @@ split into; a child's VMAs also hang on their parent's (a chain longer than one)
 
 from __future__ import annotations
 
+import errno
 from copy import copy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from pagewalk.space import Vma, VmaFlags
+from pagewalk.errors import SystemCallError
+from pagewalk.mm.state.area import RIGHTS, SPECIAL, AnonHistory
 
 if TYPE_CHECKING:
-    from pagewalk.mm.mm import Mm
+    from collections.abc import Iterator
 
-__all__ = ["AnonHistory", "Area", "cut_out", "insert", "modify", "prepare_anon", "split_at"]
+    from pagewalk.mm.state.area import Area
+    from pagewalk.mm.state.space import Space
+    from pagewalk.space import VmaFlags
 
-SPECIAL: Final = VmaFlags.IO | VmaFlags.DONTEXPAND | VmaFlags.PFNMAP | VmaFlags.MIXEDMAP
-RIGHTS: Final = VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC
-
-
-class AnonHistory:
-    """Stands for an ``anon_vma``: only its identity counts."""
-
-    __slots__ = ()
-
-
-@dataclass(eq=False, repr=False)
-class Area(Vma):
-    """A VMA of a simulated address space.
-
-    Attributes:
-        anon: The history of its anonymous pages; None while it has none.
-        chain: How many histories it hangs on: 1, or more below a fork.
-        promised: Its hugetlb pages were promised to it when it was mapped.
-        guarded: A guard was once installed in it, so that a fork must copy its entries (VM_MAYBE_GUARD). It stays with
-            whatever the area is merged into.
-    """
-
-    anon: AnonHistory | None = None
-    chain: int = 0
-    promised: bool = False
-    guarded: bool = False
-
-    @property
-    def is_anonymous(self) -> bool:
-        """Private memory without a file."""
-        return self.mapping is None
-
-    @property
-    def has_uncowed_parents(self) -> bool:
-        """Whether it may still share pages with a parent."""
-        return self.anon is not None and self.chain > 1
-
-    def start_write(self) -> None:
-        """Wait for who holds only this area's lock, and keep them out until ``mmap_lock`` is let go."""
-        if self.lock is not None:
-            self.lock.start_write()
-
-    def offset_at(self, addr: int) -> int:
-        """Its offset, continued to ``addr``."""
-        return self.offset + addr - self.start
+__all__ = ["cut_out", "each_mapped", "free_around", "insert", "modify", "prepare_anon", "split_at"]
 
 
 def _runs_on(left: Area, right: Area) -> bool:
@@ -86,7 +45,7 @@ def _same_history(target: Area, source: Area) -> bool:
     return target.anon is source.anon
 
 
-def _neighbours(mm: Mm, area: Area, start: int, end: int) -> tuple[Area | None, Area | None]:
+def _neighbours(mm: Space, area: Area, start: int, end: int) -> tuple[Area | None, Area | None]:
     """The areas on both sides of ``[start, end)`` that ``area``, cut to that range, can merge with."""
     middle = copy(area)
     middle.start, middle.end, middle.offset = start, end, area.offset_at(start)
@@ -101,7 +60,7 @@ def _neighbours(mm: Mm, area: Area, start: int, end: int) -> tuple[Area | None, 
     return left, right
 
 
-def _absorb(mm: Mm, left: Area | None, right: Area | None, area: Area, start: int, end: int) -> Area:
+def _absorb(mm: Space, left: Area | None, right: Area | None, area: Area, start: int, end: int) -> Area:
     """Give ``[start, end)`` to the neighbours that can have it; ``area`` keeps the rest, or goes.
 
     Who takes over grows first, and whoever is covered by it then goes: no page is without an area meanwhile.
@@ -140,7 +99,7 @@ def _take_over(target: Area, start: int, end: int, area: Area) -> None:
     target.start, target.end, target.offset, area.start, area.end, area.offset = start, end, offset, low, high, kept
 
 
-def insert(mm: Mm, area: Area) -> Area:
+def insert(mm: Space, area: Area) -> Area:
     """Put a new area in, merged with its neighbours where it can be (``vma_merge_new_range``)."""
     left, right = _neighbours(mm, area, area.start, area.end)
     if left or right:
@@ -149,7 +108,7 @@ def insert(mm: Mm, area: Area) -> Area:
     return area
 
 
-def split_at(mm: Mm, area: Area, addr: int) -> tuple[Area, Area]:
+def split_at(mm: Space, area: Area, addr: int) -> tuple[Area, Area]:
     """Cut an area in two; a huge page across the cut is split (``__split_vma``).
 
     Raises:
@@ -167,7 +126,7 @@ def split_at(mm: Mm, area: Area, addr: int) -> tuple[Area, Area]:
     return area, upper
 
 
-def cut_out(mm: Mm, area: Area, start: int, end: int) -> Area:
+def cut_out(mm: Space, area: Area, start: int, end: int) -> Area:
     """The part of an area that is exactly ``[start, end)``, cut off from the rest."""
     if start > area.start:
         area = split_at(mm, area, start)[1]
@@ -176,7 +135,7 @@ def cut_out(mm: Mm, area: Area, start: int, end: int) -> Area:
     return area
 
 
-def modify(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> Area:
+def modify(mm: Space, area: Area, start: int, end: int, flags: VmaFlags) -> Area:
     """Give ``[start, end)`` of an area new flags, splitting and merging as Linux does (``vma_modify``).
 
     Returns:
@@ -199,13 +158,13 @@ def modify(mm: Mm, area: Area, start: int, end: int, flags: VmaFlags) -> Area:
     return area
 
 
-def prepare_anon(mm: Mm, area: Area) -> None:
+def prepare_anon(mm: Space, area: Area) -> None:
     """Give an area a history before its first anonymous page, a neighbour's if it fits (``anon_vma_prepare``)."""
     if area.anon is None:
         _find_history(mm, area)
 
 
-def _find_history(mm: Mm, area: Area) -> None:
+def _find_history(mm: Space, area: Area) -> None:
     """A neighbour's history, or a new one."""
     right, left = mm.area_at(area.end), mm.area_at(area.start - 1) if area.start else None
     for other, pair in ((right, (area, right)), (left, (left, area))):
@@ -225,3 +184,23 @@ def _compatible(left: Area | None, right: Area | None) -> bool:
         and left.flags | RIGHTS == right.flags | RIGHTS
         and left.offset_at(left.end) == right.offset
     )
+
+
+def each_mapped(mm: Space, start: int, end: int) -> Iterator[Area]:
+    """The areas of a range.
+
+    Raises:
+        SystemCallError: ENOMEM, there are gaps; the areas have been gone through.
+    """
+    covered = 0
+    for vma in mm.vmas.overlapping(start, end) if start < end else ():
+        yield mm.as_area(vma)
+        covered += min(end, vma.end) - max(start, vma.start)
+    if covered != end - start:
+        raise SystemCallError(errno.ENOMEM, f"[{start:#x}, {end:#x}) is not all mapped")
+
+
+def free_around(mm: Space, start: int, end: int) -> tuple[int, int]:
+    """The range around ``[start, end)`` up to the next areas: tables that lie in it serve nobody else."""
+    below, above = mm.vmas.before(start), mm.vmas.find(end)
+    return below.end if below else 0, above.start if above else mm.geometry.user_end

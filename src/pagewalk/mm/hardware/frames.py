@@ -8,7 +8,7 @@ thousand; both are array operations on a stack of free frame numbers.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,14 +18,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.memory import Ram
+    from pagewalk.mm.geometry import Geometry
 
     Frames = npt.NDArray[np.uint64]
 
-__all__ = ["BLOCK", "PAGE", "FramePool", "TableFrames", "Usage"]
-
-PAGE: Final = 4096
-BLOCK: Final = 2 << 20
-PER_BLOCK: Final = BLOCK // PAGE
+__all__ = ["FramePool", "TableFrames", "Usage"]
 
 
 class Usage(IntEnum):
@@ -44,13 +41,20 @@ class FramePool:
     """All frames of a machine's RAM.
 
     Args:
-        memory: The RAM; it starts at physical address 0 and is zero.
+        memory: The RAM; it starts at physical address 0, is whole frames, and is zero.
+        geometry: How large a frame is, and a block.
+
+    Attributes:
+        words: The RAM's contents, a row a frame, uint64.
     """
 
-    def __init__(self, memory: Ram) -> None:
+    def __init__(self, memory: Ram, geometry: Geometry) -> None:
         (segment,) = memory.segments
         self.memory = memory
-        self.words: Frames = np.frombuffer(segment.data, "<u8").reshape(-1, PAGE // 8)
+        self.page_size, self.block_size = geometry.page_size, geometry.block_size
+        self.block_pages = geometry.block_pages
+        words = np.frombuffer(segment.data, np.uint64)
+        self.words: Frames = words.reshape(-1, self.page_size // words.itemsize)
         count = len(self.words)
         self.references = np.zeros(count, np.int32)
         self.usage = np.zeros(count, np.uint8)
@@ -59,11 +63,11 @@ class FramePool:
         self._dirty = np.zeros(count, bool)
         self._mlocked = np.zeros(count, bool)
         self._exclusive = np.zeros(count, bool)
-        self._large = np.zeros(-(-count // PER_BLOCK), bool)
+        self._large = np.zeros(-(-count // self.block_pages), bool)
         self._stack = np.empty(count, np.uint64)
         self._top = 0
-        self._blocks = list(range(count // PER_BLOCK - 1, -1, -1))
-        self._push(np.arange(count - 1, count // PER_BLOCK * PER_BLOCK - 1, -1, dtype=np.uint64))
+        self._blocks = list(range(count // self.block_pages - 1, -1, -1))
+        self._push(np.arange(count - 1, count // self.block_pages * self.block_pages - 1, -1, dtype=np.uint64))
 
     def __len__(self) -> int:
         return len(self.references)
@@ -71,9 +75,14 @@ class FramePool:
     # -- accounting --------------------------------------------------------------------------------------------------
 
     @property
+    def size(self) -> int:
+        """Bytes of RAM."""
+        return len(self) * self.page_size
+
+    @property
     def free(self) -> int:
         """Frames that nobody has."""
-        return self._top + len(self._blocks) * PER_BLOCK
+        return self._top + len(self._blocks) * self.block_pages
 
     def count(self, usage: Usage) -> int:
         """Frames in this use."""
@@ -120,37 +129,37 @@ class FramePool:
         return self.take_many(min(count, self.free), usage)
 
     def take_block(self, usage: Usage) -> int:
-        """512 frames in one aligned run, zeroed, with one reference each: the physical address of the first.
+        """The frames of a block, one aligned run, zeroed, with one reference each: the physical address of the first.
 
         Anonymous ones are a large folio: none of them is free again before all are, or the folio is split.
 
         Raises:
-            OutOfFrames: No 2 MiB are free in one piece.
+            OutOfFrames: No block is free in one piece.
         """
         if not self._blocks:
             self._rebuild_blocks()
         if not self._blocks:
-            raise OutOfFrames("no 2 MiB run is free")
-        first = self._blocks.pop() * PER_BLOCK
-        self._give(np.arange(first, first + PER_BLOCK, dtype=np.uint64), usage, zero=True)
-        self._large[first // PER_BLOCK] = usage == Usage.ANON
-        return first * PAGE
+            raise OutOfFrames(f"no run of {self.block_size:#x} bytes is free")
+        first = self._blocks.pop() * self.block_pages
+        self._give(np.arange(first, first + self.block_pages, dtype=np.uint64), usage, zero=True)
+        self._large[first // self.block_pages] = usage == Usage.ANON
+        return first * self.page_size
 
     def take_run(self, size: int, usage: Usage) -> int:
-        """An aligned run of ``size`` bytes (a multiple of 2 MiB), zeroed, with one reference a frame.
+        """An aligned run of ``size`` bytes (a multiple of a block), zeroed, with one reference a frame.
 
         Raises:
             OutOfFrames: No such run is free.
         """
         self._rebuild_blocks()
-        blocks, free = size // BLOCK, set(self._blocks)
-        for first in range(0, len(self) // PER_BLOCK - blocks + 1, blocks):
+        blocks, free = size // self.block_size, set(self._blocks)
+        for first in range(0, len(self) // self.block_pages - blocks + 1, blocks):
             wanted = range(first, first + blocks)
             if free.issuperset(wanted):
                 self._blocks = [block for block in self._blocks if block not in wanted]
-                numbers = np.arange(first * PER_BLOCK, (first + blocks) * PER_BLOCK, dtype=np.uint64)
+                numbers = np.arange(first * self.block_pages, (first + blocks) * self.block_pages, dtype=np.uint64)
                 self._give(numbers, usage, zero=True)
-                return first * BLOCK
+                return first * self.block_size
         raise OutOfFrames(f"no run of {size:#x} bytes is free")
 
     def _give(self, numbers: Frames, usage: Usage, zero: bool) -> Frames:
@@ -164,7 +173,7 @@ class FramePool:
         if zero and (dirty := numbers[self._written[numbers]]).size:
             self.words[dirty] = 0
         self._written[numbers] = True
-        return numbers * PAGE
+        return numbers * np.uint64(self.page_size)
 
     # -- sharing and giving back -------------------------------------------------------------------------------------
 
@@ -177,16 +186,16 @@ class FramePool:
         numbers = self._numbers(paddrs)
         left = self.references[numbers] - 1
         if (left < 0).any():
-            bad = int(numbers[left < 0][0]) * PAGE
+            bad = int(numbers[left < 0][0]) * self.page_size
             raise ValueError(f"frame {bad:#x} is given back more often than it was taken")
         self.references[numbers] = left
         gone = numbers[left == 0]
-        large = self._large[gone // np.uint64(PER_BLOCK)]
+        large = self._large[gone // np.uint64(self.block_pages)]
         self._release(gone[~large])
-        for block in np.unique(gone[large] // np.uint64(PER_BLOCK)).tolist():
-            if not self.references[block * PER_BLOCK : (block + 1) * PER_BLOCK].any():
+        for block in np.unique(gone[large] // np.uint64(self.block_pages)).tolist():
+            if not self.references[self._frames_of(block)].any():
                 self._large[block] = False
-                self.usage[block * PER_BLOCK : (block + 1) * PER_BLOCK] = Usage.FREE
+                self.usage[self._frames_of(block)] = Usage.FREE
                 self._blocks.append(block)
 
     def mapped_once(self, paddrs: Any) -> Any:
@@ -196,25 +205,31 @@ class FramePool:
 
     def large(self, paddrs: Any) -> Any:
         """Whether frames belong to large folios: a bool an address."""
-        return self._large[self._numbers(paddrs) // np.uint64(PER_BLOCK)]
+        return self._large[self._numbers(paddrs) // np.uint64(self.block_pages)]
 
     def is_large(self, paddr: int) -> bool:
         """Whether a frame belongs to a large folio."""
-        return bool(self._large[paddr // BLOCK])
+        return bool(self._large[paddr // self.block_size])
+
+    def folio(self, paddr: int) -> Frames:
+        """The frames of the folio that a frame belongs to: one, or a block."""
+        if not self.is_large(paddr):
+            return self.run(paddr, self.page_size)
+        return self.run(paddr // self.block_size * self.block_size, self.block_size)
 
     def dissolve(self, paddr: int) -> None:
         """Make the frames of a large folio single ones: those that nobody maps any more are free."""
-        block = paddr // BLOCK
+        block = paddr // self.block_size
         if self._large[block]:
             self._large[block] = False
-            numbers = np.arange(block * PER_BLOCK, (block + 1) * PER_BLOCK, dtype=np.uint64)
+            numbers = np.arange(block * self.block_pages, (block + 1) * self.block_pages, dtype=np.uint64)
             self._release(numbers[self.references[numbers] == 0])
 
     def _dissolve_all(self) -> None:
         """Memory is short: split every large folio of which a part is not mapped any more."""
         for block in np.flatnonzero(self._large).tolist():
-            if not self.references[block * PER_BLOCK : (block + 1) * PER_BLOCK].all():
-                self.dissolve(block * BLOCK)
+            if not self.references[self._frames_of(block)].all():
+                self.dissolve(block * self.block_size)
 
     def _release(self, numbers: Frames) -> None:
         """Frames that are free again."""
@@ -225,13 +240,21 @@ class FramePool:
         """Whether a frame has more than one reference: a bool an address."""
         return self.references[self._numbers(paddrs)] > 1
 
+    def holders(self, paddr: int) -> int:
+        """How many references a frame has."""
+        return int(self.references[paddr // self.page_size])
+
     def is_anonymous(self, paddr: int) -> bool:
         """Whether a frame holds anonymous memory."""
         return bool(self.anonymous(paddr)[0])
 
     def anonymous(self, paddrs: Any) -> Any:
         """Whether frames hold anonymous memory: a bool an address."""
-        return self.usage[self._numbers(paddrs)] == Usage.ANON
+        return self.used_as(paddrs, Usage.ANON)
+
+    def used_as(self, paddrs: Any, usage: Usage) -> Any:
+        """Whether frames are in this use: a bool an address."""
+        return self.usage[self._numbers(paddrs)] == usage
 
     def lazy(self, paddrs: Any) -> Any:
         """Whether frames are lazily free: a bool an address."""
@@ -251,12 +274,12 @@ class FramePool:
 
     def is_exclusive(self, paddr: int) -> bool:
         """Whether an anonymous frame is one process's own without a further look."""
-        return bool(self._exclusive[paddr // PAGE])
+        return bool(self._exclusive[paddr // self.page_size])
 
     def mappings_of_folio(self, paddr: int) -> int:
         """How many entries map pages of the large folio that a frame belongs to, each page counted."""
-        block = paddr // BLOCK
-        return int(self.references[block * PER_BLOCK : (block + 1) * PER_BLOCK].sum())
+        block = paddr // self.block_size
+        return int(self.references[self._frames_of(block)].sum())
 
     def use(self, paddrs: Any, usage: Usage) -> None:
         """Say what frames are used for now."""
@@ -277,19 +300,39 @@ class FramePool:
 
     def is_mlocked(self, paddr: int) -> bool:
         """Whether a frame stays mlocked though its area may not be."""
-        return bool(self._mlocked[paddr // PAGE])
+        return bool(self._mlocked[paddr // self.page_size])
 
     def copy(self, source: int, target: int) -> None:
         """Copy one frame's bytes."""
-        self.words[target // PAGE] = self.words[source // PAGE]
+        self.words[target // self.page_size] = self.words[source // self.page_size]
+
+    def clear(self, paddr: int, size: int) -> None:
+        """Zero the bytes of a huge page."""
+        self.words[paddr // self.page_size : (paddr + size) // self.page_size] = 0
+
+    def copy_run(self, source: int, target: int, size: int) -> None:
+        """Copy a huge page's bytes."""
+        numbers = [slice(paddr // self.page_size, (paddr + size) // self.page_size) for paddr in (target, source)]
+        self.words[numbers[0]] = self.words[numbers[1]]
+
+    def gather(self, sources: Frames, target: int, numbers: Any) -> None:
+        """Copy frames into a huge page, each to the numbered page of it."""
+        self.words[target // self.page_size + numbers] = self.words[sources // np.uint64(self.page_size)]
+
+    def all_zero(self, paddrs: Frames) -> Any:
+        """Whether frames hold nothing but zeros: a bool an address."""
+        return ~self.words[paddrs // np.uint64(self.page_size)].any(axis=1)
+
+    def bytes_of(self, paddrs: Frames) -> bytes:
+        """What frames hold, one after the other."""
+        return self.words[paddrs // np.uint64(self.page_size)].tobytes()
 
     def run(self, paddr: int, size: int) -> Frames:
-        """The addresses of the frames of a huge page, shape (size / 4096,), uint64."""
-        return np.arange(paddr, paddr + size, PAGE, dtype=np.uint64)
+        """The addresses of the frames of a huge page, shape (frames,), uint64."""
+        return np.arange(paddr, paddr + size, self.page_size, dtype=np.uint64)
 
-    @staticmethod
-    def _numbers(paddrs: Any) -> Frames:
-        return np.atleast_1d(np.asarray(paddrs, np.uint64)) // np.uint64(PAGE)
+    def _numbers(self, paddrs: Any) -> Frames:
+        return np.atleast_1d(np.asarray(paddrs, np.uint64)) // np.uint64(self.page_size)
 
     def recount(self, references: Any) -> None:
         """Say how many references each frame has: those without are free, but for parts of large folios.
@@ -299,14 +342,18 @@ class FramePool:
         """
         self.references[:] = references
         held = self.references != 0
-        whole = np.zeros(len(self._large) * PER_BLOCK, bool)
+        whole = np.zeros(len(self._large) * self.block_pages, bool)
         whole[: len(held)] = held
-        self._large &= whole.reshape(-1, PER_BLOCK).any(axis=1)
-        free = ~held & ~np.repeat(self._large, PER_BLOCK)[: len(held)]
+        self._large &= whole.reshape(-1, self.block_pages).any(axis=1)
+        free = ~held & ~np.repeat(self._large, self.block_pages)[: len(held)]
         self.usage[free] = Usage.FREE
         self._top, self._blocks = 0, []
         self._push(np.flatnonzero(free)[::-1].astype(np.uint64))
         self._rebuild_blocks()
+
+    def _frames_of(self, block: int) -> slice:
+        """Where the frames of a block are in the arrays."""
+        return slice(block * self.block_pages, (block + 1) * self.block_pages)
 
     # -- blocks ------------------------------------------------------------------------------------------------------
 
@@ -316,20 +363,20 @@ class FramePool:
         self._top += len(numbers)
 
     def _break_block(self) -> None:
-        """Turn a free 2 MiB run into single frames, those below the ones already single."""
-        first = self._blocks.pop() * PER_BLOCK
+        """Turn a free block into single frames, those below the ones already single."""
+        first = self._blocks.pop() * self.block_pages
         singles = self._stack[: self._top].copy()
         self._top = 0
-        self._push(np.arange(first + PER_BLOCK - 1, first - 1, -1, dtype=np.uint64))
+        self._push(np.arange(first + self.block_pages - 1, first - 1, -1, dtype=np.uint64))
         self._push(singles)
 
     def _rebuild_blocks(self) -> None:
-        """Find the 2 MiB runs that are wholly free again."""
-        whole = len(self) // PER_BLOCK * PER_BLOCK
-        free = (self.usage == Usage.FREE)[:whole].reshape(-1, PER_BLOCK).all(axis=1)
+        """Find the blocks that are wholly free again."""
+        whole = len(self) // self.block_pages * self.block_pages
+        free = (self.usage == Usage.FREE)[:whole].reshape(-1, self.block_pages).all(axis=1)
         self._blocks = [int(block) for block in np.flatnonzero(free)[::-1]]
         singles = self._stack[: self._top]
-        block_of = np.minimum(singles // np.uint64(PER_BLOCK), np.uint64(len(free)))
+        block_of = np.minimum(singles // np.uint64(self.block_pages), np.uint64(len(free)))
         keep = singles[~np.append(free, False)[block_of]]
         self._top = 0
         self._push(keep.copy())

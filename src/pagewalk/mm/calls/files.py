@@ -1,0 +1,58 @@
+"""fallocate and ftruncate: what becomes of a file's pages where they are mapped."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from pagewalk.doors import integer, integers
+from pagewalk.errors import SystemCallError
+from pagewalk.mm.paging.zap import unmap_file
+from pagewalk.mm.state.files import FILE_END, check_file
+
+if TYPE_CHECKING:
+    from pagewalk.mm.hardware.machine import Hardware
+    from pagewalk.mm.state.files import File
+
+__all__ = ["punch_hole", "truncate"]
+
+
+def punch_hole(machine: Hardware, file: File, offset: int, length: int) -> None:
+    """See ``Machine.punch_hole``."""
+    check_file(machine, file)
+    offset, length = integers(offset=offset, length=length)
+    if offset < 0 or length <= 0:
+        raise SystemCallError(errno.EINVAL, f"no range: {length:#x} bytes from {offset:#x}")
+    if offset + length > FILE_END:
+        raise SystemCallError(errno.EFBIG, f"{length:#x} bytes from {offset:#x} go beyond every file")
+    machine.do(_punch_hole, file, offset, length)
+
+
+def _punch_hole(file: File, offset: int, length: int) -> None:
+    size = file.page_size
+    first, last = -(-offset // size), (offset + length) // size
+    # As in shmem_fallocate (6.18), whose end wraps when it is 0: all pages but the first.
+    end = last * size or FILE_END
+    for vma in file.overlapping(first * size, end):
+        unmap_file(vma, *vma.range_of(first * size, end))
+    file.discard(first, last)
+    file.zero_edges(offset, length)
+
+
+def truncate(machine: Hardware, file: File, size: int) -> None:
+    """See ``Machine.truncate``."""
+    check_file(machine, file)
+    size = integer(size, "size")
+    if not 0 <= size < FILE_END:
+        raise SystemCallError(errno.EINVAL, f"no file has {size:#x} bytes")
+    machine.do(_truncate, file, size)
+
+
+def _truncate(file: File, size: int) -> None:
+    end = -(-size // file.page_size) * file.page_size
+    for vma in file.overlapping(end, FILE_END):
+        unmap_file(vma, *vma.range_of(end, FILE_END), private=True)
+    file.discard(end // file.page_size, FILE_END // file.page_size)
+    if size < file.size:
+        file.zero_edges(size, end - size)
+    file.size = size

@@ -1,0 +1,1 @@
+"""Hardware: the CPU, RAM and its frames, the swap device."""

@@ -1,0 +1,1 @@
+"""Paging: faults, huge pages, copying, reclaim."""

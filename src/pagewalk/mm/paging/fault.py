@@ -1,0 +1,275 @@
+"""Page faults: what happens when the simulated CPU cannot go on.
+
+How it works. A fault finds its area and checks the area's rights; then the entry decides, by one table: an empty one is
+filled (zero page, new page, page of the file), a swapped one read back, a write-protected one copied or reused, a guard
+refused. (``mm/memory.c``, Linux 6.18.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pagewalk import abi
+from pagewalk.errors import BusError, SegmentationFault
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm.hardware.cpu import allows, permits
+from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.paging import huge, hugetlb
+from pagewalk.mm.paging.marks import protected
+from pagewalk.mm.state.area import RIGHTS
+from pagewalk.mm.state.areas import prepare_anon
+from pagewalk.space import VmaFlags
+
+if TYPE_CHECKING:
+    from pagewalk.mm.hardware.cpu import Access
+    from pagewalk.mm.state.area import Area
+    from pagewalk.mm.state.files import File
+    from pagewalk.mm.state.space import Space
+    from pagewalk.tables import Entry
+
+__all__ = ["find_area", "handle", "unshare"]
+
+STACK_LIMIT: Final = 8 << 20
+FAULT_AROUND: Final = 64 << 10
+"""Bytes around a read fault of a file that are mapped with it, if they are in the page cache (fault_around_bytes)."""
+
+
+def find_area(mm: Space, vaddr: int, access: Access) -> Area:
+    """The area that an access belongs to; a stack grows to it.
+
+    Raises:
+        SegmentationFault: There is none, or it does not allow this.
+    """
+    area = mm.area_at(vaddr) or _grow_stack(mm, vaddr)
+    if area is None:
+        raise SegmentationFault(vaddr, access, "nothing is mapped there")
+    if not permits(area, access):
+        why = f"protection key {area.protection_key} makes the mapping execute-only"
+        raise SegmentationFault(vaddr, access, why, abi.SEGV_PKUERR)
+    if not allows(area, access):
+        raise SegmentationFault(vaddr, access, f"the mapping is {area.rights}", abi.SEGV_ACCERR)
+    return area
+
+
+def _grow_stack(mm: Space, vaddr: int) -> Area | None:
+    """Let the stack above an address grow down to it, if it may (``expand_stack``)."""
+    above = mm.vmas.find(vaddr)
+    if above is None or VmaFlags.GROWSDOWN not in above.flags:
+        return None
+    start = mm.geometry.page_start(vaddr)
+    below = mm.vmas.before(start)
+    crowded = below is not None and below.flags & RIGHTS and VmaFlags.GROWSDOWN not in below.flags
+    gap = mm.geometry.stack_gap
+    if above.end - start > STACK_LIMIT or (crowded and below is not None and start - below.end < gap):
+        return None
+    area = mm.as_area(above)
+    mm.vmas.grow_down(area, start)
+    prepare_anon(mm, area)
+    return area
+
+
+def handle(mm: Space, vaddr: int, access: Access) -> None:
+    """Resolve one fault, ``mmap_lock`` held.
+
+    Raises:
+        SegmentationFault, BusError: The access is refused.
+        OutOfFrames: No frame is left; nothing has changed but tables that were added.
+    """
+    area = find_area(mm, vaddr, access)
+    write = access == "write"
+    page = mm.geometry.page_start(vaddr)
+    if area.huge_page_size:
+        hugetlb.fault(mm, area, vaddr, access)
+        return
+    upper = mm.tables.upper_at(page, grow=True)
+    assert upper is not None
+    with mm.tables.lock(upper.table):
+        if upper.is_none and huge.fault(mm, area, upper, page, write=write):
+            return
+        if upper.is_leaf and write and Flag.WRITE not in upper.flags:
+            _refuse_protected(upper, page)
+            huge.write_fault(mm, area, upper, page)
+            if upper.is_leaf:
+                return
+        if upper.is_leaf:
+            return
+    entry = mm.tables.last_at(page, grow=True)
+    if entry is None:
+        return  # another thread has just mapped a huge page: look again
+    with mm.tables.lock(entry.table):
+        _resolve(mm, area, entry, page, access)
+
+
+def _resolve(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> None:
+    """Resolve a fault at an entry of the last level."""
+    write = access == "write"
+    match entry.kind:
+        case Kind.NONE if area.is_anonymous:
+            _anonymous(mm, area, entry, page, write=write)
+        case Kind.NONE:
+            _file(mm, area, entry, page, access)
+        case Kind.PRESENT:
+            if write and Flag.WRITE not in entry.flags:
+                _write_protected(mm, area, entry, page)
+        case Kind.SWAP:
+            _swap_in(mm, area, entry, page, write=write)
+        case Kind.UFFD_WP:
+            _populate_protected(mm, area, entry, page)
+        case Kind.HWPOISON:
+            raise BusError(page, access, "the page is poisoned", abi.BUS_MCEERR_AR)
+        case Kind.GUARD:
+            raise SegmentationFault(page, access, "a guard stands there")
+        case kind:
+            raise SegmentationFault(page, access, f"the entry is {kind.label}")
+
+
+def _populate_protected(mm: Space, area: Area, entry: Entry, page: int) -> None:
+    """Bring a page in where userfaultfd's marker stands. The marker stays where there is none to be had."""
+    marker, entry.value = entry.value, mm.geometry.last.none
+    try:
+        _resolve(mm, area, entry, page, "read")
+    except BaseException:
+        entry.value = marker
+        raise
+    _protect(mm, entry)
+
+
+def _protect(mm: Space, entry: Entry) -> None:
+    """Give a page that has just come the write protection that its place had."""
+    entry.value = int(protected(mm.geometry.last, np.array([entry.value], np.uint64))[0])
+
+
+def _refuse_protected(entry: Entry, page: int) -> None:
+    """A write to a page that userfaultfd has write-protected: nobody is there to resolve it.
+
+    Raises:
+        BusError: As with UFFD_FEATURE_SIGBUS.
+    """
+    if Flag.UFFD_WP in entry.flags:
+        why = "write-protected by userfaultfd: resolve it with writeprotect(..., protect=False)"
+        raise BusError(page, "write", why)
+
+
+def _map(mm: Space, area: Area, entry: Entry, page: int, frame: int, *, writable: bool, dirty: bool = False) -> None:
+    """Set an entry to a page, accessed just now."""
+    flags = mm.page_flags(area, writable=writable) | Flag.ACCESSED
+    entry.value = mm.page_entry(area, frame, int(flags | Flag.DIRTY if dirty else flags))
+    mm.update_mmu_cache(area, page, entry)
+
+
+def _anonymous(mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> None:
+    """Demand zero: the shared zero page for a read, a page of its own for a write."""
+    if not write:
+        entry.value = mm.zero_entry_for(area)
+        return
+    prepare_anon(mm, area)
+    frame = mm.take_frame(Usage.ANON, page)
+    _map(mm, area, entry, page, frame, writable=True, dirty=True)
+
+
+def _file(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> None:
+    """A page of a file: shared, or read only, or copied at once for a private write."""
+    file: File = area.mapping  # type: ignore[assignment]
+    offset = area.offset_at(page)
+    if access != "write":
+        _fault_around(mm, area, file, page)
+        if not entry.is_none:
+            return
+    shared = VmaFlags.SHARED in area.flags
+    if access == "write" and not shared:
+        prepare_anon(mm, area)
+    if not file.has(offset):
+        raise BusError(page, access, f"beyond the end of {file.name}, which has {file.size:#x} bytes")
+    cached = file.hold(offset // file.page_size)
+    if access == "write" and not shared:
+        try:
+            frame = mm.take_frame(Usage.ANON, page)
+            mm.machine.frames.copy(cached, frame)
+        finally:
+            mm.machine.frames.drop(cached)
+        _map(mm, area, entry, page, frame, writable=True, dirty=True)
+    else:
+        _map(mm, area, entry, page, cached, writable=shared, dirty=access == "write")
+
+
+def _fault_around(mm: Space, area: Area, file: File, page: int) -> None:
+    """Map the pages of the file that are in the page cache around a read fault, within one table."""
+    geometry = mm.geometry
+    size, last = geometry.page_size, geometry.last
+    window = max(FAULT_AROUND, size)
+    start = max(page // window * window, area.start)
+    end = min(start + window, area.end, geometry.block_start(page) + geometry.block_size)
+    shared = VmaFlags.SHARED in area.flags
+    upper = mm.tables.upper_at(page)
+    assert upper is not None
+    entries = mm.tables.slice(upper, start, end).entries
+    flags = int(mm.page_flags(area, writable=shared) | Flag.ACCESSED)
+    for at in np.flatnonzero(last.is_none(entries)).tolist():
+        offset = area.offset_at(start + at * size)
+        if file.has(offset) and (frame := file.hold_cached(offset // size)) is not None:
+            entries[at] = mm.page_entry(area, frame, flags)
+
+
+def _write_protected(mm: Space, area: Area, entry: Entry, page: int) -> None:
+    """A write to a page that is there and not writable: reuse it if nobody else has it, else copy it."""
+    _refuse_protected(entry, page)
+    frame = entry.target
+    assert frame is not None
+    frames = mm.machine.frames
+    if VmaFlags.SHARED in area.flags:
+        _map(mm, area, entry, page, frame, writable=True, dirty=True)
+        return
+    special = Flag.SPECIAL in entry.flags
+    prepare_anon(mm, area)
+    if not special and frames.is_anonymous(frame) and huge.may_reuse(mm, frame):
+        frames.set_exclusive(frame, exclusive=True)
+        _map(mm, area, entry, page, frame, writable=True, dirty=True)
+        return
+    fresh = mm.take_frame(Usage.ANON, page)
+    frames.copy(frame, fresh)
+    _map(mm, area, entry, page, fresh, writable=True, dirty=True)
+    if not special:
+        frames.drop(frame)
+
+
+def unshare(mm: Space, vaddr: int) -> None:
+    """Give a process its own copy of an anonymous page before the kernel reads it (``FAULT_FLAG_UNSHARE``, 5.19).
+
+    A page that a fork left shared must not be pinned for reading: the other side could still change it.
+    """
+    area, page = mm.area_at(vaddr), mm.geometry.page_start(vaddr)
+    upper = mm.tables.upper_at(page)
+    if area is None or area.huge_page_size or upper is None:
+        return
+    frames = mm.machine.frames
+    with mm.tables.lock(upper.table):
+        target = upper.target if upper.is_leaf else None
+        if target not in (None, mm.machine.huge_zero) and not huge.may_reuse(mm, target):
+            mm.tables.split(upper, page)
+    entry = mm.tables.last_at(page)
+    if entry is None or entry.kind is not Kind.PRESENT or Flag.SPECIAL in entry.flags:
+        return
+    frame = entry.target
+    assert frame is not None
+    if frames.is_anonymous(frame) and not huge.may_reuse(mm, frame):
+        fresh = mm.take_frame(Usage.ANON, page)
+        frames.copy(frame, fresh)
+        prepare_anon(mm, area)
+        _map(mm, area, entry, page, fresh, writable=False)
+        frames.drop(frame)
+
+
+def _swap_in(mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> None:
+    """Read a page back from swap."""
+    slot = int(mm.geometry.last.swap_slot(entry.value)[1])
+    swap = mm.machine.swap
+    frame = mm.take_frame(Usage.ANON, page)
+    mm.memory.write(frame, swap.get(slot))
+    writable = write or (VmaFlags.WRITE in area.flags and not swap.shared(slot))
+    marked = Flag.UFFD_WP in entry.flags
+    _map(mm, area, entry, page, frame, writable=writable, dirty=True)
+    if marked:
+        _protect(mm, entry)
+    swap.drop(slot)

@@ -1,0 +1,169 @@
+"""Transparent huge pages: when a fault gets one, what a write to one does, and collapsing small pages into one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pagewalk.errors import OutOfFrames
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm.entries import is_page
+from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.paging.zap import release
+from pagewalk.mm.state.area import RIGHTS
+from pagewalk.mm.state.areas import prepare_anon
+from pagewalk.space import VmaFlags
+
+if TYPE_CHECKING:
+    from pagewalk.mm.state.area import Area
+    from pagewalk.mm.state.space import Space
+    from pagewalk.mm.state.tables import Entries
+    from pagewalk.tables import Entry
+
+__all__ = ["collapse", "fault", "fits", "is_ours", "may_reuse", "split_folio", "write_fault"]
+
+
+def fits(mm: Space, area: Area, vaddr: int) -> bool:
+    """Whether the block around an address lies inside the area, and can be a huge page."""
+    start, size = mm.geometry.block_start(vaddr), mm.geometry.block_size
+    return area.start <= start and start + size <= area.end and size in mm.geometry.huge
+
+
+def wanted(mm: Space, area: Area) -> bool:
+    """Whether the policy gives an area huge pages on a fault."""
+    if not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags:
+        return False
+    return mm.machine.thp == "always" or (mm.machine.thp == "madvise" and VmaFlags.HUGEPAGE in area.flags)
+
+
+def fault(mm: Space, area: Area, upper: Entry, vaddr: int, *, write: bool) -> bool:
+    """Fill an empty entry above the last level with a huge page, if policy, place and memory allow.
+
+    Returns:
+        Whether it did. If not, the fault falls back to a small page.
+    """
+    if not (wanted(mm, area) and fits(mm, area, vaddr)):
+        return False
+    prepare_anon(mm, area)
+    try:
+        mm.tables.deposit()
+    except OutOfFrames:
+        return False
+    try:
+        paddr = mm.machine.frames.take_block(Usage.ANON) if write else mm.machine.take_huge_zero()
+    except OutOfFrames:
+        mm.tables.withdraw()
+        return False
+    flags = mm.page_flags(area, writable=write) | Flag.ACCESSED
+    flags |= Flag.DIRTY if write else Flag(0)
+    upper.value = mm.block_entry(area, paddr, flags)
+    return True
+
+
+def write_fault(mm: Space, area: Area, upper: Entry, vaddr: int) -> None:
+    """A write to a huge page that is not writable: reuse it, replace the huge zero page, or split it."""
+    paddr = upper.target
+    assert paddr is not None
+    flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
+    if paddr == mm.machine.huge_zero:
+        try:
+            fresh = mm.machine.frames.take_block(Usage.ANON)
+        except OutOfFrames:
+            mm.tables.split(upper, vaddr)
+            return
+        upper.value = mm.block_entry(area, fresh, flags)
+        mm.machine.drop_huge_zero()
+    elif not may_reuse(mm, paddr):
+        mm.tables.split(upper, vaddr)
+    else:
+        mm.machine.frames.set_exclusive(mm.machine.frames.run(paddr, mm.geometry.block_size), exclusive=True)
+        upper.value = mm.block_entry(area, paddr, flags)
+
+
+def is_ours(mm: Space, paddr: int) -> bool:
+    """Whether nobody but this address space maps any page of a frame's folio."""
+    frames, geometry = mm.machine.frames, mm.geometry
+    if not frames.is_large(paddr):
+        return not frames.shared(paddr)[0]
+    total, first = frames.mappings_of_folio(paddr), geometry.block_start(paddr)
+    mine = 0
+    for vma in mm.vmas:
+        if vma.huge_page_size:
+            continue
+        whole = mm.tables.huge_entries(vma.start, vma.end)
+        mine += geometry.block_pages * sum(upper.target == first for upper in whole)
+        for _, entries in mm.tables.slices(vma.start, vma.end):
+            mine += int(np.count_nonzero(_maps_block(mm, entries, first)))
+    return mine == total
+
+
+def _maps_block(mm: Space, entries: Entries, first: int) -> Any:
+    """Which entries map a page of the block at a physical address."""
+    last, size = mm.geometry.last, np.uint64(mm.geometry.block_size)
+    return last.is_page(entries) & (last.frame(entries) // size == first // int(size))
+
+
+def may_reuse(mm: Space, paddr: int) -> bool:
+    """Whether a write may go to an anonymous page as it is, without a copy (``wp_can_reuse_anon_folio``)."""
+    return mm.machine.frames.is_exclusive(paddr) or is_ours(mm, paddr)
+
+
+def collapse(mm: Space, area: Area, start: int) -> bool:
+    """Replace the small pages of an block by one huge page (``MADV_COLLAPSE``).
+
+    Returns:
+        Whether the range is mapped by a huge page now. It is not where there is no table to collapse, a guard or
+        another marker in it, or no memory.
+    """
+    last, upper = mm.geometry.last, mm.tables.upper_at(start)
+    if upper is None or upper.is_none:
+        return False
+    if upper.is_leaf:
+        return True
+    entries = mm.tables.slice(upper, start, start + mm.geometry.block_size).entries
+    kinds = last.kind(entries)
+    pages = is_page(kinds)
+    real = pages & (last.flags(entries) & int(Flag.SPECIAL) == 0)
+    if not (pages | (kinds == Kind.NONE)).all():
+        return False
+    sources = last.frame(entries[real])
+    try:
+        paddr = mm.machine.frames.take_block(Usage.ANON)
+    except OutOfFrames:
+        return False
+    prepare_anon(mm, area)
+    mm.machine.frames.gather(sources, paddr, np.flatnonzero(real))
+    flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
+    entry = mm.block_entry(area, paddr, flags)
+    small, table = entries.copy(), int(mm.geometry.upper.frame(upper.value))
+    upper.value = entry if area.flags & RIGHTS else mm.geometry.upper.without_rights(entry)
+    mm.tables.deposits.append(table)
+    release(mm, small, kinds)  # last: who interrupts this finds the bytes in the one place or in the other
+    return True
+
+
+def split_folio(mm: Space, paddr: int) -> None:
+    """Split a large folio that only this address space maps, by small entries, into single pages.
+
+    Its pages that are all zero give way to the shared zero page, unless they are locked (since 6.12).
+    """
+    frames, last = mm.machine.frames, mm.geometry.last
+    first = mm.geometry.block_start(paddr)
+    folio = frames.run(first, mm.geometry.block_size)
+    for vma in mm.vmas:
+        if vma.huge_page_size or vma.flags & VmaFlags.LOCKED:
+            continue
+        zero = np.uint64(mm.zero_entry_for(mm.as_area(vma)))
+        for _, entries in mm.tables.slices(vma.start, vma.end):
+            inside = np.flatnonzero(_maps_block(mm, entries, first))
+            paddrs = last.frame(entries[inside])
+            if (last.flags(entries[inside]) & int(Flag.DIRTY)).any():
+                frames.set_lazy(folio, lazy=False)  # dirty counts for the folio, then for each page
+                frames.set_dirty(folio)
+            if frames.is_mlocked(first):
+                continue
+            empty = frames.all_zero(paddrs)
+            frames.drop(paddrs[empty])
+            entries[inside[empty]] = zero
+    frames.dissolve(first)

@@ -1,0 +1,35 @@
+"""The marks of userfaultfd's write protection in entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pagewalk.formats import Flag, Kind
+from pagewalk.mm.entries import is_page
+
+if TYPE_CHECKING:
+    from pagewalk.mm.entries import LevelEntries
+    from pagewalk.mm.state.tables import Entries
+
+__all__ = ["protected", "unprotected"]
+
+
+def protected(level: LevelEntries, entries: Entries, *, markers: bool = False) -> Entries:
+    """Entries marked as write-protected; markers where nothing is, if wanted."""
+    result, kinds = entries.copy(), level.kind(entries)
+    pages, swapped = is_page(kinds), kinds == Kind.SWAP
+    result[pages] = level.with_flags(level.without(result[pages], Flag.WRITE), Flag.UFFD_WP)
+    result[swapped] = level.swapped_with(result[swapped], Flag.UFFD_WP)
+    if markers:
+        result[kinds == Kind.NONE] = level.write_protected
+    return result
+
+
+def unprotected(level: LevelEntries, entries: Entries) -> Entries:
+    """Entries without userfaultfd's marks; a fork's child gets them so. Guards stay."""
+    result, kinds = entries.copy(), level.kind(entries)
+    pages, swapped = is_page(kinds), kinds == Kind.SWAP
+    result[pages] = level.without(result[pages], Flag.UFFD_WP)
+    result[swapped] = level.swapped_without(result[swapped], Flag.UFFD_WP)
+    result[kinds == Kind.UFFD_WP] = level.none
+    return result

@@ -1,0 +1,161 @@
+"""Bringing pages in for an access: a table of them at a time.
+
+A range is brought in block by block, a table of the last level each. In each, entries that already allow the access
+only get their accessed and dirty bits; empty entries of plain anonymous memory are filled together; anything else takes
+a page fault of its own, in order of address, so that what happened before a refused access is what Linux would have
+done.
+"""
+
+from __future__ import annotations
+
+import errno
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.errors import MemoryFault, OutOfFrames, SystemCallError
+from pagewalk.formats import Flag
+from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.paging import hugetlb
+from pagewalk.mm.paging.fault import find_area, handle
+from pagewalk.mm.state.areas import prepare_anon
+from pagewalk.space import VmaFlags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pagewalk.mm.hardware.cpu import Access
+    from pagewalk.mm.state.area import Area
+    from pagewalk.mm.state.space import Space
+    from pagewalk.mm.state.tables import Entries
+
+    Move = Callable[[int, Entries], object]
+
+__all__ = ["populate", "touch"]
+
+NEEDS: Final = {"read": Flag.READ, "write": Flag.WRITE, "execute": Flag.READ}  # what is present can be read
+MARKS: Final = {"read": Flag.ACCESSED, "write": Flag.ACCESSED | Flag.DIRTY, "execute": Flag.ACCESSED}
+"""What the hardware notes of an access."""
+
+
+def touch(mm: Space, start: int, end: int, access: Access, move: Move | None = None) -> Entries:
+    """Access one byte of every page in ``[start, end)``, whole pages, as the CPU would.
+
+    Args:
+        mm: The address space.
+        start, end: Virtual addresses.
+        access: What for.
+        move: Called with runs of pages, in order: the number of the first, and their physical addresses, while their
+            table is locked, so that nobody takes the pages away.
+
+    Returns:
+        The physical address of each page, shape (n,), uint64.
+
+    Raises:
+        SegmentationFault, BusError: A page refuses; the pages before it have been accessed.
+        OutOfFrames: No frame is left; likewise.
+    """
+    paddrs = np.empty((end - start) // mm.geometry.page_size, np.uint64)
+    addr = start
+    while addr < end:
+        addr = mm.machine.do(_step, mm, addr, end, access, paddrs, start, move)
+    return paddrs
+
+
+def _step(mm: Space, addr: int, end: int, access: Access, paddrs: Entries, start: int, move: Move | None) -> int:
+    """Access what lies in one table and one area; returns where that ends."""
+    area, geometry = find_area(mm, addr, access), mm.geometry
+    stop = min(end, area.end, geometry.block_start(addr) + geometry.block_size)
+    at = (addr - start) // geometry.page_size
+    part = paddrs[at : at + (stop - addr) // geometry.page_size]
+    _block(mm, area, addr, stop, access, part, partial(move, at, part) if move else _stay)
+    return stop
+
+
+def _stay() -> None:
+    """No data is moved."""
+
+
+def _block(mm: Space, area: Area, start: int, end: int, access: Access, paddrs: Entries, move: Any) -> None:
+    """Access the pages of one block, all of one area; ``move`` is called when all of them are there."""
+    need = NEEDS[access]
+    while True:
+        if area.huge_page_size:
+            entry = hugetlb.slot(mm, area, start)
+        else:
+            entry = mm.tables.upper_at(start, grow=True)
+            assert entry is not None
+        if entry is not None and entry.is_leaf and need in entry.flags:
+            with mm.tables.lock(entry.table):
+                if not entry.is_leaf or need not in entry.flags:
+                    continue
+                entry.value = mm.geometry.upper.with_flags(entry.value, MARKS[access])
+                inside, base = start & entry.level.span - 1, np.uint64(entry.target or 0)
+                offsets = np.arange(inside, inside + end - start, mm.geometry.page_size, dtype=np.uint64)
+                paddrs[:] = base + offsets
+                move()
+                return
+        if entry is None or not entry.is_table:
+            handle(mm, start, access)
+            continue
+        table = mm.tables.child(entry, start)
+        with mm.tables.lock(table):
+            entries = mm.tables.slice(entry, start, end).entries
+            first = _sweep(mm, area, start, entries, access)
+            if first is None:
+                paddrs[:] = mm.geometry.last.frame(entries)
+                move()
+                return
+        handle(mm, start + first * mm.geometry.page_size, access)
+
+
+def _sweep(mm: Space, area: Area, start: int, entries: Entries, access: Access) -> int | None:
+    """Do what can be done together in a run of entries.
+
+    Returns:
+        The first entry that needs a fault of its own, None if all are done.
+    """
+    last = mm.geometry.last
+    there = last.grants(entries, NEEDS[access])
+    fill = last.is_none(entries) & (area.is_anonymous and not area.flags & VmaFlags.UFFD_WP)
+    others = np.flatnonzero(~there & ~fill)
+    stop = int(others[0]) if others.size else len(entries)
+    done = np.flatnonzero(there[:stop])
+    if done.size:
+        entries[done] = last.with_flags(entries[done], MARKS[access])
+    holes = np.flatnonzero(fill[:stop])
+    if holes.size:
+        _fill(mm, area, start, entries, holes, access)
+    return stop if others.size else None
+
+
+def _fill(mm: Space, area: Area, start: int, entries: Entries, holes: Any, access: Access) -> None:
+    """Fill empty entries of anonymous memory: with the zero page for reading, with pages of their own for writing."""
+    size = mm.geometry.page_size
+    if access != "write":
+        entries[holes] = np.uint64(mm.zero_entry_for(area))
+    else:
+        prepare_anon(mm, area)
+        frames = mm.machine.frames.take_up_to(len(holes), Usage.ANON)
+        count = len(frames)
+        flags = int(mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY)
+        entries[holes[:count]] = mm.page_entry(area, frames, np.full(count, flags, np.uint64))
+        if count < len(holes):
+            vaddr = start + int(holes[count]) * size
+            raise OutOfFrames(f"no frame is free of {len(mm.machine.frames)}", vaddr, mm.geometry.last.depth)
+    mm.log("install", start, start + len(entries) * size)
+
+
+def populate(mm: Space, start: int, end: int, access: Access) -> None:
+    """Fault a range in for a system call.
+
+    Raises:
+        SystemCallError: EFAULT where a fault would be fatal, ENOMEM where memory is short.
+    """
+    try:
+        touch(mm, start, end, access)
+    except MemoryFault as error:
+        raise SystemCallError(errno.EFAULT, str(error)) from error
+    except OutOfFrames as error:
+        raise SystemCallError(errno.ENOMEM, str(error)) from error

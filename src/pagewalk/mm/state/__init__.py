@@ -1,0 +1,1 @@
+"""State: areas, tables, files, the address space."""
