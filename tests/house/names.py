@@ -129,9 +129,10 @@ def _name(node: ast.AST) -> str:
 def _is_number(node: ast.AST) -> bool:
     """Whether it is a number of a level: the first and the last one are places, not numbers."""
     try:
-        return ast.literal_eval(node) not in (0, -1)
+        number = ast.literal_eval(node)
     except ValueError:
         return False
+    return isinstance(number, int) and number not in (0, -1)
 
 
 def _compares_depth(node: ast.Compare) -> bool:

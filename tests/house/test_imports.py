@@ -10,7 +10,7 @@ from tests.house.imports import circle, graph_of
 
 PACKAGE = Path(__file__).parents[2] / "src" / "pagewalk"
 
-CIRCLES_LEFT = {"pagewalk.mm"}
+CIRCLES_LEFT = {"pagewalk.formats"}
 """Rooms that still have one inside."""
 
 TANGLES = {

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagewalk.formats.running import capture_format
+from pagewalk.formats import capture_format
 from pagewalk.live import PageIs
 from pagewalk.live.encode import Pages, encode, vma_rights
 from pagewalk.live.leaves import find_leaves

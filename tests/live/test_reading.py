@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagewalk import Flag, Kind, Vma, VmaFlags
+from pagewalk.formats import capture_format
 from pagewalk.formats.os.linux import SwapTypes
-from pagewalk.formats.running import capture_format
 from pagewalk.live.encode import Pages, encode, vma_rights
-from pagewalk.live.kernel import _from_config
+from pagewalk.live.kernel import kernel_of
 from pagewalk.live.maps import VM_FLAG_CODES, parse_vmas
 from pagewalk.live.reading import changed_ranges, cut
 from pagewalk.live.scan import REGION
@@ -186,10 +186,10 @@ class TestEncode:
     ("config", "release", "types"),
     [
         (b"", "6.18.44-fc", SwapTypes(27, (28, 29, 30), ())),
-        (b"\n# CONFIG_DEVICE_PRIVATE is not set\n", "6.12.1", SwapTypes.without_device_private()),
+        (b"\n# CONFIG_DEVICE_PRIVATE is not set\n", "6.12.1", SwapTypes.counted(0)),
         (b"\nCONFIG_DEVICE_PRIVATE=y\n", "7.3.0+deb", SwapTypes()),
         (b"\nCONFIG_DEVICE_PRIVATE=y\n", "6.12.0", SwapTypes(23, (24, 25, 26), (27, 28, 29, 30))),
     ],
 )
 def test_swap_types_follow_the_configuration(config, release, types):
-    assert _from_config(config, release).types == types
+    assert kernel_of(config, release).types == types

@@ -73,7 +73,7 @@ def demo(as_json: bool) -> int:
     before = look(model.mm, PLAN, model.start)
     steps = model.guard(PLAN)
     after = look(model.mm, PLAN, model.start)
-    marker = FORM.software.guard_entry
+    marker = FORM.last.marked(Kind.GUARD.label)
     names = tuple(level.name for level in FORM.levels)
     result = Demo(PLAN.pages, PLAN.guarded, names, before, steps, after, marker, *_ask_kernel(PLAN))
     write([json.dumps(result.json(), indent=2) + "\n" if as_json else demo_text(result)])

@@ -43,7 +43,7 @@ class Opened(NamedTuple):
     @property
     def hidden(self) -> int:
         """From which address on nothing is known: the kernel's half, of a process. 2**64: all is known."""
-        return 1 << 64 if self.space is None else self.tables.format.halves[0][1]
+        return 1 << 64 if self.space is None else self.tables.windows[0].end
 
     def json(self) -> dict[str, Any]:
         """What it is, as plain data."""

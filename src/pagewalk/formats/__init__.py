@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pagewalk.formats.access import AccessRule, AccessRules
 from pagewalk.formats.bits import Bits, Pattern
-from pagewalk.formats.codec import Decoded
+from pagewalk.formats.capture import capture_format
+from pagewalk.formats.codec import Decoded, key_of, memory_of
 from pagewalk.formats.fields import Field
 from pagewalk.formats.find import DEFAULT, FORMATS, SYSTEMS, find_format
 from pagewalk.formats.flags import Flag, Kind, Rights
 from pagewalk.formats.level import NO_PADDR, Level, Window
+from pagewalk.formats.os.linux import LINUX, Linux
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.rows import Row
 from pagewalk.formats.word import Word
@@ -16,6 +18,7 @@ from pagewalk.formats.word import Word
 __all__ = [
     "DEFAULT",
     "FORMATS",
+    "LINUX",
     "NO_PADDR",
     "SYSTEMS",
     "AccessRule",
@@ -26,11 +29,15 @@ __all__ = [
     "Flag",
     "Kind",
     "Level",
+    "Linux",
     "PagingFormat",
     "Pattern",
     "Rights",
     "Row",
     "Window",
     "Word",
+    "capture_format",
     "find_format",
+    "key_of",
+    "memory_of",
 ]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagewalk.formats.access import NO_RULES, AccessRules
 from pagewalk.formats.bits import ANY, EVERY, Bits, Pattern, joined, run, scattered
-from pagewalk.formats.fields import KEY, MEMORY, SWAP_TYPE, Field
+from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, SWAP_TYPE, Field
 from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
 from pagewalk.formats.rows import Row, settled
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pagewalk.formats.arrays import Arrays
+    from pagewalk.formats.fields import Meaning
 
 __all__ = [
     "ATTRIBUTES",
@@ -39,6 +40,8 @@ __all__ = [
     "Codec",
     "Decoded",
     "Shape",
+    "key_of",
+    "memory_of",
 ]
 
 ATTRIBUTES_SHIFT: Final = 16
@@ -59,6 +62,16 @@ _SHIFTS: Final = {MEMORY: 0, KEY: KEY_SHIFT, SWAP_TYPE: 0}
 _STRAY: Final = Row(Kind.RESERVED, (ANY,), name="no row")
 _LIVE: Final = (Kind.PRESENT, Kind.TABLE)
 _PAGES: Final = (Kind.PRESENT, Kind.PROT_NONE)
+
+
+def memory_of(attributes: int) -> int:
+    """The number of the memory type in attributes that are not those of swap."""
+    return attributes & (1 << KEY_SHIFT) - 1
+
+
+def key_of(attributes: int) -> int:
+    """The number of the protection key in them."""
+    return attributes >> KEY_SHIFT
 
 
 class Shape(NamedTuple):
@@ -101,12 +114,12 @@ class Decoded(NamedTuple):
     @property
     def memory(self) -> int:
         """The number of its memory type."""
-        return 0 if self.kind is Kind.SWAP else self.attributes & (1 << KEY_SHIFT) - 1
+        return 0 if self.kind is Kind.SWAP else memory_of(self.attributes)
 
     @property
     def key(self) -> int:
         """The number of its protection key."""
-        return 0 if self.kind is Kind.SWAP else self.attributes >> KEY_SHIFT
+        return 0 if self.kind is Kind.SWAP else key_of(self.attributes)
 
 
 class Codec:
@@ -340,7 +353,7 @@ def _moved(was: Field, field: Field, entry: Any) -> Any:
 
 
 def _switch(field: Field, flag: Flag) -> tuple[int, int] | None:
-    """The bit of a field that says a flag and nothing else, and how it stands where the flag is set; None: none does."""
+    """The bit of a field that says a flag alone, and how it stands where the flag is set; None: there is none."""
     for place in (1 << at for at in range(64) if field.mask >> at & 1):
         pairs = [(bits, bits | place) for bits in field.known if not bits & place]
         if len(pairs) * 2 != len(field.known) or any(more not in field.known for _, more in pairs):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagewalk.doors import integer, shown
 from pagewalk.formats.access import NO_RULES, AccessRules
-from pagewalk.formats.bits import joined
+from pagewalk.formats.bits import joined, scattered
 from pagewalk.formats.codec import FLAGS, Codec, Decoded
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, SWAP_TYPE
 from pagewalk.formats.flags import Flag, Kind
@@ -46,6 +46,7 @@ class Level:
         depth: 0 PGD .. 4 PTE, as the kernel counts.
         real_depth: The depth of the level that the hardware has here (the kernel's ``real_depth``).
         above: The ``real_depth`` of the level above; of the first, its own.
+        real_index_bits: log2 of the entries of the table that the hardware has here.
         below: The next level down; None for the last.
     """
 
@@ -58,6 +59,7 @@ class Level:
     depth: int = LAST_DEPTH
     real_depth: int = LAST_DEPTH
     above: int = 0
+    real_index_bits: int = 0
     below: Level | None = field(default=None, compare=False)
     codec: Codec = field(default=None, compare=False)  # type: ignore[assignment]  # made below
     decode: Callable[[int], Decoded] = field(init=False, compare=False)
@@ -130,6 +132,10 @@ class Level:
     def index(self, vaddr: int) -> int:
         """The slot of ``vaddr`` in a table of this level."""
         return (vaddr >> self.shift) & (self.entries - 1)
+
+    def slot(self, paddr: int) -> int:
+        """The number of the slot at a physical address in the table that holds it, a folded level's too."""
+        return paddr // self.word.size & (1 << self.real_index_bits) - 1
 
     def end(self, vaddr: int, end: int) -> int:
         """Where the entry that covers ``vaddr`` ends, ``end`` at most (the kernel's ``pXd_addr_end``)."""
@@ -312,6 +318,11 @@ class Level:
             clear, put = clear | part.mask, put | part.said(wanted)
         return clear, put
 
+    def frame_bits(self, paddr: Any) -> Any:
+        """What takes the entry of the page at 0 to that of the page at ``paddr``, x-ored, with rights or without."""
+        parts = [part._replace(flip=False) for part in self._needed(Kind.PRESENT.label).address]
+        return scattered(parts, paddr)
+
     def without_rights(self, entry: Any) -> Any:
         """A page's entry as the operating system stores it when nobody may touch the page (PROT_NONE)."""
         to = self._needed(Kind.PROT_NONE.label)
@@ -393,7 +404,8 @@ def placed(levels: Sequence[Level], window: Window) -> tuple[Level, ...]:
         real = 0 if level.folded else depth
         above = depth - 1 if depth - 1 > len(folds) else 0
         below = found[-1] if found else None
-        found.append(replace(level, depth=depth, real_depth=real, above=above, below=below))
+        bits = own[0].index_bits if level.folded else level.index_bits
+        found.append(replace(level, depth=depth, real_depth=real, above=above, real_index_bits=bits, below=below))
     return tuple(reversed(found))
 
 

@@ -12,7 +12,7 @@ import operator
 import os
 from typing import TYPE_CHECKING, Final
 
-from pagewalk.formats.running import capture_format
+from pagewalk.formats import capture_format
 from pagewalk.live.build import build
 from pagewalk.live.kernel import running_kernel
 from pagewalk.live.leaves import find_leaves
@@ -85,7 +85,7 @@ def capture(pid: int | None = None) -> Capture:
             than this process, ``notes`` say so.
 
     Returns:
-        The address space, in x86-64's format whatever the machine: 4 levels, or 5 if an address needs them.
+        The address space, in one format whatever the machine (``tables.format``): with as many levels as it needs.
 
     Raises:
         ProcessError: ESRCH: no such process, all its threads ended meanwhile, or a kernel thread. EACCES: it may not be

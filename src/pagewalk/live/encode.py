@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pages", "encode", "frames_of", "vma_rights"]
 
+_PAGE_SHIFT: Final = np.uint64(PAGE.bit_length() - 1)
+
 PAGEMAP_FLAGS: Final = (
     (Flag.SOFT_DIRTY, PM_SOFT_DIRTY),
     (Flag.EXCLUSIVE, PM_MMAP_EXCLUSIVE),
@@ -46,16 +48,14 @@ PAGEMAP_FLAGS: Final = (
     (Flag.FILE, PM_FILE),
 )
 
-_PAGE_SHIFT: Final = PAGE.bit_length() - 1
 _ZERO_KEEPS: Final = Flag.SOFT_DIRTY | Flag.UFFD_WP
-_SWAP_STATE: Final = Flag.SOFT_DIRTY | Flag.UFFD_WP | Flag.EXCLUSIVE
-_WITH_STATE: Final = (Kind.SWAP, Kind.MIGRATION)
 
 _VMA_RIGHTS: Final = (
     (VmaFlags.READ, Flag.READ),
     (VmaFlags.WRITE, Flag.WRITE | Flag.READ),
     (VmaFlags.EXEC, Flag.EXEC | Flag.READ),
 )
+"""Most hardware cannot refuse reading alone."""
 
 
 def vma_rights(flags: VmaFlags) -> int:
@@ -97,57 +97,53 @@ def encode(level: Level, pages: Pages, *, known: bool) -> Words:
     """Make the entries of one level.
 
     Args:
-        level: Where the entries go, of a capture's format.
+        level: Where the entries go.
         pages: What they are to say.
         known: Whether the frames are true; else they are marked as not known.
 
     Returns:
-        Raw entries, empty where nothing is. Shape (n,), uint64.
+        Raw entries, empty ones where nothing is. Shape (n,), uint64.
     """
     words = pages.words
     guard = _has(words, PM_GUARD_REGION)  # which is PM_SWAP too
     swapped = _has(words, PM_SWAP) & ~guard
     present = _has(words, PM_PRESENT) & ~guard & ~swapped
     entries = np.full_like(words, level.none)
-    entries[guard] = level.marked(Kind.GUARD.label)
-    entries[swapped] = _swap_entries(level, words[swapped])
-    entries[present] = _page_entries(level, pages.among(present), known)
+    if guard.any():
+        entries[guard] = level.marked(Kind.GUARD.label)
+    if swapped.any():
+        entries[swapped] = _swap_entries(level, words[swapped])
+    if present.any():
+        entries[present] = _page_entries(level, pages.among(present), known)
     return entries
 
 
 def _swap_entries(level: Level, words: Words) -> Words:
     """The entries of what is not present: swap, migration, poison, markers; the type tells which."""
     payload = words & np.uint64(PM_PFRAME_MASK)
-    type_, offset = payload & np.uint64((1 << MAX_SWAPFILES_SHIFT) - 1), payload >> np.uint64(MAX_SWAPFILES_SHIFT)
-    entries: Words = level.swap(type_, offset)
-    stateful = np.isin(level.kind(entries), _WITH_STATE)  # a marker's offset says it all
-    entries[stateful] = level.swap(type_[stateful], offset[stateful], _flags(words[stateful], _SWAP_STATE))
+    type_ = payload & np.uint64((1 << MAX_SWAPFILES_SHIFT) - 1)
+    offset = payload >> np.uint64(MAX_SWAPFILES_SHIFT)
+    kinds = level.kind(level.swap(type_, offset))
+    carries = (kinds == Kind.SWAP) | (kinds == Kind.MIGRATION)  # of a marker, the offset says it all
+    flags = _flags(words, Flag.SOFT_DIRTY | Flag.EXCLUSIVE | Flag.UFFD_WP) * carries
+    entries: Words = level.swap(type_, offset, flags)
     return entries
 
 
 def _page_entries(level: Level, pages: Pages, known: bool) -> Words:
     """The entries of pages that are there."""
+    shut = np.flatnonzero(pages.rights == 0)
     flags = _page_flags(pages, known)
-    shut = pages.rights == 0
-    flags |= shut * np.uint64(Flag.EXEC)  # nothing is forbidden once more
+    flags[shut] |= np.uint64(Flag.EXEC)  # a page without rights does not say that it cannot be executed
     entries: Words = level.page(np.zeros_like(flags), flags)
     entries[shut] = level.without_rights(entries[shut])
     return entries ^ frames_of(level, pages.words)
 
 
 def frames_of(level: Level, words: Words) -> Words:
-    """Where the frames of pagemap entries stand in the entries of pages; x-ored into one for frame 0, in any form."""
-    page = level.codec.row(Kind.PRESENT.label)
-    assert page is not None
-    first, *rest = (_moved(words, _PAGE_SHIFT + part.down - part.up) & np.uint64(part.mask) for part in page.address)
-    for part in rest:
-        first |= part
-    return first
-
-
-def _moved(words: Words, up: int) -> Words:
-    """Words with their bits so many places further up."""
-    return words << np.uint64(up) if up >= 0 else words >> np.uint64(-up)
+    """Where the frames of pagemap entries stand in entries of a level; x-ored into one for frame 0, in any form."""
+    bits: Words = level.frame_bits(words << _PAGE_SHIFT)
+    return bits
 
 
 def _page_flags(pages: Pages, known: bool) -> Words:

@@ -118,14 +118,14 @@ def count_tables(tables: PageTables | AddressSpace) -> dict[str, int]:
         MemoryReadError: One lies outside the memory.
     """
     tables = tables.tables if isinstance(tables, AddressSpace) else tables
-    form, found = tables.format, {}
+    levels, found = tables.format.real_levels, {}
     at = np.array([tables.root], np.uint64)
-    for level in form.real_levels:
+    for level in levels:
         found[level.name] = len(at)
         if not level.is_last:
-            read, dtype = tables.memory.read, level.word.dtype
-            entries = [np.frombuffer(read(paddr, level.table_bytes), dtype) for paddr in at.tolist()]
-            words = np.concatenate(entries).astype(np.uint64) if entries else at
+            size = level.table_bytes
+            entries = [np.frombuffer(tables.memory.read(paddr, size), "<u8") for paddr in at.tolist()]
+            words = np.concatenate(entries) if entries else at
             at = np.unique(level.frame(words[level.is_table(words)]))
     return found
 
@@ -135,7 +135,7 @@ def _runs(space: AddressSpace, vmas: Rows, where: Filter | None = None) -> Rows:
     found = mappings(space, where=where)
     runs = np.empty(len(found), _RUN)
     runs["start"], runs["end"] = found.vaddr, found.vaddr + found.size
-    level = space.tables.format.levels[-1]
+    level = space.tables.format.last
     runs["state"] = _State.of(found.kind, found.flags, found.depth != level.depth)
     return cut(runs, np.union1d(vmas["start"], vmas["end"]))
 

@@ -162,7 +162,7 @@ class LevelEntries:
         return pages & (EVERY ^ mask) | mask ^ on if mask ^ on else pages & (EVERY ^ mask)
 
     def _switch(self, flags: Flag) -> tuple[int, int] | None:
-        """The bits of a page's entry that say these flags alone, and how they stand where they are set; None: none do."""
+        """The bits of a page's entry that say these flags alone, if any, and how they stand where they are set."""
         if flags not in self._switches:
             self._switches[flags] = self.level.codec.switch(flags)
         return self._switches[flags]

@@ -224,6 +224,7 @@ class Columns:
 
     Attributes:
         names: The columns there are.
+        schema, block: The columns as the engine has them.
         vaddr: First address, bytes, uint64.
         flags: ``Flag`` bits, uint32: rights are what every level grants. Not of holes.
         kind: ``Kind``, uint8. Not of holes.
@@ -231,12 +232,12 @@ class Columns:
         entry: The raw entry, uint64, where it was asked for.
     """
 
-    __slots__ = ("_end", "_schema", "_tables", "block", "names")
+    __slots__ = ("_end", "_tables", "block", "names", "schema")
 
     def __init__(self, schema: Schema, block: Block, tables: PageTables | Shape, last: int) -> None:
         self.names = schema.shown
         self.block = block
-        self._schema = schema
+        self.schema = schema
         self._tables = Shape(tables.format, tables.windows)
         self._end = last
 
@@ -262,7 +263,7 @@ class Columns:
         if name in Columns.__slots__:  # not set yet: pickle and copy look before they do
             raise AttributeError(name)
         try:
-            return self.block[self._schema.names.index(name)]
+            return self.block[self.schema.names.index(name)]
         except ValueError:
             raise AttributeError(f"these columns have no {name}: they are {', '.join(self.names)}") from None
 
@@ -319,7 +320,7 @@ class Columns:
     def size(self) -> Words:
         """Bytes of the row, cut off at the range's end, shape (n,), uint64."""
         if "size" in self.names:
-            return self.block[self._schema.names.index("size")]
+            return self.block[self.schema.names.index("size")]
         spans = self._by_level(lambda level: level.span)
         last: Words = np.minimum(self.vaddr | (spans - np.uint64(1)), np.uint64(self._end))
         return last - self.vaddr + np.uint64(1)

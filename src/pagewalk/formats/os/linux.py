@@ -38,9 +38,11 @@ class SwapTypes:
     marker: int = 31
 
     @classmethod
-    def without_device_private(cls) -> SwapTypes:
-        """Those of a kernel without CONFIG_DEVICE_PRIVATE (seen on Debian's cloud kernels)."""
-        return cls(hwpoison=27, migration=(28, 29, 30), device=())
+    def counted(cls, devices: int) -> SwapTypes:
+        """Those of a kernel with so many types for device memory: 0 without CONFIG_DEVICE_PRIVATE; 4 before 6.15."""
+        first = 31 - devices
+        migration = (first - 3, first - 2, first - 1)
+        return cls(first - 4, migration, tuple(range(first, first + devices)))
 
 
 NEWEST: Final = (7, 3)
@@ -59,6 +61,12 @@ class Linux:
     version: tuple[int, int] = NEWEST
     types: SwapTypes = SwapTypes()
     name: str = "linux"
+
+    @classmethod
+    def running(cls, version: tuple[int, int], *, device_private: bool) -> Linux:
+        """A kernel from 6.2 on, by its version and configuration (CONFIG_DEVICE_PRIVATE)."""
+        devices = (3 if version >= (6, 15) else 4) if device_private else 0
+        return cls(version, SwapTypes.counted(devices))
 
 
 LINUX: Final = Linux()

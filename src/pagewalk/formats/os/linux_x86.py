@@ -44,7 +44,7 @@ def linux_x86(levels: int = 4, linux: Linux = LINUX, more: tuple[Field, ...] = (
     Args:
         levels: 4 or 5: with 5, frame numbers are wider.
         linux: The kernel.
-        more: State in bits that Linux leaves free, for pages that are there.
+        more: Further fields of a page, in bits that are left over.
     """
     state = (*STATE, *more)
 
