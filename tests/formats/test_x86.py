@@ -85,10 +85,10 @@ class TestEntriesOfRealKernels:
         assert entry.is_none is (kind == "none")
 
     def test_guard_markers_are_encoded_as_the_kernel_does(self, name: str) -> None:
-        assert pw.find_format(name).software.guard_entry == 0xFFFF_FFFF_FFFF_F600
+        assert pw.find_format(name).last.marked("guard") == 0xFFFF_FFFF_FFFF_F600
 
     def test_swap_slot(self, name: str) -> None:
-        assert pw.find_format(name).software.swap_slot(0x07FF_FFFF_FFFF_FC0A) == (0, 1)
+        assert pw.find_format(name).last.swap_slot(0x07FF_FFFF_FFFF_FC0A) == (0, 1)
 
 
 class TestSwapTypes:
@@ -96,7 +96,7 @@ class TestSwapTypes:
 
     def test_without_device_private(self) -> None:
         older = x86_64(4, software=linux_x86(4, SwapTypes.without_device_private()))
-        raw = older.software.swap_entry(27, 0x2FB7)
+        raw = older.last.swap(27, 0x2FB7)
         assert older.kind(raw) == Kind.HWPOISON
         assert older.frame(raw, older.levels[4]) == 0x2FB7000
         assert pw.find_format("x86-64").kind(raw) == Kind.MIGRATION
@@ -116,7 +116,7 @@ class TestSwapTypes:
     )
     def test_default(self, type_: int, kind: Kind) -> None:
         form = pw.find_format("x86-64")
-        assert form.kind(form.software.swap_entry(type_, 0x1234)) == kind
+        assert form.kind(form.last.swap(type_, 0x1234)) == kind
 
     @pytest.mark.parametrize(
         ("offset", "kind"),

@@ -51,7 +51,7 @@ class Ledger:
         kinds = form.kind(entries)
         is_table = form.is_table(entries, level)
         for at in np.flatnonzero(kinds == Kind.SWAP).tolist():
-            self.slots[int(form.software.swap_slot(int(entries[at]))[1])] += 1
+            self.slots[int(form.last.swap_slot(int(entries[at]))[1])] += 1
         for at in np.flatnonzero(is_table).tolist():
             self._table(mm, form.table_paddr(int(entries[at])), depth + 1, vaddr + at * level.span)
         pages = ((kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)) & ~is_table

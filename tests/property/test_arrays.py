@@ -32,8 +32,8 @@ BY_ENTRY: dict[str, Callable[..., Any]] = {
     "flags": lambda form, entry, level: form.flags(entry),
     "frame": lambda form, entry, level: form.frame(entry, level),
     "kind": lambda form, entry, level: form.kind(entry),
-    "swap type": lambda form, entry, level: form.software.swap_slot(entry)[0],
-    "swap offset": lambda form, entry, level: form.software.swap_slot(entry)[1],
+    "swap type": lambda form, entry, level: form.last.swap_slot(entry)[0],
+    "swap offset": lambda form, entry, level: form.last.swap_slot(entry)[1],
     "swap_flags": lambda form, entry, level: form.software.swap_flags(entry),
     "swap_frame": lambda form, entry, level: form.software.swap_frame(entry),
     "is_canonical": lambda form, entry, level: form.is_canonical(entry),
@@ -88,9 +88,9 @@ class TestEncoding:
 
     @given(type_=st.integers(0, 31), offset=st.integers(0, (1 << 50) - 1))
     def test_swap_entries_round_trip(self, form: PagingFormat, type_: int, offset: int) -> None:
-        entry = form.software.swap_entry(type_, offset)
+        entry = form.last.swap(type_, offset)
         assert not form.is_present(entry)
-        assert form.software.swap_slot(entry) == (type_, offset)
+        assert form.last.swap_slot(entry) == (type_, offset)
 
     @given(paddr=st.integers(0, (1 << 64) - 1))
     def test_misaligned_addresses_are_refused(self, form: PagingFormat, paddr: int) -> None:
