@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pagewalk.formats.access import AccessRule, AccessRules
-from pagewalk.formats.bits import Bits, Pattern
+from pagewalk.formats.bits import NO_PADDR, Bits, Pattern
 from pagewalk.formats.capture import capture_format
 from pagewalk.formats.codec import Decoded, key_of, memory_of
 from pagewalk.formats.fields import Field
 from pagewalk.formats.find import DEFAULT, FORMATS, SYSTEMS, find_format
 from pagewalk.formats.flags import Flag, Kind, Rights
-from pagewalk.formats.level import NO_PADDR, Level, Window
+from pagewalk.formats.level import Level, Window
 from pagewalk.formats.os.linux import LINUX, Linux
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.rows import Row

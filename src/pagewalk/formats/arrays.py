@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from pagewalk.formats.bits import joined
+from pagewalk.formats.bits import NO_PADDR, joined
 from pagewalk.formats.codec import FLAGS, KIND_SHIFT, KINDS, SHAPE_SHIFT
 from pagewalk.formats.fields import RIGHTS
 from pagewalk.formats.flags import Flag, Kind, Rights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import numpy.typing as npt
 
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     Mask: TypeAlias = npt.NDArray[np.bool_]
     States: TypeAlias = npt.NDArray[np.uint32] | int
 
-__all__ = ["NO_PADDR", "WIDEST", "Arrays", "Run", "attributes_of", "kinds_of", "shapes_of"]
+__all__ = ["WIDEST", "Arrays", "Run", "attributes_of", "kinds_of", "shapes_of"]
 
-NO_PADDR: Final = (1 << 64) - 1
 WIDEST: Final = 22
 """Bits of the index at most."""
 _ALL: Final = int(Rights.all())
@@ -73,6 +72,10 @@ class Arrays:
         self._parts: dict[int, int] = {_ALL: 0}
         self._states = np.zeros(self.size, np.uint32)
         self._one: dict[tuple[int, int], int] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What was learned is learned again."""
+        return Arrays, (self.codec,)
 
     # -- states ------------------------------------------------------------------------------------------------------
 
@@ -385,17 +388,6 @@ class Arrays:
                 if bits and isinstance(meaning, Flag):
                     said |= ((flags & int(field.flags)) == int(meaning)).astype(np.uint64) * np.uint64(bits)
         return said
-
-    def completed(self, entries: Words, patterns: Sequence[tuple[int, int]]) -> Words:
-        """Entries with the first of the patterns that their owned bits agree with: mask of those, and value."""
-        done = np.zeros(len(entries), np.bool_)
-        result = entries.copy()
-        for owned, value in patterns:
-            fits: Any = ((entries ^ np.uint64(value)) & np.uint64(owned) == 0) & ~done
-            result[fits] |= np.uint64(value)
-            done |= fits
-        result[~done] |= np.uint64(patterns[0][1])
-        return result
 
 
 _FEW: Final = 8

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ANY", "EVERY", "Bits", "Pattern", "bit", "joined", "left_over", "run", "scattered"]
+__all__ = ["ANY", "EVERY", "NO_PADDR", "Bits", "Pattern", "bit", "joined", "left_over", "run", "scattered"]
 
 EVERY = (1 << 64) - 1
 """All bits of the widest entry."""
+NO_PADDR = (1 << 64) - 1
+"""In place of a physical address: there is no frame, or nobody said which."""
 
 
 def bit(*places: int) -> int:

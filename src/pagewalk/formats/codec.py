@@ -5,7 +5,7 @@ are the *significant* bits, and what an entry says is kept under them once it ha
 differs in its frame alone costs one lookup in a dict. Bits that are empty for the NONE row are many, so whether an
 entry is empty is compared directly, and only where its significant bits leave that open.
 
-For arrays, ``arrays`` has the same answers under the same bits, packed into the index of a table.
+For arrays, ``arrays.py`` has the same answers under the same bits, packed into the index of a table.
 
 Entries that map alike are of one *shape*: the same address bits, the same reserved bits, a group of the same size.
 """
@@ -25,7 +25,6 @@ from pagewalk.formats.rows import Row, settled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pagewalk.formats.arrays import Arrays
     from pagewalk.formats.fields import Meaning
 
 __all__ = [
@@ -148,13 +147,6 @@ class Codec:
     def __reduce__(self) -> tuple[Any, ...]:
         """What was learned is learned again."""
         return Codec, (self.rows, self.shift, self.access)
-
-    @cached_property
-    def arrays(self) -> Arrays:
-        """The same for arrays."""
-        from pagewalk.formats.arrays import Arrays
-
-        return Arrays(self)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -291,7 +283,12 @@ class Codec:
         if isinstance(entry, int):
             fits = (one for one in row.when if not (entry ^ one.value) & one.mask & owned)
             return entry | next(fits, row.when[0]).value
-        return self.arrays.completed(entry, [(one.mask & owned, one.value) for one in row.when])
+        each = entry & 0 | 1
+        undecided, chosen = each, entry & 0
+        for mask, value in row.when:
+            fits = each * ((entry ^ value) & (mask & owned) == 0) * undecided
+            undecided, chosen = undecided - fits, chosen | fits * value
+        return entry | chosen | undecided * row.when[0].value
 
     def switch(self, flags: Flag) -> tuple[int, int] | None:
         """Bits that say these flags of a page, and nothing else of it, in every row of pages alike.

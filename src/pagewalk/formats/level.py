@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagewalk.doors import integer, shown
 from pagewalk.formats.access import NO_RULES, AccessRules
-from pagewalk.formats.bits import joined, scattered
+from pagewalk.formats.bits import NO_PADDR, joined, scattered
 from pagewalk.formats.codec import FLAGS, Codec, Decoded
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, SWAP_TYPE
 from pagewalk.formats.flags import Flag, Kind
@@ -21,15 +21,14 @@ from pagewalk.formats.flags import Flag, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pagewalk.formats.arrays import Arrays
     from pagewalk.formats.rows import Row
     from pagewalk.formats.word import Word
 
-__all__ = ["LAST_DEPTH", "NO_PADDR", "Level", "Window", "placed"]
+__all__ = ["LAST_DEPTH", "Level", "Window", "placed"]
 
 NAMES: Final = ("PGD", "P4D", "PUD", "PMD", "PTE")
 LAST_DEPTH: Final = len(NAMES) - 1
-NO_PADDR: Final = (1 << 64) - 1
-"""In place of a physical address: there is no frame, or nobody said which."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,6 +63,7 @@ class Level:
     codec: Codec = field(default=None, compare=False)  # type: ignore[assignment]  # made below
     decode: Callable[[int], Decoded] = field(init=False, compare=False)
     """What an entry says: the codec's own method, one call nearer."""
+    _shared: list[Arrays] = field(default_factory=list, compare=False)
 
     def __post_init__(self) -> None:
         """Make what reads the entries; placed once more, a level shares it."""
@@ -76,6 +76,15 @@ class Level:
 
     def __hash__(self) -> int:
         return hash((self.manual, self.shift, self.depth))
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """What entries say, for arrays of them; made when it is first asked for, since it needs NumPy."""
+        from pagewalk.formats.arrays import Arrays
+
+        if not self._shared:
+            self._shared.append(Arrays(self.codec))
+        return self._shared[0]
 
     # -- addresses ---------------------------------------------------------------------------------------------------
 
@@ -147,7 +156,7 @@ class Level:
         """The ``Kind`` of an entry; of an array, numbers: shape (n,), uint8."""
         if _is_one(entry):
             return self.codec.decode(int(entry)).kind
-        return self.codec.arrays.kinds(entry)
+        return self.arrays.kinds(entry)
 
     def flags(self, entry: Any) -> Any:
         """``Flag`` bits of whatever an entry holds: a page's, a swap entry's, of a table the rights that it passes on.
@@ -156,7 +165,7 @@ class Level:
         """
         if _is_one(entry):
             return self.codec.decode(int(entry)).flags
-        return self.codec.arrays.flags(entry)
+        return self.arrays.flags(entry)
 
     def is_none(self, entry: Any) -> Any:
         """Whether an entry is empty, as the kernel's ``pte_none``."""
@@ -183,7 +192,7 @@ class Level:
     def frame(self, entry: Any) -> Any:
         """The physical address of the page, table or frame that an entry names; ``NO_PADDR`` where it names none."""
         if not _is_one(entry):
-            return self.codec.arrays.frames(entry)
+            return self.arrays.frames(entry)
         found = self.codec.decode(int(entry))
         if not found.row.names_frame or found.flags & Flag.NO_FRAME:
             return NO_PADDR
@@ -276,7 +285,7 @@ class Level:
     def said(self, row: Row, flags: Any) -> Any:
         """The bits of a row's fields that say these flags, as far as it can; for numbers there are none."""
         if not _is_one(flags):
-            return self.codec.arrays.said(row, flags)
+            return self.arrays.said(row, flags)
         return sum(part.said(int(flags)) for part in row.fields if not part.derived)
 
     def swap(self, type_: Any, offset: Any, flags: Any = 0) -> Any:
@@ -303,7 +312,7 @@ class Level:
 
     def _changed(self, entry: Any, more: Flag, less: Flag) -> Any:
         if not _is_one(entry):
-            return self.codec.arrays.changed(entry, lambda one: self._change(one, more, less))
+            return self.arrays.changed(entry, lambda one: self._change(one, more, less))
         clear, put = self._change(int(entry), more, less)
         return int(entry) & (NO_PADDR ^ clear) | put
 

@@ -20,13 +20,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.formats.flags import Kind
-from pagewalk.formats.level import NO_PADDR, placed
+from pagewalk.formats.level import placed
 
 if TYPE_CHECKING:
     from pagewalk.formats.level import Level, Window
     from pagewalk.formats.word import Word
 
-__all__ = ["NO_PADDR", "PagingFormat"]
+__all__ = ["PagingFormat"]
 
 
 @dataclass(frozen=True, repr=False)

@@ -97,7 +97,7 @@ class LevelEntries:
 
     def held(self, entries: Words) -> Any:
         """The numbers of those that are not empty."""
-        return self.level.codec.arrays.places(entries)
+        return self.level.arrays.places(entries)
 
     def swap_slot(self, entries: Any) -> tuple[Any, Any]:
         """The type and the offset that swap entries and markers hold."""

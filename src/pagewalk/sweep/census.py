@@ -146,7 +146,7 @@ class Census:
         else:
             entries, places, states = selected(chunk, self._wanted, *ends)
         if self._wanted.frames is not None and len(entries):
-            vaddrs, arrays = chunk.vaddrs(places), chunk.level.codec.arrays
+            vaddrs, arrays = chunk.vaddrs(places), chunk.level.arrays
             frames = arrays.addresses(entries, states, vaddrs)
             passes: Any = self._wanted.by_frame(frames, _numbers(states) & np.uint8(KINDS), chunk.level.span)
             at = np.flatnonzero(passes)
@@ -193,7 +193,7 @@ class Census:
         size = level.span
         low = int(int(tables.vaddr[0]) < first)
         high = len(tables) - int(int(tables.vaddr[-1]) + size - 1 > last)
-        paddrs = level.codec.arrays.tables(tables.entry[low:high])
+        paddrs = level.arrays.tables(tables.entry[low:high])
         ordered = np.sort(paddrs)
         if len(paddrs) < 2 or not (ordered[1:] == ordered[:-1]).any():
             return tables, times

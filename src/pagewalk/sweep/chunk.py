@@ -112,7 +112,7 @@ class Chunk:
 
     def states(self, entries: Words, places: Places | None) -> States:
         """The states of some of the entries, with the rights that the levels above leave them."""
-        arrays, rights = self.level.codec.arrays, self.tables.rights
+        arrays, rights = self.level.arrays, self.tables.rights
         if int(rights.min()) == int(rights.max()):
             return arrays.states(entries, int(rights[0]))
         if places is None:
@@ -184,7 +184,7 @@ def _leave_empty_out(chunk: Chunk, visible: Pattern | None) -> None:
     """Find the entries that are not empty, or those alone that match a pattern."""
     flat = chunk.entries
     if visible is None:
-        held = chunk.level.codec.arrays.places(flat)
+        held = chunk.level.arrays.places(flat)
     else:
         held = np.flatnonzero(flat & np.uint64(visible.mask) == np.uint64(visible.value))
     if len(held) < len(flat):
@@ -207,7 +207,7 @@ def place_of(level: Level, base: int, vaddr: int) -> int:
 
 def _set_wrong_aside(chunk: Chunk, findings: Findings) -> None:
     """Report entries that the hardware would fault on, and leave them out."""
-    wrong = chunk.level.codec.arrays.wrong(chunk.entries)
+    wrong = chunk.level.arrays.wrong(chunk.entries)
     if wrong is not None:
         bad = np.flatnonzero(wrong)
         places = bad + chunk.first if chunk.places is None else chunk.places[bad]
@@ -217,7 +217,7 @@ def _set_wrong_aside(chunk: Chunk, findings: Findings) -> None:
 
 def _below(chunk: Chunk) -> Tables:
     """The tables that a chunk's entries point to; they no longer count among its ends."""
-    arrays, entries = chunk.level.codec.arrays, chunk.entries
+    arrays, entries = chunk.level.arrays, chunk.entries
     table = arrays.is_table(entries)
     if chunk.ends is not None:
         table &= chunk.ends

@@ -66,7 +66,7 @@ def is_plain(level: Level) -> bool:
     one_bit = visible is not None and visible.mask.bit_count() == 1
     empty = len(codec.empties) == 1 and not codec.empty
     shapes = all(_is_simple(shape) for shape in codec.shapes) and len(codec.table_patterns) <= 1
-    runs = len(codec.arrays.runs) <= MOST_RUNS
+    runs = len(level.arrays.runs) <= MOST_RUNS
     return level.word.is_native and level.word.size == _NOTHING.itemsize and one_bit and empty and shapes and runs
 
 
@@ -82,7 +82,7 @@ def words(*numbers: Any) -> tuple[Any, ...]:
 
 def moves_of(level: Level) -> tuple[Any, ...]:
     """Where the kernels find the significant bits: shift right, mask, shift left, for each run."""
-    moves = [part for run in level.codec.arrays.runs for part in (run.first, run.mask >> run.to, run.to)]
+    moves = [part for run in level.arrays.runs for part in (run.first, run.mask >> run.to, run.to)]
     return words(*moves, *[0] * (3 * MOST_RUNS - len(moves)))
 
 
@@ -124,9 +124,9 @@ class FastWay:
         self._kernel = compiled.translate
         self._memory = here.words, (here.starts, here.sizes, here.offsets), np.uint64(root)
         self._levels = np.array([self._level(level) for level in levels], np.uint64)
-        lacks = any(level.codec.arrays.may_lack_frames for level in levels)
+        lacks = any(level.arrays.may_lack_frames for level in levels)
         self._wanted = np.uint32(sum(1 << kind for kind in mapped)), np.uint32(int(Flag.NO_FRAME) * lacks)
-        self._arrays = [level.codec.arrays for level in levels]
+        self._arrays = [level.arrays for level in levels]
         self._known = tuple(moves_of(level) for level in levels), np.stack([rules_of(level) for level in levels])
 
     @staticmethod
@@ -134,7 +134,7 @@ class FastWay:
         """What the kernel wants to know of a level."""
         codec = level.codec
         test = codec.table_patterns[0] if codec.table_patterns else (0, 1)
-        table = codec.arrays.table_shape
+        table = level.arrays.table_shape
         held = codec.empties[0].mask
         return (level.shift, level.entries - 1, *test, table, held, level.table_bytes, codec.significant)
 
@@ -170,7 +170,7 @@ class Fast:
         self._reader = reader
         self._here = reader.source.here
         self._level = level = reader.last
-        self._arrays = arrays = level.codec.arrays
+        self._arrays = arrays = level.arrays
         self._block: Block = (_NOTHING,)
         kinds = range(len(Kind)) if wanted.kinds is None else [int(kind) for kind in wanted.kinds]
         asked, shift = int(wanted.having | wanted.lacking), level.codec.passing_shift

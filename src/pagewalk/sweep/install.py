@@ -166,7 +166,7 @@ class _Installer:
         self._vma = vma
         self._store = Store(tables)
         self._last = tables.format.last
-        self._arrays = self._last.codec.arrays
+        self._arrays = self._last.arrays
         self._warned = False
         plain = mm is None and passing is None and type(values) is Values and is_plain(self._last)
         self._compiled = kernels() if plain and self._store.in_bulk else None
@@ -305,9 +305,9 @@ class _Installer:
             return [below.paddr]
         with self._store.open([table.paddr], level) as row:
             links = row[slot.index : slot.index + wanted].copy()
-        sound, wrong = level.codec.arrays.is_table(links), level.codec.arrays.wrong(links)
+        sound, wrong = level.arrays.is_table(links), level.arrays.wrong(links)
         sound = sound if wrong is None else sound & ~wrong
-        paddrs = level.codec.arrays.tables(links if sound.all() else links[: int(sound.argmin())])
+        paddrs = level.arrays.tables(links if sound.all() else links[: int(sound.argmin())])
         once = np.zeros(len(paddrs), np.bool_)  # what fills a table changes it wherever it is met again
         once[np.unique(paddrs, return_index=True)[1]] = True
         apart = once & (paddrs != np.uint64(table.paddr)) & self._store.has(paddrs)
@@ -381,7 +381,7 @@ class _Installer:
         first = level.index(addr)
         with self._writing([table.paddr], level, [self._lock(table)]) as row:
             last = min(level.entries, first - (-(end - (addr >> level.shift << level.shift)) >> level.shift))
-            held = level.codec.arrays.places(row[first:last])
+            held = level.arrays.places(row[first:last])
             count = int(held[0]) if len(held) else last - first
             count = min(count, self._values.at_once, 1 if not self._store.in_bulk else count)
             if not count:

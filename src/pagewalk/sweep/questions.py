@@ -91,7 +91,7 @@ def ends_of(chunk: Chunk) -> tuple[Words, Places | None]:
 
 def decoded(chunk: Chunk, entries: Words, places: Places | None, states: States, block: Block) -> None:
     """Write down what entries say: address, place, flags, kind, attributes and depth."""
-    arrays, count = chunk.level.codec.arrays, len(entries)
+    arrays, count = chunk.level.arrays, len(entries)
     vaddrs, frames, flags, kinds, attributes, depths = (column[:count] for column in block[:DECODED])
     chunk.vaddrs(places, vaddrs)
     arrays.addresses(entries, states, vaddrs, frames)

@@ -168,7 +168,7 @@ class Reader:
         if not len(sample):
             return 0
         entries, _ = self.source.rows(sample, level, np.empty((len(sample), level.entries), np.uint64))
-        held, most = len(level.codec.arrays.places(entries.reshape(-1))), len(some) * level.entries
+        held, most = len(level.arrays.places(entries.reshape(-1))), len(some) * level.entries
         return most if 16 * held >= entries.size else min(most, most * held // entries.size * 5 // 4 + _MORE)
 
     def advance(self, tables: int) -> None:
@@ -180,7 +180,7 @@ class Reader:
         """Where tables are."""
         if level is self.levels[0]:
             return some.entry
-        return self._above[level.depth].codec.arrays.tables(some.entry)
+        return self._above[level.depth].arrays.tables(some.entry)
 
     def read(self, level: Level, some: Tables) -> tuple[Tables, Words]:
         """The raw entries of tables, without the tables that are not in the memory."""

@@ -105,7 +105,7 @@ class Runs:
 
     def _raw_runs(self, chunk: Chunk, entries: Words, places: Places | None) -> tuple[Places, Words, Mask | None]:
         """Where runs begin, by the raw entries alone; how many entries each has; which repeat one entry (None: no)."""
-        arrays, visible = chunk.level.codec.arrays, chunk.level.codec.visible
+        arrays, visible = chunk.level.arrays, chunk.level.codec.visible
         step, counted = arrays.step
         apart = self._apart(chunk, entries, places)
         steps = entries[1:] - entries[:-1]

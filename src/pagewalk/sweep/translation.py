@@ -134,7 +134,7 @@ class _Way:
             index = vaddr >> np.uint64(level.shift) & np.uint64(level.entries - 1)
             entry, found = self._source.slots(at, index, level)
             wrong = self._wrong(parent, level, (above, entry, vaddr), found)
-            table = level.codec.arrays.is_table(entry)
+            table = level.arrays.is_table(entry)
             ends = ~table
             if wrong is not None:
                 table &= ~wrong
@@ -145,7 +145,7 @@ class _Way:
                 return
             if not table.all():
                 places, entry = places[table], entry[table]
-            above, parent, at = entry, level, level.codec.arrays.tables(entry)
+            above, parent, at = entry, level, level.arrays.tables(entry)
 
     def _wrong(self, parent: Level | None, level: Level, asked: tuple[Words, Words, Words], found: Mask) -> Mask | None:
         """Which entries are not sound; None if all are."""
@@ -157,7 +157,7 @@ class _Way:
                 self._findings.rootless(self._window)
             else:
                 self._report(self._findings.missing, parent, above[wrong], vaddr[wrong])
-        bad = level.codec.arrays.wrong(entry)
+        bad = level.arrays.wrong(entry)
         if bad is not None:
             bad &= found & ~level.codec.is_none(entry)
             self._report(self._findings.reserved, level, entry[bad], vaddr[bad])
@@ -176,7 +176,7 @@ class _Way:
     ) -> None:
         """Write down the addresses whose way ends at this level."""
         places, vaddr, entry = asked
-        arrays = level.codec.arrays
+        arrays = level.arrays
         held = ends & ~level.codec.is_none(entry)
         if not held.all():
             places, vaddr, entry = places[held], vaddr[held], entry[held]
