@@ -13,7 +13,7 @@ import pytest
 
 import pagewalk as pw
 from pagewalk import sweep
-from pagewalk.formats import FORMATS
+from pagewalk.formats import FORMATS, find_format
 from pagewalk.live import capture
 from pagewalk.memory import Segment
 from tests.world import PAGE, M, World
@@ -159,7 +159,7 @@ def test_an_address_space_is_copied_as_a_snapshot(world: World, again: Callable[
 @AGAIN
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_formats(name: str, again: Callable[[Any], Any]) -> None:
-    form = FORMATS[name]
+    form = find_format(name)
     assert form.page_sizes
     twin = again(form)
     assert twin == form

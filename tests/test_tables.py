@@ -54,7 +54,7 @@ class TestGrow:
 
     def test_not_over_a_marker(self, name: str) -> None:
         world = World(name)
-        world.put(BASE, world.format.guard_entry, depth=3)
+        world.put(BASE, world.format.last.marked("guard"), depth=3)
         refused(world, world.tables.grow, world.entry(BASE, 3))
 
     def test_not_below_the_last_level(self, name: str) -> None:
@@ -129,7 +129,7 @@ def test_no_change_loses_what_is_there(name: str, depth: int, raw: int) -> None:
     world.put(BASE, raw, depth)
     entry, before = world.entry_as_it_is(BASE, depth), world.memory.read(0, 1 * M)
     empty, span = entry.is_none, entry.level.span
-    page = world.tables.translate(BASE) if entry.is_leaf and not entry.level.wrong(raw) else None
+    page = world.tables.translate(BASE) if entry.is_leaf and not world.format.reserved(raw, entry.level) else None
     for change in (world.tables.grow, world.tables.split):
         try:
             change(entry, BASE)
@@ -137,7 +137,7 @@ def test_no_change_loses_what_is_there(name: str, depth: int, raw: int) -> None:
             assert world.memory.read(0, 1 * M) == before
             continue
         assert entry.is_table
-        assert empty or page is not None or not world.format.is_valid(raw) or entry.level.wrong(raw)
+        assert empty or page is not None or not world.format.is_valid(raw) or world.format.reserved(raw, entry.level)
         if page is not None and page.paddr is not None:
             below = world.tables.translate(BASE + span // 2)
             assert (below.paddr, below.page_size < span) == (page.paddr + span // 2, True)

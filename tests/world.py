@@ -64,13 +64,12 @@ class World:
         found = {}
 
         def note(entry, addr, next_, walk):
-            value = entry.value
-            if not self.format.is_none(value) and not self.format.is_table(value, entry.level):
-                found[addr] = (entry.level.depth, value)
+            if not entry.is_none and not entry.is_table:
+                found[addr] = (entry.level.depth, entry.value)
 
         ops = WalkOps(pud_entry=note, pmd_entry=note, pte_entry=note)
-        for low, high, *_ in self.format.windows:
-            walk_page_range_novma(self.tables, low, high, ops)
+        for window in self.format.windows:
+            walk_page_range_novma(self.tables, window.start, window.end, ops)
         return found
 
     def reachable(self):
@@ -84,8 +83,8 @@ class World:
         ops = WalkOps(p4d_entry=note, pud_entry=note, pmd_entry=note, pgd_entry=note)
         from pagewalk.walk import walk_page_range_novma
 
-        for low, high, *_ in self.format.windows:
-            walk_page_range_novma(self.tables, low, high, ops)
+        for window in self.format.windows:
+            walk_page_range_novma(self.tables, window.start, window.end, ops)
         return frames
 
 

@@ -85,7 +85,7 @@ class TestEntriesOfRealKernels:
         assert entry.is_none is (kind == "none")
 
     def test_guard_markers_are_encoded_as_the_kernel_does(self, name: str) -> None:
-        assert pw.find_format(name).guard_entry == 0xFFFF_FFFF_FFFF_F600
+        assert pw.find_format(name).last.marked("guard") == 0xFFFF_FFFF_FFFF_F600
 
     def test_swap_slot(self, name: str) -> None:
         assert pw.find_format(name).last.swap_slot(0x07FF_FFFF_FFFF_FC0A) == (0, 1)

@@ -30,8 +30,10 @@ ARCHITECTURES: Final = re.compile(
 LEVELS: Final = re.compile(r"pgd|p4d|pud|pmd|pte|pgds|p4ds|puds|pmds|ptes|pml[45]|pdpt|pdpte|last depth")
 KERNELS: Final = re.compile(r"\b(walk\.pgd|(pgd|p4d|pud|pmd|pte)_entry|pte_hole|install_pte|pte_tables|VmPTE)\b")
 """The contract's own names; ``pte_tables``, which is what ``sweep.walk`` makes of one; a field in ``/proc``."""
-ENTRIES: Final = re.compile(r"(.*_)?(entry|entries|slots?|raw|leaf|leaves|pte|pmd|pud)")
+ENTRIES: Final = re.compile(r"(.*_)?(entry|entries|slots?|raw|leaf|leaves|pte|pmd|pud|value)")
 """What a raw entry, or an array of them, is called."""
+WIDEST: Final = 64
+"""Bits of the widest entry: whether a number has more of them is not a question about an entry."""
 _OPERATORS: Final = (ast.LShift, ast.RShift, ast.BitAnd, ast.BitOr, ast.BitXor)
 
 
@@ -127,9 +129,10 @@ def _name(node: ast.AST) -> str:
 def _is_number(node: ast.AST) -> bool:
     """Whether it is a number of a level: the first and the last one are places, not numbers."""
     try:
-        return ast.literal_eval(node) not in (0, -1)
+        number = ast.literal_eval(node)
     except ValueError:
         return False
+    return isinstance(number, int) and number not in (0, -1)
 
 
 def _compares_depth(node: ast.Compare) -> bool:
@@ -153,8 +156,8 @@ def _is_raw(node: ast.AST) -> bool:
 def _is_fixed(node: ast.AST) -> bool:
     """Whether it is a number written here: a literal, a constant in capitals, or made of such."""
     match node:
-        case ast.Constant(value=int()):
-            return True
+        case ast.Constant(value=int(number)):
+            return number != WIDEST
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name.strip("_").isupper()
         case ast.UnaryOp(operand=inner) | ast.Call(func=ast.Attribute(attr="uint64" | "uint32"), args=[inner]):

@@ -10,9 +10,6 @@ from tests.house.imports import circle, graph_of
 
 PACKAGE = Path(__file__).parents[2] / "src" / "pagewalk"
 
-CIRCLES_LEFT: set[str] = set()
-"""Rooms that still have one inside."""
-
 TANGLES = {
     "plainly": ("from box import b", "import box.a"),
     "under TYPE_CHECKING": (
@@ -26,18 +23,7 @@ TANGLES = {
 
 
 def test_no_circle() -> None:
-    graph = graph_of(PACKAGE)
-    for room in CIRCLES_LEFT:
-        graph = {name: {to for to in used if not _inside(to, room)} for name, used in graph.items()}
-    assert circle(graph) == []
-
-
-@pytest.mark.parametrize("room", sorted(CIRCLES_LEFT))
-def test_the_list_holds_no_room_without_one(room: str) -> None:
-    graph = graph_of(PACKAGE)
-    assert circle(
-        {name: {to for to in used if _inside(to, room)} for name, used in graph.items() if _inside(name, room)}
-    )
+    assert circle(graph_of(PACKAGE)) == []
 
 
 @pytest.mark.parametrize(("first", "second"), TANGLES.values(), ids=TANGLES)
@@ -58,7 +44,3 @@ def test_what_goes_down_only_is_none(tmp_path: Path) -> None:
         (box / f"{name}.py").write_text(text)
     assert graph_of(box) == {"box": {"box.a"}, "box.a": {"box.b"}, "box.b": set()}
     assert circle(graph_of(box)) == []
-
-
-def _inside(name: str, room: str) -> bool:
-    return name == room or name.startswith(f"{room}.")

@@ -77,7 +77,7 @@ class TestPteEntry:
     def test_with_install_pte_only_those_that_exist(self, world, base):
         world.vma(base, base + 2 * M)
         world.map(base + PAGE, 0x5000)
-        guard = world.format.guard_entry
+        guard = world.format.last.marked("guard")
         recorder = Recorder("pte_entry", install_pte=lambda addr, next_, walk: guard)
         walk_page_range_mm(world.space, base, base + 3 * PAGE, recorder.ops)
         assert [(name, addr) for name, addr, *_ in recorder.calls] == [
@@ -445,7 +445,7 @@ class TestWalkAttributes:
             assert walk.installed == (addr - base) // PAGE
             if addr == stop:
                 raise TimeoutError
-            return world.format.guard_entry
+            return world.format.last.marked("guard")
 
         ops = WalkOps(install_pte=install)
         walk = Walk(world.tables, ops, mm=world.space)

@@ -52,7 +52,7 @@ class TestDescendedOnlyForWork:
     def test_install_pte_is_one(self):
         world = World()
         world.vma(BASE, BASE + PAGE)
-        guard = world.format.guard_entry
+        guard = world.format.last.marked("guard")
         walk_page_range_mm(world.space, BASE, BASE + PAGE, WalkOps(install_pte=lambda *_: guard))
         assert world.entry(BASE).value == guard
 

@@ -162,7 +162,7 @@ class TestFolioWalk:
         world = World()
         vma = world.vma(BASE, BASE + 4 * M)
         assert folio_walk(vma, BASE) is None
-        world.put(BASE, world.format.guard_entry)
+        world.put(BASE, world.format.last.marked("guard"))
         world.put(BASE + PAGE, world.format.last.swap(0, 1))
         assert [folio_walk(vma, BASE + at * PAGE) for at in range(3)] == [None] * 3
 

@@ -111,11 +111,12 @@ def _image(source: str, root: int | None, *, format: str | None, base: int | Non
 
     refuse_remote(source)
     if root is None:
-        raise _usage("Missing option '--root': where an image's top table is (x86: CR3, flags off).")
+        raise _usage("Missing option '--root': where an image's top table is.")
     if base and segment:
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
     tell_of_cut_off_files()
-    tables = open_image(source, format=format or "x86-64", root=root, base=base or 0, segments=segment or None)
+    named: dict[str, Any] = {} if format is None else {"format": format}
+    tables = open_image(source, root=root, base=base or 0, segments=segment or None, **named)
     check_root(tables)
     return tables
 

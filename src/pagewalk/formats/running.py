@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pagewalk.formats.find import DEFAULT
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 __all__ = ["running_format"]
 
 _BY_FLAG: Final = {"la57": "x86-64-la57"}
-_OTHERWISE: Final = "x86-64"
 
 
 def running_format(cpu_flags: Collection[str] = ()) -> str:
     """The name of the format that goes with these flags of ``/proc/cpuinfo``."""
-    return next((form for flag, form in _BY_FLAG.items() if flag in cpu_flags), _OTHERWISE)
+    return next((form for flag, form in _BY_FLAG.items() if flag in cpu_flags), DEFAULT)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.formats import capture_format
 from pagewalk.live.build import build
-from pagewalk.live.encode import running_kernel
-from pagewalk.live.leaves import ENTRIES, find_leaves
+from pagewalk.live.kernel import running_kernel
+from pagewalk.live.leaves import find_leaves
 from pagewalk.live.processes import namespace_note
 from pagewalk.live.procfs import check_page_size
 from pagewalk.live.reading import joined_ranges, read_process
@@ -24,6 +24,7 @@ from pagewalk.space import AddressSpace, VmaFlags
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pagewalk.formats import PagingFormat
     from pagewalk.live.leaves import Found
     from pagewalk.live.reading import Reading
     from pagewalk.tables import PageTables
@@ -35,7 +36,6 @@ TABLES_BASE: Final = 1 << 50
 
 _SPARE: Final = 1 << 12
 """Frames to grow into, beyond those that splitting every huge page takes. Untouched, they cost nothing."""
-_LOWER_HALF: Final = 1 << 47
 
 
 class Capture(AddressSpace):
@@ -98,9 +98,15 @@ def capture(pid: int | None = None) -> Capture:
     form = capture_format(top, running_kernel())
     found = find_leaves(form, reading)
     sizes = {depth: sum(len(some.vaddrs) for some in parts) for depth, parts in found.leaves.items()}
-    huge = sum(count * (ENTRIES + 1) ** (3 - depth) for depth, count in sizes.items() if depth < 4)
+    huge = sum(count * _tables_of_split(form, depth) for depth, count in sizes.items())
     tables = build(form, found.leaves, base=TABLES_BASE, spare=huge + _SPARE)
     return Capture(reading, found, tables, pid or os.getpid())
+
+
+def _tables_of_split(form: PagingFormat, depth: int) -> int:
+    """How many tables it takes to split a page of a level down to the smallest."""
+    below = form.levels[depth + 1 :]
+    return 1 + below[0].entries * _tables_of_split(form, below[0].depth) if below else 0
 
 
 def _notes(space: Capture) -> Iterator[str]:

@@ -10,11 +10,6 @@
 
 from __future__ import annotations
 
-import gzip
-import platform
-import re
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -30,7 +25,8 @@ from pagewalk.abi.pagemap import (
     PM_SWAP,
     PM_UFFD_WP,
 )
-from pagewalk.formats import LINUX, Flag, Kind, Linux
+from pagewalk.formats import Flag, Kind
+from pagewalk.live.kernel import PAGE
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
@@ -41,9 +37,9 @@ if TYPE_CHECKING:
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Pages", "encode", "frames_of", "kernel_of", "running_kernel", "vma_rights"]
+__all__ = ["Pages", "encode", "frames_of", "vma_rights"]
 
-_PAGE_SHIFT: Final = np.uint64(12)
+_PAGE_SHIFT: Final = np.uint64(PAGE.bit_length() - 1)
 
 PAGEMAP_FLAGS: Final = (
     (Flag.SOFT_DIRTY, PM_SOFT_DIRTY),
@@ -60,25 +56,6 @@ _VMA_RIGHTS: Final = (
     (VmaFlags.EXEC, Flag.EXEC | Flag.READ),
 )
 """Most hardware cannot refuse reading alone."""
-
-
-@lru_cache(maxsize=1)
-def running_kernel() -> Linux:
-    """The running kernel, as far as its configuration can be read; else the newest."""
-    release = platform.release()
-    for path in ("/proc/config.gz", f"/boot/config-{release}"):
-        try:
-            data = Path(path).read_bytes()
-        except OSError:
-            continue
-        return kernel_of(gzip.decompress(data) if path.endswith(".gz") else data, release)
-    return LINUX
-
-
-def kernel_of(config: bytes, release: str) -> Linux:
-    """A kernel, by its configuration and release."""
-    major, minor = map(int, re.findall(r"\d+", release)[:2])
-    return Linux.running((major, minor), device_private=b"\nCONFIG_DEVICE_PRIVATE=y" in config)
 
 
 def vma_rights(flags: VmaFlags) -> int:

@@ -27,7 +27,7 @@ from pagewalk.abi.pagemap import (
 )
 from pagewalk.live.build import Leaves
 from pagewalk.live.encode import Pages, encode, frames_of, vma_rights
-from pagewalk.live.procfs import PAGE
+from pagewalk.live.kernel import PAGE
 from pagewalk.live.reading import cut
 from pagewalk.space import VmaFlags
 
@@ -44,9 +44,8 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Places = npt.NDArray[np.intp]
 
-__all__ = ["ENTRIES", "Found", "find_leaves"]
+__all__ = ["Found", "find_leaves"]
 
-ENTRIES: Final = 512
 _CHUNK: Final = 1 << 28
 """Pages are worked on in pieces of 256 MiB (2^16 pages) at most, so that they stay in the cache."""
 _STATES: Final = 1 << 64 - PM_PFRAME_BITS
@@ -54,8 +53,6 @@ _STATES: Final = 1 << 64 - PM_PFRAME_BITS
 _THERE: Final = np.uint64(PM_SWAP)
 """A word that is not less than this is present or swapped, or both."""
 _EXCLUSIVE: Final = np.uint64(PM_MMAP_EXCLUSIVE)
-_HUGE_DEPTHS: Final = {ENTRIES: 3, ENTRIES**2: 2}
-"""Pages in a huge page, and the depth of its entry."""
 _ANONYMOUS: Final = ("", "[heap]", "[stack]")
 
 
@@ -186,6 +183,7 @@ class _Encoder:
 
     def __init__(self, form: PagingFormat, vmas: Sequence[Vma], *, known: bool) -> None:
         self._form = form
+        self._huge = _huge_sizes(form)
         self._known = known
         of: dict[tuple[int, bool, int], int] = {}
         keys = [_class(vma) for vma in vmas]
@@ -198,12 +196,13 @@ class _Encoder:
         """The leaves of a chunk, by depth; adds to the frames of zero pages, and to the VMAs with foreign pages."""
         zeros = _zero_rows(chunk)
         small = np.ones(len(chunk.words), np.bool_)
-        for depth, first, words in _huge(chunk, small):
+        for depth, first, words in _huge(self._huge, chunk, small):
             yield depth, self._made(depth, chunk, words, first, np.isin(first, zeros), zero, foreign)
         rows = slice(None) if small.all() else np.flatnonzero(small)
         is_zero = np.zeros(len(chunk.words), np.bool_)
         is_zero[zeros] = True
-        yield 4, self._made(4, chunk, chunk.words[rows], rows, is_zero[rows], zero, foreign)
+        last = self._form.levels[-1].depth
+        yield last, self._made(last, chunk, chunk.words[rows], rows, is_zero[rows], zero, foreign)
 
     def _made(
         self, depth: int, chunk: _Chunk, words: Words, rows: Any, is_zero: Mask, zero: set[int], foreign: set[int]
@@ -302,15 +301,23 @@ def _places(first: Places, counts: Places) -> Places:
     return np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
 
 
-def _huge(chunk: _Chunk, small: Mask) -> Iterator[tuple[int, Places, Words]]:
-    """The pages that one entry maps, by its depth: the row of the first, and the entry's word; they leave ``small``."""
+def _huge_sizes(form: PagingFormat) -> dict[int, int]:
+    """Pages in each huge page, and the depth of its entry; the smallest first."""
+    return {level.span // PAGE: level.depth for level in form.levels[-2::-1] if level.may_be_leaf}
+
+
+def _huge(depths: dict[int, int], chunk: _Chunk, small: Mask) -> Iterator[tuple[int, Places, Words]]:
+    """The pages that one entry maps, by its depth: the row of the first, and the entry's word; they leave ``small``.
+
+    A THP is as large as the smallest huge page; ``depths``: see ``_huge_sizes``.
+    """
     regions = chunk.special[chunk.special["categories"] & np.uint64(PageIs.HUGE) != 0]
     if not len(regions) or not len(chunk.vaddrs):
         return
     owner = np.searchsorted(np.array([vma.start for vma in chunk.vmas], np.uint64), regions["start"], side="right") - 1
     sizes = np.array([max(chunk.vmas[at].huge_page_size // PAGE, 1) for at in owner.tolist()], np.int64)
-    pages = np.where(sizes > 1, sizes, ENTRIES)
-    for count, depth in _HUGE_DEPTHS.items():
+    pages = np.where(sizes > 1, sizes, next(iter(depths)))
+    for count, depth in depths.items():
         first = _first_rows(chunk, regions[pages == count], count)
         if not len(first):
             continue

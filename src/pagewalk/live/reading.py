@@ -24,8 +24,9 @@ import numpy as np
 
 from pagewalk.abi.pagemap import PageIs
 from pagewalk.errors import ProcessError
+from pagewalk.live.kernel import PAGE
 from pagewalk.live.maps import end_of_last, parse_smaps, parse_vmas
-from pagewalk.live.procfs import PAGE, ProcessFiles
+from pagewalk.live.procfs import ProcessFiles
 from pagewalk.live.scan import REGION, Scanner, scan_files
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import numpy as np
 from pagewalk.abi.pagemap import PAGE_REGION, PAGEMAP_SCAN, PM_SCAN_ARG, PageIs
 from pagewalk.doors import integer, integers
 from pagewalk.errors import UnsupportedError
-from pagewalk.live.procfs import PAGE, ProcessFiles
+from pagewalk.live.kernel import PAGE
+from pagewalk.live.procfs import ProcessFiles
 
 try:
     import fcntl

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["MARKS", "PARTS", "QUALITIES", "TOTALS", "count_tables", "guard_ranges", "summarize"]
 
 PARTS: Final = {
-    "small": "pages of 4096 bytes, PTE-mapped THP among them",
+    "small": "pages of 4096 bytes, those among them of a THP that is mapped page by page",
     "thp": "transparent huge pages, mapped by one entry",
     "hugetlb": "hugetlb pages",
     "prot_none": "pages of any size that are there, with no rights",
