@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pagewalk as pw
 from pagewalk import abi
-from tests.mm.sizes import BLOCK, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CALLS", "Draw", "begin"]
 
-WINDOW: Final = 64 * BLOCK
 BLOCKS: Final = 4
 PROCESSES: Final = 5
 RW: Final = abi.PROT_READ | abi.PROT_WRITE
@@ -40,6 +38,21 @@ class Draw:
     tank: Tank
 
     @property
+    def window(self) -> int:
+        """Where the blocks begin that are used."""
+        return 64 * self.block
+
+    @property
+    def small(self) -> int:
+        """Bytes in a page."""
+        return self.tank.machine.geometry.page_size
+
+    @property
+    def block(self) -> int:
+        """Bytes in a block."""
+        return self.tank.machine.geometry.block_size
+
+    @property
     def mm(self) -> Mm:
         """A process; it may be ending just now, and one in twenty has ended long ago."""
         living = [mm for mm in self.tank.mms if mm.alive or self.rng.random() < 0.05]
@@ -53,13 +66,13 @@ class Draw:
     @property
     def page(self) -> int:
         """The address of a page, a block's first one more often than not."""
-        at = WINDOW + self.rng.randrange(BLOCKS) * BLOCK
-        return at if self.rng.random() < 0.6 else at + self.rng.choice((1, 7, 505, 510)) * PAGE
+        at, pages = self.window + self.rng.randrange(BLOCKS) * self.block, self.block // self.small
+        return at if self.rng.random() < 0.6 else at + self.rng.choice((1, 7, pages - 7, pages - 2)) * self.small
 
     @property
     def size(self) -> int:
         """Bytes: a few pages, or whole blocks."""
-        return self.rng.choice((PAGE, 3 * PAGE, 12 * PAGE, BLOCK, 2 * BLOCK))
+        return self.rng.choice((self.small, 3 * self.small, 12 * self.small, self.block, 2 * self.block))
 
     @property
     def prot(self) -> int:
@@ -78,12 +91,12 @@ def _mmap(d: Draw) -> None:
     kind = (abi.MAP_SHARED if shared else abi.MAP_PRIVATE) | abi.MAP_FIXED | more
     match d.rng.randrange(6):
         case 0 | 1:
-            offset = d.rng.randrange(4) * PAGE
-            d.mm.mmap(min(d.size, BLOCK), d.prot, kind, addr=d.page, file=d.file, offset=offset)
+            offset = d.rng.randrange(4) * d.small
+            d.mm.mmap(min(d.size, d.block), d.prot, kind, addr=d.page, file=d.file, offset=offset)
         case 2:
-            d.mm.mmap(BLOCK, RW, kind | abi.MAP_ANONYMOUS | abi.MAP_HUGETLB, addr=d.page // BLOCK * BLOCK)
+            d.mm.mmap(d.block, RW, kind | abi.MAP_ANONYMOUS | abi.MAP_HUGETLB, addr=d.page // d.block * d.block)
         case 3:
-            d.mm.mmap(min(d.size, BLOCK), RW, abi.MAP_SHARED | abi.MAP_ANONYMOUS | abi.MAP_FIXED, addr=d.page)
+            d.mm.mmap(min(d.size, d.block), RW, abi.MAP_SHARED | abi.MAP_ANONYMOUS | abi.MAP_FIXED, addr=d.page)
         case _:
             d.mm.mmap(d.size, d.prot, ANONYMOUS | abi.MAP_FIXED | more, addr=d.page)
 
@@ -145,17 +158,17 @@ CALLS: Final[dict[str, Callable[[Draw], Any]]] = {
     "write": lambda d: d.mm.write(d.page, b"w" * d.size),
     "execute": lambda d: d.mm.execute(d.page),
     "touch": lambda d: d.mm.touch(d.page, d.size, "write" if d.yes else "read"),
-    "kernel_read": lambda d: d.mm.kernel_read(d.page, min(d.size, 12 * PAGE)),
-    "kernel_write": lambda d: d.mm.kernel_write(d.page, b"k" * min(d.size, 12 * PAGE)),
+    "kernel_read": lambda d: d.mm.kernel_read(d.page, min(d.size, 12 * d.small)),
+    "kernel_write": lambda d: d.mm.kernel_write(d.page, b"k" * min(d.size, 12 * d.small)),
     "maps": lambda d: d.mm.maps(),
-    "pagemap": lambda d: d.mm.pagemap(WINDOW, WINDOW + d.size),
-    "scan": lambda d: d.mm.scan(WINDOW, WINDOW + BLOCKS * BLOCK),
+    "pagemap": lambda d: d.mm.pagemap(d.window, d.window + d.size),
+    "scan": lambda d: d.mm.scan(d.window, d.window + BLOCKS * d.block),
     "smaps": lambda d: d.mm.smaps(),
-    "punch_hole": lambda d: d.tank.machine.punch_hole(d.file, d.rng.randrange(4) * PAGE + d.yes * 9, d.size),
-    "truncate": lambda d: d.tank.machine.truncate(d.file, d.rng.randrange(20) * PAGE + d.yes * 9),
+    "punch_hole": lambda d: d.tank.machine.punch_hole(d.file, d.rng.randrange(4) * d.small + d.yes * 9, d.size),
+    "truncate": lambda d: d.tank.machine.truncate(d.file, d.rng.randrange(20) * d.small + d.yes * 9),
     "usage": lambda d: d.tank.machine.usage(),
-    "file.write": lambda d: d.file.write(d.rng.randrange(12) * PAGE, b"f" * 5000),
-    "file.read": lambda d: d.file.read(0, 12 * PAGE),
+    "file.write": lambda d: d.file.write(d.rng.randrange(12) * d.small, b"f" * 5000),
+    "file.read": lambda d: d.file.read(0, 12 * d.small),
     "walk": _walk,
     "walk with a VMA's lock": _walk_vma,
     "walk of a file": _walk_file,
@@ -168,10 +181,11 @@ OFTEN: Final = [*CALLS, *["mmap"] * 4, *["write", "touch", "madvise"] * 2]
 
 def begin(tank: Tank) -> None:
     """Give a machine a process with memory of every kind, and three files."""
-    mm = tank.mm()
+    page, block = tank.machine.geometry.page_size, tank.machine.geometry.block_size
+    mm, window = tank.mm(), 64 * block
     for number in range(3):
-        tank.file(f"/memfd:{number}", contents=b"file" * 3 * PAGE)
-    mm.mmap(BLOCKS * BLOCK, RW, ANONYMOUS | abi.MAP_FIXED, addr=WINDOW)
+        tank.file(f"/memfd:{number}", contents=b"file" * 3 * page)
+    mm.mmap(BLOCKS * block, RW, ANONYMOUS | abi.MAP_FIXED, addr=window)
     for number, file in enumerate(tank.files):
         kind = (abi.MAP_SHARED if number else abi.MAP_PRIVATE) | abi.MAP_FIXED
-        mm.mmap(8 * PAGE, RW, kind, addr=WINDOW + number * BLOCK + 8 * PAGE, file=file)
+        mm.mmap(8 * page, RW, kind, addr=window + number * block + 8 * page, file=file)

@@ -9,7 +9,6 @@ import numpy as np
 
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.frames import Usage
-from tests.mm.sizes import BLOCK, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +33,7 @@ class Ledger:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.page_size = machine.geometry.page_size
         self.references = np.zeros(len(machine.frames), np.int64)
         self.tables = np.zeros(len(machine.frames), np.int64)
         self.slots: Counter[int] = Counter()
@@ -45,28 +45,29 @@ class Ledger:
 
     def _table(self, mm: Mm, paddr: int, depth: int, vaddr: int) -> None:
         form = mm.format
-        self.tables[paddr // PAGE] += 1
-        entries = self.machine.frames.words[paddr // PAGE]
+        self.tables[paddr // self.page_size] += 1
         level = form.real_levels[depth]
+        entries = self.machine.frames.words[paddr // self.page_size][: level.entries]
         kinds = level.kind(entries)
+        is_table = level.is_table(entries)
         for at in np.flatnonzero(kinds == Kind.SWAP).tolist():
             self.slots[int(level.swap_slot(int(entries[at]))[1])] += 1
-        for at in np.flatnonzero(kinds == Kind.TABLE).tolist():
-            self._table(mm, int(level.frame(int(entries[at]))), depth + 1, vaddr + at * level.span)
-        pages = (kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)
-        special = level.flags(entries) & int(Flag.SPECIAL) != 0
+        for at in np.flatnonzero(is_table).tolist():
+            self._table(mm, level.frame(int(entries[at])), depth + 1, vaddr + at * level.span)
+        pages = ((kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)) & ~is_table
+        special = form.flags(entries) & int(Flag.SPECIAL) != 0
         for at in np.flatnonzero(pages & ~special).tolist():
-            self._page(mm, int(level.frame(int(entries[at]))), level.span, vaddr + at * level.span)
+            self._page(mm, level.frame(int(entries[at])), level.span, vaddr + at * level.span)
 
     def _page(self, mm: Mm, paddr: int, size: int, vaddr: int) -> None:
         area = mm.area_at(vaddr)
         assert area is not None, f"a page outside every area, at {vaddr:#x}"
-        if size > PAGE and not area.huge_page_size:
+        if size > self.page_size and not area.huge_page_size:
             self.huge += 1
         if paddr == self.machine.huge_zero:
             self.huge_zero += 1
         else:
-            self.references[paddr // PAGE : (paddr + size) // PAGE] += 1
+            self.references[paddr // self.page_size : (paddr + size) // self.page_size] += 1
 
 
 def balance(machine: Machine, mms: Iterable[Mm], files: Iterable[File] = ()) -> None:
@@ -75,19 +76,19 @@ def balance(machine: Machine, mms: Iterable[Mm], files: Iterable[File] = ()) -> 
     A frame's references are the entries that map it, and one more for the page cache or the hugetlb pool. No frame is
     both free and named. Every table is linked once, or set aside for one huge page.
     """
-    mms = list(mms)
+    mms, page = list(mms), machine.geometry.page_size
     ledger = Ledger(machine)
     for mm in mms:
         ledger.count(mm)
     expected = ledger.references + ledger.tables
     for file in files:
         for frame in file.pages.values():
-            expected[frame // PAGE] += 1
+            expected[frame // page] += 1
     _add_machine_frames(machine, mms, expected)
     frames = machine.frames
     wrong = np.flatnonzero(frames.references != expected)
     told = [
-        (hex(n * PAGE), Usage(frames.usage[n]).name, int(frames.references[n]), int(expected[n])) for n in wrong[:5]
+        (hex(n * page), Usage(frames.usage[n]).name, int(frames.references[n]), int(expected[n])) for n in wrong[:5]
     ]
     assert not told, f"(frame, use, references, expected): {told}"
     _check_free(machine, expected)
@@ -100,28 +101,29 @@ def balance(machine: Machine, mms: Iterable[Mm], files: Iterable[File] = ()) -> 
 
 def _add_machine_frames(machine: Machine, mms: list[Mm], expected: np.ndarray) -> None:
     """Add what is named elsewhere than in tables and files."""
-    expected[machine.zero // PAGE] += 1
+    page, block = machine.geometry.page_size, machine.geometry.block_size
+    expected[machine.zero // page] += 1
     if machine.huge_zero is not None:
-        expected[machine.huge_zero // PAGE : (machine.huge_zero + BLOCK) // PAGE] += 1
+        expected[machine.huge_zero // page : (machine.huge_zero + block) // page] += 1
     for mm in mms:
         for table in mm.tables.deposits:
-            expected[table // PAGE] += 1
+            expected[table // page] += 1
     expected[np.isin(machine.frames.usage, HUGETLB)] += 1
     shared: dict[int, Any] = {id(vma.mapping): vma.mapping for mm in mms for vma in mm.vmas if vma.mapping}
     for mapping in shared.values():
-        if mapping.page_size > PAGE:
-            for page in mapping.pages.values():
-                expected[page // PAGE : (page + mapping.page_size) // PAGE] += 1
+        if mapping.page_size > page:
+            for frame in mapping.pages.values():
+                expected[frame // page : (frame + mapping.page_size) // page] += 1
         elif mapping.name == "/dev/zero (deleted)":
-            for page in mapping.pages.values():
-                expected[page // PAGE] += 1
+            for frame in mapping.pages.values():
+                expected[frame // page] += 1
 
 
 def _check_free(machine: Machine, expected: np.ndarray) -> None:
     """The free lists hold the free frames, each once."""
-    frames = machine.frames
+    frames, pages = machine.frames, machine.geometry.block_pages
     singles = frames._stack[: frames._top] // np.uint64(1)
-    blocks = np.array(frames._blocks, np.uint64)[:, None] * np.uint64(512) + np.arange(512, dtype=np.uint64)
+    blocks = np.array(frames._blocks, np.uint64)[:, None] * np.uint64(pages) + np.arange(pages, dtype=np.uint64)
     free = np.concatenate([singles, blocks.ravel()])
     assert len(free) == len(np.unique(free)), "a frame is free twice"
     assert set(free.tolist()) == set(np.flatnonzero(frames.usage == Usage.FREE).tolist())

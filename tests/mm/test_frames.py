@@ -7,7 +7,8 @@ from pagewalk import abi
 from pagewalk.errors import OutOfFrames
 from pagewalk.memory import Ram
 from pagewalk.mm import Machine
-from pagewalk.mm.hardware.frames import FramePool, Usage
+from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.hardware.pool import FramePool
 from tests.mm.sizes import BLOCK, GEOMETRY, PAGE
 
 MIB = 1 << 20

@@ -10,7 +10,7 @@ import pytest
 
 from pagewalk.errors import PagewalkError
 from pagewalk.mm import File, Machine, Mm
-from pagewalk.mm.hardware.frames import FramePool
+from pagewalk.mm.hardware.pool import FramePool
 from pagewalk.mm.hardware.swap import SwapDevice
 from pagewalk.mm.state.tables import MmTables
 from pagewalk.space import Mapping, VmaList

@@ -19,7 +19,8 @@ from pagewalk.formats import find_format
 from pagewalk.memory import Ram
 from pagewalk.mm.geometry import Geometry
 from pagewalk.mm.hardware.cpu import checked_pku
-from pagewalk.mm.hardware.frames import FramePool, Usage
+from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.hardware.pool import FramePool
 from pagewalk.mm.hardware.swap import SwapDevice
 
 if TYPE_CHECKING:

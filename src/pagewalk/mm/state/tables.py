@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from pagewalk.doors import refuse_pickling
-from pagewalk.mm.hardware.frames import TableFrames
+from pagewalk.mm.hardware.pool import TableFrames
 from pagewalk.tables import Entry, PageTables, Table
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
