@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pagewalk.formats.hardware.arm64 import REGISTERS as ARM64_REGISTERS
 from pagewalk.formats.hardware.arm64 import arm64
+from pagewalk.formats.hardware.riscv import REGISTERS as RISCV_REGISTERS
 from pagewalk.formats.hardware.riscv import riscv
+from pagewalk.formats.hardware.x86 import REGISTERS as X86_REGISTERS
 from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.formats.os.layer import bare
 from pagewalk.formats.os.linux_arm64 import linux_arm64
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from pagewalk.formats.os.linux import Linux
     from pagewalk.formats.paging import PagingFormat
 
-__all__ = ["MODELS", "Model"]
+__all__ = ["MODELS", "REGISTERS", "Model"]
 
 
 class Model(NamedTuple):
@@ -60,3 +63,6 @@ MODELS: Final[dict[str, Model]] = {
     "riscv-sv57": Model(lambda layer: riscv(5, layer), 1, linux_riscv),
 }
 """Every format by the name that ``--format`` takes."""
+
+REGISTERS: Final = (X86_REGISTERS, ARM64_REGISTERS, RISCV_REGISTERS)
+"""The registers of each architecture."""

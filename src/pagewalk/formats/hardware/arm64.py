@@ -6,8 +6,9 @@ Source: Arm ARM (DDI 0487) D8.3 (descriptors), D8.4 (rights), D8.6 (memory types
 from __future__ import annotations
 
 from itertools import product
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pagewalk.errors import UnsupportedError
 from pagewalk.formats.access import AccessRule, AccessRules
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag, number
@@ -16,10 +17,14 @@ from pagewalk.formats.level import Level, Window
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_arm64 import linux_arm64
 from pagewalk.formats.paging import PagingFormat
+from pagewalk.formats.registers import Chooser, Paging, RegisterFile
 from pagewalk.formats.rows import Row, grouped
 from pagewalk.formats.word import Word
 
-__all__ = ["arm64", "window_of"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["REGISTERS", "arm64", "window_of"]
 
 VALID, TYPE, AP1, AP2, SH, AF, NG = bit(0), bit(1), bit(6), bit(7), run(9, 8), bit(10), bit(11)
 GP, DBM, CONTIGUOUS, PXN, UXN = (bit(place) for place in range(50, 55))
@@ -161,3 +166,90 @@ def _pages(place: Place, layer: Layer, when: Pattern, share: bool) -> list[Row]:
     fields = (*place.fields, *layer.state)
     one = Row(Kind.PRESENT, (when,), place.frame, fields, sets=0 if share else SH)
     return grouped(one, CONTIGUOUS, place.order)
+
+
+# -- registers ---------------------------------------------------------------------------------------------------------
+
+
+class _Half(NamedTuple):
+    """Where TCR_EL1 keeps what it says of one TTBR (D24.2).
+
+    Attributes:
+        name: The TTBR's.
+        size: The first bit of TxSZ.
+        granule: The first bit of TGx; ``granules`` are its encodings.
+        off: EPDx: no walks.
+        flat: HPDx: tables take no rights away.
+        tagged: TBIx: the top byte of an address is not looked at.
+        upper: It translates the end of the address space, not the beginning.
+    """
+
+    name: str
+    size: int
+    granule: int
+    granules: dict[int, int]
+    off: int
+    flat: int
+    tagged: int
+    upper: bool
+
+
+_HALVES: Final = (
+    _Half("ttbr0_el1", 0, 14, {0: 12, 1: 16, 2: 14}, bit(7), bit(41), bit(37), upper=False),
+    _Half("ttbr1_el1", 16, 30, {1: 14, 2: 12, 3: 16}, bit(23), bit(42), bit(38), upper=True),
+)
+DS, WIDEST = bit(59), 6  # TCR_EL1.DS; TCR_EL1.IPS of 52 bits
+
+
+def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
+    """What the TTBRs say, by TCR_EL1.
+
+    Raises:
+        UnsupportedError: A reserved granule or width, walks that are off, or halves that differ in their formats.
+    """
+    tcr = values["tcr_el1"]
+    halves = [half for half in _HALVES if half.name in values and not tcr & half.off]
+    if not halves:
+        raise UnsupportedError(
+            f"tcr_el1 {tcr:#x} switches off the walks of each register that is given: give the other"
+        )
+    kinds = {(_granule(half, tcr), not tcr & half.flat) for half in halves}
+    if len(kinds) > 1:
+        first, second = (half.name for half in halves)
+        raise UnsupportedError(
+            f"tcr_el1 {tcr:#x} gives {first} and {second} different formats: open them one by one, one register each"
+        )
+    ((page_shift, hierarchical),) = kinds
+    wide = bool(tcr & DS) if page_shift < 16 else tcr >> 32 & 7 == WIDEST
+    layer = choose(lambda linux: linux_arm64(page_shift, linux))
+    form = arm64(page_shift, layer=layer, wide=wide, hierarchical=hierarchical)
+    return Paging(form, tuple(_window(form, half, values[half.name], tcr) for half in halves))
+
+
+def _granule(half: _Half, tcr: int) -> int:
+    """log2 of the granule of one half."""
+    code = tcr >> half.granule & 3
+    if code not in half.granules:
+        which = half.name[4]
+        raise UnsupportedError(f"tcr_el1 {tcr:#x} has a reserved granule, TG{which} = {code}: is it of this CPU?")
+    return half.granules[code]
+
+
+def _window(form: PagingFormat, half: _Half, ttbr: int, tcr: int) -> Window:
+    """The window of one half. Roots are aligned to their own size; of 52 bits, 51:48 are in bits 5:2."""
+    bits = 64 - (tcr >> half.size & 63)
+    if not 16 <= bits <= form.physical_bits:
+        which = half.name[4]
+        raise UnsupportedError(f"tcr_el1 {tcr:#x} has T{which}SZ = {64 - bits}: a window of {bits} bits cannot be")
+    ignored = run(63, 56) if tcr & half.tagged else 0
+    start = (1 << 64) - (1 << bits) if half.upper else 0
+    window = window_of(form.hardware, start, bits, ignored=ignored)
+    size = form.levels_of(window)[0].table_bytes
+    wide = form.physical_bits > 48
+    base = ttbr & run(47, 0) & -max(size, 64 if wide else 2)
+    return window._replace(root=base | (ttbr >> 2 & 15) << 48 if wide else base)
+
+
+REGISTERS: Final = RegisterFile(
+    ("ttbr0_el1", "ttbr1_el1", "tcr_el1", "mair_el1"), (("tcr_el1",), ("ttbr0_el1", "ttbr1_el1")), _read
+)

@@ -6,8 +6,9 @@ Source: RISC-V privileged architecture, "Sv39: Page-Based 39-bit Virtual-Memory 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from pagewalk.errors import UnsupportedError
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag
 from pagewalk.formats.flags import Flag, Kind, Rights
@@ -15,10 +16,14 @@ from pagewalk.formats.level import Level, Window
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_riscv import linux_riscv
 from pagewalk.formats.paging import PagingFormat
+from pagewalk.formats.registers import Chooser, Paging, RegisterFile
 from pagewalk.formats.rows import Row
 from pagewalk.formats.word import Word
 
-__all__ = ["riscv"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["REGISTERS", "riscv"]
 
 V, R, W, X, U, G, A, D = (bit(place) for place in range(8))
 NAPOT, PBMT, RESERVED, NUMBER = bit(63), bit(61, 62), run(60, 54), run(53, 10)
@@ -102,3 +107,28 @@ def _napot(page: Row) -> list[Row]:
         Row(Kind.RESERVED, odd),
         replace(page, when=alone),
     ]
+
+
+# -- registers ---------------------------------------------------------------------------------------------------------
+
+MODES: Final = {8: 3, 9: 4, 10: 5}
+"""``satp.MODE``, and the number of levels."""
+
+
+def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
+    """What ``satp`` says: MODE in 63:60, ASID in 59:44, the root's page number below.
+
+    Raises:
+        UnsupportedError: Translation is off, or of a mode that is reserved.
+    """
+    satp = values["satp"]
+    mode = satp >> 60
+    if mode not in MODES:
+        why = "says that translation is off" if not mode else f"has mode {mode}, which is reserved or not read"
+        raise UnsupportedError(f"satp {satp:#x} {why}: 8, 9 and 10 (Sv39, Sv48, Sv57) are, in bits 63:60")
+    form = riscv(MODES[mode], choose(linux_riscv))
+    root = (satp & run(43, 0)) << 12
+    return Paging(form, tuple(window._replace(root=root) for window in form.windows))
+
+
+REGISTERS: Final = RegisterFile(("satp",), (("satp",),), _read)
