@@ -78,14 +78,15 @@ class FastWay:
         compiled: The module of kernels.
         tables: The page tables.
         here: Their memory, in place.
+        root: The number of the top table's first word.
         mapped: The kinds that are mapped.
     """
 
-    def __init__(self, compiled: Any, tables: PageTables, here: InPlace, mapped: tuple[Kind, ...]) -> None:
+    def __init__(self, compiled: Any, tables: PageTables, here: InPlace, root: int, mapped: tuple[Kind, ...]) -> None:
         form, codec = tables.format, codec_of(tables.format)
         ((mask, up, down),) = form.address
         self._kernel = compiled.translate
-        self._memory = here.words, (here.starts, here.sizes, here.offsets), np.uint64(tables.root)
+        self._memory = here.words, (here.starts, here.sizes, here.offsets), np.uint64(root)
         self._levels = np.array([self._level(form, level) for level in form.real_levels], np.uint64)
         bits = words(codec.held_bits, codec.stable, codec.valid_bit, mask, up, down)
         wanted = np.uint32(sum(1 << kind for kind in mapped)), np.uint32(int(Flag.NO_FRAME) & codec.state_flags)
@@ -114,7 +115,9 @@ def way_for(tables: PageTables, source: Source, mapped: tuple[Kind, ...]) -> Fas
     compiled = kernels()
     if compiled is None or not _is_plain(tables.format):
         return None
-    return FastWay(compiled, tables, source.here, mapped) if source.here else None
+    top = tables.format.table_bytes(tables.format.real_levels[0])
+    (root,), outside = source.here.places(np.array([tables.root], np.uint64), top)
+    return FastWay(compiled, tables, source.here, root, mapped) if outside is None else None
 
 
 def _is_plain(form: PagingFormat) -> bool:

@@ -17,11 +17,11 @@ import numpy as np
 from pagewalk.memory import Flat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import numpy.typing as npt
 
-    from pagewalk.memory import Memory, Segment
+    from pagewalk.memory import Memory
 
     Words = npt.NDArray[np.uint64]
     Places = npt.NDArray[np.intp]
@@ -50,11 +50,15 @@ class InPlace:
 
     def __init__(self, memory: Memory) -> None:
         segments = memory.segments if isinstance(memory, Flat) and sys.byteorder == "little" else ()
-        runs = [run for segment in segments if (run := _run(segment)) is not None]
+        held = [np.frombuffer(segment.data, np.uint8) for segment in segments]
+        runs = [
+            run
+            for segment, data in zip(segments, held, strict=True)
+            if (run := _run(segment.start, data.ctypes.data, len(data)))
+        ]
         base = min((at for _, _, at in runs), default=0)
         end = max((at + size for _, size, at in runs), default=0)
-        readonly = any(segment.data.readonly for segment in segments)
-        self.words: Words = _words(base, end - base, readonly, segments)
+        self.words: Words = _words(base, end - base, held)
         more = (1 << max(len(runs) - 1, 0).bit_length()) - len(runs)
         self.starts = np.array([start for start, _, _ in runs] + [_NOWHERE] * more, np.uint64)
         self.sizes = np.array([size for _, size, _ in runs] + [0] * more, np.uint64)
@@ -153,14 +157,20 @@ class InPlace:
         return self.words[lead : lead + count * entries].reshape(count, entries)
 
 
-def _run(segment: Segment) -> tuple[int, int, int] | None:
-    """The whole words of a segment: first physical address, bytes, address in this process; None if there are none."""
-    lead = -segment.start % WORD.itemsize
-    size = (len(segment.data) - lead) // WORD.itemsize * WORD.itemsize
-    if size <= 0:
-        return None
-    at = np.frombuffer(segment.data, np.uint8).ctypes.data + lead
-    return None if at % WORD.itemsize else (segment.start + lead, size, at)
+def _run(start: int, at: int, size: int) -> tuple[int, int, int] | None:
+    """The whole words of a segment.
+
+    Args:
+        start: Its first physical address.
+        at: Where it lies in this process.
+        size: Its bytes.
+
+    Returns:
+        The same three for the words; None if there are none, or they do not lie as words must.
+    """
+    lead = -start % WORD.itemsize
+    size = (size - lead) // WORD.itemsize * WORD.itemsize
+    return None if size <= 0 or (at + lead) % WORD.itemsize else (start + lead, size, at + lead)
 
 
 def _word(number: int) -> np.uint64:
@@ -182,15 +192,15 @@ class _Shown:
         owners: Whose bytes they are.
     """
 
-    def __init__(self, interface: dict[str, Any], owners: Sequence[Any]) -> None:
+    def __init__(self, interface: dict[str, Any], owners: list[Any]) -> None:
         self.__array_interface__ = interface
         self.owners = owners
 
 
-def _words(base: int, size: int, readonly: bool, segments: Sequence[Segment]) -> Words:
-    """The array of all words from an address in this process on."""
+def _words(base: int, size: int, held: list[Any]) -> Words:
+    """The array of all words from an address in this process on; it can be written if all segments can."""
     if not size:
         return np.empty(0, WORD)
-    shape = (size // WORD.itemsize,)
+    shape, readonly = (size // WORD.itemsize,), not all(data.flags.writeable for data in held)
     interface = {"data": (base, readonly), "shape": shape, "typestr": WORD.str, "version": 3}
-    return np.asarray(_Shown(interface, [np.frombuffer(segment.data, np.uint8) for segment in segments]))
+    return np.asarray(_Shown(interface, held))
