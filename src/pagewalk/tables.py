@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import struct
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from pagewalk.doors import integer, not_negative, shortened
 from pagewalk.errors import (
@@ -28,7 +28,7 @@ from pagewalk.errors import (
     WalkError,
 )
 from pagewalk.formats import NO_PADDR, Flag, Kind, Level, PagingFormat, find_format
-from pagewalk.memory import BadAnswer, Flat, WritableMemory, read_exactly
+from pagewalk.memory import BadAnswer, Closable, Flat, read_exactly, write_to, writes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,20 +51,66 @@ class Slots(Protocol):
 
 
 class RemoteSlots:
-    """Slots of a memory that has to be asked for each."""
+    """Slots of a memory that has to be asked.
 
-    __slots__ = ("memory", "paddr")
+    Each use asks for one slot, except while the table is *kept*: then all of them were read at once, and are read again
+    where pagewalk has written anything since. What another writes to the memory meanwhile is seen by ``afresh``.
 
-    def __init__(self, memory: Memory, paddr: int) -> None:
+    Args:
+        memory: Where they are.
+        paddr: Physical address of the first.
+        size: Their bytes.
+        read: What they were at which count of writes, if they have just been read.
+    """
+
+    __slots__ = ("_kept", "_words", "memory", "paddr", "seen", "size")
+
+    def __init__(self, memory: Memory, paddr: int, size: int, read: tuple[int, bytes] | None = None) -> None:
         self.memory = memory
         self.paddr = paddr
+        self.size = size
+        self.seen, data = read or (-1, bytes(size))
+        self._words = list(_words_of(data))
+        self._kept = False
 
-    def __getitem__(self, index: int) -> int:
-        value: int = _WORD.unpack(read_exactly(self.memory, self.paddr + 8 * index, 8))[0]
+    def keep(self) -> None:
+        """Ask for all slots at once from now on."""
+        self._kept = True
+
+    def let_go(self) -> None:
+        """Ask for each slot again at each use."""
+        self._kept, self.seen = False, -1
+
+    def afresh(self, index: int) -> None:
+        """Ask for one slot now, though the table is kept."""
+        if self._kept:
+            self._words[index] = self._ask(index)
+
+    def _ask(self, index: int) -> int:
+        value: int = _WORD.unpack(read_exactly(self.memory, self.paddr + _WORD.size * index, _WORD.size))[0]
         return value
 
+    def __getitem__(self, index: int) -> int:
+        if not self._kept:
+            return self._ask(index)
+        if self.seen != writes():
+            self.seen = writes()
+            self._words = list(_words_of(read_exactly(self.memory, self.paddr, self.size)))
+        return self._words[index]
+
     def __setitem__(self, index: int, value: int) -> None:
-        _writable(self.memory, self.paddr + 8 * index, 8).write(self.paddr + 8 * index, _WORD.pack(value))
+        self.seen = write_to(self.memory, self.paddr + _WORD.size * index, _WORD.pack(value), self.seen)
+        self._words[index] = value
+
+    def alone(self, index: int) -> RemoteSlots:
+        """One slot by itself."""
+        read = (self.seen, _WORD.pack(self._words[index])) if self._kept else None
+        return RemoteSlots(self.memory, self.paddr + _WORD.size * index, _WORD.size, read)
+
+
+def _words_of(data: bytes) -> tuple[int, ...]:
+    """The words in bytes."""
+    return struct.unpack(f"<{len(data) // _WORD.size}Q", data)
 
 
 class Table:
@@ -74,7 +120,8 @@ class Table:
         tables: The page tables it belongs to.
         paddr: Physical address of its first slot, in bytes.
         level: Its level.
-        slots: Its raw values: ``slots[i]`` reads now, ``slots[i] = value`` writes now.
+        slots: Its raw values: ``slots[i]`` reads now, ``slots[i] = value`` writes now. A walk *keeps* the tables of a
+            remote memory while it is in them.
     """
 
     __slots__ = ("level", "paddr", "slots", "tables")
@@ -87,6 +134,21 @@ class Table:
 
     def __repr__(self) -> str:
         return f"<{self.level.name} table at {self.paddr:#x}>"
+
+    def keep(self) -> None:
+        """Read all slots of a remote table at once, not each at each use, until ``let_go``."""
+        if isinstance(self.slots, RemoteSlots):
+            self.slots.keep()
+
+    def let_go(self) -> None:
+        """Read each slot at each use."""
+        if isinstance(self.slots, RemoteSlots):
+            self.slots.let_go()
+
+    def afresh(self, index: int) -> None:
+        """Read one slot of a table that is kept again: somebody may have changed it behind us."""
+        if isinstance(self.slots, RemoteSlots):
+            self.slots.afresh(index)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Found again in the page tables, which are pickled with it."""
@@ -249,6 +311,17 @@ class PageTables:
     def __repr__(self) -> str:
         return f"<PageTables {self.format.name} root={self.root:#x} in {shortened(repr(self.memory), 64)}>"
 
+    def close(self) -> None:
+        """Close the memory, if it can be closed: what these tables are asked for afterwards raises MemoryReadError."""
+        if isinstance(self.memory, Closable):
+            self.memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     # -- looking -----------------------------------------------------------------------------------------------------
 
     @property
@@ -278,8 +351,9 @@ class PageTables:
             if view.nbytes != size:
                 raise BadAnswer(paddr, size, f"{type(self.memory).__name__}.view showed {view.nbytes} bytes")
             return Table(self, paddr, level, view.cast("Q"))
+        seen = writes()
         try:
-            read_exactly(self.memory, paddr, size)
+            data = read_exactly(self.memory, paddr, size)
         except BadAnswer:
             raise
         except MemoryReadError as error:
@@ -287,7 +361,7 @@ class PageTables:
                 raise BadRoot(paddr, f"is not in memory ({error})") from None
             why = f"the {level.name} table at {paddr:#x} is not in memory ({error})"
             raise Malformed(vaddr, self.format.real_depths[max(level.depth - 1, 0)], entry, why) from None
-        return Table(self, paddr, level, RemoteSlots(self.memory, paddr))
+        return Table(self, paddr, level, RemoteSlots(self.memory, paddr, size, (seen, data)))
 
     def child(self, entry: Entry, vaddr: int) -> Table:
         """The table one level below an entry that points to one; for a folded level, the entry once more.
@@ -302,11 +376,7 @@ class PageTables:
         level = self.format.levels[entry.level.depth + 1]
         if level.folded:
             slots: Any = entry.table.slots
-            alone = (
-                slots[entry.index : entry.index + 1]
-                if isinstance(slots, memoryview)
-                else RemoteSlots(self.memory, entry.paddr)
-            )
+            alone = slots[entry.index : entry.index + 1] if isinstance(slots, memoryview) else slots.alone(entry.index)
             return Table(self, entry.paddr, level, alone)
         value = entry.value
         return self._table(self.format.table_paddr(value), level, vaddr, value)
@@ -339,12 +409,17 @@ class PageTables:
         table = self.root_table
         while True:
             entry = Entry(table, table.level.index(vaddr))
-            if not self.format.folds_into_next(entry.level):
-                yield entry
-                self.check(entry.value, entry.level, vaddr)
-                if not entry.is_table:
-                    return
-            table = self.child(entry, vaddr)
+            table.keep()
+            try:
+                if not self.format.folds_into_next(entry.level):
+                    yield entry
+                    self.check(entry.value, entry.level, vaddr)
+                    if not entry.is_table:
+                        return
+                below = self.child(entry, vaddr)
+            finally:
+                table.let_go()
+            table = below
 
     def translate(self, vaddr: int, *, hardware: bool = False) -> Translation:
         """Translate one virtual address.
@@ -462,7 +537,7 @@ class PageTables:
         except OutOfFrames as error:
             raise OutOfFrames(error.why, vaddr, self.format.real_depths[entry.level.depth]) from None
         try:
-            _writable(self.memory, frame, len(contents)).write(frame, contents)
+            write_to(self.memory, frame, contents)
             entry.value = self.format.table_entry(frame)
         except BaseException:
             self.allocator.free(frame)
@@ -473,10 +548,3 @@ def _refused(entry: Entry, vaddr: int, why: str) -> WalkError:
     """The error for an entry that is not for this change."""
     what = f"the {entry.level.name} entry {entry.value:#x} ({entry.kind.label}) at physical {entry.paddr:#x}"
     return WalkError(errno.EINVAL, f"{integer(vaddr, 'vaddr'):#x}: {what} {why}")
-
-
-def _writable(memory: Memory, paddr: int, size: int) -> WritableMemory:
-    """The memory, if it can be written."""
-    if isinstance(memory, WritableMemory):
-        return memory
-    raise MemoryWriteError(paddr, size, f"{type(memory).__name__} has no write method")

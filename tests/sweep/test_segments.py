@@ -91,7 +91,7 @@ class TestWritten:
 
     @pytest.mark.parametrize(("parts", "lead"), [(2, 0), (3, 8)])
     def test_installed(self, engine, parts, lead, monkeypatch):
-        monkeypatch.setattr(store.Store, "_writable", None)  # nothing is written a table or a slot at a time
+        monkeypatch.setattr(store, "write_to", None)  # nothing is written a table or a slot at a time
         words, spare = image(1100, fill=0.3), 200
         words = np.concatenate([words, np.zeros((spare, 512), np.uint64)])
         found = []

@@ -7,6 +7,7 @@ from pagewalk.memory.exact import BadAnswer, read_each, read_exactly
 from pagewalk.memory.flat import FlatMemory, Ram
 from pagewalk.memory.image import RawImage
 from pagewalk.memory.protocol import Closable, Flat, Memory, ReadsMany, Segment, WritableMemory
+from pagewalk.memory.writes import write_to, writes
 
 __all__ = [
     "BadAnswer",
@@ -22,4 +23,6 @@ __all__ = [
     "WritableMemory",
     "read_each",
     "read_exactly",
+    "write_to",
+    "writes",
 ]

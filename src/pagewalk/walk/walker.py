@@ -171,11 +171,15 @@ class Walk:
             with self._table_lock(table):
                 return self._ptes(table, addr, end)
         plan = self._plans[level.depth]
-        while addr < end:
-            next_ = level.end(addr, end)
-            if result := self._settle(plan, Entry(table, level.index(addr)), addr, next_):
-                return result
-            self.addr = addr = next_
+        table.keep()
+        try:
+            while addr < end:
+                next_ = level.end(addr, end)
+                if result := self._settle(plan, Entry(table, level.index(addr)), addr, next_):
+                    return result
+                self.addr = addr = next_
+        finally:
+            table.let_go()
         return 0
 
     def _settle(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> int:
@@ -185,22 +189,27 @@ class Walk:
             result = self._look(plan, entry, addr, next_)
             if result is not _AGAIN:
                 return result
+            entry.table.afresh(entry.index)
         what = f"the {plan.level.name} entry {entry.value:#x} at {addr:#x}"
         raise WalkError(errno.EAGAIN, f"{what} is no table, or kept changing, in {MAX_LOOKS} looks")
 
     def _look(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
         """One look at an entry above the last level: 0, a positive result, or _AGAIN."""
+        below: Table | None = None
         if not plan.folds:
             if self.tables.format.is_none(entry.value):
                 if self.ops.install_pte is None:
                     return self.hole(addr, next_, plan.hole_depth)
                 self._grow(entry, addr)
-            if not self._is_sound(plan, entry, addr):
+            sound, below = self._open(plan, entry, addr)
+            if not sound:
                 return 0
         if plan.callback is not None:
             self.action = Action.SUBTREE
             if result := self.verdict(plan.callback(entry, addr, next_, self)):
                 return result
+            entry.table.afresh(entry.index)
+            below = None
             if plan.takes_action and self.action is not Action.SUBTREE:
                 return _AGAIN if self.action is Action.AGAIN else 0
         if not self._has_work_below(plan, entry):
@@ -212,7 +221,8 @@ class Walk:
                 if self._must_split(entry):
                     self.tables.split(entry, addr)
                     self.tables_allocated += 1
-        return self._descend(plan, entry, addr, next_)
+            below = None
+        return self._descend(plan, entry, addr, next_, below)
 
     def _grow(self, entry: Entry, addr: int) -> None:
         """Link a new table, unless another thread has just done so."""
@@ -225,13 +235,13 @@ class Walk:
         """The lock that keeps other threads out of a table."""
         return _NO_LOCK if self.mm is None else self.mm.table_lock(table)
 
-    def _descend(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
-        """Walk the table below an entry. The entry is read afresh: a callback or another thread may have changed it."""
+    def _descend(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int, below: Table | None) -> Any:
+        """Walk the table below an entry; opened anew if a callback or another thread may have changed it (None)."""
         if not entry.is_table:
             return 0 if self.no_vma else _AGAIN
-        if not self._is_sound(plan, entry, addr):
-            return 0
-        return self._entries(self.tables.child(entry, addr), addr, next_)
+        if below is None:
+            _, below = self._open(plan, entry, addr)
+        return 0 if below is None else self._entries(below, addr, next_)
 
     # -- the two questions -------------------------------------------------------------------------------------------
 
@@ -255,14 +265,18 @@ class Walk:
         pte_entry, installing = self.ops.pte_entry, self.ops.install_pte is not None
         size, first = table.level.span, table.level.index(addr)
         slots, ignored = table.slots, self.tables.format.software.none_ignores
-        for at in range(first, first + (end - addr) // size):
-            self.addr = addr
-            next_ = addr + size
-            if installing and slots[at] | ignored == ignored:
-                self._install(Entry(table, at), addr, next_)
-            elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, self)):
-                return self.verdict(result)
-            addr = next_
+        table.keep()
+        try:
+            for at in range(first, first + (end - addr) // size):
+                self.addr = addr
+                next_ = addr + size
+                if installing and slots[at] | ignored == ignored:
+                    self._install(Entry(table, at), addr, next_)
+                elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, self)):
+                    return self.verdict(result)
+                addr = next_
+        finally:
+            table.let_go()
         self.addr = addr
         return 0
 
@@ -310,8 +324,8 @@ class Walk:
             raise WalkError(-code, f"a callback refused at {self.addr:#x}")
         return code
 
-    def _is_sound(self, plan: _LevelPlan, entry: Entry, addr: int) -> bool:
-        """Whether an entry can be gone into: raises what is wrong with it, or collects it.
+    def _open(self, plan: _LevelPlan, entry: Entry, addr: int) -> tuple[bool, Table | None]:
+        """Whether an entry is sound, and the table below it; raises what is wrong with it, or collects it.
 
         Raises:
             ReservedBits, Malformed: And the walk does not collect.
@@ -319,12 +333,11 @@ class Walk:
         try:
             value = entry.value
             self.tables.check(value, plan.level, addr)
-            if self.tables.format.is_table(value, plan.level):
-                self.tables.child(entry, addr)
+            below = self.tables.child(entry, addr) if self.tables.format.is_table(value, plan.level) else None
         except TranslationError as error:
             self.found(error)
-            return False
-        return True
+            return False, None
+        return True, below
 
     def found(self, error: TranslationError) -> None:
         """Collect what is malformed, or raise it."""
