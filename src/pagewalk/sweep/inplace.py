@@ -87,7 +87,7 @@ class InPlace:
             A place each, shape (n,), and which are not to be used: those of tables that do not lie in a segment, shape
             (n,), bool; None if all do.
         """
-        at = self._near(paddrs, size) if len(paddrs) else paddrs
+        at = self._near(paddrs, size) if len(paddrs) else paddrs.copy()
         if at is None or int(np.bitwise_or.reduce(at)) % WORD.itemsize:
             return self._anywhere(paddrs, size)
         return _as_places(at), None
@@ -96,14 +96,18 @@ class InPlace:
         """Bytes from the start of ``words``, if all tables lie in few segments and none outside."""
         low, high = int(paddrs.min()), int(paddrs.max())
         first, last = bisect_right(self._borders, low) - 1, bisect_right(self._borders, high) - 1
-        if first < 0 or last - first > _FEW or high - self._borders[last] > self._runs[last][1] - size:
+        if first < 0 or last - first > _FEW or high >> 63 or high - self._borders[last] > self._runs[last][1] - size:
             return None
-        at: Words = paddrs + _word(self._moves[first])
+        at: Words = paddrs + _word(self._moves[last])
         for segment in range(first + 1, last + 1):
-            border, gap = self._borders[segment], self._gap(segment, size)
-            if int((paddrs - _word(border - gap)).min()) < gap:
+            gap = self._gap(segment, size)
+            beyond = paddrs - _word(self._borders[segment] - gap)
+            if int(beyond.min()) < gap:
                 return None
-            at += (paddrs >= _word(border)) * _word(self._moves[segment] - self._moves[segment - 1])
+            below = beyond.view(np.int64)
+            below >>= 63  # all ones below the border, else 0; in place, since new arrays cost page faults
+            beyond &= _word(self._moves[segment - 1] - self._moves[segment])
+            at += beyond
         return at
 
     def _gap(self, segment: int, size: int) -> int:
@@ -179,9 +183,9 @@ def _word(number: int) -> np.uint64:
 
 
 def _as_places(at: Words) -> Places:
-    """Bytes from the start of the words, as numbers of words."""
-    places: Any = at >> np.uint64(WORD.itemsize.bit_length() - 1)
-    return places.view(np.intp)
+    """Bytes from the start of the words made numbers of words, in place."""
+    at >>= np.uint64(WORD.itemsize.bit_length() - 1)
+    return at.view(np.intp)
 
 
 class _Shown:
