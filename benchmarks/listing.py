@@ -50,12 +50,14 @@ def by_limit(image: Image, folder: Path, *, runs: bool, keep: bool) -> Job:
     return Job(entries, lambda: walker.listing(Rows.empty(entries, sizes=runs)), given, expected)
 
 
-def by_pagewalk(image: Image, folder: Path, *, runs: bool, keep: bool = False, options: dict[str, Any]) -> Job:
+def by_pagewalk(
+    image: Image, folder: Path, *, runs: bool, keep: bool = False, parted: bool = False, options: dict[str, Any]
+) -> Job:
     """The same listing by pagewalk."""
     expected_job = by_limit(image, folder, runs=runs, keep=True)
     found, entries = expected_job.expected, expected_job.items
     del expected_job
-    tables = engine.tables(image, folder)
+    tables = engine.tables(image, folder, parted=parted)
     engine.checked(lambda: engine.sweep.mappings(engine.small(), coalesce=runs))
     if keep:
         options = options | {"out": engine.sweep.Columns.allocate(entries, tables.format, coalesce=runs)}
@@ -78,7 +80,7 @@ def counting(image: Image, folder: Path, *, ours: bool) -> Job:
     return Job(total, lambda: engine.sweep.count(tables), lambda rows: sorted(rows.tolist()), expected)
 
 
-def translating(image: Image, folder: Path, *, ours: bool) -> Job:
+def translating(image: Image, folder: Path, *, ours: bool, parted: bool = False) -> Job:
     """A million random addresses: one in two of a page, the others of anything in its gigabyte."""
     walker = limit(image, folder)
     rows = walker.listing(sized(walker, sizes=False))["vaddr"]
@@ -89,7 +91,7 @@ def translating(image: Image, folder: Path, *, ours: bool) -> Job:
     expected = answers(walker.translate(vaddrs))
     if not ours:
         return Job(ADDRESSES, lambda: walker.translate(vaddrs), answers, expected)
-    tables = engine.tables(image, folder)
+    tables = engine.tables(image, folder, parted=parted)
     engine.checked(lambda: engine.sweep.translate(engine.small(), [0] * 1000))  # enough for the kernel
     return Job(ADDRESSES, lambda: engine.sweep.translate(tables, vaddrs), answers, expected)
 
@@ -145,6 +147,19 @@ def runs(image: Image) -> Benchmark:
     return Benchmark(f"Runs: {image.shape}", "entries", cases, (image,))
 
 
+def segments(image: Image) -> list[Benchmark]:
+    """The same tables in one segment and in two, by each engine: two are held to what one takes."""
+    found = []
+    for name, options, environment in engine.ENGINES:
+        if options["threads"] == 1:
+            rows = partial(by_pagewalk, image, runs=False, keep=True, options=options)
+            translations = partial(translating, image, ours=True)
+            for what, items, prepare in (("rows", "entries", rows), ("translations", "addresses", translations)):
+                cases = Case("one", prepare, environment), Case("two", partial(prepare, parted=True), environment)
+                found.append(Benchmark(f"Segments, {what}, {name}: {image.shape}", items, cases, (image,)))
+    return found
+
+
 def benchmarks(scale: Scale) -> list[Benchmark]:
     """All of them."""
     images = dense, sparse, mixed = [Image(shape, scale.pages) for shape in ("dense", "sparse", "mixed")]
@@ -155,4 +170,5 @@ def benchmarks(scale: Scale) -> list[Benchmark]:
         found.append(Benchmark(f"Counts: {image.shape}", "entries", cases, (image,)))
     cases = Case("C", partial(translating, mixed, ours=False)), *one_thread(partial(translating, mixed, ours=True))
     found.append(Benchmark("Translations: mixed", "addresses", cases, (mixed,)))
+    found += segments(mixed)
     return found

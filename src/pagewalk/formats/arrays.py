@@ -1,10 +1,10 @@
 """What entries say, for whole arrays: one lookup an entry, and often one for all.
 
-How it works. The bits of an entry that tell what it is, packed, are the index into a table of *states*, filled as indexes are
-met by asking the codec for an entry that has them. Below levels that do not grant every right, an entry grants less:
-for each set of rights that tables of the level can have been granted there is a part of the table of its own, so that
-effective rights are looked up as well, whatever rule makes them. Most arrays need not even that: where the significant
-bits are the same in all entries, one state serves all.
+How it works. The bits of an entry that tell what it is, packed, are the index into a table of *states*, filled as
+indexes are met by asking the codec for an entry that has them. Below levels that do not grant every right, an entry
+grants less: for each set of rights that tables of the level can have been granted there is a part of the table of its
+own, so that effective rights are looked up as well, whatever rule makes them. Most arrays need not even that: where the
+significant bits are the same in all entries, one state serves all.
 
 Frames are worked out as the commonest shape says, and put right where the shape is another.
 """

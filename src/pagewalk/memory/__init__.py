@@ -7,6 +7,8 @@ from pagewalk.memory.exact import BadAnswer, read_each, read_exactly
 from pagewalk.memory.flat import FlatMemory, Ram
 from pagewalk.memory.image import RawImage
 from pagewalk.memory.protocol import Closable, Flat, Memory, ReadsMany, Segment, WritableMemory
+from pagewalk.memory.slots import RemoteSlots
+from pagewalk.memory.writes import write_to, writes
 
 __all__ = [
     "BadAnswer",
@@ -18,8 +20,11 @@ __all__ = [
     "Ram",
     "RawImage",
     "ReadsMany",
+    "RemoteSlots",
     "Segment",
     "WritableMemory",
     "read_each",
     "read_exactly",
+    "write_to",
+    "writes",
 ]

@@ -8,10 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import integer, shortened
-from pagewalk.errors import MemoryReadError, MemoryWriteError
-from pagewalk.memory.exact import BadAnswer, read_exactly
+from pagewalk.errors import MemoryWriteError
+from pagewalk.memory.exact import read_each, read_exactly
+from pagewalk.memory.protocol import Closable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pagewalk.memory.protocol import Memory
 
 __all__ = ["CachedMemory"]
@@ -64,35 +67,47 @@ class CachedMemory:
         first = paddr // BLOCK * BLOCK
         if size <= 0 or paddr < 0 or size > self.tables * BLOCK:
             return read_exactly(self.memory, paddr, size)
-        blocks = [self._block(at) for at in range(first, paddr + size, BLOCK)]
-        if None in blocks:  # the memory ends within a block
-            return read_exactly(self.memory, paddr, size)
-        whole = blocks[0] if len(blocks) == 1 else b"".join(block for block in blocks if block is not None)
-        assert whole is not None
-        return whole[paddr - first : paddr - first + size]
+        found = self._cut(self._fetched(range(first, paddr + size, BLOCK)), paddr, size)
+        return read_exactly(self.memory, paddr, size) if found is None else found  # the memory ends within a block
 
-    def _block(self, paddr: int) -> bytes | None:
-        """One block; None if the memory does not have all of it."""
+    def read_many(self, paddrs: Sequence[int], size: int) -> list[bytes | None]:
+        """Read ``size`` bytes at each address; what is not here is asked of the memory at once. None: not all there."""
+        paddrs, size = [integer(paddr, "paddr") for paddr in paddrs], integer(size, "size")
+        if size <= 0 or size > self.tables * BLOCK:
+            return read_each(self.memory, paddrs, size)
+        needed = {at for paddr in paddrs if paddr >= 0 for at in range(paddr // BLOCK * BLOCK, paddr + size, BLOCK)}
+        blocks = self._fetched(sorted(needed))
+        found = [None if paddr < 0 else self._cut(blocks, paddr, size) for paddr in paddrs]
+        missing = [at for at, data in enumerate(found) if data is None]
+        for at, data in zip(missing, read_each(self.memory, [paddrs[at] for at in missing], size), strict=True):
+            found[at] = data  # the memory ends within a block
+        return found
+
+    @staticmethod
+    def _cut(blocks: dict[int, bytes | None], paddr: int, size: int) -> bytes | None:
+        """Bytes out of blocks; None if one of these is not there."""
+        first = paddr // BLOCK * BLOCK
+        parts = [blocks[at] for at in range(first, paddr + size, BLOCK)]
+        whole = parts[0] if len(parts) == 1 else b"".join(filter(None, parts)) if None not in parts else None
+        return None if whole is None else whole[paddr - first : paddr - first + size]
+
+    def _fetched(self, wanted: Sequence[int]) -> dict[int, bytes | None]:
+        """Blocks; None for one of which the memory does not have all."""
         with self._lock:
-            block = self._blocks.get(paddr)
-            if block is not None:
-                self._blocks.move_to_end(paddr)
-                self.hits += 1
-                return block
-            self.misses += 1
+            found: dict[int, bytes | None] = {at: self._blocks[at] for at in wanted if at in self._blocks}
+            for at in found:
+                self._blocks.move_to_end(at)
+            self.hits += len(found)
+            self.misses += len(wanted) - len(found)
             generation = self._generation
-        try:
-            block = read_exactly(self.memory, paddr, BLOCK)
-        except BadAnswer:
-            raise
-        except MemoryReadError:
-            return None
+        missing = [at for at in wanted if at not in found]
+        answers = dict(zip(missing, read_each(self.memory, missing, BLOCK), strict=True))
         with self._lock:
             if generation == self._generation:  # else it may be older than what was written meanwhile
-                self._blocks[paddr] = block
+                self._blocks.update((at, block) for at, block in answers.items() if block is not None)
                 while len(self._blocks) > self.tables:
                     self._blocks.popitem(last=False)
-        return block
+        return found | answers
 
     def write(self, paddr: int, data: bytes) -> None:
         """Write ``data`` at ``paddr``, through to the memory.
@@ -111,6 +126,12 @@ class CachedMemory:
                 self._generation += 1
                 for at in range(paddr // BLOCK * BLOCK, paddr + len(data), BLOCK):
                     self._blocks.pop(at, None)
+
+    def close(self) -> None:
+        """Close the memory, if it can be closed, and forget everything."""
+        self.clear()
+        if isinstance(self.memory, Closable):
+            self.memory.close()
 
     def clear(self) -> None:
         """Forget everything: the memory has changed."""

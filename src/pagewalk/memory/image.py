@@ -10,11 +10,12 @@ import errno
 import mmap
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pagewalk.doors import integer, refuse_pickling, shortened, shown
-from pagewalk.errors import ImageFormatError, UnsupportedError
+from pagewalk.doors import integer, plain, refuse_pickling, shortened, shown
+from pagewalk.errors import ImageFormatError, MemoryWriteError, UnsupportedError
 from pagewalk.memory.exact import BadAnswer
 from pagewalk.memory.flat import FlatMemory
 from pagewalk.memory.protocol import Segment
@@ -57,6 +58,9 @@ class RawImage(FlatMemory):
         ImageFormatError: It is empty, or ends before a segment does.
         UnsupportedError: It is no file that has bytes to map: a pipe, a socket, a character device.
 
+    Attributes:
+        closed: Whether ``close`` was called.
+
     It claims to hold the frames that its page tables name. It must keep its size while it is mapped: one that was cut
     off is noticed before each read, walk, translation and question (MemoryReadError); cut off in the middle of one, it
     ends the process with SIGBUS.
@@ -72,6 +76,7 @@ class RawImage(FlatMemory):
     ) -> None:
         self.path = Path(path)
         self._map, self._version = _mapped(self.path, writable)
+        self.closed = False
         self._shrinks = self._map.size() > 0  # a disk does not, and says 0
         self._writable = writable
         self.holds_frames = True
@@ -81,20 +86,38 @@ class RawImage(FlatMemory):
         super().__init__(self._cut(data, *part) for part in self._parts)
 
     def __repr__(self) -> str:
-        return f"<RawImage {shortened(self.path.name, 32)} {shortened(self.extent, 64)}>"
+        where = "closed" if self.closed else shortened(self.extent, 64)
+        return f"<RawImage {shortened(self.path.name, 32)} {where}>"
+
+    @property
+    def _why_closed(self) -> str:
+        return f"{shown(str(self.path))} was closed: open it again"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Opened again where it is unpickled."""
+        if self.closed:
+            raise refuse_pickling(self, "it is closed: open it again")
         if self._writable:
             raise refuse_pickling(self, "it is writable, and two would write to one file: open it there by its path")
         return _reopened, (type(self), self.path.absolute(), self._parts, self._version)
 
+    def close(self) -> None:
+        """Let go of the file. Whoever still looks at its bytes in place, as a question under way, keeps them mapped."""
+        self.closed = True
+        self.segments = ()
+        self._starts = []
+        with suppress(BufferError):  # somebody looks: they go with the last who does
+            self._map.close()
+
     def check_extent(self) -> None:
-        """Check that the file still has all its bytes; called before they are used in place.
+        """Check that the file is open and still has all its bytes; called before they are used in place.
 
         Raises:
-            MemoryReadError: It was.
+            MemoryReadError: It was closed, or cut off.
         """
+        if self.closed:
+            (paddr, _, length), *_ = self._parts
+            raise BadAnswer(paddr, length, self._why_closed)
         size = self._map.size()
         if size >= len(self._map) or not self._shrinks:
             return
@@ -105,12 +128,16 @@ class RawImage(FlatMemory):
             raise BadAnswer(paddr + first - offset, offset + length - first, why)
 
     def read(self, paddr: int, size: int) -> bytes:
-        """See ``FlatMemory``; refused too where the file was cut off."""
+        """See ``FlatMemory``; refused too where the file was closed or cut off."""
+        if self.closed:
+            raise BadAnswer(integer(paddr, "paddr"), integer(size, "size"), self._why_closed)
         self.check_extent()
         return super().read(paddr, size)
 
     def write(self, paddr: int, data: bytes) -> None:
-        """See ``FlatMemory``; refused too where the file was cut off."""
+        """See ``FlatMemory``; refused too where the file was closed or cut off."""
+        if self.closed:
+            raise MemoryWriteError(integer(paddr, "paddr"), len(plain(data)), self._why_closed)
         self.check_extent()
         super().write(paddr, data)
 

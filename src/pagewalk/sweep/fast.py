@@ -114,7 +114,7 @@ class FastWay:
         compiled: The module of kernels.
         levels: The levels that the hardware has, root first.
         here: The memory, in place.
-        root: Where the top table is.
+        root: The number of the top table's first word.
         mapped: The kinds that are mapped.
     """
 
@@ -153,7 +153,9 @@ def way_for(levels: Sequence[Level], source: Source, root: int, mapped: tuple[Ki
     compiled = kernels()
     if compiled is None or not source.here or not all(is_plain(level) for level in levels):
         return None
-    return FastWay(compiled, levels, source.here, root, mapped)
+    top = levels[0].table_bytes
+    (first,), outside = source.here.places(np.array([root], np.uint64), top)
+    return FastWay(compiled, levels, source.here, int(first), mapped) if outside is None else None
 
 
 class Fast:

@@ -16,12 +16,12 @@ import numpy as np
 from pagewalk.memory import Flat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import numpy.typing as npt
 
     from pagewalk.formats import Word
-    from pagewalk.memory import Memory, Segment
+    from pagewalk.memory import Memory
 
     Words = npt.NDArray[np.uint64]
     Places = npt.NDArray[np.intp]
@@ -51,11 +51,15 @@ class InPlace:
     def __init__(self, memory: Memory, word: Word) -> None:
         self.word = np.dtype(word.dtype)
         segments = memory.segments if isinstance(memory, Flat) and word.is_native else ()
-        runs = [run for segment in segments if (run := _run(segment, word.size)) is not None]
+        held = [np.frombuffer(segment.data, np.uint8) for segment in segments]
+        runs = [
+            run
+            for segment, data in zip(segments, held, strict=True)
+            if (run := _run(segment.start, data.ctypes.data, len(data), word.size))
+        ]
         base = min((at for _, _, at in runs), default=0)
         end = max((at + size for _, size, at in runs), default=0)
-        readonly = any(segment.data.readonly for segment in segments)
-        self.words: npt.NDArray[Any] = _words(base, end - base, readonly, segments, self.word)
+        self.words: npt.NDArray[Any] = _words(base, end - base, held, self.word)
         more = (1 << max(len(runs) - 1, 0).bit_length()) - len(runs)
         self.starts = np.array([start for start, _, _ in runs] + [_NOWHERE] * more, np.uint64)
         self.sizes = np.array([size for _, size, _ in runs] + [0] * more, np.uint64)
@@ -84,7 +88,7 @@ class InPlace:
             A place each, shape (n,), and which are not to be used: those of tables that do not lie in a segment, shape
             (n,), bool; None if all do.
         """
-        at = self._near(paddrs, size) if len(paddrs) else paddrs
+        at = self._near(paddrs, size) if len(paddrs) else paddrs.copy()
         if at is None or int(np.bitwise_or.reduce(at)) % self.word.itemsize:
             return self._anywhere(paddrs, size)
         return self._as_places(at), None
@@ -93,14 +97,18 @@ class InPlace:
         """Bytes from the start of ``words``, if all tables lie in few segments and none outside."""
         low, high = int(paddrs.min()), int(paddrs.max())
         first, last = bisect_right(self._borders, low) - 1, bisect_right(self._borders, high) - 1
-        if first < 0 or last - first > _FEW or high - self._borders[last] > self._runs[last][1] - size:
+        if first < 0 or last - first > _FEW or high >> 63 or high - self._borders[last] > self._runs[last][1] - size:
             return None
-        at: Words = paddrs + _word(self._moves[first])
+        at: Words = paddrs + _word(self._moves[last])
         for segment in range(first + 1, last + 1):
-            border, gap = self._borders[segment], self._gap(segment, size)
-            if int((paddrs - _word(border - gap)).min()) < gap:
+            gap = self._gap(segment, size)
+            beyond = paddrs - _word(self._borders[segment] - gap)
+            if int(beyond.min()) < gap:
                 return None
-            at += (paddrs >= _word(border)) * _word(self._moves[segment] - self._moves[segment - 1])
+            below = beyond.view(np.int64)
+            below >>= 63  # all ones below the border, else 0; in place, since new arrays cost page faults
+            beyond &= _word(self._moves[segment - 1] - self._moves[segment])
+            at += beyond
         return at
 
     def _gap(self, segment: int, size: int) -> int:
@@ -119,9 +127,9 @@ class InPlace:
         return self._as_places(inside + self.offsets[segment]), outside if outside.any() else None
 
     def _as_places(self, at: Words) -> Places:
-        """Bytes from the start of the words, as numbers of words."""
-        places: Any = at >> np.uint64(self.word.itemsize.bit_length() - 1)
-        return places.view(np.intp)
+        """Bytes from the start of the words made numbers of words, in place."""
+        at >>= np.uint64(self.word.itemsize.bit_length() - 1)
+        return at.view(np.intp)
 
     def rows(self, places: Places, entries: int, out: Words) -> Words:
         """Whole tables: shown where they lie if they follow each other, else copied.
@@ -159,14 +167,21 @@ class InPlace:
         return self.words[lead : lead + count * entries].reshape(count, entries)
 
 
-def _run(segment: Segment, word: int) -> tuple[int, int, int] | None:
-    """The whole words of a segment: first physical address, bytes, address in this process; None if there are none."""
-    lead = -segment.start % word
-    size = (len(segment.data) - lead) // word * word
-    if size <= 0:
-        return None
-    at = np.frombuffer(segment.data, np.uint8).ctypes.data + lead
-    return None if at % word else (segment.start + lead, size, at)
+def _run(start: int, at: int, size: int, word: int) -> tuple[int, int, int] | None:
+    """The whole words of a segment.
+
+    Args:
+        start: Its first physical address.
+        at: Where it lies in this process.
+        size: Its bytes.
+        word: Bytes of a word.
+
+    Returns:
+        The first three for the words; None if there are none, or they do not lie as words must.
+    """
+    lead = -start % word
+    size = (size - lead) // word * word
+    return None if size <= 0 or (at + lead) % word else (start + lead, size, at + lead)
 
 
 def _word(number: int) -> np.uint64:
@@ -182,15 +197,15 @@ class _Shown:
         owners: Whose bytes they are.
     """
 
-    def __init__(self, interface: dict[str, Any], owners: Sequence[Any]) -> None:
+    def __init__(self, interface: dict[str, Any], owners: list[Any]) -> None:
         self.__array_interface__ = interface
         self.owners = owners
 
 
-def _words(base: int, size: int, readonly: bool, segments: Sequence[Segment], word: np.dtype[Any]) -> npt.NDArray[Any]:
-    """The array of all words from an address in this process on."""
+def _words(base: int, size: int, held: list[Any], word: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The array of all words from an address in this process on; it can be written if all segments can."""
     if not size:
         return np.empty(0, word)
-    shape = (size // word.itemsize,)
+    shape, readonly = (size // word.itemsize,), not all(data.flags.writeable for data in held)
     interface = {"data": (base, readonly), "shape": shape, "typestr": word.str, "version": 3}
-    return np.asarray(_Shown(interface, [np.frombuffer(segment.data, np.uint8) for segment in segments]))
+    return np.asarray(_Shown(interface, held))

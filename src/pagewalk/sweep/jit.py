@@ -1,8 +1,8 @@
 """Which engine sweeps: NumPy, or the same kernels compiled by Numba (the extra ``jit``).
 
 Numba costs more than half a second at start, so it is used where it is imported already or where ``PAGEWALK_ENGINE``
-asks for it, never unasked. What the kernels are not made for (several address fields, a memory of several pieces, wrong
-entries, filters by frame) is left to NumPy, which goes on where they end.
+asks for it, never unasked. What the kernels are not made for (several address fields, tables that do not lie in one
+segment, wrong entries, filters by frame) is left to NumPy, which goes on where they end.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ __all__ = ["count_pages", "fill_empty", "list_pages", "list_runs", "per_entry", 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
 EIGHT = np.uint64(8)
+WORD = np.uint64(3)  # log2 of the bytes of a word
 TOGETHER = 64  # addresses that go down together
 AHEAD = 192  # entries of a table that are asked for ahead: 24 cache lines
 ALL = np.uint64((1 << 64) - 1)
@@ -294,29 +295,16 @@ def count_pages(words, places, parts, times, limits, known, found):  # type: ign
     return DONE
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _place(segments: Any, table: Any, level: Any, vaddr: Any) -> Any:
-    """Where the entry for an address is in a table, as a place in ``words``; ``ALL`` if the table is not in them."""
-    starts, sizes, offsets = segments
-    at, half = ZERO, uint64(starts.shape[0]) >> ONE
-    while half != ZERO:  # without a branch on what is found: nobody can guess it
-        at += half if table >= starts[at + half] else ZERO
-        half >>= ONE
-    inside = table - starts[at]
-    outside = inside >= sizes[at] or sizes[at] - inside < level[6] or inside & uint64(7) != ZERO
-    return ALL if outside else (inside + offsets[at] >> uint64(3)) + (vaddr >> level[0] & level[1])
-
-
 @njit(nogil=True, cache=True)
 def _translate(words, segments, root, vaddrs, levels, known, places, out):  # type: ignore[no-untyped-def]
     """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
     kinds, no_frame = known[0]
     lookups, all_moves, all_rules = known[1:]
     paddrs, mapped = out
+    starts, sizes, offsets = segments
+    halfway = uint64(starts.shape[0]) >> ONE
     for at in range(vaddrs.shape[0]):
-        places[at] = _place(segments, root, levels[0], vaddrs[at])
-        if places[at] == ALL:
-            return UNKNOWN
+        places[at] = root + (vaddrs[at] >> levels[0, 0] & levels[0, 1])
     for depth in range(levels.shape[0]):
         level, below = levels[depth], levels[min(depth + 1, levels.shape[0] - 1)]
         lookup, moves, rules = lookups[depth], all_moves[depth], all_rules[depth]
@@ -333,9 +321,14 @@ def _translate(words, segments, root, vaddrs, levels, known, places, out):  # ty
                 table = (entry & rules[shape, MASK]) << rules[shape, LEFT] >> rules[shape, RIGHT]
                 if rules[shape, MORE] != ZERO:
                     table |= (entry & rules[shape, MORE]) << rules[shape, MORE_LEFT] >> rules[shape, MORE_RIGHT]
-                places[at] = _place(segments, table, below, vaddrs[at])
-                if places[at] == ALL:
+                segment, half = ZERO, halfway
+                while half != ZERO:  # without a branch on what is found: nobody can guess it
+                    segment += half if table >= starts[segment + half] else ZERO
+                    half >>= ONE
+                inside, size = table - starts[segment], sizes[segment]
+                if inside >= size or size - inside < below[6]:
                     return UNKNOWN
+                places[at] = (inside + offsets[segment] >> WORD) + (vaddrs[at] >> below[0] & below[1])
                 _prefetch(words, places[at])  # type: ignore[call-arg]
                 continue
             if entry & level[5] == ZERO:
@@ -366,7 +359,7 @@ def translate(words, segments, root, vaddrs, levels, known, paddrs, mapped):  # 
         words: The memory, shape (n,).
         segments: Where it is: first address, bytes, and offset in ``words`` of each segment, ascending; filled up with
             empty ones at the last address to a power of two.
-        root: Where the top table is.
+        root: The number of the top table's first word.
         vaddrs: The addresses, all of them of its window.
         levels: For each shift, mask of the index, mask and value of a table's entry, its shape, the bits that an entry
             has which is not empty, bytes of a table, significant bits. Shape (levels, 8), uint64.

@@ -1,4 +1,4 @@
-"""Many tables read at once: in place in a flat memory, from others by a ``read_many`` a batch or a ``read`` a table."""
+"""Many tables read at once: in place in a flat memory; from others by one ``read_many`` a batch or ``read`` a table."""
 
 from __future__ import annotations
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pagewalk.errors import MemoryWriteError
-from pagewalk.memory import Flat, WritableMemory, read_exactly
+from pagewalk.memory import Flat, read_exactly, write_to
 from pagewalk.sweep.inplace import InPlace
 
 if TYPE_CHECKING:
@@ -114,13 +113,7 @@ class Store:
                 return
         cuts = np.flatnonzero(slots[1:] - slots[:-1] != np.uint64(self._word.size)) + 1
         for some, run in zip(np.split(slots, cuts), np.split(values, cuts), strict=True):
-            self._writable(int(some[0])).write(int(some[0]), run.astype(self._word.dtype).tobytes())
-
-    def _writable(self, paddr: int) -> WritableMemory:
-        """The memory, if it can be written."""
-        if isinstance(self._memory, WritableMemory):
-            return self._memory
-        raise MemoryWriteError(paddr, self._word.size, f"{type(self._memory).__name__} has no write method")
+            write_to(self._memory, int(some[0]), run.astype(self._word.dtype).tobytes())
 
     def fill(self, frames: Words, first: int, count: int, good: tuple[Any, Mask | None]) -> Any:
         """Fill new tables: ``count`` slots from slot ``first`` of the first one on; the others are empty.
@@ -149,7 +142,7 @@ class Store:
             self._here.put_rows(places, tables)
         else:
             for frame, table in zip(frames.tolist(), tables, strict=True):
-                self._writable(frame).write(frame, table.astype(self._word.dtype).tobytes())
+                write_to(self._memory, frame, table.astype(self._word.dtype).tobytes())
         return count if skip is None else np.flatnonzero(~skip[:count])
 
     def _fill_alike(self, places: npt.NDArray[np.intp], first: int, count: int, value: Any) -> int:

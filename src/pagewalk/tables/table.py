@@ -6,17 +6,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from pagewalk.doors import integer
 from pagewalk.errors import MemoryWriteError
 from pagewalk.formats import NO_PADDR, Flag, Kind, Level
-from pagewalk.memory import Memory, WritableMemory, read_exactly
+from pagewalk.memory import Memory, RemoteSlots
 
-if TYPE_CHECKING:
-    from pagewalk.formats import Word
-
-__all__ = ["Entry", "RemoteSlots", "Slots", "Table", "writable"]
+__all__ = ["Entry", "Slots", "Table"]
 
 _PAGES = (Kind.PRESENT, Kind.PROT_NONE)
 
@@ -39,25 +36,6 @@ class Owner(Protocol):
         """The table at an address."""
 
 
-class RemoteSlots:
-    """Slots of a memory that has to be asked for each."""
-
-    __slots__ = ("memory", "paddr", "word")
-
-    def __init__(self, memory: Memory, paddr: int, word: Word) -> None:
-        self.memory = memory
-        self.paddr = paddr
-        self.word = word
-
-    def __getitem__(self, index: int) -> int:
-        size = self.word.size
-        return self.word.unpack(read_exactly(self.memory, self.paddr + size * index, size))[0]
-
-    def __setitem__(self, index: int, value: int) -> None:
-        paddr = self.paddr + self.word.size * index
-        writable(self.memory, paddr, self.word.size).write(paddr, self.word.pack([value]))
-
-
 class Table:
     """One table of a level.
 
@@ -65,7 +43,8 @@ class Table:
         tables: The page tables it belongs to.
         paddr: Physical address of its first slot, in bytes.
         level: Its level.
-        slots: Its raw values: ``slots[i]`` reads now, ``slots[i] = value`` writes now.
+        slots: Its raw values: ``slots[i]`` reads now, ``slots[i] = value`` writes now. A walk *keeps* the tables of a
+            remote memory while it is in them.
     """
 
     __slots__ = ("level", "paddr", "slots", "tables")
@@ -78,6 +57,21 @@ class Table:
 
     def __repr__(self) -> str:
         return f"<{self.level.name} table at {self.paddr:#x}>"
+
+    def keep(self) -> None:
+        """Read all slots of a remote table at once, not each at each use, until ``let_go``."""
+        if isinstance(self.slots, RemoteSlots):
+            self.slots.keep()
+
+    def let_go(self) -> None:
+        """Read each slot at each use."""
+        if isinstance(self.slots, RemoteSlots):
+            self.slots.let_go()
+
+    def afresh(self, index: int) -> None:
+        """Read one slot of a table that is kept again: somebody may have changed it behind us."""
+        if isinstance(self.slots, RemoteSlots):
+            self.slots.afresh(index)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Found again in the page tables, which are pickled with it."""
@@ -175,14 +169,3 @@ class Entry:
         """
         frame = self.table.level.frame(self.value)
         return None if frame == NO_PADDR else int(frame)
-
-
-def writable(memory: Memory, paddr: int, size: int) -> WritableMemory:
-    """The memory, if it can be written.
-
-    Raises:
-        MemoryWriteError: It cannot.
-    """
-    if isinstance(memory, WritableMemory):
-        return memory
-    raise MemoryWriteError(paddr, size, f"{type(memory).__name__} has no write method")

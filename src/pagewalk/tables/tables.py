@@ -8,7 +8,7 @@ where it may.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pagewalk.doors import integer, not_negative, shortened
 from pagewalk.errors import (
@@ -23,8 +23,8 @@ from pagewalk.errors import (
     WalkError,
 )
 from pagewalk.formats import DEFAULT, NO_PADDR, Flag, Kind, Level, PagingFormat, Rights, Window, find_format
-from pagewalk.memory import BadAnswer, Flat, read_exactly
-from pagewalk.tables.table import Entry, RemoteSlots, Table, writable
+from pagewalk.memory import BadAnswer, Closable, Flat, RemoteSlots, read_exactly, write_to, writes
+from pagewalk.tables.table import Entry, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -112,6 +112,17 @@ class PageTables:
     def __repr__(self) -> str:
         return f"<PageTables {self.format.name} root={self.root:#x} in {shortened(repr(self.memory), 64)}>"
 
+    def close(self) -> None:
+        """Close the memory, if it can be closed: what these tables are asked for afterwards raises MemoryReadError."""
+        if isinstance(self.memory, Closable):
+            self.memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     # -- looking -----------------------------------------------------------------------------------------------------
 
     @property
@@ -168,8 +179,9 @@ class PageTables:
             if view.nbytes != size:
                 raise BadAnswer(paddr, size, f"{type(self.memory).__name__}.view showed {view.nbytes} bytes")
             return Table(self, paddr, level, view.cast(level.word.code))
+        seen = writes()
         try:
-            read_exactly(self.memory, paddr, size)
+            data = read_exactly(self.memory, paddr, size)
         except BadAnswer:
             raise
         except MemoryReadError as error:
@@ -177,7 +189,7 @@ class PageTables:
                 raise BadRoot(paddr, f"is not in memory ({error})") from None
             why = f"the {level.name} table at {paddr:#x} is not in memory ({error})"
             raise Malformed(vaddr, level.above, entry, why) from None
-        return Table(self, paddr, level, RemoteSlots(self.memory, paddr, level.word))
+        return Table(self, paddr, level, RemoteSlots(self.memory, paddr, size, level.word, (seen, data)))
 
     def child(self, entry: Entry, vaddr: int) -> Table:
         """The table one level below an entry that points to one; for a folded level, the entry once more.
@@ -193,11 +205,7 @@ class PageTables:
         assert level is not None
         if level.folded:
             slots: Any = entry.table.slots
-            alone = (
-                slots[entry.index : entry.index + 1]
-                if isinstance(slots, memoryview)
-                else RemoteSlots(self.memory, entry.paddr, level.word)
-            )
+            alone = slots[entry.index : entry.index + 1] if isinstance(slots, memoryview) else slots.alone(entry.index)
             return Table(self, entry.paddr, level, alone)
         value = entry.value
         return self._table(int(entry.level.frame(value)), level, vaddr, value)
@@ -227,12 +235,17 @@ class PageTables:
         table = self.top(self.window_of(vaddr))
         while True:
             entry = Entry(table, table.level.index(vaddr))
-            if not entry.level.folds:
-                yield entry
-                self.check(entry.value, entry.level, vaddr)
-                if not entry.is_table:
-                    return
-            table = self.child(entry, vaddr)
+            table.keep()
+            try:
+                if not entry.level.folds:
+                    yield entry
+                    self.check(entry.value, entry.level, vaddr)
+                    if not entry.is_table:
+                        return
+                below = self.child(entry, vaddr)
+            finally:
+                table.let_go()
+            table = below
 
     def translate(self, vaddr: int, *, hardware: bool = False) -> Translation:
         """Translate one virtual address.
@@ -351,7 +364,7 @@ class PageTables:
         except OutOfFrames as error:
             raise OutOfFrames(error.why, vaddr, entry.level.real_depth) from None
         try:
-            writable(self.memory, frame, len(contents)).write(frame, contents)
+            write_to(self.memory, frame, contents)
             entry.value = entry.level.table(frame)
         except BaseException:
             self.allocator.free(frame)

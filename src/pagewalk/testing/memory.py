@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pagewalk.doors import integers
 from pagewalk.errors import MemoryReadError, MemoryWriteError
-from pagewalk.memory import Flat
+from pagewalk.memory import Closable, Flat, ReadsMany
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,13 +54,16 @@ class _Subject(NamedTuple):
                 yield self.start + offset, size
 
 
-def check_memory(memory: Memory, start: int, size: int, *, writable: bool | None = None) -> None:
-    """Check that a memory keeps the promises of ``Memory``, and of ``WritableMemory`` and ``Flat`` if it is one.
+def check_memory(memory: Memory, start: int, size: int, *, writable: bool | None = None, close: bool = False) -> None:
+    """Check that a memory keeps the promises of ``Memory``, and of what else it is.
+
+    That is ``WritableMemory``, ``Flat``, ``ReadsMany`` and, asked for by ``close``, ``Closable``.
 
     Args:
         memory: The memory to check.
         start, size: A run of it that is all there, in bytes; at its end there must be no memory (a hole, or the end).
         writable: Whether it must take writes. None: find out by writing back what is there.
+        close: Close it in the end, and check that too.
 
     Raises:
         AssertionError: It breaks a promise; the message says which, and where.
@@ -74,6 +77,8 @@ def check_memory(memory: Memory, start: int, size: int, *, writable: bool | None
     _empty_reads_are_empty(subject)
     _reads_agree_with_their_parts(subject)
     _reads_outside_raise(subject)
+    if isinstance(memory, ReadsMany):
+        _many_reads_agree_with_reads(subject)
     if isinstance(memory, Flat):
         _segments_are_in_order(subject)
         _views_agree_with_reads(subject)
@@ -84,6 +89,8 @@ def check_memory(memory: Memory, start: int, size: int, *, writable: bool | None
         _writes_outside_change_nothing(subject)
     else:
         _writes_are_refused(subject)
+    if close:
+        _closed_answers_nothing(subject)
 
 
 # -- reading -------------------------------------------------------------------------------------------------------
@@ -145,6 +152,50 @@ def _raises(
         raise _broken(f"{what} raises {kind.__name__}: {type(error).__name__} for {where}") from error
     else:
         raise _broken(f"{what} raises {kind.__name__}: nothing was raised for {where}")
+
+
+# -- many reads at once ----------------------------------------------------------------------------------------------
+
+
+def _many_reads_agree_with_reads(subject: _Subject) -> None:
+    promise = "read_many answers for each address, in order, what read gives"
+    _promise(len(subject.memory.read_many([], 8)) == 0, "read_many of no addresses gives no answers")
+    for size in (size for size in SIZES if size <= subject.size):
+        places = [paddr for paddr, length in subject.pieces() if length == size]
+        wanted: list[int] = [*places, *(paddr for paddr, length in _outside(subject) if length <= size), *places[::-1]]
+        answers = list(subject.memory.read_many(wanted, size))
+        _promise(len(answers) == len(wanted), f"{promise}: {len(answers)} answers for {len(wanted)} of {size} bytes")
+        for paddr, data in zip(wanted, answers, strict=True):
+            inside = subject.start <= paddr and paddr + size <= subject.end
+            if inside:
+                same = data is not None and bytes(data) == subject.read(paddr, size)
+                _promise(same, f"{promise}: {size} bytes at {paddr:#x} differ")
+            elif not _reads(subject.memory, paddr, size):
+                _promise(data is None, f"read_many answers None where read raises: {size} bytes at {paddr:#x}")
+
+
+def _reads(memory: Any, paddr: int, size: int) -> bool:
+    """Whether a read goes through."""
+    try:
+        memory.read(paddr, size)
+    except MemoryReadError:
+        return False
+    return True
+
+
+# -- closing ---------------------------------------------------------------------------------------------------------
+
+
+def _closed_answers_nothing(subject: _Subject) -> None:
+    memory = subject.memory
+    _promise(isinstance(memory, Closable), "a memory that can be closed has a close method")
+    memory.close()
+    memory.close()  # does nothing
+    _promise(not _reads(memory, subject.start, 1), "a read of a closed memory raises MemoryReadError")
+    if isinstance(memory, Flat):
+        _promise(memory.view(subject.start, 1) is None, "a closed memory shows nothing")
+    if hasattr(memory, "write"):
+        _raises(MemoryWriteError, "a write to a closed memory", memory.write, subject.start, b"\0", 1)
 
 
 # -- flat memory ---------------------------------------------------------------------------------------------------

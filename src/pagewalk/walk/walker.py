@@ -121,11 +121,15 @@ class Walker:
         if plan.is_last:
             with self._table_lock(table):
                 return self._last(table, addr, end)
-        while addr < end:
-            next_ = level.end(addr, end)
-            if result := self._settle(plan, Entry(table, level.index(addr)), addr, next_):
-                return result
-            self.walk.addr = addr = next_
+        table.keep()
+        try:
+            while addr < end:
+                next_ = level.end(addr, end)
+                if result := self._settle(plan, Entry(table, level.index(addr)), addr, next_):
+                    return result
+                self.walk.addr = addr = next_
+        finally:
+            table.let_go()
         return 0
 
     def _settle(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> int:
@@ -135,22 +139,27 @@ class Walker:
             result = self._look(plan, entry, addr, next_)
             if result is not _AGAIN:
                 return result
+            entry.table.afresh(entry.index)
         what = f"the {plan.level.name} entry {entry.value:#x} at {addr:#x}"
         raise WalkError(errno.EAGAIN, f"{what} is no table, or kept changing, in {MAX_LOOKS} looks")
 
     def _look(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
         """One look at an entry above the last level: 0, a positive result, or _AGAIN."""
+        below: Table | None = None
         if not plan.folds:
             if entry.is_none:
                 if self.ops.install_pte is None:
                     return self.hole(addr, next_, plan.hole_depth)
                 self._grow(entry, addr)
-            if not self._is_sound(plan, entry, addr):
+            sound, below = self._open(plan, entry, addr)
+            if not sound:
                 return 0
         if plan.callback is not None:
             self.walk.action = Action.SUBTREE
             if result := self.verdict(plan.callback(entry, addr, next_, self.walk)):
                 return result
+            entry.table.afresh(entry.index)
+            below = None
             if plan.takes_action and self.walk.action is not Action.SUBTREE:
                 return _AGAIN if self.walk.action is Action.AGAIN else 0
         if not self._has_work_below(plan, entry):
@@ -162,7 +171,8 @@ class Walker:
                 if self._must_split(entry):
                     self.tables.split(entry, addr)
                     self.walk.tables_allocated += 1
-        return self._descend(plan, entry, addr, next_)
+            below = None
+        return self._descend(plan, entry, addr, next_, below)
 
     def _grow(self, entry: Entry, addr: int) -> None:
         """Link a new table, unless another thread has just done so."""
@@ -175,13 +185,13 @@ class Walker:
         """The lock that keeps other threads out of a table."""
         return _NO_LOCK if self.walk.mm is None else self.walk.mm.table_lock(table)
 
-    def _descend(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
-        """Walk the table below an entry. The entry is read afresh: a callback or another thread may have changed it."""
+    def _descend(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int, below: Table | None) -> Any:
+        """Walk the table below an entry; opened anew if a callback or another thread may have changed it (None)."""
         if not entry.is_table:
             return 0 if self.walk.no_vma else _AGAIN
-        if not self._is_sound(plan, entry, addr):
-            return 0
-        return self._entries(self.tables.child(entry, addr), addr, next_)
+        if below is None:
+            _, below = self._open(plan, entry, addr)
+        return 0 if below is None else self._entries(below, addr, next_)
 
     # -- the two questions -------------------------------------------------------------------------------------------
 
@@ -205,14 +215,18 @@ class Walker:
         walk, pte_entry, installing = self.walk, self.ops.pte_entry, self.ops.install_pte is not None
         size, first = table.level.span, table.level.index(addr)
         slots, is_none = table.slots, table.level.is_none
-        for at in range(first, first + (end - addr) // size):
-            walk.addr = addr
-            next_ = addr + size
-            if installing and is_none(slots[at]):
-                self._install(Entry(table, at), addr, next_)
-            elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, walk)):
-                return self.verdict(result)
-            addr = next_
+        table.keep()
+        try:
+            for at in range(first, first + (end - addr) // size):
+                walk.addr = addr
+                next_ = addr + size
+                if installing and is_none(slots[at]):
+                    self._install(Entry(table, at), addr, next_)
+                elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, walk)):
+                    return self.verdict(result)
+                addr = next_
+        finally:
+            table.let_go()
         walk.addr = addr
         return 0
 
@@ -260,8 +274,8 @@ class Walker:
             raise WalkError(-code, f"a callback refused at {self.walk.addr:#x}")
         return code
 
-    def _is_sound(self, plan: _LevelPlan, entry: Entry, addr: int) -> bool:
-        """Whether an entry can be gone into: raises what is wrong with it, or collects it.
+    def _open(self, plan: _LevelPlan, entry: Entry, addr: int) -> tuple[bool, Table | None]:
+        """Whether an entry is sound, and the table below it; raises what is wrong with it, or collects it.
 
         Raises:
             ReservedBits, Malformed: And the walk does not collect.
@@ -269,12 +283,11 @@ class Walker:
         try:
             value = entry.value
             self.tables.check(value, plan.level, addr)
-            if plan.level.is_table(value):
-                self.tables.child(entry, addr)
+            below = self.tables.child(entry, addr) if plan.level.is_table(value) else None
         except TranslationError as error:
             self.found(error)
-            return False
-        return True
+            return False, None
+        return True, below
 
     def found(self, error: TranslationError) -> None:
         """Collect what is malformed, or raise it."""
