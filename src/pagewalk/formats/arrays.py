@@ -1,6 +1,6 @@
 """What entries say, for whole arrays: one lookup an entry, and often one for all.
 
-How it works. The significant bits of an entry, packed, are the index into a table of *states*, filled as indexes are
+How it works. The bits of an entry that tell what it is, packed, are the index into a table of *states*, filled as indexes are
 met by asking the codec for an entry that has them. Below levels that do not grant every right, an entry grants less:
 for each set of rights that tables of the level can have been granted there is a part of the table of its own, so that
 effective rights are looked up as well, whatever rule makes them. Most arrays need not even that: where the significant
@@ -20,7 +20,7 @@ import numpy as np
 from pagewalk.formats.bits import NO_PADDR, joined
 from pagewalk.formats.codec import FLAGS, KIND_SHIFT, KINDS, SHAPE_SHIFT
 from pagewalk.formats.fields import RIGHTS
-from pagewalk.formats.flags import Flag, Kind, Rights
+from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +64,8 @@ class Arrays:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self.significant = np.uint64(codec.significant)
-        self.stable = codec.significant & (NO_PADDR ^ codec.passing)
-        self.runs = _runs(codec.significant)
+        self.stable = codec.telling & (NO_PADDR ^ codec.passing)
+        self.runs = _runs(codec.telling)
         self.size = 1 << sum(run.bits for run in self.runs)
         self._must = reduce(int.__or__, (shape.must.mask for shape in codec.shapes), 0)
         self._must_be_set = any(shape.must.value for shape in codec.shapes)
@@ -117,7 +117,7 @@ class Arrays:
             return 0
         if parts is None:
             low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
-            if not (low ^ high) & self.codec.significant:
+            if not (low ^ high) & self.codec.telling:
                 return self.state(low, granted)
         index = self.index(entries)
         if parts is not None:
@@ -131,14 +131,14 @@ class Arrays:
         return states
 
     def state(self, entry: int, granted: int = _ALL) -> int:
-        """The state of every entry whose significant bits are those of ``entry``, and that is not empty."""
-        key = entry & self.codec.significant, granted
+        """The state of every entry whose telling bits are those of ``entry``, and that is not empty."""
+        key = entry & self.codec.telling, granted
         if key not in self._one:
             self._one[key] = self.codec.state(self._held(key[0]), granted)
         return self._one[key]
 
     def _held(self, key: int) -> int:
-        """An entry with these significant bits that is not empty."""
+        """An entry with these bits that is not empty."""
         rest = NO_PADDR ^ self.codec.significant
         for stray in (0, rest & -rest, *(1 << place for place in range(64) if rest >> place & 1)):
             if not self.codec.is_none(key | stray):
@@ -159,13 +159,13 @@ class Arrays:
         for number in np.unique(index).tolist():
             place, part = number % self.size, number - number % self.size
             spread = reduce(int.__or__, ((place >> run.to & (1 << run.bits) - 1) << run.first for run in self.runs), 0)
-            for mask in (NO_PADDR, self.codec.significant, self.stable):
+            for mask in (NO_PADDR, self.codec.telling, self.stable):
                 entry = spread & mask
                 where = int(self.index(np.array([entry], np.uint64))[0]) + part
                 self._states[where] = self.state(entry, granted[part])
 
     def index(self, entries: Words) -> npt.NDArray[np.intp]:
-        """The significant bits of entries, packed."""
+        """The telling bits of entries, packed."""
         index, *more = (_moved(entries, run) for run in self.runs)
         for part in more:
             index |= part
@@ -340,7 +340,11 @@ class Arrays:
         """The flags of any entries. Shape (n,), uint32."""
         states = self.states(entries)
         flags = np.full(len(entries), states, np.uint32) if isinstance(states, int) else states
-        return self._without_empty(entries, flags & np.uint32(FLAGS), 0)
+        flags = flags & np.uint32(FLAGS)
+        tables = np.flatnonzero(self.is_table(entries))
+        if len(tables):
+            flags[tables] = _FLAGS_OF[self.rights(entries[tables])]
+        return self._without_empty(entries, flags, 0)
 
     def frames(self, entries: Words) -> Words:
         """The addresses in memory that any entries name, ``NO_PADDR`` where they name none. Shape (n,), uint64."""
@@ -390,6 +394,7 @@ class Arrays:
         return said
 
 
+_FLAGS_OF: Final = np.array([int(flags_of(rights)) for rights in range(_ALL + 1)], np.uint32)
 _FEW: Final = 8
 """Bits that an empty entry may have, at most, for a quick look at whether an array has empty ones."""
 

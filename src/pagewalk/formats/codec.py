@@ -138,6 +138,7 @@ class Codec:
         self.empty = self.empties[0].value if self.empties else 0
         self.others = tuple(row for row in self.rows if row.kind is not Kind.NONE)
         self.significant = reduce(or_, (_deciding(row) for row in self.others), 0)
+        self.telling = reduce(or_, (row.tested if row.kind is Kind.TABLE else _deciding(row) for row in self.others), 0)
         self.passing, self.passing_shift = _passing(self.others)
         self.shapes = _shapes(self.rows, self.passing)
         self._nothing = self._decoded(self.rows[0], self.empty)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import difflib
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import shown
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats.hardware import MODELS
+from pagewalk.formats.hardware import MODELS, REGISTERS
+from pagewalk.formats.os.layer import bare
 from pagewalk.formats.os.linux import LINUX, Linux
 from pagewalk.formats.paging import PagingFormat
+from pagewalk.formats.registers import Paging, parsed
 
-__all__ = ["DEFAULT", "FORMATS", "SYSTEMS", "find_format"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pagewalk.formats.os.layer import Layer
+
+__all__ = ["DEFAULT", "FORMATS", "SYSTEMS", "find_format", "from_registers"]
 
 DEFAULT: Final = "x86-64"
 """The format where nothing says otherwise."""
@@ -65,6 +72,38 @@ def _made(name: str, os: str) -> PagingFormat:
     if os == "none" or model.linux is None:
         return model.bare()
     return model.make(model.linux(_KERNELS[os]))
+
+
+def from_registers(registers: Mapping[str, Any] | str, os: str | None = None) -> Paging:
+    """The format and the windows that registers say.
+
+    Args:
+        registers: By name, as QEMU and gdb print them, in any case; or as text: ``name=value,...``.
+        os: As ``find_format``.
+
+    Raises:
+        UnsupportedError: Registers that are not known, belong to two architectures, contradict each other, or say
+            something that cannot be; or a system of no such name.
+        ValueError, TypeError: A value is no number of 64 bits.
+    """
+    values, system = parsed(registers), _system(os)
+    known = [file for file in REGISTERS if set(values) & set(file.names)]
+    strange = set(values) - {name for file in known for name in file.names}
+    if strange or not known:
+        every = tuple(name for file in REGISTERS for name in file.names)
+        name = sorted(strange)[0]
+        raise UnsupportedError(f"unknown register {shown(name)}: {_near(name, every)}known are {', '.join(every)}")
+    if len(known) > 1:
+        raise UnsupportedError(
+            f"{', '.join(sorted(values))} are registers of different architectures: give one's alone"
+        )
+    (file,) = known
+    file.check(values)
+
+    def choose(linux: Callable[[Linux], Layer]) -> Layer:
+        return bare(1) if system == "none" else linux(_KERNELS[system])
+
+    return file.read(values, choose)
 
 
 def _near(name: str, known: tuple[str, ...]) -> str:

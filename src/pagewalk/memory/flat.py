@@ -189,7 +189,7 @@ def _segment(given: Any) -> Segment:
         start, data = given
     except (TypeError, ValueError):
         raise TypeError(f"a segment is (start, bytes), not {shown(given)}") from None
-    return Segment(integer(start, "a segment's start"), plain(data))
+    return Segment(integer(start, "a segment's start"), memoryview(plain(data)))
 
 
 def _span(segment: Segment) -> str:

@@ -136,7 +136,7 @@ class FastWay:
         test = codec.table_patterns[0] if codec.table_patterns else (0, 1)
         table = level.arrays.table_shape
         held = codec.empties[0].mask
-        return (level.shift, level.entries - 1, *test, table, held, level.table_bytes, codec.significant)
+        return (level.shift, level.entries - 1, *test, table, held, level.table_bytes, codec.telling)
 
     def descend(self, addresses: Words, paddrs: Words, mapped: npt.NDArray[np.bool_]) -> bool:
         """Translate addresses of the window; whether that was possible."""
@@ -176,7 +176,7 @@ class Fast:
         asked, shift = int(wanted.having | wanted.lacking), level.codec.passing_shift
         passing = level.codec.passing << shift if shift >= 0 else level.codec.passing >> -shift
         decided = asked & passing  # what is asked for cannot pass without a look
-        significant = level.codec.significant if decided else arrays.stable
+        significant = level.codec.telling if decided else arrays.stable
         self._bits = words(*self._skipped(), significant, level.shift, max(shift, 0), max(-shift, 0))
         self._passing = (
             np.uint32(int(wanted.having)),
