@@ -30,8 +30,6 @@ class WorkingSet:
         self.idle = {}
         self.sizes = {}
         self.ops = pw.WalkOps(pmd_entry=self.pmd_entry, pte_entry=self.pte_entry)
-        rows = space.tables.format.state
-        self.accessed = next(1 << row.bit for row in rows if row.flag is pw.Flag.ACCESSED)
 
     def sample(self):
         """End an interval; the bytes that were used in it."""
@@ -57,7 +55,7 @@ class WorkingSet:
         self.idle[addr] = 0 if used else self.idle.get(addr, 0) + 1
         self.sizes[addr] = size
         if used:
-            entry.value ^= self.accessed
+            entry.value = entry.level.without_flags(entry.value, pw.Flag.ACCESSED)
 
 
 def map_page(tables, vaddr, paddr, size):

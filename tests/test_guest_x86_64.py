@@ -41,11 +41,14 @@ def rows(tables):
     return by_page(mappings(tables, 0, LOW_END, coalesce=False))
 
 
+FIELDS = ["vaddr", "paddr", "size", "page_size", "flags", "kind", "entry"]
+
+
 def by_page(rows):
     """``{vaddr: (paddr, page size, flags, kind, entry)}``."""
     return {
         vaddr + at: (paddr if paddr == NO_PADDR else paddr + at, page_size, Flag(flags), Kind(kind), entry)
-        for vaddr, paddr, size, page_size, flags, kind, entry in rows.tolist()
+        for vaddr, paddr, size, page_size, flags, kind, entry in rows[FIELDS].tolist()
         for at in range(0, size, PAGE)
     }
 

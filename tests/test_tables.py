@@ -128,8 +128,8 @@ def test_no_change_loses_what_is_there(name: str, depth: int, raw: int) -> None:
     world.map(BASE + 2 * G, PAGE, RW)
     world.put(BASE, raw, depth)
     entry, before = world.entry_as_it_is(BASE, depth), world.memory.read(0, 1 * M)
-    empty, span = entry.is_none, entry.level.span
-    page = world.tables.translate(BASE) if entry.is_leaf and not world.format.reserved(raw, entry.level) else None
+    empty, span, wrong = entry.is_none, entry.level.span, entry.level.wrong(raw)
+    page = world.tables.translate(BASE) if entry.is_leaf and not wrong else None
     for change in (world.tables.grow, world.tables.split):
         try:
             change(entry, BASE)
@@ -137,7 +137,7 @@ def test_no_change_loses_what_is_there(name: str, depth: int, raw: int) -> None:
             assert world.memory.read(0, 1 * M) == before
             continue
         assert entry.is_table
-        assert empty or page is not None or not world.format.is_valid(raw) or world.format.reserved(raw, entry.level)
+        assert empty or page is not None or not entry.level.is_valid(raw) or wrong
         if page is not None and page.paddr is not None:
             below = world.tables.translate(BASE + span // 2)
             assert (below.paddr, below.page_size < span) == (page.paddr + span // 2, True)

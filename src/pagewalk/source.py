@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pagewalk.doors import integers
 from pagewalk.errors import BadRoot, UnsupportedError
-from pagewalk.formats import find_format
+from pagewalk.formats import DEFAULT, find_format
 from pagewalk.memory import RawImage
 from pagewalk.tables import PageTables
 
@@ -39,7 +39,7 @@ _LONGEST = max(map(len, _CONTAINERS))
 def open(  # noqa: A001 - pw.open is the face; this module needs no other
     source: str | os.PathLike[str],
     *,
-    format: str | PagingFormat = "x86-64",  # noqa: A002 - the name users know from --format
+    format: str | PagingFormat = DEFAULT,  # noqa: A002 - the name users know from --format
     root: int,
     base: int = 0,
     segments: Iterable[tuple[int, int, int]] | None = None,

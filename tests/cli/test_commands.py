@@ -36,17 +36,14 @@ class TestMap:
         assert said["counts"] == {"mappings": len(rows), "holes": len(gaps), "findings": 0}
         assert [(int(row["vaddr"], 16), row["size"], row["depth"]) for row in said["holes"]] == gaps.tolist()
         assert len(said["mappings"]) == len(rows)
-        for row, (vaddr, paddr, size, page_size, flags, kind, entry) in zip(
-            said["mappings"], rows.tolist(), strict=True
-        ):
-            assert row == {
-                "vaddr": hex(vaddr),
-                "paddr": None if paddr == NO_PADDR else hex(paddr),
-                "size": size,
-                "page_size": page_size,
-                "flags": [flag.name.lower() for flag in Flag if flag & flags],
-                "kind": Kind(kind).label,
-                "entry": hex(entry),
+        for row, values in zip(said["mappings"], rows.tolist(), strict=True):
+            fields = dict(zip(rows.dtype.names, values, strict=True))
+            assert row == fields | {
+                "vaddr": hex(fields["vaddr"]),
+                "paddr": None if fields["paddr"] == NO_PADDR else hex(fields["paddr"]),
+                "flags": [flag.name.lower() for flag in Flag if flag & fields["flags"]],
+                "kind": Kind(fields["kind"]).label,
+                "entry": hex(fields["entry"]),
             }
 
     def test_text_has_a_line_for_every_run(self, run, guest, image):

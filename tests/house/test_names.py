@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[2] / "src" / "pagewalk"
 FREE = {"formats", "abi"}
-NOT_CLEAN_YET = {"source.py"}
-"""Rooms that still break a rule."""
 EXCEPTIONS = {("walk/ops.py", "a level", "pgd"): "`struct mm_walk` has a member of this name"}
 
 PLANTED = {
@@ -101,14 +99,9 @@ def rooms() -> list[str]:
     return sorted(set(there) - FREE)
 
 
-@pytest.mark.parametrize("room", sorted(set(rooms()) - NOT_CLEAN_YET))
+@pytest.mark.parametrize("room", rooms())
 def test_a_room_names_none_of_it(room: str) -> None:
     assert list(breaches(room)) == []
-
-
-@pytest.mark.parametrize("room", sorted(NOT_CLEAN_YET))
-def test_the_list_holds_no_clean_room(room: str) -> None:
-    assert list(breaches(room))
 
 
 def test_every_exception_is_needed() -> None:

@@ -12,6 +12,8 @@ from pagewalk.tables import PageTables
 from tests.property.worlds import addresses, ranges, worlds
 from tests.reference import Page, joined
 
+SLOT = 4096
+
 
 class Remote:
     """A memory that can only be asked."""
@@ -38,14 +40,17 @@ def source(request):
 
 def runs_of(entries):
     """Rows of single entries, joined as the reference joins them."""
-    pages = [
-        Page(vaddr, None if paddr == NO_PADDR else paddr, size, page, (page, flags, kind))
-        for vaddr, paddr, size, page, flags, kind, _ in entries.tolist()
-    ]
-    return [
-        (vaddr, NO_PADDR if frame is None else frame, size, page, flags | Flag.REPEATED * repeated, kind)
-        for vaddr, frame, size, (page, flags, kind), repeated in joined(pages)
-    ]
+    pages = []
+    for vaddr, paddr, size, page, flags, kind, memory, pkey, device, slot, *_ in entries.tolist():
+        frame = slot * SLOT if kind == Kind.SWAP else None if paddr == NO_PADDR else paddr
+        pages.append(Page(vaddr, frame, size, page, (page, flags, kind, memory, pkey, device)))
+    runs = []
+    for vaddr, frame, size, (page, flags, kind, *numbers), repeated in joined(pages):
+        swap = kind == Kind.SWAP
+        paddr = NO_PADDR if swap or frame is None else frame
+        flags |= Flag.REPEATED * repeated
+        runs.append((vaddr, paddr, size, page, flags, kind, *numbers, frame // SLOT if swap else 0))
+    return runs
 
 
 def clipped(found, start, end):

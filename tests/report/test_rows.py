@@ -27,7 +27,7 @@ FORM = find_format("x86-64")
 
 def row(vaddr, paddr, size, flags, kind=1, page_size=PAGE):
     """One row, as a tuple."""
-    return vaddr, paddr, size, page_size, flags, kind, 4, 0
+    return vaddr, paddr, size, page_size, flags, kind, 0, 4, 0
 
 
 def rows(*some):
@@ -38,16 +38,18 @@ def rows(*some):
 def slowly(listed, ignoring=int(AGING)):
     """What ``joined`` is to give: page by page, by the reference's rule, with the state that all pages have."""
     pages, states = [], {}
-    for vaddr, paddr, size, page, flags, kind, depth, _ in listed.tolist():
+    for vaddr, paddr, size, page, flags, kind, attributes, depth, _ in listed.tolist():
         for at in range(0, size, page):
             frame = None if paddr == NO_PADDR else paddr + at * (not flags & REPEATED)
-            pages.append(Page(vaddr + at, frame, page, page, (page, flags & ~(ignoring | REPEATED), kind, depth)))
+            pages.append(
+                Page(vaddr + at, frame, page, page, (page, flags & ~(ignoring | REPEATED), kind, attributes, depth))
+            )
             states[vaddr + at] = flags & ignoring
     found = []
-    for vaddr, frame, size, (page, flags, kind, depth), repeated in one_by_one(pages):
+    for vaddr, frame, size, (page, flags, kind, attributes, depth), repeated in one_by_one(pages):
         state = reduce(int.__and__, (states[at] for at in range(vaddr, vaddr + size, page)))
         flags |= state | REPEATED * repeated
-        found.append((vaddr, NO_PADDR if frame is None else frame, size, page, flags, kind, depth, 0))
+        found.append((vaddr, NO_PADDR if frame is None else frame, size, page, flags, kind, attributes, depth, 0))
     return found
 
 
@@ -88,25 +90,25 @@ class TestJoined:
     )
     @example(rows((0, 0x1000, PAGE, 0), (PAGE, 0x2000, PAGE, OLD), (2 * PAGE, 0x2000, PAGE, OLD)), [2], int(AGING))
     def test_as_one_row_at_a_time_would(self, listed, places, ignoring):
-        found = [row for block in joined(cut(listed, places), FORM, ignoring) for row in block.tolist()]
+        found = [row for block in joined(cut(listed, places), FORM.levels, ignoring) for row in block.tolist()]
         assert found == slowly(listed, ignoring)
 
     def test_nothing(self):
-        assert list(joined([], FORM)) == []
+        assert list(joined([], FORM.levels)) == []
 
     def test_the_state_that_all_have(self):
         listed = rows((0, 0x1000, PAGE, RW | OLD | DIRTY | SOFT), (PAGE, 0x2000, PAGE, RW | OLD | SOFT))
-        (block,) = joined([listed], FORM)
+        (block,) = joined([listed], FORM.levels)
         assert block.tolist() == rows((0, 0x1000, 2 * PAGE, RW | OLD | SOFT)).tolist()
 
     def test_soft_dirty_is_asked_for_and_keeps_rows_apart(self):
         listed = rows((0, 0x1000, PAGE, RW | SOFT), (PAGE, 0x2000, PAGE, RW))
-        assert sum(map(len, joined([listed], FORM))) == 2
+        assert sum(map(len, joined([listed], FORM.levels))) == 2
 
     def test_pages_of_one_frame(self):
         """The zero page, read at different times."""
         listed = rows((0, 0x5000, PAGE, OLD), (PAGE, 0x5000, 3 * PAGE, REPEATED), (4 * PAGE, 0x6000, PAGE, 0))
-        assert [row for block in joined([listed], FORM) for row in block.tolist()] == rows(
+        assert [row for block in joined([listed], FORM.levels) for row in block.tolist()] == rows(
             (0, 0x5000, 4 * PAGE, REPEATED), (4 * PAGE, 0x6000, PAGE, 0)
         ).tolist()
 
@@ -114,12 +116,12 @@ class TestJoined:
         """2^20 rows of alternating state are one row."""
         count = 1 << 20
         listed = np.zeros(count, ROW)
-        listed["vaddr"] = listed["paddr"] = np.arange(count, dtype=np.uint64) * np.uint64(PAGE)
+        listed["vaddr"] = listed["place"] = np.arange(count, dtype=np.uint64) * np.uint64(PAGE)
         listed["size"] = listed["page_size"] = PAGE
         listed["kind"], listed["depth"] = 1, 4
         listed["flags"][::2] = OLD
-        assert [row for block in joined(np.split(listed, 16), FORM) for row in block.tolist()] == [
-            (0, 0, count * PAGE, PAGE, 0, 1, 4, 0)
+        assert [row for block in joined(np.split(listed, 16), FORM.levels) for row in block.tolist()] == [
+            (0, 0, count * PAGE, PAGE, 0, 1, 0, 4, 0)
         ]
 
 
@@ -192,7 +194,8 @@ class TestText:
         listed = rows((0, 0x5000, 8 * K, RW | REPEATED | OUTSIDE))
         (row,) = map(json.loads, json_rows(listed, FORM))
         assert row == {"vaddr": "0x0", "paddr": "0x5000", "size": 8192, "page_size": 4096, "kind": "present",
-                       "flags": ["read", "write", "user", "repeated", "outside"]}  # fmt: skip
+                       "flags": ["read", "write", "user", "repeated", "outside"],
+                       "memory": 0, "pkey": 0, "swap_type": 0, "swap_offset": 0}  # fmt: skip
 
     @pytest.mark.parametrize("wide", [False, True])
     def test_columns_stand_one_below_the_other(self, wide):

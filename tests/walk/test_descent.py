@@ -241,9 +241,9 @@ class TestBadEntries:
 
     def test_root_outside_memory(self):
         world = World()
-        world.tables.root = 1 << 40
+        tables = PageTables(world.memory, 1 << 40, world.format)
         with pytest.raises(Malformed, match="0x10000000000"):
-            walk_page_range_novma(world.tables, BASE, BASE + PAGE, Recorder("pte_entry").ops)
+            walk_page_range_novma(tables, BASE, BASE + PAGE, Recorder("pte_entry").ops)
 
     def test_a_table_that_is_its_own_ancestor_is_followed(self):
         world = World()

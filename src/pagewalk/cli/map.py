@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["map"]
 
-_KINDS: Final = {kind.label: kind for kind in Kind if kind is not Kind.NONE}
+_NO_ROWS: Final = (Kind.NONE, Kind.TABLE, Kind.RESERVED)
+_KINDS: Final = {kind.label: kind for kind in Kind if kind not in _NO_ROWS}
 _FLAGS: Final = {flag.name.lower(): flag for flag in Flag if flag.name}
 _WARNINGS: Final = 20
 
@@ -68,7 +69,7 @@ def map(  # noqa: A001 - the command's name
       present prot_none swap migration guard uffd_wp hwpoison other
     FLAGS, with commas between:
       read write exec user global accessed dirty special soft_dirty uffd_wp
-      exclusive file no_frame saved_dirty repeated outside
+      exclusive file no_frame saved_dirty repeated outside shadow_stack grouped
     """  # noqa: D301 - click's mark, that the lines stay as they are, is this character
     wanted = Wanted(
         having=_flags(having),

@@ -359,7 +359,7 @@ class Level:
         below = self.below
         assert below is not None
         row = self.codec.decode(entry).row
-        to = below.codec.row(row.name)
+        to = below.codec.row(row.name) or below.codec.row(row.kind.label)
         if to is None:
             raise ValueError(f"no {below.name} entry is {row.name} in this format: {entry:#x} cannot be split")
         first = below.codec.converted(entry, row, to, joined(row.address, entry))

@@ -201,7 +201,7 @@ def json_rows(rows: Rows, form: PagingFormat, *, entries: bool = False, told: bo
     Args:
         rows: As ``report.rows`` makes them.
         form: Names the levels of holes.
-        entries: With the raw entries.
+        entries: One row an entry: with the raw entry, and its depth.
         told: They are those of the memory, not made from what somebody told of the pages: then they are null.
     """
     for vaddr, place, size, page, flags, kind, attributes, depth, entry in rows.tolist():
@@ -215,5 +215,5 @@ def json_rows(rows: Rows, form: PagingFormat, *, entries: bool = False, told: bo
             row |= {"memory": 0 if swap else memory_of(attributes), "pkey": 0 if swap else key_of(attributes)}
             row |= {"swap_type": attributes if swap else 0, "swap_offset": place // form.page_size if swap else 0}
         if entries and kind != _HOLE:
-            row["entry"] = hexed(entry if told else None)
+            row |= {"entry": hexed(entry if told else None), "depth": depth}
         yield json.dumps(row)

@@ -52,7 +52,13 @@ class Trip:
     def _made(self, entry: Entry) -> tuple[str, ...]:
         """The cells of an entry that was made: what its page is."""
         level = entry.level
-        return level.manual, level.name, f"[{_slot(entry)}]", _what(entry), " ".join(_words(self._swap_slot(entry)))
+        return (
+            level.manual,
+            level.real_name,
+            f"[{_slot(entry)}]",
+            _what(entry),
+            " ".join(_words(self._swap_slot(entry))),
+        )
 
     def _swap_slot(self, entry: Entry) -> dict[str, int]:
         """What is known of a made entry's swap slot."""
