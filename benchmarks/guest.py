@@ -68,7 +68,7 @@ def by_walk(folder: Path) -> Job:
             value = entry.value
             level = entry.level
             if form.is_valid(value) and not form.is_table(value, level):
-                found.append((addr, next_ - addr, form.leaf_paddr(value, level)))
+                found.append((addr, next_ - addr, level.frame(value)))
 
         pw.walk_page_range_novma(tables, 0, END, pw.WalkOps(pud_entry=page, pmd_entry=page, pte_entry=page))
         return found

@@ -106,7 +106,7 @@ class TestNothingElse:
         assert set(rows) <= set(guest.pagemap)
 
     def test_mappings_and_holes_tile_both_halves(self, tables):
-        for low, high in tables.format.halves:
+        for low, high in ((window.start, window.end) for window in tables.windows):
             parts = [mappings(tables, low, high), holes(tables, low, high)]
             spans = sorted((row["vaddr"].item(), row["size"].item()) for part in parts for row in part)
             at = low
@@ -152,7 +152,7 @@ class TestKinds:
         found = kinds(rows, where)
         assert [found[vaddr] for vaddr in where] == [Kind.PRESENT] * 2 + [Kind.SWAP] * 4 + [Kind.PRESENT] * 2
         for vaddr in where[2:6]:  # bits 0-4 the type, 5-54 the offset
-            type_, offset = tables.format.software.swap_slot(rows[vaddr][4])
+            type_, offset = tables.format.last.swap_slot(rows[vaddr][4])
             assert guest.pagemap[vaddr] & PFN == type_ | offset << 5
 
     def test_hwpoison(self, guest, rows):

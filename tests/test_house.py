@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,26 +91,3 @@ def test_files_are_short() -> None:
 
 def test_functions_are_short() -> None:
     assert long_functions() == []
-
-
-def test_no_architecture_outside_formats() -> None:
-    """Rule: "an architecture is a table of bits ...; no ``if arch ==`` anywhere else"."""
-    conditions = (ast.If, ast.IfExp, ast.While, ast.comprehension, ast.Match)
-    names = re.compile(r"x86|arm64|aarch64|riscv|amd64", re.IGNORECASE)
-    found = [
-        f"{path.relative_to(ROOT)}: {_condition(node)}"
-        for path in SOURCES
-        if "formats" not in path.parts
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, conditions) and names.search(_condition(node))
-    ]
-    assert found == []
-
-
-def _condition(node: ast.AST) -> str:
-    """The source of what a node decides by."""
-    if isinstance(node, ast.If | ast.IfExp | ast.While):
-        return ast.unparse(node.test)
-    if isinstance(node, ast.comprehension):
-        return " ".join(map(ast.unparse, node.ifs))
-    return " ".join(ast.unparse(case.pattern) for case in node.cases) if isinstance(node, ast.Match) else ""

@@ -20,7 +20,7 @@ from tests.conftest import skip_or_fail
 pytestmark = pytest.mark.slow
 
 if TYPE_CHECKING:
-    from tests.conftest import Guest
+    from tests.guests import Guest
 
 ROOT = Path(__file__).parent.parent
 UV = Path(sys.executable).with_name("uv")

@@ -13,7 +13,7 @@ import pytest
 
 import pagewalk as pw
 from pagewalk import sweep
-from pagewalk.formats import FORMATS
+from pagewalk.formats import FORMATS, find_format
 from pagewalk.live import capture
 from pagewalk.memory import Segment
 from tests.world import PAGE, M, World
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.conftest import Guest
+    from tests.guests import Guest
 
 BASE = 0x4000_0000
 PICKLED: Callable[[Any], Any] = lambda thing: pickle.loads(pickle.dumps(thing))  # noqa: E731
@@ -159,11 +159,11 @@ def test_an_address_space_is_copied_as_a_snapshot(world: World, again: Callable[
 @AGAIN
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_formats(name: str, again: Callable[[Any], Any]) -> None:
-    form = FORMATS[name]
+    form = find_format(name)
     assert form.page_sizes
     twin = again(form)
     assert twin == form
-    assert twin.halves == form.halves
+    assert twin.windows == form.windows
     assert again(form.levels[3]) == form.levels[3]
     assert [again(flag) for flag in (pw.Flag.READ, pw.Kind.GUARD, pw.SKIP, pw.Action.AGAIN, pw.PGWALK_RDLOCK)]
     assert again(pw.SKIP) is pw.SKIP

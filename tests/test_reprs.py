@@ -8,7 +8,7 @@ import pytest
 
 import pagewalk as pw
 from pagewalk import doors, sweep
-from pagewalk.formats import FORMATS
+from pagewalk.formats import FORMATS, find_format
 from pagewalk.memory import Segment
 from tests.world import PAGE, M, World
 
@@ -46,7 +46,7 @@ def things(tmp_path: Path) -> Iterator[Any]:
     yield from (*world.tables.steps(BASE), world.tables.root_table, world.tables.translate(BASE))
     yield from (pw.folio_walk(vma, BASE), ops, pw.Walk(world.tables, ops), pw.MmapLock(), pw.VmaLock(pw.MmapLock()))
     yield from (machine, mm, mm.tables, next(iter(mm.vmas)), machine.file(LONG), mm.vmas)
-    yield from (*FORMATS.values(), *FORMATS["x86-64"].levels, pw.capture(), many.segments[0])
+    yield from (*map(find_format, FORMATS), *find_format("x86-64").levels, pw.capture(), many.segments[0])
     yield from (sweep.mappings(world.tables), *pw.Action, *pw.WalkLock, pw.SKIP, pw.Flag.rights(), pw.Kind.GUARD, at)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pagewalk as pw
-from pagewalk.formats import x86_64
+from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.memory import FlatMemory, Segment
 from pagewalk.roots import check_root, notes_of
 from pagewalk.tables import PageTables

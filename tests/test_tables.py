@@ -54,7 +54,7 @@ class TestGrow:
 
     def test_not_over_a_marker(self, name: str) -> None:
         world = World(name)
-        world.put(BASE, world.format.software.guard_entry, depth=3)
+        world.put(BASE, world.format.last.marked("guard"), depth=3)
         refused(world, world.tables.grow, world.entry(BASE, 3))
 
     def test_not_below_the_last_level(self, name: str) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pagewalk.formats import Flag, find_format
 from pagewalk.frames import CountingAllocator, RangeAllocator
 from pagewalk.memory import Ram
-from pagewalk.space import AddressSpace
+from pagewalk.space import AddressSpace, Vma, VmaFlags
 from pagewalk.tables import Entry, PageTables
-from pagewalk.vma import Vma, VmaFlags
 from pagewalk.walk import WalkOps
 
 RW = Flag.READ | Flag.WRITE | Flag.USER
@@ -38,7 +37,7 @@ class World:
         table = self.tables.root_table
         while table.level.depth < depth:
             entry = Entry(table, table.level.index(vaddr))
-            if not self.format.folds_into_next(entry.level) and entry.is_none:
+            if not entry.level.folds and entry.is_none:
                 self.tables.grow(entry, vaddr)
             table = self.tables.child(entry, vaddr)
         return Entry(table, table.level.index(vaddr))
@@ -65,13 +64,12 @@ class World:
         found = {}
 
         def note(entry, addr, next_, walk):
-            value = entry.value
-            if not self.format.is_none(value) and not self.format.is_table(value, entry.level):
-                found[addr] = (entry.level.depth, value)
+            if not entry.is_none and not entry.is_table:
+                found[addr] = (entry.level.depth, entry.value)
 
         ops = WalkOps(pud_entry=note, pmd_entry=note, pte_entry=note)
-        for low, high in self.format.halves:
-            walk_page_range_novma(self.tables, low, high, ops)
+        for window in self.format.windows:
+            walk_page_range_novma(self.tables, window.start, window.end, ops)
         return found
 
     def reachable(self):
@@ -85,8 +83,8 @@ class World:
         ops = WalkOps(p4d_entry=note, pud_entry=note, pmd_entry=note, pgd_entry=note)
         from pagewalk.walk import walk_page_range_novma
 
-        for low, high in self.format.halves:
-            walk_page_range_novma(self.tables, low, high, ops)
+        for window in self.format.windows:
+            walk_page_range_novma(self.tables, window.start, window.end, ops)
         return frames
 
 

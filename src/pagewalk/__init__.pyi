@@ -82,10 +82,6 @@ from .live import (
     Capture,
     capture,
 )
-from .locks import (
-    MmapLock,
-    VmaLock,
-)
 from .memory import (
     CachedMemory,
     FlatMemory,
@@ -109,6 +105,11 @@ from .source import (
 )
 from .space import (
     AddressSpace,
+    Mapping,
+    MmapLock,
+    Vma,
+    VmaFlags,
+    VmaLock,
 )
 from .tables import (
     Entry,
@@ -117,11 +118,6 @@ from .tables import (
 )
 from .version import (
     __version__,
-)
-from .vma import (
-    Mapping,
-    Vma,
-    VmaFlags,
 )
 from .walk import (
     PGWALK_RDLOCK,

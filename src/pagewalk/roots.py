@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import BadRoot
+from pagewalk.formats import Kind
 from pagewalk.memory import Flat
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ def notes_of(tables: PageTables) -> list[str]:
     Raises:
         BadRoot: The root is outside the memory.
     """
-    form, held = tables.format, list(_held(tables))
+    held = list(_held(tables))
     if not held:
         return [f"the top table at {tables.root:#x} is empty: is that the root?"]
     again = [
         (_address(tables, level, slot), level.span)
         for level, slot, value in held
-        if form.is_table(value, level) and form.table_paddr(value) == tables.root
+        if level.is_table(value) and level.frame(value) == tables.root
     ]
     many = [f"and {len(again) - _RECURSIONS:,} more slots point to the top table"] if len(again) > _RECURSIONS else []
     return [
@@ -70,49 +71,43 @@ def notes_of(tables: PageTables) -> list[str]:
 
 def _held(tables: PageTables) -> Iterator[tuple[Level, int, int]]:
     """The entries of the top table that are not empty: the level that they are of, the slot, the raw value."""
-    form = tables.format
     top = tables.root_table
-    level = next(level for level in form.levels if not form.folds_into_next(level))
-    for slot in range(top.level.entries):
-        value = top.slots[slot]
-        if not form.is_none(value):
-            yield level, slot, value
+    for slot, value in enumerate(top.slots[at] for at in range(top.level.entries)):
+        if not top.level.is_none(value):
+            yield top.level, slot, value
 
 
 def _verdict(tables: PageTables, level: Level, value: int) -> int:
     """What is to be said of an entry of the top table."""
-    form, memory = tables.format, tables.memory
-    if not form.is_valid(value):
-        return _GOOD if level.may_be_leaf else _ABSENT
-    if form.reserved(value, level):
+    kind, memory = level.kind(value), tables.memory
+    if kind is Kind.RESERVED or level.wrong(value):
         return _RESERVED
-    if not form.is_table(value, level) or not isinstance(memory, Flat):
+    if kind is Kind.OTHER:
+        return _GOOD if level.may_be_leaf else _ABSENT
+    if kind is not Kind.TABLE or not isinstance(memory, Flat):
         return _GOOD
-    return _GOOD if _is_inside(memory, tables, form.table_paddr(value)) else _OUTSIDE
+    return _GOOD if _is_inside(memory, level, level.frame(value)) else _OUTSIDE
 
 
-def _is_inside(memory: Flat, tables: PageTables, paddr: int) -> bool:
-    """Whether a table at an address would be in the memory."""
-    return memory.view(paddr, tables.format.page_size) is not None
+def _is_inside(memory: Flat, level: Level, paddr: int) -> bool:
+    """Whether a table below an entry would be in the memory."""
+    assert level.below is not None
+    return memory.view(paddr, level.below.table_bytes) is not None
 
 
 def _encryption(tables: PageTables) -> str:
     """What to say if all entries would be right but for one bit: it marks encrypted memory."""
     form, memory = tables.format, tables.memory
-    paddrs = [form.table_paddr(value) for level, _, value in _held(tables) if form.is_table(value, level)]
+    named = [(level, level.frame(value)) for level, _, value in _held(tables) if level.is_table(value)]
     for bit in reversed(range(form.physical_bits)):
-        plain = [paddr & ~(1 << bit) for paddr in paddrs if paddr >> bit & 1]
-        if (
-            len(plain) == len(paddrs)
-            and isinstance(memory, Flat)
-            and all(_is_inside(memory, tables, at) for at in plain)
-        ):
+        plain = [(level, paddr & ~(1 << bit)) for level, paddr in named if paddr >> bit & 1]
+        if len(plain) == len(named) and isinstance(memory, Flat) and all(_is_inside(memory, *at) for at in plain):
             return f"without bit {bit}, which all of them set, they would be inside: an encryption bit (SEV, TDX)? or "
     return ""
 
 
 def _address(tables: PageTables, level: Level, slot: int) -> int:
     """The first address that a slot of the top table translates."""
-    (_, low), (high, _) = tables.format.halves
-    vaddr = slot << level.shift
-    return vaddr if vaddr < low else vaddr - low + high
+    whole = 1 << level.shift + level.index_bits
+    vaddrs = ((window.start & ~(whole - 1)) + (slot << level.shift) for window in tables.windows)
+    return next(vaddr for vaddr, window in zip(vaddrs, tables.windows, strict=True) if window.holds(vaddr))

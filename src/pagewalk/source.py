@@ -73,7 +73,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     if parts is None:
         _refuse_containers(path, bytes(memory.segments[0].data[:_LONGEST]))
     tables = PageTables(memory, root, form)
-    if memory.view(root, form.table_bytes(form.levels[0])) is None:
+    if memory.view(root, form.levels[0].table_bytes) is None:
         why = f"is outside the memory, which has {memory.extent}: "
         raise BadRoot(root, why + "the image is truncated, or its base (--base) or the root is wrong")
     return tables

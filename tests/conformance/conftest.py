@@ -2,10 +2,10 @@
 
 import pytest
 
-from pagewalk.conform.facts import require_settings
-from pagewalk.conform.kernel import Kernel
-from pagewalk.conform.model import simulated
-from pagewalk.conform.probe import require_machine
+from pagewalk.conform.sides.facts import require_settings
+from pagewalk.conform.sides.kernel import Kernel
+from pagewalk.conform.sides.model import simulated
+from pagewalk.conform.sides.probe import require_machine
 from pagewalk.errors import UnsupportedError
 from tests.conftest import skip_or_fail, usable_hugetlb
 

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from pagewalk import abi
-from pagewalk.conform.generate import generate
-from pagewalk.conform.kernel import Kernel
-from pagewalk.conform.scenario import Madvise
-from pagewalk.conform.side import Record
-from pagewalk.conform.target import Outcome
+from pagewalk.conform.scenarios import Madvise
+from pagewalk.conform.scenarios.generate import generate
+from pagewalk.conform.scenarios.target import Outcome
+from pagewalk.conform.sides.kernel import Kernel
+from pagewalk.conform.sides.side import Record
 
 
 class Wrong:

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pagewalk.conform.compare import final_steps
-from pagewalk.conform.facts import Facts, free_hugetlb, running_facts
-from pagewalk.conform.generate import generate
-from pagewalk.conform.observe import Row, View
-from pagewalk.conform.scenario import At, Scenario, Step
-from pagewalk.conform.side import Record, Side
-from pagewalk.conform.target import Outcome
+from pagewalk.conform.campaign.compare import final_steps
+from pagewalk.conform.scenarios import At, Scenario, Step
+from pagewalk.conform.scenarios.generate import generate
+from pagewalk.conform.scenarios.target import Outcome
+from pagewalk.conform.sides.facts import Facts, free_hugetlb, running_facts
+from pagewalk.conform.sides.observe import Row, View
+from pagewalk.conform.sides.side import Record, Side
 from tests.conformance.written import WRITTEN, execute_only
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _value(plain: Any) -> Any:
 
 
 def main() -> None:
-    from pagewalk.conform.kernel import Kernel
+    from pagewalk.conform.sides.kernel import Kernel
 
     with Kernel() as kernel:
         write_answers(Path(sys.argv[1]), kernel, replace(running_facts(), hugetlb=free_hugetlb()))

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from pagewalk.conform.generate import plan
+from pagewalk.conform.scenarios.generate import plan
 
 
 class _Draw:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fcntl import ioctl
 
 from pagewalk import abi
-from pagewalk.conform.kernel import Kernel
-from pagewalk.conform.scenario import At, Exit, Fork, Mmap, Scenario, Step
-from pagewalk.conform.syscalls import _call
+from pagewalk.conform.scenarios import At, Exit, Fork, Mmap, Scenario, Step
+from pagewalk.conform.sides.kernel import Kernel
+from pagewalk.conform.sides.syscalls import _call
 
 USERFAULTFD = 323
 UFFDIO_API, UFFDIO_REGISTER, UFFDIO_WRITEPROTECT = 0xC018AA3F, 0xC020AA00, 0xC018AA06

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from pagewalk import abi
-from pagewalk.conform.campaign import run_campaign
-from pagewalk.conform.compare import FREEDOMS, What, compare
-from pagewalk.conform.generate import generate
-from pagewalk.conform.scenario import At, Fork, Mmap, Mprotect, Munmap, Read, Scenario, Write
-from pagewalk.conform.shrink import shrink
-from pagewalk.conform.target import Outcome
-from pagewalk.conform.text import campaign_text, disagreement_text
+from pagewalk.conform.campaign.campaign import run_campaign
+from pagewalk.conform.campaign.compare import FREEDOMS, What, compare
+from pagewalk.conform.campaign.shrink import shrink
+from pagewalk.conform.campaign.text import campaign_text, disagreement_text
+from pagewalk.conform.scenarios import At, Fork, Mmap, Mprotect, Munmap, Read, Scenario, Write
+from pagewalk.conform.scenarios.generate import generate
+from pagewalk.conform.scenarios.target import Outcome
 from tests.conformance.liar import Wrong, wrong_errno
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pagewalk.cli", "conform"]
-WORKER = "import sys; from pagewalk.conform.kernel import Kernel; print(Kernel().pid, flush=True); sys.stdin.read()"
+WORKER = (
+    "import sys; from pagewalk.conform.sides.kernel import Kernel; print(Kernel().pid, flush=True); sys.stdin.read()"
+)
 
 
 @pytest.fixture

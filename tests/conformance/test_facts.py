@@ -2,17 +2,17 @@
 
 import pytest
 
-from pagewalk.conform import facts
-from pagewalk.conform.facts import Facts, cpu_flags, free_hugetlb, running_facts
-from pagewalk.conform.model import simulated
-from pagewalk.conform.scenario import ARENA, Scenario
+from pagewalk.conform.scenarios import ARENA, Scenario
+from pagewalk.conform.sides import facts
+from pagewalk.conform.sides.facts import Facts, cpu_flags, free_hugetlb, running_facts
+from pagewalk.conform.sides.model import simulated
 from pagewalk.errors import UnsupportedError
 from tests.conformance.written.words import X, anon, read
 
 CPUS = {
     "AMD, without keys": ("fpu pse pge pdpe1gb lm svm", Facts()),
     "AMD, with keys": ("fpu pdpe1gb lm svm pku ospke", Facts(pku=True)),
-    "Intel, five levels": ("fpu pdpe1gb lm vmx la57 pku ospke", Facts(pku=True, la57=True)),
+    "Intel, five levels": ("fpu pdpe1gb lm vmx la57 pku ospke", Facts(pku=True, format="x86-64-la57")),
     "keys that the kernel does not use": ("fpu lm pku", Facts()),
     "no gigantic pages": ("fpu lm", Facts()),
 }
@@ -42,7 +42,7 @@ def machine(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("cpu", "expected"), CPUS.values(), ids=CPUS)
 def test_the_cpu(machine, cpu, expected):
     machine({"cpuinfo": f"processor\t: 0\nflags\t\t: {cpu}\nbugs\t\t:\n\nprocessor\t: 1\n"})
-    assert running_facts() == Facts(expected.pku, expected.la57, "never", None)
+    assert running_facts() == Facts(expected.pku, expected.format, "never", None)
 
 
 @pytest.mark.parametrize("policy", ["always", "madvise", "never"])
@@ -111,12 +111,12 @@ def test_promised_pages_cannot_be_had(machine, free, promised, usable):
     assert free_hugetlb() == usable
 
 
-@pytest.mark.parametrize("la57", [False, True])
+@pytest.mark.parametrize("form", ["x86-64", "x86-64-la57"])
 @pytest.mark.parametrize("pku", [False, True])
-def test_the_model_is_such_a_machine(la57, pku):
-    run = simulated(facts=Facts(pku=pku, la57=la57)).run(Scenario((anon(0, 1, X), read(0))))
+def test_the_model_is_such_a_machine(form, pku):
+    run = simulated(facts=Facts(pku=pku, format=form)).run(Scenario((anon(0, 1, X), read(0))))
     outcomes = [record.outcome for record in run.records()]
     assert (outcomes[1].code, outcomes[1].value) == ((4, None) if pku else (0, bytes(8)))
     (target,) = run._targets.values()
-    assert target.tables.format.name == ("x86-64-la57" if la57 else "x86-64")
+    assert target.tables.format.name == form
     assert target.area_at(ARENA).protection_key == pku

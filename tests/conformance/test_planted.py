@@ -5,10 +5,10 @@ import errno
 import numpy as np
 import pytest
 
-from pagewalk.conform.campaign import run_campaign
-from pagewalk.conform.compare import What
-from pagewalk.conform.model import simulated
-from pagewalk.conform.text import campaign_text
+from pagewalk.conform.campaign.campaign import run_campaign
+from pagewalk.conform.campaign.compare import What
+from pagewalk.conform.campaign.text import campaign_text
+from pagewalk.conform.sides.model import simulated
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.calls import move
@@ -46,7 +46,7 @@ def dirty_bit_lost_in_a_split(monkeypatch):
     def forgetful(self, pmd, addr, *more):
         result = split(self, pmd, addr, *more)
         start = addr - addr % pmd.level.span
-        clean = np.uint64((1 << 64) - 1 - self.format.state_bits(int(Flag.DIRTY)))
+        clean = np.uint64((1 << 64) - 1 - self.format.last.codec.switch(Flag.DIRTY)[0])
         self.slice(pmd, start, start + pmd.level.span).entries[:] &= clean
         return result
 

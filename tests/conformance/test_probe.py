@@ -6,8 +6,7 @@ import signal
 import pytest
 
 from pagewalk import abi
-from pagewalk.conform.probe import require_machine
-from pagewalk.conform.scenario import (
+from pagewalk.conform.scenarios import (
     At,
     Execute,
     File,
@@ -21,7 +20,8 @@ from pagewalk.conform.scenario import (
     Scenario,
     Write,
 )  # fmt: skip
-from pagewalk.conform.target import Outcome, pattern
+from pagewalk.conform.scenarios.target import Outcome, pattern
+from pagewalk.conform.sides.probe import require_machine
 from pagewalk.errors import UnsupportedError
 
 RW = abi.PROT_READ | abi.PROT_WRITE

@@ -10,12 +10,12 @@ from functools import partial
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from pagewalk.conform.campaign import run_campaign
-from pagewalk.conform.compare import compare
-from pagewalk.conform.crew import processors, run_crew
-from pagewalk.conform.generate import generate
-from pagewalk.conform.shrink import shrink
-from pagewalk.conform.text import campaign_text, disagreement_text
+from pagewalk.conform.campaign.campaign import run_campaign
+from pagewalk.conform.campaign.compare import compare
+from pagewalk.conform.campaign.crew import processors, run_crew
+from pagewalk.conform.campaign.shrink import shrink
+from pagewalk.conform.campaign.text import campaign_text, disagreement_text
+from pagewalk.conform.scenarios.generate import generate
 from pagewalk.errors import ProcessError
 from tests.conformance.liar import kernel_and_liar, kernel_and_mortal, stillborn, two_kernels
 from tests.conformance.strategy import scenarios

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from pagewalk.conform.compare import compare
-from pagewalk.conform.facts import running_facts
-from pagewalk.conform.model import simulated
-from pagewalk.conform.text import disagreement_text
+from pagewalk.conform.campaign.compare import compare
+from pagewalk.conform.campaign.text import disagreement_text
+from pagewalk.conform.sides.facts import running_facts
+from pagewalk.conform.sides.model import simulated
 from tests.conformance.recorded import read_answers
-from tests.conftest import DATA
+from tests.guests import DATA
 
 pytestmark = pytest.mark.slow
 

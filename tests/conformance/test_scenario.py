@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from pagewalk import abi
-from pagewalk.conform import scenario as do
-from pagewalk.conform.generate import STEP_TABLE, generate
-from pagewalk.conform.scenario import STEPS, At, File, Scenario
+from pagewalk.conform import scenarios as do
+from pagewalk.conform.scenarios import STEPS, At, File, Scenario
+from pagewalk.conform.scenarios.generate import STEP_TABLE, generate
 from tests.conformance.strategy import scenarios
 
 NAMESPACE = vars(abi) | vars(do)

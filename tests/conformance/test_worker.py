@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from pagewalk import abi
-from pagewalk.conform.compare import compare
-from pagewalk.conform.kernel import Kernel
-from pagewalk.conform.observe import describe, runs
-from pagewalk.conform.scenario import ARENA, At, Exit, File, Fork, KernelWrite, Mmap, Munmap, Read, Scenario, Write
-from pagewalk.conform.target import Outcome
+from pagewalk.conform.campaign.compare import compare
+from pagewalk.conform.scenarios import ARENA, At, Exit, File, Fork, KernelWrite, Mmap, Munmap, Read, Scenario, Write
+from pagewalk.conform.scenarios.target import Outcome
+from pagewalk.conform.sides.kernel import Kernel
+from pagewalk.conform.sides.observe import describe, runs
 from pagewalk.errors import ProcessError
 from tests.conformance.stuck import GUARD_OVER_MARKER, SHARED, DieAll, WaitForEver
 

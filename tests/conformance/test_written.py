@@ -3,9 +3,9 @@
 import pytest
 
 from pagewalk import abi
-from pagewalk.conform.compare import compare
-from pagewalk.conform.scenario import STEPS, Madvise, Mmap, Mremap, ProcessMadvise
-from pagewalk.conform.text import disagreement_text
+from pagewalk.conform.campaign.compare import compare
+from pagewalk.conform.campaign.text import disagreement_text
+from pagewalk.conform.scenarios import STEPS, Madvise, Mmap, Mremap, ProcessMadvise
 from tests.conformance.written import THEMES, WRITTEN
 
 pytestmark = pytest.mark.slow

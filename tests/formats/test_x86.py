@@ -9,7 +9,9 @@ from __future__ import annotations
 import pytest
 
 import pagewalk as pw
-from pagewalk.formats import NO_PADDR, Flag, Kind, PagingFormat, SwapTypes, linux_x86, x86_64
+from pagewalk.formats import NO_PADDR, Flag, Kind, Linux, PagingFormat
+from pagewalk.formats.hardware.x86 import x86_64
+from pagewalk.formats.os.linux_x86 import linux_x86
 from pagewalk.tables import Table
 
 LETTERS = dict(
@@ -85,18 +87,18 @@ class TestEntriesOfRealKernels:
         assert entry.is_none is (kind == "none")
 
     def test_guard_markers_are_encoded_as_the_kernel_does(self, name: str) -> None:
-        assert pw.find_format(name).software.guard_entry == 0xFFFF_FFFF_FFFF_F600
+        assert pw.find_format(name).last.marked("guard") == 0xFFFF_FFFF_FFFF_F600
 
     def test_swap_slot(self, name: str) -> None:
-        assert pw.find_format(name).software.swap_slot(0x07FF_FFFF_FFFF_FC0A) == (0, 1)
+        assert pw.find_format(name).last.swap_slot(0x07FF_FFFF_FFFF_FC0A) == (0, 1)
 
 
 class TestSwapTypes:
     """The numbers depend on the kernel's configuration: hwpoison is 27 on Debian's 6.12, 24 on 7.3."""
 
     def test_without_device_private(self) -> None:
-        older = x86_64(4, software=linux_x86(4, SwapTypes.without_device_private()))
-        raw = older.software.swap_entry(27, 0x2FB7)
+        older = x86_64(4, layer=linux_x86(4, Linux.running((6, 12), device_private=False)))
+        raw = older.last.swap(27, 0x2FB7)
         assert older.kind(raw) == Kind.HWPOISON
         assert older.frame(raw, older.levels[4]) == 0x2FB7000
         assert pw.find_format("x86-64").kind(raw) == Kind.MIGRATION
@@ -116,7 +118,7 @@ class TestSwapTypes:
     )
     def test_default(self, type_: int, kind: Kind) -> None:
         form = pw.find_format("x86-64")
-        assert form.kind(form.software.swap_entry(type_, 0x1234)) == kind
+        assert form.kind(form.last.swap(type_, 0x1234)) == kind
 
     @pytest.mark.parametrize(
         ("offset", "kind"),
@@ -130,8 +132,8 @@ class TestSwapTypes:
     )
     def test_markers(self, offset: int, kind: Kind) -> None:
         form = pw.find_format("x86-64")
-        assert form.kind(form.software.marker_entry(offset)) == kind
-        assert form.frame(form.software.marker_entry(offset), form.levels[4]) == NO_PADDR
+        assert form.kind(form.last.swap(31, offset)) == kind
+        assert form.frame(form.last.swap(31, offset), form.levels[4]) == NO_PADDR
 
 
 class TestReservedBits:
@@ -163,7 +165,7 @@ class TestReservedBits:
     def test_row(self, levels: int, level: str, raw: int, reserved: int) -> None:
         form = x86_64(levels, 46)
         at = next(one for one in form.levels if one.name == level)
-        assert form.reserved(raw, at) == reserved
+        assert at.wrong(raw) == reserved
 
 
 class TestLevels:
@@ -184,8 +186,8 @@ class TestLevels:
     def test_folds(self) -> None:
         four, five = pw.find_format("x86-64"), pw.find_format("x86-64-la57")
         assert [level.folded for level in four.levels] == [False, True, False, False, False]
-        assert four.real_depths == (0, 0, 2, 3, 4)
-        assert five.real_depths == (0, 1, 2, 3, 4)
+        assert [level.real_depth for level in four.levels] == [0, 0, 2, 3, 4]
+        assert [level.real_depth for level in five.levels] == [0, 1, 2, 3, 4]
         assert [level.manual for level in five.real_levels] == ["PML5", "PML4", "PDPT", "PD", "PT"]
         assert four.page_sizes == five.page_sizes == (1 << 12, 1 << 21, 1 << 30)
 
@@ -193,8 +195,8 @@ class TestLevels:
     def test_canonical(self, levels: int, low: int, high: int) -> None:
         form = x86_64(levels)
         top = 1 << 64
-        assert form.halves == ((0, low), (top + high, top))
-        assert [form.is_canonical(at) for at in (0, low - 1, low, top + high - 1, top + high, top - 1)] == [
+        assert [window[:2] for window in form.windows] == [(0, low), (top + high, top)]
+        assert [form.window_of(at) is not None for at in (0, low - 1, low, top + high - 1, top + high, top - 1)] == [
             True,
             True,
             False,

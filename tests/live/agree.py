@@ -19,7 +19,7 @@ from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.live import capture, guard_ranges, summarize
 from pagewalk.live.summary import PARTS
 from pagewalk.query import mappings
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import Action, WalkOps, walk_page_range
 
 PAGE = 4096

@@ -17,7 +17,7 @@ RIGHTS = int(Flag.READ | Flag.USER)
 
 def page_numbers(form, depth):
     """Numbers of huge or small pages of both halves, close together and far apart."""
-    top = 1 << form.vaddr_bits - form.levels[depth].shift
+    top = 2 * form.windows[0].end // form.levels[depth].span
     near = st.integers(0, 600).map(lambda at: at * 3 % top)
     return st.sets(st.one_of(near, st.integers(0, top - 1), st.integers(0, 600).map(lambda at: top - 1 - at)))
 
@@ -41,7 +41,8 @@ def worlds(draw):
 
 def canonical(form, vaddr):
     """The address with its top bits repeated."""
-    return vaddr | (1 << 64) - (1 << form.vaddr_bits) if vaddr >> form.vaddr_bits - 1 else vaddr
+    half = form.windows[0].end
+    return vaddr | (1 << 64) - half if vaddr >= half else vaddr
 
 
 def in_parts(vaddrs, entries):
@@ -81,7 +82,7 @@ class TestBuild:
             for level in form.real_levels[1:]:
                 if level.depth <= depth:
                     shift = level.shift + level.index_bits
-                    keys |= {(level.depth, (vaddr & (1 << form.vaddr_bits) - 1) >> shift) for vaddr, _ in pages}
+                    keys |= {(level.depth, (vaddr & 2 * form.windows[0].end - 1) >> shift) for vaddr, _ in pages}
         (segment,) = tables.memory.segments
         assert len(segment.data) == len(keys) * form.page_size
         assert segment.start == BASE == tables.root

@@ -212,8 +212,9 @@ class TestErrors:
 
     def test_killed_while_it_is_read(self, child):
         """The files are open, the process is gone: nothing is made up of what they no longer say."""
+        from pagewalk.live import PageIs
         from pagewalk.live.procfs import ProcessFiles
-        from pagewalk.live.scan import PageIs, scan_files
+        from pagewalk.live.scan import scan_files
 
         with ProcessFiles(child.pid) as files:
             start, end = child.areas["guards"]

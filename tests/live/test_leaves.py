@@ -6,18 +6,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagewalk.live.encode import Pages, capture_format, encode, vma_rights
+from pagewalk.formats import capture_format
+from pagewalk.live import PageIs
+from pagewalk.live.encode import Pages, encode, vma_rights
 from pagewalk.live.leaves import find_leaves
 from pagewalk.live.reading import SPAN, Reading
-from pagewalk.live.scan import REGION, PageIs
-from pagewalk.vma import Mapping, Vma, VmaFlags
+from pagewalk.live.scan import REGION
+from pagewalk.space import Mapping, Vma, VmaFlags
 
 PAGE, COUNT = 4096, 512
 HUGE = COUNT * PAGE
 BASE = 1 << 30
 PRESENT, SWAP, FILE, GUARD, WP, ALONE = (1 << bit for bit in (63, 62, 61, 58, 57, 56))
 R, W, X, SHARED = VmaFlags.READ, VmaFlags.WRITE, VmaFlags.EXEC, VmaFlags.SHARED | VmaFlags.MAYSHARE
-FORM = capture_format(4)
+FORM = capture_format(0)
 FRAME = (1 << 55) - 1
 
 WORDS = st.sampled_from(
@@ -101,7 +103,7 @@ def encoded(pages, known):
         rights = np.array([vma_rights(vma.flags) for *_, vma, _ in mine], np.uint64)
         private = np.array([not vma.flags & SHARED for *_, vma, _ in mine], np.bool_)
         zero = np.array([zero for *_, zero in mine], np.bool_)
-        entries = encode(FORM, FORM.levels[depth], Pages(words, rights, private, zero), known=known)
+        entries = encode(FORM.levels[depth], Pages(words, rights, private, zero), known=known)
         found |= {(depth, page[1]): entry for page, entry in zip(mine, entries.tolist(), strict=True)}
     return found
 
@@ -167,5 +169,5 @@ def test_a_page_of_1_gib():
     found = find_leaves(FORM, Reading([vma], [], np.array([(start, start + (1 << 30))], SPAN), pages, rows))
     (leaf,) = found.leaves[2]
     assert leaf.vaddrs.tolist() == [start]
-    assert FORM.leaf_paddr(int(leaf.entries[0]), FORM.levels[2]) == 5 << 30
+    assert FORM.levels[2].frame(int(leaf.entries[0])) == 5 << 30
     assert sum(len(part.vaddrs) for part in found.leaves[4]) == 0

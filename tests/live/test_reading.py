@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagewalk import Flag, Kind, Vma, VmaFlags
-from pagewalk.formats import SwapTypes
-from pagewalk.live.encode import Pages, _from_config, capture_format, encode, vma_rights
+from pagewalk.formats import capture_format
+from pagewalk.formats.os.linux import SwapTypes
+from pagewalk.live.encode import Pages, encode, vma_rights
+from pagewalk.live.kernel import kernel_of
 from pagewalk.live.maps import VM_FLAG_CODES, parse_vmas
 from pagewalk.live.reading import changed_ranges, cut
 from pagewalk.live.scan import REGION
@@ -110,12 +112,12 @@ DEBIAN_7_3 = SwapTypes()
 class TestEncode:
     """Raw entries as guests of known kernels had them, out of the words that pagemap showed for them."""
 
-    form = capture_format(4)
+    form = capture_format(0)
 
     def encoded(self, word, vma_flags=R | W, depth=4, zero=False, known=True, private=True):
         rights = vma_rights(vma_flags)
         pages = Pages(*(np.array([each]) for each in (np.uint64(word), np.uint64(rights), private, zero)))
-        (entry,) = encode(self.form, self.form.levels[depth], pages, known=known).tolist()
+        (entry,) = encode(self.form.levels[depth], pages, known=known).tolist()
         return entry
 
     @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ class TestEncode:
 
     def test_a_page(self):
         entry = self.encoded(PRESENT | ALONE | 0x1234)
-        assert self.form.leaf_paddr(entry, self.form.levels[4]) == 0x1234000
+        assert self.form.levels[4].frame(entry) == 0x1234000
         assert Flag(self.form.flags(entry)) == Flag.READ | Flag.WRITE | Flag.USER | Flag.EXCLUSIVE
 
     @pytest.mark.parametrize("depth", [2, 3, 4])
@@ -183,11 +185,11 @@ class TestEncode:
 @pytest.mark.parametrize(
     ("config", "release", "types"),
     [
-        (b"", "6.18.44-fc", SwapTypes(27, (28, 30))),
-        (b"\n# CONFIG_DEVICE_PRIVATE is not set\n", "6.12.1", SwapTypes.without_device_private()),
+        (b"", "6.18.44-fc", SwapTypes(27, (28, 29, 30), ())),
+        (b"\n# CONFIG_DEVICE_PRIVATE is not set\n", "6.12.1", SwapTypes.counted(0)),
         (b"\nCONFIG_DEVICE_PRIVATE=y\n", "7.3.0+deb", SwapTypes()),
-        (b"\nCONFIG_DEVICE_PRIVATE=y\n", "6.12.0", SwapTypes(23, (24, 26))),
+        (b"\nCONFIG_DEVICE_PRIVATE=y\n", "6.12.0", SwapTypes(23, (24, 25, 26), (27, 28, 29, 30))),
     ],
 )
 def test_swap_types_follow_the_configuration(config, release, types):
-    assert _from_config(config, release) == types
+    assert kernel_of(config, release).types == types

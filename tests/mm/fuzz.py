@@ -5,16 +5,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pagewalk.conform.model import SimulatedProcess
-from pagewalk.conform.scenario import Scenario
-from pagewalk.conform.side import Model
+from pagewalk.conform.scenarios import Scenario
+from pagewalk.conform.sides.model import SimulatedProcess
+from pagewalk.conform.sides.side import Model
 from pagewalk.errors import OutOfFrames
 from tests.mm.ledger import balance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pagewalk.conform.target import Outcome
+    from pagewalk.conform.scenarios.target import Outcome
     from pagewalk.mm import File, Machine, Mm
 
 __all__ = ["Process", "Tank", "counted", "failing", "play"]

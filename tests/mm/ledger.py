@@ -48,16 +48,16 @@ class Ledger:
         self.tables[paddr // self.page_size] += 1
         level = form.real_levels[depth]
         entries = self.machine.frames.words[paddr // self.page_size][: level.entries]
-        kinds = form.kind(entries)
-        is_table = form.is_table(entries, level)
+        kinds = level.kind(entries)
+        is_table = level.is_table(entries)
         for at in np.flatnonzero(kinds == Kind.SWAP).tolist():
-            self.slots[int(form.software.swap_slot(int(entries[at]))[1])] += 1
+            self.slots[int(level.swap_slot(int(entries[at]))[1])] += 1
         for at in np.flatnonzero(is_table).tolist():
-            self._table(mm, form.table_paddr(int(entries[at])), depth + 1, vaddr + at * level.span)
+            self._table(mm, level.frame(int(entries[at])), depth + 1, vaddr + at * level.span)
         pages = ((kinds == Kind.PRESENT) | (kinds == Kind.PROT_NONE)) & ~is_table
         special = form.flags(entries) & int(Flag.SPECIAL) != 0
         for at in np.flatnonzero(pages & ~special).tolist():
-            self._page(mm, form.leaf_paddr(int(entries[at]), level), level.span, vaddr + at * level.span)
+            self._page(mm, level.frame(int(entries[at])), level.span, vaddr + at * level.span)
 
     def _page(self, mm: Mm, paddr: int, size: int, vaddr: int) -> None:
         area = mm.area_at(vaddr)

@@ -3,59 +3,61 @@
 from dataclasses import replace
 from typing import Final
 
-from pagewalk.formats import Flag, Level, PagingFormat, find_format
-from pagewalk.formats.bits import AddressField, FlagBit
+from pagewalk.formats import Kind, PagingFormat, find_format
+from pagewalk.formats.bits import Bits, Pattern, bit, run
+from pagewalk.formats.fields import RIGHTS, Field
+from pagewalk.formats.level import Level, Window
+from pagewalk.formats.rows import Row
 
 __all__ = ["SHAPES"]
 
 X86: Final = find_format("x86-64")
-WRITE_BIT: Final = 1
+LA57: Final = find_format("x86-64-la57")
+WRITE_BIT: Final = bit(1)
+PAGE_SHIFT: Final = 13
+INDEX_BITS: Final = 6
 
 
-def _levels(page_shift: int, index_bits: int, depths: tuple[int, ...], large: tuple[int, ...]) -> tuple[Level, ...]:
-    """Five levels, of which the hardware has those of the given depths; the others show the one above once more."""
-    shift, rows = page_shift + index_bits * len(depths), list[Level]()
-    *_, upper, last = X86.levels
-    for depth, like in enumerate(X86.levels):
-        real = depth in depths
-        shift -= index_bits if real else 0
-        rows.append(
-            replace(
-                like,
-                shift=shift,
-                index_bits=index_bits if real else 0,
-                may_be_leaf=depth == last.depth or max(at for at in depths if at <= depth) in large,
-                reserved_leaf=0,
-                reserved_table=0,
-                leaf_value=like.leaf_value if depth == last.depth else upper.leaf_value,
-                movable=like.movable if depth == last.depth else upper.movable,
-            )
-        )
-    return tuple(rows)
+def _windows(bits: int) -> tuple[Window, ...]:
+    """Two halves of addresses of so many bits."""
+    half = 1 << bits - 1
+    return Window(0, half), Window((1 << 64) - half, 1 << 64)
 
 
-def _read_only_bit() -> tuple[FlagBit, ...]:
-    """The rights, with a bit that takes the write right away in place of one that gives it."""
-    return tuple(FlagBit(row.flag, row.bit, clear=True) if row.flag is Flag.WRITE else row for row in X86.rights)
+def _read_only(field: Field) -> Field:
+    """Rights with a bit that takes the write right away in place of one that gives it."""
+    if field.name != RIGHTS:
+        return field
+    return replace(field, meanings=tuple((value ^ WRITE_BIT, meaning) for value, meaning in field.meanings))
+
+
+def _moved(row: Row, shift: int) -> Row:
+    """A row for pages of another size, and tables in larger pages."""
+    row = replace(row, fields=tuple(map(_read_only, row.fields)))
+    if row.kind not in (Kind.PRESENT, Kind.PROT_NONE, Kind.TABLE):
+        return row
+    (frame,) = row.address
+    low = PAGE_SHIFT if row.kind is Kind.TABLE else shift
+    row = replace(row, address=(Bits(run(51, low), flip=frame.flip),))
+    if row.kind is Kind.PRESENT:
+        row = replace(row, must=Pattern(run(shift - 1, PAGE_SHIFT), 0))
+    return row
 
 
 def _wide() -> PagingFormat:
     """Five levels, pages of 8 KiB, tables of 64 entries, and a bit for what may not be written."""
-    rights = _read_only_bit()
-    return replace(
-        X86,
-        name="wide",
-        levels=_levels(13, 6, (0, 1, 2, 3, 4), (3,)),
-        address=(AddressField((1 << 52) - (1 << 13)),),
-        table_value=X86.table_value & ~(1 << WRITE_BIT),
-        rights=rights,
-        table_rights=rights,
-    )
+    levels = []
+    for number, level in enumerate(reversed(LA57.hardware)):
+        shift = PAGE_SHIFT + number * INDEX_BITS
+        rows = tuple(_moved(row, shift) for row in level.rows)
+        levels.append(Level(level.manual, shift, INDEX_BITS, rows, level.word))
+    bits = PAGE_SHIFT + len(levels) * INDEX_BITS
+    return replace(LA57, name="wide", hardware=tuple(reversed(levels)), windows=_windows(bits))
 
 
 def _short() -> PagingFormat:
     """Three levels; the root, too, can map huge pages."""
-    return replace(X86, name="short", levels=_levels(12, 9, (0, 3, 4), (0, 3)))
+    return replace(X86, name="short", hardware=X86.hardware[1:], windows=_windows(39))
 
 
-SHAPES: Final = {form.name: form for form in (X86, find_format("x86-64-la57"), _wide(), _short())}
+SHAPES: Final = {form.name: form for form in (X86, LA57, _wide(), _short())}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagewalk import abi
-from pagewalk.conform.generate import generate
+from pagewalk.conform.scenarios.generate import generate
 from pagewalk.errors import OutOfFrames, PagewalkError
 from pagewalk.mm import Machine
 from tests.conformance.strategy import scenarios

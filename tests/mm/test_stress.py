@@ -13,7 +13,7 @@ from pagewalk.mm import File, Machine, Mm
 from pagewalk.mm.hardware.pool import FramePool
 from pagewalk.mm.hardware.swap import SwapDevice
 from pagewalk.mm.state.tables import MmTables
-from pagewalk.vma import Mapping, VmaList
+from pagewalk.space import Mapping, VmaList
 from tests.mm.chaos import CALLS, OFTEN, Draw, begin
 from tests.mm.fuzz import Tank
 from tests.mm.sizes import BLOCK

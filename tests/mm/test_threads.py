@@ -142,7 +142,7 @@ class TestEverythingAtOnce:
             def pte_entry(entry, addr, next_, walk):
                 value = entry.value
                 seen.add(Kind(mm.format.kind(value)))
-                assert not mm.format.is_valid(value) or mm.format.leaf_paddr(value, entry.level) < 96 * MIB
+                assert not mm.format.is_valid(value) or entry.level.frame(value) < 96 * MIB
 
             def pmd_entry(entry, addr, next_, walk):
                 if entry.is_leaf:

@@ -11,7 +11,7 @@ from unicorn import UC_ARCH_X86, UC_MODE_64, UC_TLB_CPU, x86_const
 from unicorn.unicorn_py3.unicorn import Uc, UcError
 
 import pagewalk as pw
-from pagewalk.formats import x86_64
+from pagewalk.formats.hardware.x86 import x86_64
 from tests.property.entries import ADDRESS, leaf
 from tests.property.worlds import RAM_SIZE, World, addresses, hostile_worlds, new_world, worlds
 

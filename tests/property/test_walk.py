@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pagewalk as pw
+from pagewalk.walk.ranges import walk_page_range_novma_mm
 from tests.property.entries import GUARD
 from tests.property.recorder import ENTRIES_AND_HOLES, recording_ops
 from tests.property.worlds import World, new_world, worlds_and_ranges
@@ -124,8 +125,9 @@ class TestAbort:
         answer = data.draw(st.sampled_from([7, -11, Stop("here")]))
         calls: list[Call] = []
         tables, _ = world.tables()
-        walk = pw.Walk(tables, _answering(recording_ops(frozenset(ENTRIES_AND_HOLES), calls), calls, at, answer))
-        outcome = _outcome(lambda: walk.range(start, end))
+        ops = _answering(recording_ops(frozenset(ENTRIES_AND_HOLES), calls), calls, at, answer)
+        walk = pw.Walk(tables, ops)
+        outcome = _outcome(lambda: walk_page_range_novma_mm(tables, start, end, ops, walk=walk))
         assert calls == whole[: at + 1]
         assert walk.addr == whole[at].addr
         wanted: dict[Any, Any] = {7: 7, -11: ("WalkError", 11)}

@@ -107,7 +107,7 @@ def test_mappings_and_holes_tile_both_halves(source, world):
             joined[-1][1] += size
         else:
             joined.append([vaddr, vaddr + size])
-    assert joined == [list(half) for half in tables.format.halves]
+    assert joined == [[window.start, window.end] for window in tables.windows]
 
 
 @given(data=st.data(), world=st.one_of(worlds(), worlds(pages=30)))
@@ -121,7 +121,7 @@ def test_runs_are_the_entries_joined(data, world):
 def test_translate_agrees_with_the_scalar_walk_and_the_manual(source, data, world, hardware):
     tables = source(world)
     near = [vaddr + offset for vaddr in world.addresses for offset in (0, 0x123, 0x1FF008)]
-    near = [vaddr for vaddr in near if vaddr < 1 << 64 and tables.format.is_canonical(vaddr)]
+    near = [vaddr for vaddr in near if vaddr < 1 << 64 and tables.format.window_of(vaddr)]
     vaddrs = [*near, *data.draw(st.lists(addresses(world.levels), max_size=8))]
     paddrs, mapped = translate(tables, vaddrs, hardware=hardware)
     assert (paddrs.dtype, mapped.dtype) == (np.uint64, np.bool_)

@@ -77,7 +77,7 @@ class TestResults:
 
     def test_markers_join_without_frames(self, world):
         for at in range(3):
-            world.put(BASE + at * PAGE, world.format.software.guard_entry)
+            world.put(BASE + at * PAGE, world.format.last.marked("guard"))
         (row,) = mappings(world.tables)
         assert (row["paddr"], row["size"], row["kind"]) == (NO_PADDR, 3 * PAGE, Kind.GUARD)
 

@@ -4,7 +4,7 @@ import pytest
 
 from pagewalk import source
 from pagewalk.errors import ImageFormatError, Malformed
-from pagewalk.formats import x86_64
+from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.memory import RawImage
 from tests.world import K, M, World
 
@@ -27,7 +27,7 @@ def test_a_path_of_either_kind(image, name):
 
 
 def test_a_format_of_ones_own(image):
-    form = x86_64(4, physical_bits=40)
+    form = x86_64(4, 40)
     assert source.open(image, root=0, format=form).format is form
 
 

@@ -145,7 +145,7 @@ class TestTranslate:
         tables, _ = world.tables()
         near = [vaddr + offset for vaddr in world.addresses for offset in (0, 0x123, 0x1FF008)]
         near += data.draw(st.lists(addresses(world.levels), min_size=1, max_size=8))
-        vaddrs = np.array([vaddr for vaddr in near if vaddr < 1 << 64 and tables.format.is_canonical(vaddr)], np.uint64)
+        vaddrs = np.array([vaddr for vaddr in near if vaddr < 1 << 64 and tables.format.window_of(vaddr)], np.uint64)
         some = np.resize(vaddrs, max(len(vaddrs), 300))
         findings = []
         paddrs, mapped = sweep.translate(tables, some, hardware=hardware, findings=findings)

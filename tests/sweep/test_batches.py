@@ -24,7 +24,7 @@ def scalar_calls(tables, start, end):
 
     def upper(entry, addr, next_, walk):
         if not entry.is_table:
-            others.append((addr, entry.value, tables.format.real_depths[entry.level.depth]))
+            others.append((addr, entry.value, entry.level.real_depth))
 
     def hole(addr, next_, depth, walk):
         if gaps and gaps[-1][1] == addr and gaps[-1][2] == depth:

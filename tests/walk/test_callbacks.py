@@ -6,7 +6,7 @@ import pytest
 
 from pagewalk.errors import WalkError
 from pagewalk.formats import Flag
-from pagewalk.vma import Vma, VmaFlags
+from pagewalk.space import Vma, VmaFlags
 from pagewalk.walk import Action, Walk, WalkOps, walk_page_range, walk_page_range_novma
 from pagewalk.walk.ranges import walk_page_range_mm
 from tests.world import PAGE, G, K, M, Recorder, World
@@ -58,7 +58,7 @@ class TestUpperEntries:
         assert recorder.names == list(Recorder.ENTRIES)
 
     def test_a_not_present_entry_is_not_empty(self, world, base):
-        migration = world.format.software.swap_entry(25, 512)
+        migration = world.format.last.swap(25, 512)
         world.put(base, migration, depth=3)
         recorder, _ = novma(world, base, base + 2 * M, "pmd_entry", "pte_hole")
         assert recorder.calls == [("pmd_entry", base, base + 2 * M, migration)]
@@ -77,7 +77,7 @@ class TestPteEntry:
     def test_with_install_pte_only_those_that_exist(self, world, base):
         world.vma(base, base + 2 * M)
         world.map(base + PAGE, 0x5000)
-        guard = world.format.software.guard_entry
+        guard = world.format.last.marked("guard")
         recorder = Recorder("pte_entry", install_pte=lambda addr, next_, walk: guard)
         walk_page_range_mm(world.space, base, base + 3 * PAGE, recorder.ops)
         assert [(name, addr) for name, addr, *_ in recorder.calls] == [
@@ -445,7 +445,7 @@ class TestWalkAttributes:
             assert walk.installed == (addr - base) // PAGE
             if addr == stop:
                 raise TimeoutError
-            return world.format.software.guard_entry
+            return world.format.last.marked("guard")
 
         ops = WalkOps(install_pte=install)
         walk = Walk(world.tables, ops, mm=world.space)

@@ -52,7 +52,7 @@ class TestDescendedOnlyForWork:
     def test_install_pte_is_one(self):
         world = World()
         world.vma(BASE, BASE + PAGE)
-        guard = world.format.software.guard_entry
+        guard = world.format.last.marked("guard")
         walk_page_range_mm(world.space, BASE, BASE + PAGE, WalkOps(install_pte=lambda *_: guard))
         assert world.entry(BASE).value == guard
 
@@ -155,7 +155,7 @@ class TestConcurrentChange:
 
     def test_bounded(self):
         world = self.world()
-        odd = world.format.software.swap_entry(1, 5)
+        odd = world.format.last.swap(1, 5)
         world.put(BASE, odd, depth=3)
         recorder = Recorder("pmd_entry", "pte_entry")
         with pytest.raises(WalkError, match=f"{BASE:#x}") as caught:
@@ -190,7 +190,7 @@ class TestWithoutVmas:
 
     def test_not_present(self):
         world = World()
-        world.put(BASE, world.format.software.swap_entry(25, 512), depth=3)
+        world.put(BASE, world.format.last.swap(25, 512), depth=3)
         recorder = Recorder("pmd_entry", "pte_entry", "pte_hole")
         walk_page_range_novma(world.tables, BASE, BASE + PAGE, recorder.ops)
         assert recorder.names == ["pmd_entry"]

@@ -7,8 +7,7 @@ import pytest
 
 from pagewalk.errors import WalkError
 from pagewalk.formats import Flag
-from pagewalk.locks import MmapLock, VmaLock
-from pagewalk.vma import Mapping, VmaFlags
+from pagewalk.space import Mapping, MmapLock, VmaFlags, VmaLock
 from pagewalk.walk import (
     PGWALK_RDLOCK,
     PGWALK_VMA_RDLOCK_VERIFY,
@@ -163,8 +162,8 @@ class TestFolioWalk:
         world = World()
         vma = world.vma(BASE, BASE + 4 * M)
         assert folio_walk(vma, BASE) is None
-        world.put(BASE, world.format.software.guard_entry)
-        world.put(BASE + PAGE, world.format.software.swap_entry(0, 1))
+        world.put(BASE, world.format.last.marked("guard"))
+        world.put(BASE + PAGE, world.format.last.swap(0, 1))
         assert [folio_walk(vma, BASE + at * PAGE) for at in range(3)] == [None] * 3
 
     def test_zero_page_and_migration_only_when_asked_for(self):
@@ -173,7 +172,7 @@ class TestFolioWalk:
         world.space.zero_frames = frozenset({0x7000})
         world.map(BASE, 0x7000, Flag.READ | Flag.SPECIAL)
         world.map(BASE + PAGE, 0x8000, Flag.READ | Flag.SPECIAL)
-        world.put(BASE + 2 * PAGE, world.format.software.swap_entry(26, 9))
+        world.put(BASE + 2 * PAGE, world.format.last.swap(26, 9))
         assert [folio_walk(vma, BASE + at * PAGE) for at in range(3)] == [None] * 3
         assert folio_walk(vma, BASE, zeropage=True).frame == 0x7000
         assert folio_walk(vma, BASE + PAGE, zeropage=True) is None

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 from pagewalk import abi
-from pagewalk.conform.compare import compare
-from pagewalk.conform.model import simulated
-from pagewalk.conform.scenario import Scenario
-from pagewalk.conform.text import disagreement_text
+from pagewalk.conform.campaign.compare import compare
+from pagewalk.conform.campaign.text import disagreement_text
+from pagewalk.conform.scenarios import Scenario
+from pagewalk.conform.sides.model import simulated
 from pagewalk.errors import SegmentationFault, SystemCallError, WalkError
 from pagewalk.formats import Kind
 from pagewalk.live import madvise
 from pagewalk.mm.calls import guard as guard_module
 from pagewalk.mm.calls.guard import REMOVE_OPS, ZAP_RETRIES, install_guards
 from pagewalk.mm.machine import Machine
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import Action
 from tests.conformance.conftest import huge_pool as huge_pool
 from tests.conformance.conftest import start_kernel

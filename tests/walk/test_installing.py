@@ -9,7 +9,7 @@ import pagewalk
 from pagewalk.errors import OutOfFrames, WalkError
 from pagewalk.formats import Flag, Kind
 from pagewalk.frames import CountingAllocator, RangeAllocator
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import (
     SKIP,
     Walk,
@@ -30,7 +30,7 @@ BASE = 0x4000_0000
 
 
 def guards(world):
-    return WalkOps(install_pte=lambda *_: world.format.software.guard_entry)
+    return WalkOps(install_pte=lambda *_: world.format.last.marked("guard"))
 
 
 class TestEmptyUpperEntry:
@@ -52,12 +52,12 @@ class TestEmptyUpperEntry:
         world.memory.write(PAGE, b"\xff" * (8 * M))
         world.vma(BASE, BASE + 2 * M)
         walk_page_range_mm(world.space, BASE, BASE + PAGE, guards(world))
-        assert world.leaves() == {BASE: (4, world.format.software.guard_entry)}
+        assert world.leaves() == {BASE: (4, world.format.last.marked("guard"))}
 
     def test_holes_between_vmas_stay_holes(self):
         world = World()
         world.vma(BASE + PAGE, BASE + 2 * PAGE)
-        recorder = Recorder("pte_hole", install_pte=lambda *_: world.format.software.guard_entry)
+        recorder = Recorder("pte_hole", install_pte=lambda *_: world.format.last.marked("guard"))
         walk_page_range_mm(world.space, BASE, BASE + 3 * PAGE, recorder.ops)
         assert recorder.calls == [
             ("pte_hole", BASE, BASE + PAGE, -1),
@@ -113,7 +113,7 @@ class TestSkip:
     def test_every_other(self):
         world = World()
         world.vma(BASE, BASE + 8 * PAGE)
-        guard = world.format.software.guard_entry
+        guard = world.format.last.marked("guard")
         ops = WalkOps(install_pte=lambda addr, *_: SKIP if addr & PAGE else guard)
         walk = Walk(world.tables, ops, mm=world.space)
         hooked = []
@@ -166,7 +166,7 @@ class TestHugePages:
         frame = 0x0600_0000
         inverted = (((1 << 52) - 1) ^ frame) & ((1 << 52) - (1 << 21))
         world.put(BASE, 1 << 63 | inverted | 0x1E0, depth=3)
-        world.put(BASE + 2 * M, form.software.swap_entry(25, 0x700), depth=3)
+        world.put(BASE + 2 * M, form.last.swap(25, 0x700), depth=3)
         walk_page_range(world.space, BASE, BASE + 4 * M, Recorder("pte_entry").ops)
         for at in (0, 1, 511):
             page, moved = world.entry(BASE + at * PAGE), world.entry(BASE + 2 * M + at * PAGE)
@@ -260,7 +260,7 @@ class TestAbort:
 
     @pytest.mark.parametrize("how", ["raise", "errno"])
     def test_install_can_fail_at_every_position(self, how):
-        guard = World().format.software.guard_entry
+        guard = World().format.last.marked("guard")
         for position in [*range(0, 1024, 37), 511, 512, 1023]:
             world = World()
             world.vma(BASE, self.END)

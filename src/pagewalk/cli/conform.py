@@ -16,7 +16,7 @@ from pagewalk.cli.params import Number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pagewalk.conform.campaign import Campaign, Progress
+    from pagewalk.conform.campaign.campaign import Campaign, Progress
 
 __all__ = ["conform"]
 
@@ -42,11 +42,11 @@ def conform(seed: int, sequences: int, steps: int, jobs: int, timeout: int, as_j
     every page's state are compared after each step. The first disagreement is shrunk and printed. Exits with 0 if all
     agree, with 1 if not.
     """
-    from pagewalk.conform.campaign import kernel_and_model
-    from pagewalk.conform.crew import processors, run_crew
-    from pagewalk.conform.facts import require_settings
-    from pagewalk.conform.probe import require_machine
-    from pagewalk.conform.text import campaign_text
+    from pagewalk.conform.campaign.campaign import kernel_and_model
+    from pagewalk.conform.campaign.crew import processors, run_crew
+    from pagewalk.conform.campaign.text import campaign_text
+    from pagewalk.conform.sides.facts import require_settings
+    from pagewalk.conform.sides.probe import require_machine
 
     require_machine()
     require_settings()

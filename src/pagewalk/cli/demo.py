@@ -19,10 +19,12 @@ from pagewalk import abi
 from pagewalk.cli.output import write
 from pagewalk.cli.params import json_option
 from pagewalk.errors import PagewalkError
-from pagewalk.formats import Kind
+from pagewalk.formats import Kind, find_format
+from pagewalk.formats.running import running_format
 from pagewalk.mm import Machine
 from pagewalk.report.demo import Demo, Seen, Step, demo_text
 from pagewalk.walk import WalkOps, walk_page_range
+from pagewalk.walk.ops import ENTRY_CALLBACKS
 
 if TYPE_CHECKING:
     from pagewalk.space import AddressSpace
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-PAGE: Final = 4096
-TABLE_SPAN: Final = 512 * PAGE
-"""Bytes that one PTE table covers."""
+FORM: Final = find_format(running_format())
+PAGE: Final = FORM.page_size
+TABLE_SPAN: Final = FORM.levels[-1].entries * PAGE
+"""Bytes that one table of the last level covers."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Plan:
     """What is done on both sides.
 
     Attributes:
-        pages: Pages in the range; half of them lie below a ``TABLE_SPAN`` boundary, the rest in the next PTE table.
+        pages: Pages in the range; half of them lie below a ``TABLE_SPAN`` boundary, the rest in the next table.
         touched: Pages that are written to, none above the boundary: there is no table there.
         guarded: Pages that then become a guard region.
     """
@@ -51,7 +54,7 @@ class Plan:
     guarded: range = range(4, 12)
 
     def start(self, boundary: int) -> int:
-        """Where the range begins, for a boundary between two PTE tables."""
+        """Where the range begins, for a boundary between two tables."""
         return boundary - self.pages // 2 * PAGE
 
 
@@ -70,8 +73,9 @@ def demo(as_json: bool) -> int:
     before = look(model.mm, PLAN, model.start)
     steps = model.guard(PLAN)
     after = look(model.mm, PLAN, model.start)
-    marker = model.mm.format.software.guard_entry
-    result = Demo(PLAN.pages, PLAN.guarded, before, steps, after, marker, *_ask_kernel(PLAN))
+    marker = FORM.last.marked(Kind.GUARD.label)
+    names = tuple(level.name for level in FORM.levels)
+    result = Demo(PLAN.pages, PLAN.guarded, names, before, steps, after, marker, *_ask_kernel(PLAN))
     write([json.dumps(result.json(), indent=2) + "\n" if as_json else demo_text(result)])
     return int(result.agree is False)
 
@@ -93,7 +97,7 @@ def look(space: AddressSpace, plan: Plan, start: int) -> list[Seen]:
 
     def entry(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
         what = f"table at {entry.target:#x}" if entry.is_table else entry.kind.label
-        note(f"{entry.level.name.lower()}_entry", entry.level.depth, entry.index, what, addr, next_)
+        note(ENTRY_CALLBACKS[entry.level.depth], entry.level.depth, entry.index, what, addr, next_)
 
     def hole(addr: int, next_: int, depth: int, walk: Walk) -> None:
         slot = walk.tables.format.levels[depth].index(addr)
@@ -115,7 +119,7 @@ class Model:
     BOUNDARY: Final = 0x7F00_0020_0000
 
     def __init__(self, plan: Plan) -> None:
-        self.machine = Machine(self.RAM)
+        self.machine = Machine(self.RAM, FORM)
         self.mm = self.machine.mm()
         flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
         length, rights = plan.pages * PAGE, abi.PROT_READ | abi.PROT_WRITE

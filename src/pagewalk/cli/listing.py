@@ -168,7 +168,7 @@ def text_of(listing: Listing) -> Iterator[str]:
 
     rows = listing.mappings()
     if not listing.state and not listing.pages:
-        rows = joined(rows, listing.source.tables.format)
+        rows = joined(rows, listing.source.tables.format.levels)
     if listing.holes:
         rows = by_address(rows, listing.gaps())
     tally = Tally()

@@ -43,7 +43,7 @@ class Opened(NamedTuple):
     @property
     def hidden(self) -> int:
         """From which address on nothing is known: the kernel's half, of a process. 2**64: all is known."""
-        return 1 << 64 if self.space is None else self.tables.format.halves[0][1]
+        return 1 << 64 if self.space is None else self.tables.windows[0].end
 
     def json(self) -> dict[str, Any]:
         """What it is, as plain data."""
@@ -111,11 +111,12 @@ def _image(source: str, root: int | None, *, format: str | None, base: int | Non
 
     refuse_remote(source)
     if root is None:
-        raise _usage("Missing option '--root': where an image's top table is (x86: CR3, flags off).")
+        raise _usage("Missing option '--root': where an image's top table is.")
     if base and segment:
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
     tell_of_cut_off_files()
-    tables = open_image(source, format=format or "x86-64", root=root, base=base or 0, segments=segment or None)
+    named: dict[str, Any] = {} if format is None else {"format": format}
+    tables = open_image(source, root=root, base=base or 0, segments=segment or None, **named)
     check_root(tables)
     return tables
 

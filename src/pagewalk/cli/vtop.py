@@ -50,7 +50,7 @@ def _trip(opened: Opened, vaddr: int, hardware: bool) -> Trip:
     space = opened.space
     if space is None:
         return trip(opened.tables, vaddr, hardware=hardware)
-    if vaddr >= opened.hidden and opened.tables.format.is_canonical(vaddr):
+    if vaddr >= opened.hidden and any(window.holds(vaddr) for window in opened.tables.windows):
         why = f"not known: of a process the kernel shows what lies below {opened.hidden:#x} only"
         return Trip(vaddr, error=TranslationError(vaddr, -1, 0, why))
     return trip(opened.tables, vaddr, hardware=hardware, told=False, swap_known=space.frames_known)

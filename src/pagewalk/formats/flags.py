@@ -1,14 +1,15 @@
 """What an entry says, in words that all architectures share.
 
-``Flag`` is one set of bits for every format; ``Kind`` says what occupies an entry. Both are plain integers, so that a
-``uint64`` array of them means the same as a scalar.
+``Flag`` is one set of bits for every format; ``Kind`` says what occupies an entry. Both are plain integers, so that an
+array of them means the same as a scalar. ``Rights`` are what one level grants: ANDed over the levels they are what a
+page grants, and ``flags_of`` says that as flags.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 
-__all__ = ["Flag", "Kind"]
+__all__ = ["Flag", "Kind", "Rights", "flags_of"]
 
 
 class Flag(IntFlag):
@@ -38,6 +39,10 @@ class Flag(IntFlag):
     """Of a row of a listing: every page of the row maps the one frame at ``paddr`` (the zero page, KASAN's shadow)."""
     OUTSIDE = 1 << 15
     """Of a row of a listing: its frame is outside a memory that claims to hold frames (a file does, a capture not)."""
+    SHADOW_STACK = 1 << 23
+    """A page of a shadow stack: only the hardware's own pushes and its special instructions write it."""
+    GROUPED = 1 << 31
+    """One of a group of entries that the hardware may hold as one (contiguous entries, NAPOT)."""
 
     @classmethod
     def rights(cls) -> Flag:
@@ -51,7 +56,8 @@ class Kind(IntEnum):
     NONE = 0
     PRESENT = 1
     PROT_NONE = 2
-    """A page that is there, with no rights: the MMU sees nothing."""
+    """A page that is there, with no rights: the MMU sees nothing. (Also one that userfaultfd watches, and a huge page
+    that is just being split.)"""
     SWAP = 3
     MIGRATION = 4
     GUARD = 5
@@ -60,8 +66,34 @@ class Kind(IntEnum):
     HWPOISON = 7
     OTHER = 8
     """Not present, and none of the above (device memory, an entry of another operating system)."""
+    TABLE = 9
+    """Of an entry: it points to a table."""
+    RESERVED = 10
+    """Of an entry: an encoding that the hardware takes for present, and faults on."""
 
     @property
     def label(self) -> str:
         """The lower-case name, as tables and JSON show it."""
         return self.name.lower()
+
+
+class Rights(IntFlag):
+    """What one level grants, to the kernel and to the user."""
+
+    KERNEL_READ = 1
+    KERNEL_WRITE = 2
+    KERNEL_EXEC = 4
+    USER_READ = 8
+    USER_WRITE = 16
+    USER_EXEC = 32
+
+    @classmethod
+    def all(cls) -> Rights:
+        """Every right."""
+        return cls(63)
+
+
+def flags_of(rights: int) -> Flag:
+    """Rights as flags: those of the user where it has any (``Flag.USER``), else the kernel's."""
+    user = rights >> 3 & 7
+    return Flag(user | Flag.USER if user else rights & 7)

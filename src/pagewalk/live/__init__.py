@@ -6,11 +6,12 @@ take the advices that Python does not know; ``summarize`` adds up what each VMA 
 
 from __future__ import annotations
 
+from pagewalk.abi.pagemap import PageIs
 from pagewalk.live.capture import Capture, capture
 from pagewalk.live.madvise import madvise, process_madvise
 from pagewalk.live.maps import parse_vmas
 from pagewalk.live.procfs import read_pagemap
-from pagewalk.live.scan import REGION, PageIs, scan
+from pagewalk.live.scan import REGION, scan
 from pagewalk.live.summary import TOTALS, count_tables, guard_ranges, summarize
 
 __all__ = [

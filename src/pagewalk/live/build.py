@@ -76,7 +76,9 @@ def build(form: PagingFormat, leaves: Mapping[int, Sequence[Leaves]], *, base: i
         Tables in RAM of their own.
     """
     levels = form.real_levels
-    parts = [_part(some, level, form) for level in levels for some in leaves.get(level.depth, ()) if len(some.vaddrs)]
+    parts = [
+        _part(some, level, levels[0]) for level in levels for some in leaves.get(level.depth, ()) if len(some.vaddrs)
+    ]
     keys = _keys(form, parts)
     first = np.cumsum([0, *(len(keys[level.depth]) for level in levels)]).tolist()
     ram = CaptureRam((first[-1] + spare) * form.page_size, base)
@@ -86,17 +88,19 @@ def build(form: PagingFormat, leaves: Mapping[int, Sequence[Leaves]], *, base: i
     for above, level in pairwise(levels):
         rows = np.arange(starts[level.depth], starts[level.depth] + len(keys[level.depth]), dtype=np.uint64)
         vaddrs = keys[level.depth] << np.uint64(above.shift)
-        tables = Leaves(vaddrs, form.table_entry(rows * np.uint64(form.page_size) + np.uint64(base)))
-        parts.append(_part(tables, above, form))
+        tables = Leaves(vaddrs, above.table(rows * np.uint64(form.page_size) + np.uint64(base)))
+        parts.append(_part(tables, above, levels[0]))
     for part in parts:
         _put(slots, starts[part.level.depth], keys[part.level.depth], part)
     free = (base + first[-1] * form.page_size, base + (first[-1] + spare) * form.page_size)
     return PageTables(ram, base, form, allocator=RangeAllocator(free) if spare else None)
 
 
-def _part(items: Leaves, level: Level, form: PagingFormat) -> _Part:
-    """Entries with the keys of their tables."""
-    keys = (items.vaddrs & np.uint64((1 << form.vaddr_bits) - 1)) >> np.uint64(level.shift + level.index_bits)
+def _part(items: Leaves, level: Level, top: Level) -> _Part:
+    """Entries with the keys of their tables, below one table of the top level."""
+    keys = (items.vaddrs & np.uint64((1 << top.shift + top.index_bits) - 1)) >> np.uint64(
+        level.shift + level.index_bits
+    )
     new = np.flatnonzero(keys[1:] != keys[:-1]) + 1
     first = np.append(0, new)[: len(keys)]
     return _Part(level, items, keys[first], np.diff(first, append=len(keys)))

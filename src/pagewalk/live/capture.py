@@ -12,18 +12,19 @@ import operator
 import os
 from typing import TYPE_CHECKING, Final
 
+from pagewalk.formats import capture_format
 from pagewalk.live.build import build
-from pagewalk.live.encode import capture_format
-from pagewalk.live.leaves import ENTRIES, find_leaves
+from pagewalk.live.kernel import running_kernel
+from pagewalk.live.leaves import find_leaves
 from pagewalk.live.processes import namespace_note
 from pagewalk.live.procfs import check_page_size
 from pagewalk.live.reading import joined_ranges, read_process
-from pagewalk.space import AddressSpace
-from pagewalk.vma import VmaFlags
+from pagewalk.space import AddressSpace, VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pagewalk.formats import PagingFormat
     from pagewalk.live.leaves import Found
     from pagewalk.live.reading import Reading
     from pagewalk.tables import PageTables
@@ -35,7 +36,6 @@ TABLES_BASE: Final = 1 << 50
 
 _SPARE: Final = 1 << 12
 """Frames to grow into, beyond those that splitting every huge page takes. Untouched, they cost nothing."""
-_LOWER_HALF: Final = 1 << 47
 
 
 class Capture(AddressSpace):
@@ -85,7 +85,7 @@ def capture(pid: int | None = None) -> Capture:
             than this process, ``notes`` say so.
 
     Returns:
-        The address space, in x86-64's format whatever the machine: 4 levels, or 5 if an address needs them.
+        The address space, in one format whatever the machine (``tables.format``): with as many levels as it needs.
 
     Raises:
         ProcessError: ESRCH: no such process, all its threads ended meanwhile, or a kernel thread. EACCES: it may not be
@@ -95,12 +95,18 @@ def capture(pid: int | None = None) -> Capture:
     check_page_size()
     reading = read_process(0 if pid is None else operator.index(pid))
     top = max((vma.end for vma in reading.vmas), default=0)
-    form = capture_format(4 if top <= _LOWER_HALF else 5)
+    form = capture_format(top, running_kernel())
     found = find_leaves(form, reading)
     sizes = {depth: sum(len(some.vaddrs) for some in parts) for depth, parts in found.leaves.items()}
-    huge = sum(count * (ENTRIES + 1) ** (3 - depth) for depth, count in sizes.items() if depth < 4)
+    huge = sum(count * _tables_of_split(form, depth) for depth, count in sizes.items())
     tables = build(form, found.leaves, base=TABLES_BASE, spare=huge + _SPARE)
     return Capture(reading, found, tables, pid or os.getpid())
+
+
+def _tables_of_split(form: PagingFormat, depth: int) -> int:
+    """How many tables it takes to split a page of a level down to the smallest."""
+    below = form.levels[depth + 1 :]
+    return 1 + below[0].entries * _tables_of_split(form, below[0].depth) if below else 0
 
 
 def _notes(space: Capture) -> Iterator[str]:

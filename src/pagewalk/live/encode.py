@@ -10,87 +10,52 @@
 
 from __future__ import annotations
 
-import gzip
-import platform
-import re
-from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from pagewalk.formats import Flag, FlagBit, PagingFormat, SwapTypes, linux_x86, x86_64
-from pagewalk.vma import VmaFlags
+from pagewalk.abi.pagemap import (
+    MAX_SWAPFILES_SHIFT,
+    PM_FILE,
+    PM_GUARD_REGION,
+    PM_MMAP_EXCLUSIVE,
+    PM_PFRAME_MASK,
+    PM_PRESENT,
+    PM_SOFT_DIRTY,
+    PM_SWAP,
+    PM_UFFD_WP,
+)
+from pagewalk.formats import Flag, Kind
+from pagewalk.live.kernel import PAGE
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pagewalk.formats import Level, SoftwareLayer
+    from pagewalk.formats import Level
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Pages", "capture_format", "encode", "frames_of", "swap_types", "vma_rights"]
+__all__ = ["Pages", "encode", "frames_of", "vma_rights"]
+
+_PAGE_SHIFT: Final = np.uint64(PAGE.bit_length() - 1)
 
 PAGEMAP_FLAGS: Final = (
-    (Flag.SOFT_DIRTY, 55),
-    (Flag.EXCLUSIVE, 56),
-    (Flag.UFFD_WP, 57),
-    (Flag.FILE, 61),
+    (Flag.SOFT_DIRTY, PM_SOFT_DIRTY),
+    (Flag.EXCLUSIVE, PM_MMAP_EXCLUSIVE),
+    (Flag.UFFD_WP, PM_UFFD_WP),
+    (Flag.FILE, PM_FILE),
 )
-EXCLUSIVE, GUARD, FILE, SWAPPED, PRESENT = 56, 58, 61, 62, 63
-"""Bits of a pagemap entry that say what it is. A guard region (6.15) sets SWAPPED too: it is asked for first."""
-FRAME: Final = (1 << 55) - 1
-_TYPE_BITS: Final = 5
 
 _ZERO_KEEPS: Final = Flag.SOFT_DIRTY | Flag.UFFD_WP
-
-CAPTURE_BITS: Final = (
-    FlagBit(Flag.FILE, 52),
-    FlagBit(Flag.EXCLUSIVE, 53),
-    FlagBit(Flag.NO_FRAME, 54),
-)
-"""What pagemap knows and no page table holds, in bits that the MMU ignores."""
 
 _VMA_RIGHTS: Final = (
     (VmaFlags.READ, Flag.READ),
     (VmaFlags.WRITE, Flag.WRITE | Flag.READ),
     (VmaFlags.EXEC, Flag.EXEC | Flag.READ),
 )
-"""x86 without protection keys cannot refuse reading alone."""
-
-
-@lru_cache(maxsize=2)
-def capture_format(levels: int) -> PagingFormat:
-    """The format of a capture: x86-64, with ``CAPTURE_BITS`` and the running kernel's swap types."""
-    layer = linux_x86(levels, swap_types())
-    return x86_64(levels, software=replace(layer, state=layer.state + CAPTURE_BITS))
-
-
-def swap_types() -> SwapTypes:
-    """The running kernel's special swap types, if its configuration can be read; else the defaults.
-
-    They are counted down from the marker's, 31 (``include/linux/swap.h``).
-    """
-    release = platform.release()
-    for path in ("/proc/config.gz", f"/boot/config-{release}"):
-        try:
-            data = Path(path).read_bytes()
-        except OSError:
-            continue
-        return _from_config(gzip.decompress(data) if path.endswith(".gz") else data, release)
-    return SwapTypes()
-
-
-def _from_config(config: bytes, release: str) -> SwapTypes:
-    """The types of a kernel with this configuration."""
-    version = tuple(map(int, re.findall(r"\d+", release)[:2]))
-    device = 0
-    if b"\nCONFIG_DEVICE_PRIVATE=y" in config:
-        device = 3 if version >= (6, 15) else 4
-    last = SwapTypes().marker - device - 1
-    return SwapTypes(hwpoison=last - 3, migration=(last - 2, last))
+"""Most hardware cannot refuse reading alone."""
 
 
 def vma_rights(flags: VmaFlags) -> int:
@@ -128,60 +93,57 @@ class Pages(NamedTuple):
         return Pages(self.words[which], self.rights[which], self.private[which], self.zero[which])
 
 
-def encode(form: PagingFormat, level: Level, pages: Pages, *, known: bool) -> Words:
+def encode(level: Level, pages: Pages, *, known: bool) -> Words:
     """Make the entries of one level.
 
     Args:
-        form: The capture's format.
         level: Where the entries go.
         pages: What they are to say.
         known: Whether the frames are true; else they are marked as not known.
 
     Returns:
-        Raw entries, 0 where nothing is. Shape (n,), uint64.
+        Raw entries, empty ones where nothing is. Shape (n,), uint64.
     """
-    words, software = pages.words, form.software
-    guard = _bit(words, GUARD)
-    swapped = _bit(words, SWAPPED) & ~guard
-    present = _bit(words, PRESENT) & ~guard & ~swapped
-    entries = np.zeros_like(words)
-    entries[guard] = software.guard_entry
-    entries[swapped] = _swap_entries(software, words[swapped])
-    entries[present] = _page_entries(form, level, pages.among(present), known)
+    words = pages.words
+    guard = _has(words, PM_GUARD_REGION)  # which is PM_SWAP too
+    swapped = _has(words, PM_SWAP) & ~guard
+    present = _has(words, PM_PRESENT) & ~guard & ~swapped
+    entries = np.full_like(words, level.none)
+    if guard.any():
+        entries[guard] = level.marked(Kind.GUARD.label)
+    if swapped.any():
+        entries[swapped] = _swap_entries(level, words[swapped])
+    if present.any():
+        entries[present] = _page_entries(level, pages.among(present), known)
     return entries
 
 
-def _swap_entries(software: SoftwareLayer, words: Words) -> Words:
+def _swap_entries(level: Level, words: Words) -> Words:
     """The entries of what is not present: swap, migration, poison, markers; the type tells which."""
-    payload = words & np.uint64(FRAME)
-    type_ = payload & np.uint64((1 << _TYPE_BITS) - 1)
-    entries: Words = software.swap_entry(type_, payload >> np.uint64(_TYPE_BITS))
-    no_marker = type_ != software.types.marker  # a marker's offset says it all
-    for row in software.swap_state:
-        entries |= (no_marker & (_flags(words, row.flag) != 0)) * np.uint64(1 << row.bit)
+    payload = words & np.uint64(PM_PFRAME_MASK)
+    type_ = payload & np.uint64((1 << MAX_SWAPFILES_SHIFT) - 1)
+    offset = payload >> np.uint64(MAX_SWAPFILES_SHIFT)
+    kinds = level.kind(level.swap(type_, offset))
+    carries = (kinds == Kind.SWAP) | (kinds == Kind.MIGRATION)  # of a marker, the offset says it all
+    flags = _flags(words, Flag.SOFT_DIRTY | Flag.EXCLUSIVE | Flag.UFFD_WP) * carries
+    entries: Words = level.swap(type_, offset, flags)
     return entries
 
 
-def _page_entries(form: PagingFormat, level: Level, pages: Pages, known: bool) -> Words:
+def _page_entries(level: Level, pages: Pages, known: bool) -> Words:
     """The entries of pages that are there."""
+    shut = np.flatnonzero(pages.rights == 0)
     flags = _page_flags(pages, known)
-    shut = pages.rights == 0
-    # PROT_NONE (pgtable-invert.h): not valid, the frame's bits inverted; execute-disable is not set.
-    flags |= shut * np.uint64(Flag.EXEC)
-    entries: Words = form.leaf_entry(np.zeros_like(flags), flags, level)
-    entries ^= shut * np.uint64(1 << form.valid)
-    entries |= shut * np.uint64(form.software.prot_none.value)
-    return entries ^ shut * frame_bits(form, level) ^ frames_of(form, level, pages.words)
+    flags[shut] |= np.uint64(Flag.EXEC)  # a page without rights does not say that it cannot be executed
+    entries: Words = level.page(np.zeros_like(flags), flags)
+    entries[shut] = level.without_rights(entries[shut])
+    return entries ^ frames_of(level, pages.words)
 
 
-def frames_of(form: PagingFormat, level: Level, words: Words) -> Words:
+def frames_of(level: Level, words: Words) -> Words:
     """Where the frames of pagemap entries stand in entries of a level; x-ored into one for frame 0, in any form."""
-    return words << np.uint64(form.page_size.bit_length() - 1) & frame_bits(form, level)
-
-
-def frame_bits(form: PagingFormat, level: Level) -> np.uint64:
-    """The bits of an entry of a level that hold its frame."""
-    return np.uint64((1 << form.physical_bits) - level.span)
+    bits: Words = level.frame_bits(words << _PAGE_SHIFT)
+    return bits
 
 
 def _page_flags(pages: Pages, known: bool) -> Words:
@@ -200,10 +162,10 @@ def _flags(words: Words, wanted: Flag) -> Words:
     flags = np.zeros_like(words)
     for flag, bit in PAGEMAP_FLAGS:
         if flag in wanted:
-            flags |= (words >> np.uint64(bit) & np.uint64(1)) * np.uint64(flag)
+            flags |= _has(words, bit) * np.uint64(flag)
     return flags
 
 
-def _bit(words: Words, bit: int) -> Mask:
+def _has(words: Words, bit: int) -> Mask:
     """Whether a bit is set."""
-    return (words >> np.uint64(bit) & np.uint64(1)).astype(bool)
+    return words & np.uint64(bit) != 0

@@ -15,22 +15,21 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from pagewalk.live.build import Leaves
-from pagewalk.live.encode import (
-    EXCLUSIVE,
-    FILE,
-    FRAME,
-    PRESENT,
-    SWAPPED,
-    Pages,
-    encode,
-    frames_of,
-    vma_rights,
+from pagewalk.abi.pagemap import (
+    MAX_SWAPFILES_SHIFT,
+    PM_FILE,
+    PM_MMAP_EXCLUSIVE,
+    PM_PFRAME_BITS,
+    PM_PFRAME_MASK,
+    PM_PRESENT,
+    PM_SWAP,
+    PageIs,
 )
-from pagewalk.live.procfs import PAGE
+from pagewalk.live.build import Leaves
+from pagewalk.live.encode import Pages, encode, frames_of, vma_rights
+from pagewalk.live.kernel import PAGE
 from pagewalk.live.reading import cut
-from pagewalk.live.scan import PageIs
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,25 +38,21 @@ if TYPE_CHECKING:
 
     from pagewalk.formats import PagingFormat
     from pagewalk.live.reading import Reading
-    from pagewalk.vma import Vma
+    from pagewalk.space import Vma
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
     Places = npt.NDArray[np.intp]
 
-__all__ = ["ENTRIES", "Found", "find_leaves"]
+__all__ = ["Found", "find_leaves"]
 
-ENTRIES: Final = 512
 _CHUNK: Final = 1 << 28
 """Pages are worked on in pieces of 256 MiB (2^16 pages) at most, so that they stay in the cache."""
-_STATE: Final = 55
-"""The lowest bit of a word that is not the frame's."""
-_STATES: Final = 1 << 64 - _STATE
-_THERE: Final = np.uint64(1 << SWAPPED)
+_STATES: Final = 1 << 64 - PM_PFRAME_BITS
+"""How many states there are: what stands in a word above the frame."""
+_THERE: Final = np.uint64(PM_SWAP)
 """A word that is not less than this is present or swapped, or both."""
-_EXCLUSIVE: Final = np.uint64(1 << EXCLUSIVE)
-_HUGE_DEPTHS: Final = {ENTRIES: 3, ENTRIES**2: 2}
-"""Pages in a huge page, and the depth of its entry."""
+_EXCLUSIVE: Final = np.uint64(PM_MMAP_EXCLUSIVE)
 _ANONYMOUS: Final = ("", "[heap]", "[stack]")
 
 
@@ -97,7 +92,7 @@ def _tells_frames(words: Words) -> bool:
         some = words[at : at + step]
         there = some[some >= _THERE]
         if len(there):
-            return bool(there[0] & np.uint64(FRAME))
+            return bool(there[0] & np.uint64(PM_PFRAME_MASK))
     return True
 
 
@@ -188,6 +183,7 @@ class _Encoder:
 
     def __init__(self, form: PagingFormat, vmas: Sequence[Vma], *, known: bool) -> None:
         self._form = form
+        self._huge = _huge_sizes(form)
         self._known = known
         of: dict[tuple[int, bool, int], int] = {}
         keys = [_class(vma) for vma in vmas]
@@ -200,18 +196,19 @@ class _Encoder:
         """The leaves of a chunk, by depth; adds to the frames of zero pages, and to the VMAs with foreign pages."""
         zeros = _zero_rows(chunk)
         small = np.ones(len(chunk.words), np.bool_)
-        for depth, first, words in _huge(chunk, small):
+        for depth, first, words in _huge(self._huge, chunk, small):
             yield depth, self._made(depth, chunk, words, first, np.isin(first, zeros), zero, foreign)
         rows = slice(None) if small.all() else np.flatnonzero(small)
         is_zero = np.zeros(len(chunk.words), np.bool_)
         is_zero[zeros] = True
-        yield 4, self._made(4, chunk, chunk.words[rows], rows, is_zero[rows], zero, foreign)
+        last = self._form.levels[-1].depth
+        yield last, self._made(last, chunk, chunk.words[rows], rows, is_zero[rows], zero, foreign)
 
     def _made(
         self, depth: int, chunk: _Chunk, words: Words, rows: Any, is_zero: Mask, zero: set[int], foreign: set[int]
     ) -> Leaves:
         """The leaves of one level, out of words, for some of the pages of a chunk."""
-        states = (words >> np.uint64(_STATE)).view(np.intp) + chunk.classes[rows] * _STATES
+        states = (words >> np.uint64(PM_PFRAME_BITS)).view(np.intp) + chunk.classes[rows] * _STATES
         zeros = np.flatnonzero(is_zero)
         self._note_zero(zero, words[zeros])
         seen = np.bincount(states, minlength=len(self._impossible))
@@ -224,19 +221,19 @@ class _Encoder:
     def _note_zero(self, zero: set[int], words: Words) -> None:
         """Add the frames of zero pages."""
         if self._known and len(words):
-            zero.update((np.unique(words & np.uint64(FRAME)) * np.uint64(PAGE)).tolist())
+            zero.update((np.unique(words & np.uint64(PM_PFRAME_MASK)) * np.uint64(PAGE)).tolist())
 
     def _entries(self, depth: int, words: Words, states: Places, zeros: Places) -> Words:
         """The entries of one level."""
         level = self._form.levels[depth]
         entries = self._table(depth, zero=False).take(states)
-        entries ^= frames_of(self._form, level, words)
+        entries ^= frames_of(level, words)
         if len(zeros):
             entries[zeros] = self._table(depth, zero=True).take(states[zeros])
-            entries[zeros] ^= frames_of(self._form, level, words[zeros])
+            entries[zeros] ^= frames_of(level, words[zeros])
         swapped = np.flatnonzero(words & _THERE)
         if len(swapped):
-            entries[swapped] = encode(self._form, level, Pages.bare(words[swapped]), known=self._known)
+            entries[swapped] = encode(level, Pages.bare(words[swapped]), known=self._known)
         return entries
 
     def _table(self, depth: int, *, zero: bool) -> Words:
@@ -251,10 +248,10 @@ def _entries_of_states(
     form: PagingFormat, depth: int, classes: tuple[tuple[int, bool, int], ...], zero: bool, known: bool
 ) -> Words:
     """Entries of frame 0, by class and state. Processes are much alike: the next one has the same classes, often."""
-    words = np.tile(np.arange(_STATES, dtype=np.uint64) << np.uint64(_STATE), len(classes))
+    words = np.tile(np.arange(_STATES, dtype=np.uint64) << np.uint64(PM_PFRAME_BITS), len(classes))
     rights = np.repeat(np.array([rights for rights, _, _ in classes], np.uint64), _STATES)
     private = np.repeat(np.array([private for _, private, _ in classes], np.bool_), _STATES)
-    return encode(form, form.levels[depth], Pages(words, rights, private, np.full(len(words), zero)), known=known)
+    return encode(form.levels[depth], Pages(words, rights, private, np.full(len(words), zero)), known=known)
 
 
 def _class(vma: Vma) -> tuple[int, bool, int]:
@@ -276,9 +273,9 @@ def _of_flags(flags: int) -> tuple[int, bool, bool]:
 @lru_cache(maxsize=1)
 def _impossible() -> npt.NDArray[np.bool_]:
     """Which states pages cannot have. Rows: where nobody knows; private anonymous memory; shared mappings."""
-    state = np.arange(_STATES)
-    present = (state >> PRESENT - _STATE & 1 == 1) & (state >> SWAPPED - _STATE & 1 == 0)
-    of_file, exclusive = state >> FILE - _STATE & 1 == 1, state >> EXCLUSIVE - _STATE & 1 == 1
+    words = np.arange(_STATES, dtype=np.uint64) << np.uint64(PM_PFRAME_BITS)
+    has = {bit: words & np.uint64(bit) != 0 for bit in (PM_PRESENT, PM_SWAP, PM_FILE, PM_MMAP_EXCLUSIVE)}
+    present, of_file, exclusive = has[PM_PRESENT] & ~has[PM_SWAP], has[PM_FILE], has[PM_MMAP_EXCLUSIVE]
     return np.stack([np.zeros_like(present), present & of_file, present & exclusive & ~of_file])
 
 
@@ -295,7 +292,7 @@ def _zero_rows(chunk: _Chunk) -> Places:
     low, high = _rows_of(chunk, regions["start"], regions["end"])
     rows = _places(low, high - low)
     huge = np.repeat(regions["categories"] & np.uint64(PageIs.HUGE) != 0, high - low)
-    owned = np.uint64(1 << FILE | 1 << EXCLUSIVE)
+    owned = np.uint64(PM_FILE | PM_MMAP_EXCLUSIVE)
     return rows[huge | (chunk.words[rows] & owned == 0)]
 
 
@@ -304,15 +301,23 @@ def _places(first: Places, counts: Places) -> Places:
     return np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
 
 
-def _huge(chunk: _Chunk, small: Mask) -> Iterator[tuple[int, Places, Words]]:
-    """The pages that one entry maps, by its depth: the row of the first, and the entry's word; they leave ``small``."""
+def _huge_sizes(form: PagingFormat) -> dict[int, int]:
+    """Pages in each huge page, and the depth of its entry; the smallest first."""
+    return {level.span // PAGE: level.depth for level in form.levels[-2::-1] if level.may_be_leaf}
+
+
+def _huge(depths: dict[int, int], chunk: _Chunk, small: Mask) -> Iterator[tuple[int, Places, Words]]:
+    """The pages that one entry maps, by its depth: the row of the first, and the entry's word; they leave ``small``.
+
+    A THP is as large as the smallest huge page; ``depths``: see ``_huge_sizes``.
+    """
     regions = chunk.special[chunk.special["categories"] & np.uint64(PageIs.HUGE) != 0]
     if not len(regions) or not len(chunk.vaddrs):
         return
     owner = np.searchsorted(np.array([vma.start for vma in chunk.vmas], np.uint64), regions["start"], side="right") - 1
     sizes = np.array([max(chunk.vmas[at].huge_page_size // PAGE, 1) for at in owner.tolist()], np.int64)
-    pages = np.where(sizes > 1, sizes, ENTRIES)
-    for count, depth in _HUGE_DEPTHS.items():
+    pages = np.where(sizes > 1, sizes, next(iter(depths)))
+    for count, depth in depths.items():
         first = _first_rows(chunk, regions[pages == count], count)
         if not len(first):
             continue
@@ -346,9 +351,9 @@ def _blocks(pages: Any, first: Places, count: int) -> Any:
 def _is_whole(blocks: Words) -> npt.NDArray[np.bool_]:
     """Whether the pages of each block are still parts of one: the same state, and frames or swap slots in a row."""
     first = blocks[:, :1] | _EXCLUSIVE
-    step = np.where(first >> np.uint64(SWAPPED) & np.uint64(1), np.uint64(1 << 5), np.uint64(1))
-    step = step * (first & np.uint64(FRAME) != 0)
+    step = np.where(first & np.uint64(PM_SWAP) != 0, np.uint64(1 << MAX_SWAPFILES_SHIFT), np.uint64(1))
+    step = step * (first & np.uint64(PM_PFRAME_MASK) != 0)
     expected = first + step * np.arange(blocks.shape[1], dtype=np.uint64)
-    aligned = (first[:, 0] & np.uint64(FRAME)) % np.uint64(blocks.shape[1]) == 0
-    in_place = aligned | (first[:, 0] >> np.uint64(PRESENT) & np.uint64(1) == 0)
+    aligned = (first[:, 0] & np.uint64(PM_PFRAME_MASK)) % np.uint64(blocks.shape[1]) == 0
+    in_place = aligned | (first[:, 0] & np.uint64(PM_PRESENT) == 0)
     return np.all(blocks | _EXCLUSIVE == expected, axis=1) & in_place

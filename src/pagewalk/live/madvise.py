@@ -10,9 +10,10 @@ import errno
 import os
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pagewalk import abi
+from pagewalk.abi.syscalls import SYS_PROCESS_MADVISE
 from pagewalk.doors import integer
 from pagewalk.errors import UnsupportedError
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["madvise", "process_madvise"]
-
-_SYS_PROCESS_MADVISE: Final = 440  # the same number on every architecture
 
 
 @lru_cache(maxsize=1)
@@ -83,7 +82,7 @@ def process_madvise(pidfd: int, ranges: Sequence[tuple[int, int]], advice: int) 
     ranges = [(_plain(addr, "addr"), _plain(length, "length")) for addr, length in ranges]
     vector = (_Iovec * len(ranges))(*(_Iovec(*range_) for range_ in ranges))
     count = ctypes.c_size_t(len(ranges))
-    done = _libc().syscall(_SYS_PROCESS_MADVISE, pidfd, vector, count, ctypes.c_int(advice), ctypes.c_uint(0))
+    done = _libc().syscall(SYS_PROCESS_MADVISE, pidfd, vector, count, ctypes.c_int(advice), ctypes.c_uint(0))
     if done < 0:
         raise _error(f"process_madvise({len(ranges)} ranges, {_name(advice)})")
     return int(done)

@@ -15,7 +15,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from pagewalk.vma import Mapping, Vma, VmaFlags
+from pagewalk.space import Mapping, Vma, VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

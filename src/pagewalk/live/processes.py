@@ -11,14 +11,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pagewalk.abi.processes import PF_KTHREAD
 from pagewalk.errors import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["caller", "has_ended", "is_self", "living_threads", "namespace_note", "why_bare"]
-
-_KERNEL_THREAD = 0x20_0000  # PF_KTHREAD
 
 
 def is_self(pid: int) -> bool:
@@ -89,7 +88,7 @@ def why_bare(path: str) -> str:
     """Why a process has no address space; nothing if it has one, for all that can be seen."""
     if not (status := _status(path)):
         return "there is no such process (any more): check the PID"
-    if int(status[6]) & _KERNEL_THREAD:
+    if int(status[6]) & PF_KTHREAD:
         return "a kernel thread: it has no address space of its own to look at"
     if status[0] in (b"Z", b"X") and not any(living_threads(path)):
         return "it has ended, and only waits for its parent: nothing is left to look at"

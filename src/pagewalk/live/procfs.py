@@ -10,12 +10,13 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pagewalk.doors import integer, word_array
 from pagewalk.errors import ProcessError, UnsupportedError
+from pagewalk.live.kernel import PAGE
 from pagewalk.live.processes import has_ended, is_self, living_threads, namespace_note, why_bare
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["PAGE", "ProcessFiles", "check_page_size", "read_pagemap"]
-
-PAGE: Final = 4096
+__all__ = ["ProcessFiles", "check_page_size", "read_pagemap"]
 
 
 class ProcessFiles:

@@ -22,17 +22,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.abi.pagemap import PageIs
 from pagewalk.errors import ProcessError
+from pagewalk.live.kernel import PAGE
 from pagewalk.live.maps import end_of_last, parse_smaps, parse_vmas
-from pagewalk.live.procfs import PAGE, ProcessFiles
-from pagewalk.live.scan import REGION, PageIs, Scanner, scan_files
+from pagewalk.live.procfs import ProcessFiles
+from pagewalk.live.scan import REGION, Scanner, scan_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
-    from pagewalk.vma import Vma
+    from pagewalk.space import Vma
 
     Words = npt.NDArray[np.uint64]
     Regions = npt.NDArray[np.void]

@@ -1,19 +1,20 @@
 """PAGEMAP_SCAN: what the kernel says of a range's pages, as runs (Linux 6.7; guard regions since 6.15).
 
-Source: ``include/uapi/linux/fs.h`` and ``Documentation/admin-guide/mm/pagemap.rst``, Linux 6.18.
+Source: ``Documentation/admin-guide/mm/pagemap.rst``, Linux 6.18; the numbers are in ``abi.pagemap``.
 """
 
 from __future__ import annotations
 
 import errno
-from enum import IntFlag
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.abi.pagemap import PAGE_REGION, PAGEMAP_SCAN, PM_SCAN_ARG, PageIs
 from pagewalk.doors import integer, integers
 from pagewalk.errors import UnsupportedError
-from pagewalk.live.procfs import PAGE, ProcessFiles
+from pagewalk.live.kernel import PAGE
+from pagewalk.live.procfs import ProcessFiles
 
 try:
     import fcntl
@@ -25,47 +26,13 @@ if TYPE_CHECKING:
 
     from pagewalk.errors import PagewalkError
 
-__all__ = ["REGION", "PageIs", "Scanner", "scan", "scan_files"]
+__all__ = ["REGION", "Scanner", "scan", "scan_files"]
 
 
-class PageIs(IntFlag):
-    """``PAGE_IS_*``, with the kernel's values."""
-
-    WPALLOWED = 1 << 0
-    """In a VMA that userfaultfd write-protects asynchronously."""
-    WRITTEN = 1 << 1
-    """Not write-protected by userfaultfd."""
-    FILE = 1 << 2
-    PRESENT = 1 << 3
-    SWAPPED = 1 << 4
-    """Swap entries, and everything else that is not present and not empty."""
-    PFNZERO = 1 << 5
-    HUGE = 1 << 6
-    """Mapped by one entry: a PMD-mapped THP, or hugetlb."""
-    SOFT_DIRTY = 1 << 7
-    GUARD = 1 << 8
-    """A guard region (Linux 6.15)."""
-
-    @classmethod
-    def every(cls) -> PageIs:
-        """All categories, of the newest kernel."""
-        return cls((1 << 9) - 1)
-
-
-REGION: Final = np.dtype([("start", np.uint64), ("end", np.uint64), ("categories", np.uint64)])
+REGION: Final = np.dtype([(name, np.uint64) for name in PAGE_REGION])
 """``struct page_region``: ``[start, end)`` in bytes, and its ``PageIs`` bits."""
 
-_ARGUMENT: Final = np.dtype(
-    [
-        (name, np.uint64)
-        for name in (
-            *("size", "flags", "start", "end", "walk_end", "vec", "vec_len", "max_pages"),
-            *("category_inverted", "category_mask", "category_anyof_mask", "return_mask"),
-        )
-    ]
-)
-"""``struct pm_scan_arg``."""
-_PAGEMAP_SCAN: Final = 3 << 30 | _ARGUMENT.itemsize << 16 | ord("f") << 8 | 16  # _IOWR('f', 16, struct pm_scan_arg)
+_ARGUMENT: Final = np.dtype([(name, np.uint64) for name in PM_SCAN_ARG])
 _VECTOR: Final = 4096
 
 
@@ -147,7 +114,7 @@ class Scanner:
         """
         self._argument["start"] = start
         try:
-            count = int(fcntl.ioctl(self._files.pagemap, _PAGEMAP_SCAN, self._argument.data))
+            count = int(fcntl.ioctl(self._files.pagemap, PAGEMAP_SCAN, self._argument.data))
         except OSError as error:
             raise _meaning(error, self._files, self._categories) from None
         regions = self.vector[:count]

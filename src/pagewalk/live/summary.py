@@ -8,9 +8,8 @@ import numpy as np
 
 from pagewalk.formats import Flag, Kind
 from pagewalk.live.reading import cut
-from pagewalk.space import AddressSpace
+from pagewalk.space import AddressSpace, VmaFlags
 from pagewalk.sweep import Filter, mappings
-from pagewalk.vma import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["MARKS", "PARTS", "QUALITIES", "TOTALS", "count_tables", "guard_ranges", "summarize"]
 
 PARTS: Final = {
-    "small": "pages of 4096 bytes, PTE-mapped THP among them",
+    "small": "pages of 4096 bytes, those among them of a THP that is mapped page by page",
     "thp": "transparent huge pages, mapped by one entry",
     "hugetlb": "hugetlb pages",
     "prot_none": "pages of any size that are there, with no rights",
@@ -119,15 +118,15 @@ def count_tables(tables: PageTables | AddressSpace) -> dict[str, int]:
         MemoryReadError: One lies outside the memory.
     """
     tables = tables.tables if isinstance(tables, AddressSpace) else tables
-    form, found = tables.format, {}
+    levels, found = tables.format.real_levels, {}
     at = np.array([tables.root], np.uint64)
-    for level in form.real_levels:
+    for level in levels:
         found[level.name] = len(at)
-        if level is not form.real_levels[-1]:
-            size = form.table_bytes(level)
+        if not level.is_last:
+            size = level.table_bytes
             entries = [np.frombuffer(tables.memory.read(paddr, size), "<u8") for paddr in at.tolist()]
             words = np.concatenate(entries) if entries else at
-            at = np.unique(form.table_paddr(words[form.is_table(words, level)]))
+            at = np.unique(level.frame(words[level.is_table(words)]))
     return found
 
 
@@ -136,7 +135,7 @@ def _runs(space: AddressSpace, vmas: Rows, where: Filter | None = None) -> Rows:
     found = mappings(space, where=where)
     runs = np.empty(len(found), _RUN)
     runs["start"], runs["end"] = found.vaddr, found.vaddr + found.size
-    level = space.tables.format.levels[-1]
+    level = space.tables.format.last
     runs["state"] = _State.of(found.kind, found.flags, found.depth != level.depth)
     return cut(runs, np.union1d(vmas["start"], vmas["end"]))
 

@@ -1,4 +1,4 @@
-"""``read_exactly``: the one door through which every reader asks a memory that somebody else may have written."""
+"""``read_exactly`` and ``read_each``: the doors to a memory that somebody else may have written."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import shown
 from pagewalk.errors import MemoryReadError, PagewalkError
+from pagewalk.memory.protocol import ReadsMany
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pagewalk.memory.protocol import Memory
 
-__all__ = ["BadAnswer", "read_exactly"]
+__all__ = ["BadAnswer", "read_each", "read_exactly"]
 
 
 class BadAnswer(MemoryReadError):
@@ -37,12 +40,51 @@ def read_exactly(memory: Memory, paddr: int, size: int) -> bytes:
         raise BadAnswer(paddr, size, why) from error
     if type(data) is bytes and len(data) == size:
         return data
-    return _as_bytes(memory, data, paddr, size)
+    return _as_bytes(f"{type(memory).__name__}.read", data, paddr, size)
 
 
-def _as_bytes(memory: Memory, data: Any, paddr: int, size: int) -> bytes:
+def read_each(memory: Memory, paddrs: Sequence[int], size: int) -> list[bytes | None]:
+    """``size`` bytes at each address: one ``read_many`` where the memory has it, else a ``read`` each. Checked alike.
+
+    Returns:
+        The bytes in the order of the addresses; None where the memory does not have all of them.
+
+    Raises:
+        BadAnswer: The memory answered something else, or raised what no memory raises.
+    """
+    if not isinstance(memory, ReadsMany):
+        return [_or_none(memory, paddr, size) for paddr in paddrs]
+    if not paddrs:
+        return []
+    name = f"{type(memory).__name__}.read_many"
+    try:
+        answers: Any = list(memory.read_many(paddrs, size))
+    except (BadAnswer, MemoryError):
+        raise
+    except Exception as error:
+        why = f"{name} raised {type(error).__name__}: {shown(str(error))}"
+        raise BadAnswer(paddrs[0], size, why) from error
+    if len(answers) != len(paddrs):
+        raise BadAnswer(paddrs[0], size, f"{name} gave {len(answers)} answers for {len(paddrs)} addresses")
+    return [
+        data if data is None or (type(data) is bytes and len(data) == size) else _as_bytes(name, data, paddr, size)
+        for paddr, data in zip(paddrs, answers, strict=True)
+    ]
+
+
+def _or_none(memory: Memory, paddr: int, size: int) -> bytes | None:
+    """What is read, or None if the memory does not have all of it."""
+    try:
+        return read_exactly(memory, paddr, size)
+    except BadAnswer:
+        raise
+    except MemoryReadError:
+        return None
+
+
+def _as_bytes(name: str, data: Any, paddr: int, size: int) -> bytes:
     """An answer that is not bytes of the right size, as bytes if it can be taken for them."""
-    answered = f"{type(memory).__name__}.read answered"
+    answered = f"{name} answered"
     try:
         data = memoryview(data).tobytes()
     except (TypeError, ValueError):

@@ -1,7 +1,8 @@
 """What a place that holds page tables must be able to do: one method to read, one more to write.
 
 The smallest memory is a class with ``read``. A *flat* memory also shows its bytes: then pagewalk works on them in
-place, with no call and no copy an entry.
+place, with no call and no copy an entry. One that is far away may take many reads at once (``ReadsMany``), and one that
+holds something open can be closed (``Closable``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Flat", "Memory", "Segment", "WritableMemory"]
+__all__ = ["Closable", "Flat", "Memory", "ReadsMany", "Segment", "WritableMemory"]
 
 
 @runtime_checkable
@@ -36,6 +37,27 @@ class WritableMemory(Memory, Protocol):
         Raises:
             MemoryWriteError: Not all of it has a place.
         """
+
+
+@runtime_checkable
+class ReadsMany(Memory, Protocol):
+    """A memory that is asked for many runs of bytes at once: one journey to a far machine instead of thousands."""
+
+    def read_many(self, paddrs: Sequence[int], size: int) -> Sequence[bytes | None]:
+        """Read ``size`` bytes at each of some physical addresses.
+
+        Returns:
+            As many answers, in the order of ``paddrs``: what ``read`` gives, and None where ``read`` raises
+            MemoryReadError. Nothing is padded. It raises nothing for bytes that are not there.
+        """
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A memory that holds something open: a file, a connection."""
+
+    def close(self) -> None:
+        """Let go of it. What is asked for afterwards raises MemoryReadError, and closing again does nothing."""
 
 
 class Segment(NamedTuple):

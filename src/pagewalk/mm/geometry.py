@@ -43,7 +43,7 @@ class Geometry:
     """
 
     def __init__(self, form: PagingFormat) -> None:
-        self.levels = tuple(LevelEntries(form, level) for level in form.levels)
+        self.levels = tuple(LevelEntries(level) for level in form.levels)
         self.real_levels = tuple(level for level in self.levels if not level.level.folded)
         *above, self.last = self.levels
         self.upper = above[-1]
@@ -51,7 +51,7 @@ class Geometry:
         self.page_size = self.last.span
         self.block_size = self.upper.span
         self.block_pages = self.block_size // self.page_size
-        _, self.user_end = form.halves[0]
+        self.user_end = form.windows[0].end
         self.task_size = self.user_end - self.page_size
         self.mmap_base = _unasked_end(form, self.user_end) - self.page_size - MMAP_GAP
         self.stack_gap = STACK_GAP * self.page_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pagewalk.formats import DEFAULT
 from pagewalk.mm.calls import files
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.hardware.machine import Hardware
@@ -51,7 +52,7 @@ class Machine(Hardware):
     def __init__(
         self,
         ram: int = 1 << 30,
-        format: str | PagingFormat = "x86-64",  # noqa: A002 - the name users know from --format
+        format: str | PagingFormat = DEFAULT,  # noqa: A002 - the name users know from --format
         *,
         thp: Policy = "madvise",
         swap: int = 0,

@@ -19,7 +19,7 @@ from pagewalk.mm.paging.touch import touch
 from pagewalk.mm.state.areas import each_mapped
 from pagewalk.mm.state.files import FILE_END, check_file
 from pagewalk.mm.state.space import Space
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk.ranges import range_of
 
 if TYPE_CHECKING:
@@ -280,11 +280,11 @@ class Mm(Space):
         Raises:
             WalkError: EINVAL: no range of whole pages in one canonical half.
         """
-        return self._look(observe.pagemap, self, *range_of(start, end, self.format))
+        return self._look(observe.pagemap, self, *range_of(start, end, self.tables))
 
     def scan(self, start: int, end: int) -> Any:
         """PAGEMAP_SCAN's regions: a structured array of start, end, categories. Errors as ``pagemap``."""
-        return self._look(observe.scan, self, *range_of(start, end, self.format))
+        return self._look(observe.scan, self, *range_of(start, end, self.tables))
 
     def smaps(self) -> dict[str, int]:
         """Totals of ``/proc/PID/smaps``, in bytes."""

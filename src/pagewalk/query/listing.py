@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["HOLE", "MAPPING", "PAGE", "holes", "mappings"]
 
-_COLUMNS = [("vaddr", "u8"), ("paddr", "u8"), ("size", "u8"), ("page_size", "u8"), ("flags", "u4"), ("kind", "u1")]
+_COLUMNS = [
+    ("vaddr", "u8"), ("paddr", "u8"), ("size", "u8"), ("page_size", "u8"), ("flags", "u4"), ("kind", "u1"),
+    ("memory", "u1"), ("pkey", "u1"), ("swap_type", "u1"), ("swap_offset", "u8"),
+]  # fmt: skip
 
 MAPPING = np.dtype(_COLUMNS, align=True)
 """A run of entries, as ``mappings`` gives it."""
-PAGE = np.dtype([*_COLUMNS, ("entry", "u8")], align=True)
+PAGE = np.dtype([*_COLUMNS, ("entry", "u8"), ("depth", "u1")], align=True)
 """One entry, as ``mappings(coalesce=False)`` gives it."""
 HOLE = np.dtype([("vaddr", "u8"), ("size", "u8"), ("depth", "u1")], align=True)
 """A run of empty entries of one level."""
@@ -119,7 +122,7 @@ def holes(
 
 def _records(listing: Listing, dtype: np.dtype[np.void]) -> Rows:
     """The rows as a structured array; each block of columns is given up as it is turned into records."""
-    sink = Sink(listing.question.schema)
+    sink = Sink(listing.schema)
     listing.collect(sink)
     rows = np.empty(len(sink), dtype)
     done = 0

@@ -74,6 +74,7 @@ class Demo(NamedTuple):
     Attributes:
         pages: Pages in the range.
         guarded: Those that became a guard region.
+        levels: The names of levels, by depth.
         before, after: What a walk saw on the simulated machine.
         steps: What the install took there.
         marker: The raw guard marker.
@@ -83,6 +84,7 @@ class Demo(NamedTuple):
 
     pages: int
     guarded: range
+    levels: tuple[str, ...]
     before: list[Seen]
     steps: list[Step]
     after: list[Seen]
@@ -193,7 +195,7 @@ def _install(steps: list[Step]) -> RenderableType:
 def _trees(demo: Demo) -> RenderableType:
     """The tables before and after, side by side."""
     grid = _grid()
-    grid.add_row(*(_indented(_tree(seen)) for seen in (demo.before, demo.after)))
+    grid.add_row(*(_indented(_tree(seen, demo.levels)) for seen in (demo.before, demo.after)))
     return grid
 
 
@@ -203,8 +205,8 @@ def _indented(part: RenderableType) -> RenderableType:
     return Padding(part, (0, 0, 0, 3))
 
 
-def _tree(seen: list[Seen]) -> Tree:
-    """The tables as a tree: one level below the other, runs of PTEs as leaves."""
+def _tree(seen: list[Seen], levels: tuple[str, ...]) -> Tree:
+    """The tables as a tree: one level below the other, runs of entries of the last one as leaves."""
     from rich.tree import Tree
 
     root = Tree("", hide_root=True, guide_style="dim")
@@ -212,13 +214,12 @@ def _tree(seen: list[Seen]) -> Tree:
     for call in seen:
         while path[-1][0] >= call.depth:
             path.pop()
-        path.append((call.depth, path[-1][1].add(_branch(call))))
+        path.append((call.depth, path[-1][1].add(_branch(call, levels[call.depth]))))
     return root
 
 
-def _branch(call: Seen) -> str:
-    """An entry, or a run of PTEs."""
-    name = ("PGD", "P4D", "PUD", "PMD", "PTE")[call.depth]
+def _branch(call: Seen, name: str) -> str:
+    """An entry of the level of that name, or a run of entries."""
     slots = f"{call.slot}" if call.slot == call.last else f"{call.slot}-{call.last}"
     return f"{name}[not bold]\\[{slots}][/] {_coloured(call.what)}"
 

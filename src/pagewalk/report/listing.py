@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.formats import NO_PADDR, Flag, Kind, key_of, memory_of
 from pagewalk.report.words import flag_names, hexed, rights_text, size_text, state_names
 from pagewalk.sweep.findings import MAX_FINDINGS
 
@@ -40,7 +40,7 @@ _COLOURS = {
     Kind.OTHER.value: "yellow",
 }
 _LABELS = {kind.value: kind.label for kind in Kind} | {Kind.NONE.value: "hole"}
-_HOLE = Kind.NONE.value
+_HOLE, _SWAP = Kind.NONE.value, Kind.SWAP.value
 _REPEATED, _OUTSIDE = Flag.REPEATED.value, Flag.OUTSIDE.value  # plain integers: a line for each of a million rows
 _IN_FRAME = _REPEATED | _OUTSIDE
 """Flags that the column of frames shows."""
@@ -75,13 +75,29 @@ class Layout:
 
     def line(self, row: tuple[int, ...]) -> str:
         """A row."""
-        vaddr, paddr, size, page, flags, kind, depth, entry = row
+        vaddr, place, size, page, flags, kind, attributes, depth, entry = row
         hole = kind == _HOLE
         raw = f"{'' if hole else f'{entry:#018x}':<18}  " if self.entries else ""
         rest = f"{'':6}  hole       empty {self.form.levels[depth].name}" if hole else _words(flags, kind)
-        line = f"{self.range(vaddr, size)}  {_sizes(size, page)}  {_frame(paddr, flags):<14}  {raw}{rest}"
+        frame = _slot(place, attributes, self.form.page_size) if kind == _SWAP else _frame(place, flags)
+        rest += _numbers(attributes, kind)
+        line = f"{self.range(vaddr, size)}  {_sizes(size, page)}  {frame:<14}  {raw}{rest}"
         colour = _COLOURS.get(kind)
         return self.paint(line, colour) if colour else line
+
+
+def _slot(place: int, device: int, page_size: int) -> str:
+    """The column of frames, of swap: the device, and the first slot in it."""
+    return f"{device}:{place // page_size:#x}"
+
+
+@lru_cache(maxsize=128)
+def _numbers(attributes: int, kind: int) -> str:
+    """The numbers of a memory type and a protection key that are not 0."""
+    if kind in (_HOLE, _SWAP):
+        return ""
+    named = (("memory", memory_of(attributes)), ("pkey", key_of(attributes)))
+    return "".join(f" {name}={number}" for name, number in named if number)
 
 
 def _frame(paddr: int, flags: int) -> str:
@@ -188,13 +204,16 @@ def json_rows(rows: Rows, form: PagingFormat, *, entries: bool = False, told: bo
         entries: With the raw entries.
         told: They are those of the memory, not made from what somebody told of the pages: then they are null.
     """
-    for vaddr, paddr, size, page, flags, kind, depth, entry in rows.tolist():
+    for vaddr, place, size, page, flags, kind, attributes, depth, entry in rows.tolist():
         row: dict[str, Any] = {"vaddr": f"{vaddr:#x}"}
         if kind == _HOLE:
             row |= {"size": size, "depth": depth, "level": form.levels[depth].name}
         else:
-            row |= {"paddr": hexed(None if paddr == NO_PADDR else paddr), "size": size, "page_size": page}
+            swap = kind == _SWAP
+            row |= {"paddr": hexed(None if swap or place == NO_PADDR else place), "size": size, "page_size": page}
             row |= {"flags": flag_names(flags), "kind": _LABELS[kind]}
+            row |= {"memory": 0 if swap else memory_of(attributes), "pkey": 0 if swap else key_of(attributes)}
+            row |= {"swap_type": attributes if swap else 0, "swap_offset": place // form.page_size if swap else 0}
         if entries and kind != _HOLE:
             row["entry"] = hexed(entry if told else None)
         yield json.dumps(row)

@@ -11,13 +11,13 @@ from pagewalk.report.columns import COLOURS, COLUMNS, Choice, choose
 from pagewalk.report.fit import wrap
 from pagewalk.report.layout import Cells, side_by_side
 from pagewalk.report.words import size_text
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pagewalk.live.capture import Capture
-    from pagewalk.vma import Vma
+    from pagewalk.space import Vma
 
     Paint = Callable[[str, str], str]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pagewalk.live.summary import MARKS, PARTS, QUALITIES, count_tables, guard_ranges, summarize
 from pagewalk.report.columns import Choice, choose
 from pagewalk.report.process import letters
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pagewalk.live.capture import Capture
-    from pagewalk.vma import Vma
+    from pagewalk.space import Vma
 
 __all__ = ["process_json"]
 

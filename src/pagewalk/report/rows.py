@@ -12,14 +12,14 @@ import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.sweep.columns import RUNS
-from pagewalk.sweep.runs import joined_runs
+from pagewalk.sweep.runs import joined_runs, spans_by_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
-    from pagewalk.formats import PagingFormat
+    from pagewalk.formats import Level
     from pagewalk.sweep.columns import Columns
 
     Rows = npt.NDArray[np.void]
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["AGING", "ROW", "Tally", "by_address", "having", "joined", "rows_of"]
 
 ROW: Final = np.dtype(
-    [("vaddr", "u8"), ("paddr", "u8"), ("size", "u8"), ("page_size", "u8"), ("flags", "u4"), ("kind", "u1"),
-     ("depth", "u1"), ("entry", "u8")], align=True
+    [("vaddr", "u8"), ("place", "u8"), ("size", "u8"), ("page_size", "u8"), ("flags", "u4"), ("kind", "u1"),
+     ("attributes", "u1"), ("depth", "u1"), ("entry", "u8")], align=True
 )  # fmt: skip
-"""A row of what is mapped, or a hole: a row of kind NONE."""
+"""A row of what is mapped, or a hole: a row of kind NONE. ``place`` and ``attributes`` are as the sweep has them."""
 
 AGING: Final = Flag.ACCESSED | Flag.DIRTY | Flag.SAVED_DIRTY
 """State that the MMU sets as time goes by: pages of one mapping differ in it by chance."""
@@ -41,9 +41,10 @@ _NOWHERE: Final = np.uint64(NO_PADDR)
 def rows_of(columns: Columns) -> Rows:
     """Columns of a sweep as rows, those of holes too."""
     rows = np.zeros(len(columns), ROW)
-    rows["paddr"] = _NOWHERE
-    for name in {*columns.names, "size", "page_size"}:
-        rows[name] = getattr(columns, name)
+    rows["place"] = _NOWHERE
+    for name, column in zip(columns.schema.names, columns.block, strict=True):
+        rows[name] = column
+    rows["size"], rows["page_size"] = columns.size, columns.page_size
     return rows
 
 
@@ -55,23 +56,23 @@ def having(rows: Rows, all_of: int, none_of: int) -> Rows:
 # -- joining -----------------------------------------------------------------------------------------------------------
 
 
-def joined(blocks: Iterable[Rows], form: PagingFormat, ignoring: int = AGING) -> Iterator[Rows]:
+def joined(blocks: Iterable[Rows], levels: Sequence[Level], ignoring: int = AGING) -> Iterator[Rows]:
     """Join neighbours that differ in some flags only; a joined row keeps those that all its pages have.
 
     Args:
         blocks: Rows of mappings, by address.
-        form: Their format.
+        levels: Those of the tables.
         ignoring: The flags that may differ. But for them, rows belong together as those of a sweep do.
     """
-    kept = np.empty(0, ROW)
+    kept, spans = np.empty(0, ROW), spans_by_depth(levels)
     for block in blocks:
         rows = np.concatenate([kept, block])
-        runs = _runs(rows, form, ignoring)
+        runs = _runs(rows, spans, ignoring)
         kept = _open(rows, runs[-1:], ignoring)
         if len(runs) > 1:
             yield runs[:-1]
     if len(kept):
-        yield _runs(kept, form, ignoring)
+        yield _runs(kept, spans, ignoring)
 
 
 def _open(rows: Rows, run: Rows, ignoring: int) -> Rows:
@@ -89,13 +90,13 @@ def _open(rows: Rows, run: Rows, ignoring: int) -> Rows:
     return np.concatenate([front, last])
 
 
-def _runs(rows: Rows, form: PagingFormat, ignoring: int) -> Rows:
+def _runs(rows: Rows, spans: Any, ignoring: int) -> Rows:
     """Rows of one block, joined."""
     if len(rows) < 2:
         return rows
     columns = {name: np.ascontiguousarray(rows[name]) for name in RUNS.names}
     columns["flags"] &= np.uint32(0xFFFF_FFFF ^ ignoring)
-    block = dict(zip(RUNS.names, joined_runs(form, tuple(columns.values())), strict=True))
+    block = dict(zip(RUNS.names, joined_runs(spans, tuple(columns.values())), strict=True))
     first = np.searchsorted(rows["vaddr"], block["vaddr"], side="right") - 1  # the first row that a run is made of
     runs = rows[first]
     for name, column in block.items():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.errors import TranslationError
-from pagewalk.formats import Flag
+from pagewalk.formats import Flag, Kind
 from pagewalk.memory import Flat
 from pagewalk.report.words import columns, flag_names, hexed, rights_text, size_text, state_names
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Trip", "trip"]
 
 _RIGHT = frozenset({3})
+_PLAIN = (Kind.NONE, Kind.TABLE, Kind.RESERVED)
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Trip:
 
     def _made(self, entry: Entry) -> tuple[str, ...]:
         """The cells of an entry that was made: what its page is."""
-        level = _level(entry)
+        level = entry.level
         return level.manual, level.name, f"[{_slot(entry)}]", _what(entry), " ".join(_words(self._swap_slot(entry)))
 
     def _swap_slot(self, entry: Entry) -> dict[str, int]:
@@ -116,31 +117,25 @@ def _located(tables: PageTables, page: Translation) -> Translation:
     return page._replace(flags=page.flags | Flag.OUTSIDE)
 
 
-def _level(entry: Entry) -> Any:
-    """The level that the hardware has there."""
-    form = entry.format
-    return form.levels[form.real_depths[entry.level.depth]]
-
-
 def _holds(entry: Entry) -> str:
-    """``table``, or the kind of what it holds."""
-    return "table" if entry.is_table else entry.kind.label
+    """The kind of what it holds, or what the format calls it where that says more."""
+    return entry.name
 
 
 def _flags(entry: Entry) -> int:
     """Its own flags; of a table's entry the accessed bit too, which the MMU sets at every level."""
-    accessed = int(entry.format.leaf_flags(entry.value)) & Flag.ACCESSED if entry.is_table else 0
-    return int(entry.flags) | accessed
+    said = entry.level.decode(entry.value).said if entry.is_table else 0
+    return int(entry.flags) | int(said)
 
 
 def _fields(entry: Entry) -> dict[str, int]:
     """What it holds beside flags: the hardware's fields, or those of a swap entry."""
-    form, value = entry.format, entry.value
-    if form.is_valid(value):
-        return {name: value >> first & (1 << bits) - 1 for name, first, bits in form.fields}
-    if entry.is_none or entry.is_present:
+    level, found = entry.level, entry.level.decode(entry.value)
+    if found.kind in (Kind.PRESENT, Kind.PROT_NONE):
+        return {"memory": found.memory, "pkey": found.key}
+    if found.kind in _PLAIN or not level.may_be_leaf:
         return {}
-    type_, offset = form.software.swap_slot(value)
+    type_, offset = level.swap_slot(entry.value)
     return {"swap_type": type_, "swap_offset": offset}
 
 
@@ -158,13 +153,13 @@ def _words(fields: dict[str, int]) -> list[str]:
 
 def _row(entry: Entry) -> tuple[str, ...]:
     """The cells of one entry's line."""
-    level, flags, target = _level(entry), _flags(entry), entry.target
+    level, flags, target = entry.level, _flags(entry), entry.target
     return (
         level.manual,
-        level.name,
+        level.real_name,
         f"[{_slot(entry)}]",
         f"at {entry.paddr:#x}",
-        f"{entry.value:#018x}",
+        f"{entry.value:#0{2 * entry.level.word.size + 2}x}",
         _what(entry),
         "" if target is None else f"{target:#x}",
         rights_text(flags) if entry.is_present else "",
@@ -174,17 +169,16 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 def _slot(entry: Entry) -> int:
     """Which slot of the table that really holds it: a folded level's own table has one."""
-    size = entry.format.table_bytes(_level(entry))
-    return entry.paddr % size // 8
+    return entry.level.slot(entry.paddr)
 
 
 def _data(entry: Entry) -> dict[str, Any]:
     """One entry as plain data."""
-    level = _level(entry)
+    level = entry.level
     return {
         "table": level.manual,
-        "level": level.name,
-        "depth": level.depth,
+        "level": level.real_name,
+        "depth": level.real_depth,
         "index": _slot(entry),
         "slot": hexed(entry.paddr),
         "entry": hexed(entry.value),

@@ -24,7 +24,7 @@ from pagewalk.sweep.descent import Descent
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.jit import table_driver
 from pagewalk.sweep.questions import Holes, ends_of
-from pagewalk.sweep.reader import Reader, bounds, pieces, tables_of
+from pagewalk.sweep.reader import Reader, bounds, parts_of, pieces, tables_of
 from pagewalk.sweep.store import Store
 
 if TYPE_CHECKING:
@@ -102,14 +102,15 @@ def walk(
         Whatever a callback raises.
     """
     tables = tables_of(tables)
-    span = bounds(tables.format, start, end)
-    found = Findings(tables, findings, span[0])
-    sweep = _Sweep(tables, span, found, progress or Progress(), writes=writes, batch=batch)
-    result = sweep.run(pte_tables, leaves, holes)
-    if not result:
-        found.close()
-        sweep.progress.addr = span[1] + 1
-    return result
+    span = bounds(tables, start, end)
+    found, progress = Findings(tables, findings, span[0]), progress or Progress()
+    for window, part_ in parts_of(tables, span):
+        sweep = _Sweep(Reader(tables, window, part_, found), progress, writes=writes, batch=batch)
+        if result := sweep.run(pte_tables, leaves, holes):
+            return result
+    found.close()
+    progress.addr = span[1] + 1
+    return 0
 
 
 class _Upper:
@@ -132,7 +133,7 @@ class _Upper:
             if places is None:
                 places = np.arange(chunk.first, chunk.end, dtype=np.intp)
             base = self._reader.paddrs(chunk.level, chunk.tables)[places >> chunk.level.index_bits]
-            slots = base + (places & (chunk.level.entries - 1)).view(np.uint64) * np.uint64(8)
+            slots = base + (places & (chunk.level.entries - 1)).view(np.uint64) * np.uint64(chunk.level.word.size)
             vaddrs = np.maximum(chunk.vaddrs(places), np.uint64(self._reader.span[0]))
             rows = _block(vaddrs, slots, _LEAF, chunk.depth, entries)
         if self._holes is not None:
@@ -151,27 +152,18 @@ def _block(vaddrs: Words, slots: Words, kind: int, depth: int, sizes: Words) -> 
     """Rows of one kind and depth."""
     count = len(vaddrs)
     kinds, depths = np.full(count, kind, np.uint8), np.full(count, depth, np.uint8)
-    return vaddrs, slots, np.zeros(count, np.uint32), kinds, depths, sizes
+    return vaddrs, slots, np.zeros(count, np.uint32), kinds, np.zeros_like(kinds), depths, sizes
 
 
 class _Sweep:
     """One walk with batch callbacks."""
 
-    def __init__(
-        self,
-        tables: PageTables,
-        span: tuple[int, int],
-        findings: Findings,
-        progress: Progress,
-        *,
-        writes: bool,
-        batch: int,
-    ) -> None:
+    def __init__(self, reader: Reader, progress: Progress, *, writes: bool, batch: int) -> None:
         if integer(batch, "batch") < 1:
             raise ValueError(f"a batch holds a table at least, not {batch}")
-        self._reader = Reader(tables, span, findings)
-        self._level = tables.format.real_levels[-1]
-        self._store = Store(tables) if writes else None
+        self._reader = reader
+        self._level = reader.last
+        self._store = Store(reader.tables) if writes else None
         self._batch = batch
         self.progress = progress
 
@@ -205,7 +197,7 @@ class _Sweep:
     def _between(self, rows: Block, leaves: LeafCallback | None, holes: HoleCallback | None) -> int:
         """Callbacks for what lies above the last level, a depth at a time."""
         rows = part(rows, slice(0, int(np.searchsorted(rows[0], np.uint64(min(self._stop, (1 << 64) - 1))))))
-        vaddrs, slots, _, kinds, depths, sizes = rows
+        vaddrs, slots, _, kinds, _, depths, sizes = rows
         for depth in np.unique(depths).tolist():
             if holes is not None:
                 some = np.flatnonzero((kinds == _HOLE) & (depths == depth))
@@ -327,5 +319,7 @@ class _Sweep:
         changed = np.flatnonzero(before != after)
         if len(changed):
             bits = self._level.index_bits
-            slots = paddrs[changed >> bits] + (changed & (1 << bits) - 1).astype(np.uint64) * np.uint64(8)
+            slots = paddrs[changed >> bits] + (changed & (1 << bits) - 1).astype(np.uint64) * np.uint64(
+                self._level.word.size
+            )
             self._store.put(slots, after.reshape(-1)[changed])

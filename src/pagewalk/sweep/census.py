@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pagewalk.formats import Flag, Kind
-from pagewalk.sweep.bits import KIND_SHIFT
+from pagewalk.formats import Flag, Kind, Rights
+from pagewalk.formats.codec import KIND_SHIFT, KINDS
 from pagewalk.sweep.chunk import Tables
 from pagewalk.sweep.fast import fast_for
 from pagewalk.sweep.filters import Filter
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.questions import ends_of, selected
-from pagewalk.sweep.reader import Reader, bounds, pieces, tables_of
+from pagewalk.sweep.reader import Reader, bounds, parts_of, pieces, tables_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.errors import TranslationError
     from pagewalk.formats import Level
+    from pagewalk.formats.arrays import States
     from pagewalk.space import AddressSpace
-    from pagewalk.sweep.bits import States
     from pagewalk.sweep.chunk import Chunk
     from pagewalk.tables import PageTables
 
@@ -38,6 +38,16 @@ COUNT: Final = np.dtype([("kind", "u1"), ("page_size", "u8"), ("entries", "u8")]
 """How many entries there are of a kind and a size."""
 
 _COMPRESS: Final = 1 << 20
+_RIGHTS: Final = int(Rights.all()).bit_length()
+
+
+def _numbers(states: States) -> npt.NDArray[np.uint8]:
+    """The kinds of states, ``KINDS + 1`` higher where they are of groups."""
+    found: Any = np.asarray(states, np.uint32)
+    return (found >> KIND_SHIFT & KINDS | (found & int(Flag.GROUPED)) >> _GROUP_SHIFT).astype(np.uint8)
+
+
+_GROUP_SHIFT: Final = 27
 
 
 def count(
@@ -65,10 +75,11 @@ def count(
         WalkError, NonCanonical, ReservedBits, Malformed: As ``mappings``.
     """
     tables = tables_of(tables)
-    span = bounds(tables.format, start, end)
+    span = bounds(tables, start, end)
     found = Findings(tables, findings, span[0])
-    census = Census(Reader(tables, span, found), where or Filter())
-    census.run()
+    census = Census(where or Filter())
+    for window, part in parts_of(tables, span):
+        census.add(Reader(tables, window, part, found))
     found.close()
     return census.rows()
 
@@ -77,12 +88,10 @@ class Census:
     """One count.
 
     Args:
-        reader: Reads the tables.
         wanted: Which entries count.
     """
 
-    def __init__(self, reader: Reader, wanted: Filter) -> None:
-        self.reader = reader
+    def __init__(self, wanted: Filter) -> None:
         self._wanted = wanted
         self._found: dict[tuple[int, int], int] = {}
 
@@ -95,27 +104,24 @@ class Census:
         """The result, dtype ``COUNT``."""
         return np.array([(kind, size, found) for (kind, size), found in sorted(self._found.items()) if found], COUNT)
 
-    def run(self) -> None:
-        """Count, level by level."""
-        one = np.zeros(1, np.uint64)
-        root = one + np.uint64(self.reader.tables.root)
-        tables, times = Tables(root, one, np.full(1, int(Flag.rights()), np.uint8)), one + np.uint64(1)
-        for level in self.reader.tables.format.real_levels:
-            tables, times = self._level(level, tables, times)
+    def add(self, reader: Reader) -> None:
+        """Count what a reader reads, level by level."""
+        tables, times = reader.root(), np.ones(1, np.uint64)
+        for level in reader.levels:
+            tables, times = self._level(reader, level, tables, times)
             if not len(tables):
                 return
 
-    def _level(self, level: Level, tables: Tables, times: Words) -> tuple[Tables, Words]:
+    def _level(self, reader: Reader, level: Level, tables: Tables, times: Words) -> tuple[Tables, Words]:
         """Count what ends at a level; the tables of the next one, and how often each is reached."""
         found: list[tuple[Tables, Words]] = [(tables[:0], times[:0])]
-        last = level is self.reader.tables.format.real_levels[-1]
-        fast = fast_for(self.reader, self._wanted) if last else None
-        kinds = np.zeros(len(Kind), np.uint64)
+        fast = fast_for(reader, self._wanted) if level.is_last else None
+        kinds = np.zeros(2 * (KINDS + 1), np.uint64)  # those of groups behind the others
         for some in pieces(len(tables), level.entries):
             present, entries = tables[some], times[some]
             if fast is not None and fast.count(present, entries, kinds):
                 continue
-            opened = self.reader.chunk(level, present)
+            opened = reader.chunk(level, present)
             if opened is None:
                 continue
             chunk, children = opened
@@ -126,51 +132,54 @@ class Census:
                 parents = np.searchsorted(chunk.tables.vaddr, children.vaddr, side="right") - 1
                 found.append((children, entries[parents]))
                 if sum(len(part) for part, _ in found) > _COMPRESS:
-                    found = [self._distinct(found, level)]
-        for kind, many in enumerate(kinds.tolist()):
-            self._found[kind, level.span] = self._found.get((kind, level.span), 0) + many
-        return self._distinct(found, level)
+                    found = [self._distinct(reader, found, level)]
+        for number, many in enumerate(kinds.tolist()):
+            self._increase(level, number, many)
+        return self._distinct(reader, found, level)
 
     def _add(self, chunk: Chunk, times: Words) -> None:
         """Count what ends in a chunk."""
-        ends, codec = ends_of(chunk), self.reader.codec
+        ends = ends_of(chunk)
         states: States
-        if self._wanted.everything and len(ends[0]) and int(np.bitwise_and.reduce(ends[0])) & int(codec.valid_bit):
+        if self._wanted.everything and chunk.valid and len(chunk.level.page_sizes) == 1:
             entries, places, states = *ends, Kind.PRESENT << KIND_SHIFT  # whatever their flags are
         else:
-            entries, places, states = selected(codec, chunk, self._wanted, *ends)
+            entries, places, states = selected(chunk, self._wanted, *ends)
         if self._wanted.frames is not None and len(entries):
-            frames = codec.frames(entries, chunk.level, states)
-            passes: Any = self._wanted.by_frame(frames, chunk.level.span)
+            vaddrs, arrays = chunk.vaddrs(places), chunk.level.arrays
+            frames = arrays.addresses(entries, states, vaddrs)
+            passes: Any = self._wanted.by_frame(frames, _numbers(states) & np.uint8(KINDS), chunk.level.span)
             at = np.flatnonzero(passes)
             entries, places = entries[at], at + chunk.first if places is None else places[at]
             states = states if isinstance(states, int) else states[at]
         if not len(entries):
             return
         if int(times.min()) == int(times.max()):
-            self._note(chunk, states, len(entries), int(times[0]))
+            self._note(chunk.level, states, len(entries), int(times[0]))
             return
         if places is None:
             places = np.arange(chunk.first, chunk.end, dtype=np.intp)
         weights = times[places >> chunk.level.index_bits].astype(np.float64)  # exact: below 2**53
-        kinds = np.full(len(entries), states >> KIND_SHIFT) if isinstance(states, int) else states >> KIND_SHIFT
-        for kind, found in enumerate(np.bincount(kinds, weights).tolist()):
-            self._increase(chunk, kind, int(found))
+        numbers = np.broadcast_to(_numbers(states), len(entries))
+        for number, found in enumerate(np.bincount(numbers, weights).tolist()):
+            self._increase(chunk.level, number, int(found))
 
-    def _note(self, chunk: Chunk, states: Any, entries: int, times: int) -> None:
+    def _note(self, level: Level, states: States, entries: int, times: int) -> None:
         """Count entries that are all reached equally often."""
         if isinstance(states, int):
-            self._increase(chunk, states >> KIND_SHIFT, entries * times)
+            self._increase(level, int(_numbers(states)), entries * times)
             return
-        kinds = (states >> KIND_SHIFT).astype(np.uint8)
-        for kind in Kind:
-            self._increase(chunk, kind, int(np.count_nonzero(kinds == kind)) * times)
+        for number, found in enumerate(np.bincount(_numbers(states)).tolist()):
+            self._increase(level, number, found * times)
 
-    def _increase(self, chunk: Chunk, kind: int, found: int) -> None:
-        key = kind, chunk.level.span
-        self._found[key] = self._found.get(key, 0) + found
+    def _increase(self, level: Level, number: int, found: int) -> None:
+        """Count entries of a kind, those of groups apart."""
+        if found:
+            key = number & KINDS, level.page_sizes[-1] if number > KINDS else level.span
+            self._found[key] = self._found.get(key, 0) + found
 
-    def _distinct(self, found: list[tuple[Tables, Words]], level: Level) -> tuple[Tables, Words]:
+    @staticmethod
+    def _distinct(reader: Reader, found: list[tuple[Tables, Words]], level: Level) -> tuple[Tables, Words]:
         """Each table once, with how often it is reached; by address, at the lowest address that reaches it.
 
         The tables that reach out of the range stay apart: they are not looked at as a whole.
@@ -180,15 +189,15 @@ class Census:
             return tables, times
         order = np.argsort(tables.vaddr, kind="stable")
         tables, times = tables[order], times[order]
-        first, last = self.reader.span
+        first, last = reader.span
         size = level.span
         low = int(int(tables.vaddr[0]) < first)
         high = len(tables) - int(int(tables.vaddr[-1]) + size - 1 > last)
-        paddrs = self.reader.codec.tables(tables.entry[low:high])
+        paddrs = level.arrays.tables(tables.entry[low:high])
         ordered = np.sort(paddrs)
         if len(paddrs) < 2 or not (ordered[1:] == ordered[:-1]).any():
             return tables, times
-        keys = paddrs | tables.rights[low:high]
+        keys = paddrs << np.uint64(_RIGHTS) | tables.rights[low:high]
         _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
         sums = np.zeros(len(firsts), np.uint64)
         np.add.at(sums, which, times[low:high])

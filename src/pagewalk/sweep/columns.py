@@ -1,6 +1,7 @@
 """Answers as columns: what the kernels write, what users get, and where it is gathered.
 
 A *block* is a tuple of arrays of one length, one a column: the form in which rows go from a kernel to a ``Sink``.
+``Columns`` shows one to users.
 """
 
 from __future__ import annotations
@@ -9,19 +10,33 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.formats.codec import KEY_SHIFT
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
-    from pagewalk.formats import PagingFormat
+    from pagewalk.formats import Level, PagingFormat, Window
+    from pagewalk.tables import PageTables
 
     Words = npt.NDArray[np.uint64]
+    Mask = npt.NDArray[np.bool_]
     Block: TypeAlias = tuple[npt.NDArray[Any], ...]
 
 __all__ = ["HOLES", "PAGES", "PAGES_RAW", "RUNS", "Columns", "Schema", "Sink", "allocate", "merged", "part"]
 
-_TYPES: Final = {"vaddr": "u8", "paddr": "u8", "flags": "u4", "kind": "u1", "depth": "u1", "size": "u8", "entry": "u8"}
+_TYPES: Final = {
+    "vaddr": "u8",
+    "place": "u8",
+    "flags": "u4",
+    "kind": "u1",
+    "attributes": "u1",
+    "depth": "u1",
+    "size": "u8",
+    "entry": "u8",
+}
 _PAD: Final = 64 * 17
 """Between columns: addresses that differ by a multiple of 4096 would hinder each other in the cache."""
 _LARGE: Final = 1 << 16
@@ -40,12 +55,18 @@ class Schema(NamedTuple):
         """The columns' types."""
         return tuple(np.dtype(_TYPES[name]) for name in self.names)
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The columns as users know them."""
+        return tuple("paddr" if name == "place" else name for name in self.names if name != "attributes")
+
     def empty(self) -> Block:
         """No rows."""
         return tuple(np.empty(0, dtype) for dtype in self.dtypes)
 
 
-PAGES: Final = Schema(("vaddr", "paddr", "flags", "kind", "depth"))
+PAGES: Final = Schema(("vaddr", "place", "flags", "kind", "attributes", "depth"))
+"""``place`` is a physical address; of swap, bytes from the beginning of its device. ``attributes`` are ``formats``'."""
 PAGES_RAW: Final = Schema((*PAGES.names, "entry"))
 RUNS: Final = Schema((*PAGES.names, "size"))
 HOLES: Final = Schema(("vaddr", "depth", "size"))
@@ -191,26 +212,34 @@ def _move(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
         target[at : at + _MOVE] = source[at : at + _MOVE]
 
 
+class Shape(NamedTuple):
+    """Which levels translate which addresses: a format, and windows."""
+
+    format: PagingFormat
+    windows: tuple[Window, ...]
+
+
 class Columns:
     """Rows by ascending address, one array a column. Iterating or indexing goes by column: ``columns.vaddr[3]``.
 
     Attributes:
         names: The columns there are.
+        schema, block: The columns as the engine has them.
         vaddr: First address, bytes, uint64.
-        paddr: Its physical address, bytes, uint64; ``NO_PADDR`` where no frame is known. Not of holes.
         flags: ``Flag`` bits, uint32: rights are what every level grants. Not of holes.
         kind: ``Kind``, uint8. Not of holes.
         depth: The entry's level, as the kernel counts (0 PGD .. 4 PTE), uint8.
         entry: The raw entry, uint64, where it was asked for.
     """
 
-    __slots__ = ("_form", "_last", "block", "names")
+    __slots__ = ("_end", "_tables", "block", "names", "schema")
 
-    def __init__(self, schema: Schema, block: Block, form: PagingFormat, last: int) -> None:
-        self.names = schema.names
+    def __init__(self, schema: Schema, block: Block, tables: PageTables | Shape, last: int) -> None:
+        self.names = schema.shown
         self.block = block
-        self._form = form
-        self._last = last
+        self.schema = schema
+        self._tables = Shape(tables.format, tables.windows)
+        self._end = last
 
     @classmethod
     def allocate(cls, rows: int, form: PagingFormat, *, coalesce: bool = False, entries: bool = False) -> Columns:
@@ -222,7 +251,7 @@ class Columns:
             coalesce, entries: As they will be asked for.
         """
         schema = RUNS if coalesce else PAGES_RAW if entries else PAGES
-        return cls(schema, allocate(schema, rows), form, (1 << 64) - 1)
+        return cls(schema, allocate(schema, rows), Shape(form, form.windows), (1 << 64) - 1)
 
     def __len__(self) -> int:
         return len(self.block[0])
@@ -234,21 +263,78 @@ class Columns:
         if name in Columns.__slots__:  # not set yet: pickle and copy look before they do
             raise AttributeError(name)
         try:
-            return self.block[self.names.index(name)]
+            return self.block[self.schema.names.index(name)]
         except ValueError:
             raise AttributeError(f"these columns have no {name}: they are {', '.join(self.names)}") from None
 
     @property
+    def paddr(self) -> Words:
+        """Physical address, bytes, shape (n,), uint64; ``NO_PADDR`` where no frame is known. Not of holes."""
+        place, swap = self.place, self._swapped
+        return place if swap is None else np.where(swap, np.uint64(NO_PADDR), place)
+
+    @property
+    def _swapped(self) -> Mask | None:
+        """Which rows are swap; None: none are."""
+        swap: Mask = self.kind == Kind.SWAP
+        return swap if swap.any() else None
+
+    @property
+    def memory(self) -> npt.NDArray[np.uint8]:
+        """The number of the memory type that the entries select, shape (n,), uint8. Not of holes."""
+        return self._attribute(self.attributes & np.uint8((1 << KEY_SHIFT) - 1))
+
+    @property
+    def pkey(self) -> npt.NDArray[np.uint8]:
+        """The number of the protection key, shape (n,), uint8. Not of holes."""
+        return self._attribute(self.attributes >> np.uint8(KEY_SHIFT))
+
+    def _attribute(self, numbers: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Numbers, 0 where the row is swap."""
+        swap = self._swapped
+        return numbers if swap is None else np.where(swap, np.uint8(0), numbers)
+
+    @property
+    def swap_type(self) -> npt.NDArray[np.uint8]:
+        """Which swap device, shape (n,), uint8; 0 where the row is no swap. Not of holes."""
+        swap = self._swapped
+        return np.zeros(len(self), np.uint8) if swap is None else np.where(swap, self.attributes, np.uint8(0))
+
+    @property
+    def swap_offset(self) -> Words:
+        """The first slot in it, counted in pages, shape (n,), uint64; 0 where the row is no swap. Not of holes."""
+        swap, shift = self._swapped, np.uint64(self._tables.format.last.shift)
+        return np.zeros(len(self), np.uint64) if swap is None else np.where(swap, self.place >> shift, np.uint64(0))
+
+    @property
     def page_size(self) -> Words:
-        """Bytes that one entry of the row's level covers, shape (n,), uint64."""
-        return np.array([level.span for level in self._form.levels], np.uint64).take(self.depth)
+        """Bytes that one page of the row spans, that of a group as a whole, shape (n,), uint64."""
+        sizes = self._by_level(lambda level: level.span)
+        if "flags" in self.names:
+            grouped = self.flags & np.uint32(Flag.GROUPED) != 0
+            if grouped.any():
+                sizes[grouped] = self._by_level(lambda level: level.page_sizes[-1] if level.may_be_leaf else 0)[grouped]
+        return sizes
 
     @property
     def size(self) -> Words:
         """Bytes of the row, cut off at the range's end, shape (n,), uint64."""
         if "size" in self.names:
-            return self.block[self.names.index("size")]
-        return np.minimum(self.vaddr | (self.page_size - 1), np.uint64(self._last)) - self.vaddr + 1
+            return self.block[self.schema.names.index("size")]
+        spans = self._by_level(lambda level: level.span)
+        last: Words = np.minimum(self.vaddr | (spans - np.uint64(1)), np.uint64(self._end))
+        return last - self.vaddr + np.uint64(1)
+
+    def _by_level(self, number: Callable[[Level], int]) -> Words:
+        """A number of each row's level, as the row's window has it."""
+        numbers = np.empty(len(self), np.uint64)
+        first = 0
+        for window in self._tables.windows:
+            end = int(np.searchsorted(self.vaddr, np.uint64(window.end - 1), side="right"))
+            own = np.array([number(level) for level in self._tables.format.levels_of(window)], np.uint64)
+            numbers[first:end] = own.take(self.depth[first:end])
+            first = end
+        return numbers
 
     def records(self, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
         """The columns that ``dtype`` names, as a structured array."""

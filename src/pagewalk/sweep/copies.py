@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pagewalk.formats import Flag
+from pagewalk.formats import Rights
 from pagewalk.sweep.chunk import Tables
 from pagewalk.sweep.columns import part
 from pagewalk.sweep.findings import Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
     from pagewalk.formats import Level
-    from pagewalk.sweep.bits import Codec
     from pagewalk.sweep.columns import Block
 
     Words = npt.NDArray[np.uint64]
@@ -40,7 +39,7 @@ MANY: Final = 8
 MOST: Final = 1 << 16
 """Rows of shared tables that are kept; those of further tables are found where they are reached."""
 
-_RIGHTS: Final = int(Flag.rights()).bit_length()
+_RIGHTS: Final = int(Rights.all()).bit_length()
 _SCATTERED: Final = 16
 """How many numbers there may be for each entry before it is better to sort."""
 
@@ -73,11 +72,13 @@ class Shared:
         return self.firsts[(vaddrs // apart).view(np.intp)] + vaddrs % apart
 
 
-def shared_tables(codec: Codec, level: Level, tables: Tables, span: tuple[int, int]) -> Shared | None:
+def shared_tables(
+    paddrs: Callable[[Level, Tables], Words], level: Level, tables: Tables, span: tuple[int, int]
+) -> Shared | None:
     """The tables that many entries point to, with the same rights, and that lie in the range as a whole; None: none.
 
     Args:
-        codec: Says where tables are.
+        paddrs: Says where tables of a level are.
         level: The tables' level, not the first.
         tables: Tables, by address.
         span: The range's first and last byte.
@@ -87,7 +88,7 @@ def shared_tables(codec: Codec, level: Level, tables: Tables, span: tuple[int, i
     high = len(tables) - int(len(tables) and int(tables.vaddr[-1]) + size - 1 > span[1])
     if high - low < MANY:
         return None
-    numbers = _numbered(codec.tables(tables.entry[low:high]), tables.rights[low:high])
+    numbers = _numbered(paddrs(level, tables[low:high]), tables.rights[low:high])
     if numbers is None:
         return None
     counts = np.bincount(numbers)

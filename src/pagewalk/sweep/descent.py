@@ -13,17 +13,18 @@ Tables that many entries point to are gone into once, by a descent of their own 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pagewalk.formats import Flag
 from pagewalk.sweep.chunk import Tables
 from pagewalk.sweep.columns import Sink, merged, part
 from pagewalk.sweep.copies import MOST, Copied, Elsewhere, Shared, shared_tables
+from pagewalk.sweep.fast import fast_for
 from pagewalk.sweep.joiner import Joiner, woven
 from pagewalk.sweep.questions import no_room
-from pagewalk.sweep.reader import CHUNK, chunks_of, pieces
+from pagewalk.sweep.reader import CHUNK, pieces
+from pagewalk.sweep.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,42 +37,13 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["BUDGET", "Descent", "Task", "answer"]
+__all__ = ["BUDGET", "Descent", "answer"]
 
 BUDGET: Final = 1 << 20
 """The most tables of one level that are held at once."""
 
 COMPILED: Final = 8 * CHUNK
 """Entries that compiled kernels are given at a time: they go through them once, so no cache has to hold them."""
-
-
-class Task(NamedTuple):
-    """A part of the range: tables of the last level, and rows of the levels above. Each by address."""
-
-    tables: Tables
-    rows: Block
-
-    def after(self, tables: int) -> Task:
-        """The task without some of its first tables, and what lies before the next."""
-        row = (
-            len(self.rows[0])
-            if tables == len(self.tables)
-            else np.searchsorted(self.rows[0], self.tables.vaddr[tables])
-        )
-        return Task(self.tables[tables:], part(self.rows, slice(int(row), None)))
-
-    def split(self, parts: int) -> Iterator[Task]:
-        """The task in parts of equal work; one, if it has no tables."""
-        count = len(self.tables)
-        cuts = [count * at // parts for at in range(1, parts)]
-        borders = np.searchsorted(self.rows[0], self.tables.vaddr[cuts]).tolist()
-        ends = zip([0, *cuts], [*cuts, count], [0, *borders], [*borders, len(self.rows[0])], strict=True)
-        for first, end, low, high in ends:
-            yield Task(self.tables[first:end], part(self.rows, slice(low, high)))
-
-    def chunks(self, entries: int, chunk: int) -> Iterator[Task]:
-        """The task in parts of about ``chunk`` entries; ``entries`` are in a table."""
-        return self.split(chunks_of(len(self.tables), entries, chunk))
 
 
 class Descent:
@@ -97,18 +69,11 @@ class Descent:
         self.question = question
         self._on_many = on_many
         self._ask = ask
-        self._levels = reader.tables.format.real_levels
-
-    def root(self) -> Tables:
-        """The top table."""
-        one = np.zeros(1, np.uint64)
-        root = one + np.uint64(self.reader.tables.root)
-        rights = np.full(1, int(Flag.rights()), np.uint8)
-        return Tables(root, one, rights)
+        self._levels = reader.levels
 
     def tasks(self) -> Iterator[Task]:
         """The range, by address."""
-        yield from self._down(0, self.root(), self.question.schema.empty())
+        yield from self._down(0, self.reader.root(), self.question.schema.empty())
 
     def _down(self, at: int, tables: Tables, waiting: Block) -> Iterator[Task]:
         """From tables of a level to those of the last; ``waiting`` are rows of the levels above that lie among them."""
@@ -137,7 +102,7 @@ class Descent:
             self._tell_many()
         below = tuple(np.concatenate(column) for column in zip(self.question.schema.empty(), *rows[1:], strict=True))
         waiting = self.question.joined(merged(rows[0], below))
-        tables = Tables.join(found) if found else self.root()[:0]
+        tables = Tables.join(found) if found else self.reader.root()[:0]
         for some, among in self._without_shared(at + 1, tables, waiting):
             if len(some):
                 yield from self._down(at + 1, some, among)
@@ -153,7 +118,7 @@ class Descent:
     def _without_shared(self, at: int, tables: Tables, waiting: Block) -> Iterator[tuple[Tables, Block]]:
         """Tables of a level, and rows that lie among them: those of the tables that many entries point to as well."""
         reader = self.reader
-        shared = None if self._ask is None else shared_tables(reader.codec, self._levels[at], tables, reader.span)
+        shared = None if self._ask is None else shared_tables(reader.paddrs, self._levels[at], tables, reader.span)
         if shared is not None:
             copied, tables = self._once(at, shared, tables)
             if copied.total > BUDGET:
@@ -186,8 +151,8 @@ class Descent:
 
 def answer(reader: Reader, question: Question, task: Task, room: Room) -> Iterator[Block]:
     """The rows of a task, by address, in blocks; nothing from the first error on."""
-    entries = reader.tables.format.real_levels[-1].entries
-    fast = reader.fast_for(question) if len(task.tables) else None
+    entries = reader.last.entries
+    fast = fast_for(reader, getattr(question, "wanted", None)) if len(task.tables) else None
     for many in task.chunks(entries, COMPILED):
         if len(many.tables) and int(many.tables.vaddr[0]) >= reader.findings.stop:
             yield from _sound(reader, many.rows)
@@ -205,7 +170,7 @@ def answer(reader: Reader, question: Question, task: Task, room: Room) -> Iterat
 
 def _rows(reader: Reader, question: Question, some: Tables, between: Block, room: Room) -> Block:
     """The rows of a chunk of the last level, and those that belong between them."""
-    opened = reader.chunk(reader.tables.format.real_levels[-1], some) if len(some) else None
+    opened = reader.chunk(reader.last, some) if len(some) else None
     if opened is None:
         return between
     if not len(between[0]):

@@ -6,58 +6,73 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pagewalk.formats import Flag, Kind
-from pagewalk.sweep.bits import codec_of
+from pagewalk.formats import NO_PADDR, Bits, Flag, Kind
 from pagewalk.sweep.chunk import bounds_of
 from pagewalk.sweep.columns import part
 from pagewalk.sweep.jit import kernels
 from pagewalk.sweep.joiner import woven
-from pagewalk.sweep.questions import Pages, no_room
+from pagewalk.sweep.questions import DECODED, Pages, no_room
 from pagewalk.sweep.runs import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
-    from pagewalk.formats import Level, PagingFormat
-    from pagewalk.sweep.bits import Codec
+    from pagewalk.formats import Level
+    from pagewalk.formats.codec import Shape
     from pagewalk.sweep.chunk import Tables
     from pagewalk.sweep.columns import Block
-    from pagewalk.sweep.descent import Task
     from pagewalk.sweep.filters import Filter
+    from pagewalk.sweep.inplace import InPlace
     from pagewalk.sweep.questions import Question, Room
     from pagewalk.sweep.reader import Reader
-    from pagewalk.sweep.source import Grid, Source
-    from pagewalk.tables import PageTables
+    from pagewalk.sweep.source import Source
+    from pagewalk.sweep.task import Task
 
     Words = npt.NDArray[np.uint64]
 
 __all__ = ["Fast", "FastWay", "fast_for", "way_for"]
 
-_STATE: Final = (1 << 32) - 1 - int(Flag.rights())
 MOST_RUNS: Final = 3
 """Runs of significant bits that the kernels have room for."""
-PLAIN: Final = 5
-"""Columns of a page, its raw entry aside."""
 ROWS: Final = 1 << 18
 """Rows of a block: a column takes 2 MiB, less than what NumPy has the kernel clear in huge pages."""
 TAUGHT: Final = 512
 """Tables that are looked at for new states."""
 _NOTHING: Final = np.empty(0, np.uint64)
+_RULE: Final = 11
+_MORE: Final = 6
 
 
-def fast_for(reader: Reader, wanted: Filter) -> Fast | None:
-    """The compiled way for the tables of the last level; None where NumPy sweeps.
+def fast_for(reader: Reader, wanted: Filter | None) -> Fast | None:
+    """The compiled way for the tables of the last level; None where NumPy sweeps, or nothing is wanted in particular.
 
     Raises:
         UnsupportedError: ``PAGEWALK_ENGINE`` asks for an engine that is not there.
     """
+    if wanted is None:
+        return None
     compiled = kernels()
-    level = reader.tables.format.real_levels[-1]
-    plain = _is_plain(reader.tables.format) and wanted.frames is None and wanted.level_passes(level)
-    grid = reader.source.one_grid(level)
-    return Fast(compiled, reader, wanted, grid) if compiled is not None and plain and grid is not None else None
+    if compiled is None or not reader.source.here or wanted.frames is not None:
+        return None
+    plain = is_plain(reader.last) and wanted.level_passes(reader.last) and not wanted.splits_groups(reader.last)
+    return Fast(compiled, reader, wanted) if plain else None
+
+
+def is_plain(level: Level) -> bool:
+    """Whether the kernels can read the entries of a level."""
+    codec, visible = level.codec, level.codec.visible
+    one_bit = visible is not None and visible.mask.bit_count() == 1
+    empty = len(codec.empties) == 1 and not codec.empty
+    shapes = all(_is_simple(shape) for shape in codec.shapes) and len(codec.table_patterns) <= 1
+    runs = len(level.arrays.runs) <= MOST_RUNS
+    return level.word.is_native and level.word.size == _NOTHING.itemsize and one_bit and empty and shapes and runs
+
+
+def _is_simple(shape: Shape) -> bool:
+    """Whether a rule can say a shape."""
+    return len(shape.address) <= 2 and not any(part.flip for part in shape.address[1:]) and not shape.must.value
 
 
 def words(*numbers: Any) -> tuple[Any, ...]:
@@ -65,10 +80,31 @@ def words(*numbers: Any) -> tuple[Any, ...]:
     return tuple(np.uint64(number) for number in numbers)
 
 
-def moves_of(codec: Codec) -> tuple[Any, ...]:
+def moves_of(level: Level) -> tuple[Any, ...]:
     """Where the kernels find the significant bits: shift right, mask, shift left, for each run."""
-    moves = [part for run in codec.runs for part in (run.first, run.mask >> run.to, run.to)]
+    moves = [part for run in level.arrays.runs for part in (run.first, run.mask >> run.to, run.to)]
     return words(*moves, *[0] * (3 * MOST_RUNS - len(moves)))
+
+
+def rules_of(level: Level) -> Words:
+    """How entries of each shape name their frames, as the kernels' columns have it. Shape (shapes, columns), uint64."""
+    rules = np.zeros((_SHAPES, _RULE), np.uint64)
+    rules[:, 4] = NO_PADDR
+    for number, shape in enumerate(level.codec.shapes):
+        first, *more = shape.address or (Bits(0),)
+        rules[number, :6] = (
+            first.flipped,
+            first.mask,
+            first.up,
+            first.down,
+            0 if shape.address else NO_PADDR,
+            shape.passing,
+        )
+        rules[number, _MORE:] = *(more[0][:3] if more else (0, 0, 0)), level.codec.left_open(number), shape.must.mask
+    return rules
+
+
+_SHAPES: Final = 8
 
 
 class FastWay:
@@ -76,52 +112,48 @@ class FastWay:
 
     Args:
         compiled: The module of kernels.
-        tables: The page tables.
-        grid: The memory, as tables of the last level.
+        levels: The levels that the hardware has, root first.
+        here: The memory, in place.
+        root: Where the top table is.
         mapped: The kinds that are mapped.
     """
 
-    def __init__(self, compiled: Any, tables: PageTables, grid: Grid, mapped: tuple[Kind, ...]) -> None:
-        form, codec = tables.format, codec_of(tables.format)
-        ((mask, up, down),) = form.address
+    def __init__(
+        self, compiled: Any, levels: Sequence[Level], here: InPlace, root: int, mapped: tuple[Kind, ...]
+    ) -> None:
         self._kernel = compiled.translate
-        self._words = grid.tables.reshape(-1)
-        self._bounds = words(grid.first, self._words.nbytes, tables.root)
-        self._levels = np.array([self._level(form, level) for level in form.real_levels], np.uint64)
-        bits = words(codec.held_bits, codec.stable, codec.valid_bit, mask, up, down)
-        wanted = np.uint32(sum(1 << kind for kind in mapped)), np.uint32(int(Flag.NO_FRAME) & codec.state_flags)
-        rules = np.stack([codec.frame_rules(level) for level in form.real_levels])
-        self._known = bits, wanted, codec.lookup, moves_of(codec), rules
+        self._memory = here.words, (here.starts, here.sizes, here.offsets), np.uint64(root)
+        self._levels = np.array([self._level(level) for level in levels], np.uint64)
+        lacks = any(level.arrays.may_lack_frames for level in levels)
+        self._wanted = np.uint32(sum(1 << kind for kind in mapped)), np.uint32(int(Flag.NO_FRAME) * lacks)
+        self._arrays = [level.arrays for level in levels]
+        self._known = tuple(moves_of(level) for level in levels), np.stack([rules_of(level) for level in levels])
 
     @staticmethod
-    def _level(form: PagingFormat, level: Level) -> tuple[int, ...]:
+    def _level(level: Level) -> tuple[int, ...]:
         """What the kernel wants to know of a level."""
-        last = level is form.real_levels[-1]
-        test = (0, 1) if last else form.table_test if level.may_be_leaf else (0, 0)
-        reserved = level.reserved_table, level.reserved_leaf
-        return (level.shift, level.entries - 1, *test, *reserved, form.table_bytes(level), int(level.may_be_leaf))
+        codec = level.codec
+        test = codec.table_patterns[0] if codec.table_patterns else (0, 1)
+        table = level.arrays.table_shape
+        held = codec.empties[0].mask
+        return (level.shift, level.entries - 1, *test, table, held, level.table_bytes, codec.significant)
 
     def descend(self, addresses: Words, paddrs: Words, mapped: npt.NDArray[np.bool_]) -> bool:
-        """Translate canonical addresses; whether that was possible."""
-        return not self._kernel(self._words, self._bounds, addresses, self._levels, self._known, paddrs, mapped)
+        """Translate addresses of the window; whether that was possible."""
+        known = self._wanted, tuple(arrays.lookup for arrays in self._arrays), *self._known
+        return not self._kernel(*self._memory, addresses, self._levels, known, paddrs, mapped)
 
 
-def way_for(tables: PageTables, source: Source, mapped: tuple[Kind, ...]) -> FastWay | None:
+def way_for(levels: Sequence[Level], source: Source, root: int, mapped: tuple[Kind, ...]) -> FastWay | None:
     """The compiled way to translate; None where NumPy does.
 
     Raises:
         UnsupportedError: ``PAGEWALK_ENGINE`` asks for an engine that is not there.
     """
     compiled = kernels()
-    if compiled is None or not _is_plain(tables.format):
+    if compiled is None or not source.here or not all(is_plain(level) for level in levels):
         return None
-    grid = source.one_grid(tables.format.real_levels[-1])
-    return None if grid is None or not len(grid.tables) else FastWay(compiled, tables, grid, mapped)
-
-
-def _is_plain(form: PagingFormat) -> bool:
-    """Whether the kernels can read a format."""
-    return len(form.address) == 1 and len(codec_of(form).runs) <= MOST_RUNS
+    return FastWay(compiled, levels, source.here, root, mapped)
 
 
 class Fast:
@@ -131,48 +163,52 @@ class Fast:
         compiled: The module of kernels.
         reader: Says where the tables are.
         wanted: Which entries.
-        grid: The tables.
     """
 
-    def __init__(self, compiled: Any, reader: Reader, wanted: Filter, grid: Any) -> None:
-        form, codec = reader.tables.format, reader.codec
+    def __init__(self, compiled: Any, reader: Reader, wanted: Filter) -> None:
         self._compiled = compiled
         self._reader = reader
-        self._grid = grid
-        self._level = form.real_levels[-1]
+        self._here = reader.source.here
+        self._level = level = reader.last
+        self._arrays = arrays = level.arrays
         self._block: Block = (_NOTHING,)
         kinds = range(len(Kind)) if wanted.kinds is None else [int(kind) for kind in wanted.kinds]
-        poison = form.software.swap_type
-        decided = int(wanted.having | wanted.lacking) & codec.passing  # what is asked for cannot pass without a look
-        stable = codec.significant if decided else codec.stable
-        bits = words(
-            codec.valid_bit if reader.only_valid else codec.held_bits,
-            stable,
-            self._level.reserved_leaf,
-            codec.valid_bit,
-            poison.mask << poison.shift,
-            poison.put(form.software.types.hwpoison),
-            self._level.shift,
-        )
-        passing = (
+        asked, shift = int(wanted.having | wanted.lacking), level.codec.passing_shift
+        passing = level.codec.passing << shift if shift >= 0 else level.codec.passing >> -shift
+        decided = asked & passing  # what is asked for cannot pass without a look
+        significant = level.codec.significant if decided else arrays.stable
+        self._bits = words(*self._skipped(), significant, level.shift, max(shift, 0), max(-shift, 0))
+        self._passing = (
             np.uint32(int(wanted.having)),
             np.uint32(int(wanted.lacking)),
             np.uint32(sum(1 << kind for kind in kinds)),
-            np.uint32(int(Flag.NO_FRAME) & codec.state_flags),
+            np.uint32(int(Flag.NO_FRAME) * arrays.may_lack_frames),
         )
-        rules = codec.frame_rules(self._level)
+        self._rules = rules_of(level)
         if decided:
-            rules[:, PLAIN] = 0
-        self._known = bits, passing, codec.lookup, moves_of(codec), rules
+            self._rules[:, _MORE - 1] = 0
+
+    def _skipped(self) -> tuple[int, int]:
+        """What tells the entries that nobody asks for."""
+        visible = self._level.codec.visible
+        if self._reader.only_valid and visible is not None:
+            return visible.mask, visible.value ^ visible.mask
+        return self._level.codec.empties[0]
+
+    @property
+    def _known(self) -> tuple[Any, ...]:
+        """What the kernels know of entries; the lookup grows."""
+        return self._bits, self._passing, self._arrays.lookup, moves_of(self._level), self._rules
 
     def _places(self, some: Tables) -> tuple[Any, ...] | None:
-        """Tables as the kernels take them; None if they are not all in the grid."""
-        rows, outside = self._grid.rows(self._reader.paddrs(self._level, some))
+        """Tables as the kernels take them; None if they cannot all be used in place."""
+        places, outside = self._here.places(self._reader.paddrs(self._level, some), self._level.table_bytes)
         if outside is not None:
             return None
-        first, end = bounds_of(self._reader.tables.format, self._level, some.vaddr, self._reader.span)
-        granted = some.rights.astype(np.uint32) | np.uint32(_STATE)
-        return rows, some.vaddr, granted, (np.int64(first), np.int64(end))
+        first, end = bounds_of(self._level, some.vaddr, self._reader.span)
+        parts = self._arrays.parts(some.rights).view(np.uint64)
+        limits = np.int64(first), np.int64(end), np.int64(self._level.entries)
+        return places.view(np.uint64), some.vaddr, parts, limits
 
     def blocks(self, question: Question, task: Task, room: Room) -> Iterator[tuple[Block, int]]:
         """A task's rows by address, in blocks, each with the number of tables that are done then.
@@ -183,10 +219,10 @@ class Fast:
         places = self._places(tables)
         if places is None or not isinstance(question, Pages | Runs):
             return
-        woven_in = len(between[0]) > 0 and (isinstance(question, Runs) or len(between) > PLAIN)
+        woven_in = len(between[0]) > 0 and (isinstance(question, Runs) or len(between) > DECODED)
         passed_on = part(between, slice(0)) if woven_in else between
         done, passed, failed = 0, 0, False
-        while done < len(tables) and not (failed and not self._teach(places[0][done:])):
+        while done < len(tables) and not (failed and not self._teach(places, done)):
             most = min((len(tables) - done) * self._level.entries, ROWS) + len(passed_on[0]) - passed
             target = room(most)
             block = self._scratch(question, most) if target is None else target
@@ -212,18 +248,20 @@ class Fast:
         """The kernel for a question: how many rows; tables and rows between that are done; whether it gave up."""
         depth = np.uint8(self._level.depth)
         start = np.int64(begin[0]), np.uint64(begin[1])
-        common = (start, self._grid.tables, *places, self._known, between[:PLAIN])
+        common = (start, self._here.words, *places, self._known, between[:DECODED])
         if isinstance(question, Runs):
             count, done, passed, failed = self._compiled.list_runs(*common, block, depth)
         else:
-            raw = block[PLAIN] if len(block) > PLAIN else _NOTHING
-            count, done, passed, failed = self._compiled.list_pages(*common, block[:PLAIN], raw, depth)
+            raw = block[DECODED] if len(block) > DECODED else _NOTHING
+            count, done, passed, failed = self._compiled.list_pages(*common, block[:DECODED], raw, depth)
         return int(count), int(done), int(passed), bool(failed)
 
-    def _teach(self, rows: Any) -> bool:
+    def _teach(self, places: tuple[Any, ...], done: int) -> bool:
         """Make the states of the next tables known, after a kernel met one that is not; whether any was new."""
-        entries = self._grid.tables.take(rows[:TAUGHT], axis=0, mode="clip").reshape(-1)
-        return self._reader.codec.teach(entries[entries & self._reader.codec.held_bits != 0])
+        some, per = places[0][done : done + TAUGHT].view(np.intp), self._level.entries
+        entries = self._here.rows(some, per, np.empty((len(some), per), np.uint64)).reshape(-1)
+        held = self._arrays.places(entries)
+        return self._arrays.teach(entries[held], places[2][done:].view(np.intp)[held // per])
 
     def count(self, some: Tables, times: Words, found: Words) -> bool:
         """Add a chunk's entries by kind to ``found``; whether that was possible."""
@@ -231,16 +269,16 @@ class Fast:
         if places is None:
             return False
         return not self._counted(places, times, found) or (
-            self._teach(places[0]) and not self._counted(places, times, found)
+            self._teach(places, 0) and not self._counted(places, times, found)
         )
 
     def _counted(self, places: tuple[Any, ...], times: Words, found: Words) -> int:
         """The kernel that counts; whether it gave up."""
-        rows, _, granted, limits = places
+        first, _, parts, limits = places
         failed: int = self._compiled.count_pages(
-            self._grid.tables,
-            rows,
-            granted,
+            self._here.words,
+            first,
+            parts,
             times,
             limits,
             self._known,

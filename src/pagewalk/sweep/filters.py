@@ -9,7 +9,7 @@ import numpy as np
 
 from pagewalk.doors import integer, integers
 from pagewalk.formats import NO_PADDR, Flag, Kind
-from pagewalk.sweep.bits import KIND_SHIFT
+from pagewalk.formats.codec import KIND_SHIFT, KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats import Level
-    from pagewalk.sweep.bits import States
+    from pagewalk.formats.arrays import States
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
@@ -113,27 +113,37 @@ class Filter:
 
     def level_passes(self, level: Level) -> bool:
         """Whether any page of a level can pass."""
-        return self.page_sizes is None or level.span in self.page_sizes
+        return self.page_sizes is None or bool({level.span, *level.page_sizes} & set(self.page_sizes))
 
-    def by_state(self, states: States) -> Any:
-        """Whether entries pass by flags and kind: a bool for all, or a mask."""
+    def splits_groups(self, level: Level) -> bool:
+        """Whether pages of groups pass where single pages do not, or the other way round."""
+        sizes = self.page_sizes
+        return sizes is not None and any((size in sizes) != (level.span in sizes) for size in level.page_sizes)
+
+    def by_state(self, states: States, level: Level) -> Any:
+        """Whether entries of a level pass by flags, kind and page size: a bool for all, or a mask."""
         required = int(self.having)
         passes: Any = states & (required | int(self.lacking)) == required
         if self.kinds is not None:
-            kinds = states >> KIND_SHIFT
-            if isinstance(kinds, int):
-                return passes and kinds in self.kinds
+            kinds = states >> KIND_SHIFT & KINDS
             wanted = [int(kind) for kind in self.kinds]
-            passes &= kinds == wanted[0] if len(wanted) == 1 else np.isin(kinds, wanted)
+            if isinstance(kinds, int):
+                passes = passes and kinds in wanted
+            else:
+                passes &= kinds == wanted[0] if len(wanted) == 1 else np.isin(kinds, wanted)
+        if self.splits_groups(level):
+            grouped = states & int(Flag.GROUPED) != 0
+            passes &= grouped != (self.page_sizes is not None and level.span in self.page_sizes)
         return passes
 
-    def by_frame(self, paddrs: Words, span: int) -> Mask | None:
+    def by_frame(self, places: Words, kinds: npt.NDArray[np.uint8], span: int) -> Mask | None:
         """Which pages lie in the physical range; None: all."""
         if self.frames is None:
             return None
         start, end = self.frames
         low = max(start - span + 1, 0)
-        return (paddrs >= np.uint64(low)) & (paddrs < np.uint64(min(end, NO_PADDR))) & (paddrs != np.uint64(NO_PADDR))
+        inside = (places >= np.uint64(low)) & (places < np.uint64(min(end, NO_PADDR))) & (places != np.uint64(NO_PADDR))
+        return inside & (kinds != Kind.SWAP)
 
 
 def _names(flags: int) -> str:

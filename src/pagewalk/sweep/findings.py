@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pagewalk.formats import Level
+    from pagewalk.formats import Level, Window
     from pagewalk.tables import PageTables
 
     Words = npt.NDArray[np.uint64]
@@ -46,6 +46,7 @@ class Findings:
         self.error: TranslationError | None = None
         self._fresh: list[TranslationError] = []
         self._more = 0
+        self._rootless: set[int] = set()
 
     @property
     def collects(self) -> bool:
@@ -98,25 +99,33 @@ class Findings:
 
         The scalar walk meets a folded level at the lowest level that shows it.
         """
-        while self.tables.format.folds_into_next(level):
-            level = self.tables.format.levels[level.depth + 1]
+        while level.folds and level.below is not None:
+            level = level.below
         for value, vaddr in self._worth_wording(entries, vaddrs):
             try:
                 self.tables.check(value, level, vaddr)
             except TranslationError as error:
                 self.add(error)
 
-    def missing(self, level: Level, entries: Words, vaddrs: Words) -> None:
-        """Entries, by address, that point to a table of ``level`` outside the memory."""
-        above = self.tables.format.levels[max(level.depth - 1, 0)]
+    def missing(self, above: Level, entries: Words, vaddrs: Words) -> None:
+        """Entries of a level, by address, that point to a table outside the memory."""
+        while above.folds and above.below is not None:
+            above = above.below
         for value, vaddr in self._worth_wording(entries, vaddrs):
             try:
-                if level.depth == 0:
-                    _ = self.tables.root_table
-                else:
-                    self.tables.child(Entry(Table(self.tables, 0, above, [value]), 0), vaddr)
+                self.tables.child(Entry(Table(self.tables, 0, above, [value]), 0), vaddr)
             except TranslationError as error:
                 self.add(error)
+
+    def rootless(self, window: Window) -> None:
+        """A window whose top table is outside the memory; of several with one root, the first is told."""
+        if window.root in self._rootless:
+            return
+        self._rootless.add(window.root)
+        try:
+            self.tables.top(window)
+        except TranslationError as error:
+            self.add(error)
 
     def _worth_wording(self, entries: Words, vaddrs: Words) -> Any:
         """The entries that can still matter: as many as are collected, or the first. The others are counted."""

@@ -21,14 +21,14 @@ import numpy as np
 
 from pagewalk.doors import integers
 from pagewalk.errors import OutOfFrames, UnsupportedError, WalkError
-from pagewalk.space import AddressSpace
-from pagewalk.sweep.bits import KIND_SHIFT, codec_of
+from pagewalk.formats.codec import KIND_SHIFT, KINDS
+from pagewalk.space import AddressSpace, VmaFlags
+from pagewalk.sweep.fast import is_plain
 from pagewalk.sweep.jit import kernels
 from pagewalk.sweep.reader import tables_of
 from pagewalk.sweep.store import Store
 from pagewalk.sweep.values import Refused, Values, values_of
 from pagewalk.tables import Entry, Table
-from pagewalk.vma import VmaFlags
 from pagewalk.walk import PGWALK_RDLOCK, SKIP, Walk, WalkOps
 from pagewalk.walk.locking import check_mm_lock, check_vma_lock
 from pagewalk.walk.ranges import walk_page_range_vma_mm
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats import Kind, Level
+    from pagewalk.space import Vma
     from pagewalk.sweep.values import Asked
     from pagewalk.tables import PageTables
-    from pagewalk.vma import Vma
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
@@ -114,7 +114,7 @@ def _check_range(tables: PageTables, start: int, end: int) -> None:
     """Refuse a range that is none, or leaves its half."""
     if start >= end or (start | end) % tables.format.page_size:
         raise WalkError(errno.EINVAL, f"not whole pages: [{start:#x}, {end:#x})")
-    if not any(low <= start and end <= high for low, high in tables.format.halves):
+    if not any(window.start <= start and end <= window.end for window in tables.windows):
         raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) leaves the canonical halves")
 
 
@@ -159,17 +159,16 @@ class _Installer:
         vma: Vma | None = None,
     ) -> None:
         self._tables = tables
-        self._form = tables.format
-        self._codec = codec_of(tables.format)
         self._values = values
         self._passing = passing
         self._progress = progress
         self._mm = mm
         self._vma = vma
         self._store = Store(tables)
-        self._last = self._form.levels[-1]
+        self._last = tables.format.last
+        self._arrays = self._last.arrays
         self._warned = False
-        plain = mm is None and passing is None and type(values) is Values
+        plain = mm is None and passing is None and type(values) is Values and is_plain(self._last)
         self._compiled = kernels() if plain and self._store.in_bulk else None
         self._most = TOGETHER if self._compiled is None else self._last.entries
         self._together = 1
@@ -177,7 +176,7 @@ class _Installer:
 
     def run(self, start: int, end: int) -> int | None:
         """Install in ``[start, end)``; the address of what stands in the way, or None."""
-        return self._down(self._tables.root_table, start, end)
+        return self._down(self._tables.top(self._tables.window_of(start)), start, end)
 
     @contextmanager
     def _writing(self, paddrs: list[int], level: Level, locks: Iterable[Any]) -> Iterator[Words]:
@@ -194,22 +193,21 @@ class _Installer:
 
     def _down(self, table: Table, start: int, end: int) -> int | None:
         """Install below the slots of an upper table that cover ``[start, end)``."""
-        level = table.level
-        if self._form.folds_into_next(level):
-            level = self._form.levels[level.depth + 1]  # its slots, with the level's own depth
-        above_last = level.depth == self._last.depth - 1
+        level = self._lowest(table.level)  # its slots, with the level's own depth
+        assert level.below is not None
+        above_last = level.below.is_last
         addr = start
         while addr < end:
             self._progress.addr = addr
             slot = Entry(table, table.level.index(addr))
             next_ = level.end(addr, end)
             value = slot.value
-            if self._form.is_none(value):
+            if level.is_none(value):
                 if above_last:
                     addr = self._new_tables(table, addr, end)
                     continue
                 self._grow(slot, addr)
-            elif not self._form.is_table(value, level):
+            elif not level.is_table(value):
                 obstacle = self._other(slot, addr, next_)
                 if obstacle is not None:
                     return obstacle
@@ -227,10 +225,17 @@ class _Installer:
             addr = self._progress.addr = next_
         return None
 
+    @staticmethod
+    def _lowest(level: Level) -> Level:
+        """A level as the lowest that shows the same entries."""
+        while level.folds and level.below is not None:
+            level = level.below
+        return level
+
     def _child(self, slot: Entry, level: Level, addr: int) -> Table:
         """The table under a slot, if it is sound."""
         self._tables.check(slot.value, level, addr)
-        if self._form.folds_into_next(slot.level):
+        while slot.level.folds:
             slot = Entry(self._tables.child(slot, addr), 0)
         return self._tables.child(slot, addr)
 
@@ -249,8 +254,7 @@ class _Installer:
 
     def _other(self, slot: Entry, addr: int, next_: int) -> int | None:
         """A huge page, or something not present above the last level."""
-        if self._form.is_valid(slot.value):
-            self._tables.check(slot.value, slot.level, addr)
+        self._tables.check(slot.value, slot.level, addr)
         if slot.is_leaf:
             return None if self._passing is None or slot.kind in self._passing else addr
         if self._mm is None or self._vma is None:
@@ -293,7 +297,7 @@ class _Installer:
 
     def _neighbours(self, slot: Entry, below: Table, addr: int, end: int) -> list[int]:
         """A table of the last level and those after it that can be filled together with it: few at first, then more."""
-        table, level = slot.table, self._form.levels[self._last.depth - 1]
+        table, level = slot.table, self._lowest(slot.table.level)
         behind = -(-(end - addr // level.span * level.span) // level.span)
         wanted = min(self._together, table.level.entries - slot.index, behind)
         self._together = min(2 * self._together, self._most)
@@ -301,8 +305,9 @@ class _Installer:
             return [below.paddr]
         with self._store.open([table.paddr], level) as row:
             links = row[slot.index : slot.index + wanted].copy()
-        sound: Any = self._form.is_table(links, level) & (self._form.reserved(links, level) == 0)
-        paddrs = self._codec.tables(links if sound.all() else links[: int(sound.argmin())])
+        sound, wrong = level.arrays.is_table(links), level.arrays.wrong(links)
+        sound = sound if wrong is None else sound & ~wrong
+        paddrs = level.arrays.tables(links if sound.all() else links[: int(sound.argmin())])
         once = np.zeros(len(paddrs), np.bool_)  # what fills a table changes it wherever it is met again
         once[np.unique(paddrs, return_index=True)[1]] = True
         apart = once & (paddrs != np.uint64(table.paddr)) & self._store.has(paddrs)
@@ -314,12 +319,12 @@ class _Installer:
         level = self._last
         first, count = level.index(start), (end - start) // level.span
         if self._compiled is not None and self._store.has(np.array(paddrs, np.uint64)).all():
-            filling = self._codec.held_bits, self._values.value
+            filling = self._last.codec.empties[0].mask, self._values.value
             self._note(start, self._store.fill_empty(self._compiled, paddrs, (first, first + count), filling))
             return None
         with self._writing(paddrs, level, self._locks(slot, len(paddrs), start)) as row:
             slots = row[first : first + count]
-            empty: Any = slots & self._codec.held_bits == 0
+            empty: Any = self._last.is_none(slots)
             obstacle = self._obstacle(slots, empty)
             if obstacle is not None:
                 empty[obstacle:] = False
@@ -335,7 +340,7 @@ class _Installer:
         """The locks of the tables below a slot and its neighbours, in the order of their addresses."""
         if self._mm is None:
             return []
-        level = self._form.levels[self._last.depth - 1]
+        level = self._lowest(slot.table.level)
         first = start // level.span * level.span
         links = [Entry(slot.table, slot.index + at) for at in range(count)]
         return [self._lock(self._child(link, level, first + at * level.span)) for at, link in enumerate(links)]
@@ -345,7 +350,7 @@ class _Installer:
         if self._passing is None or empty.all():
             return None
         held = np.flatnonzero(~empty)
-        kinds = np.atleast_1d(self._codec.states(slots[held], self._last)) >> KIND_SHIFT
+        kinds = np.atleast_1d(self._arrays.states(slots[held])) >> KIND_SHIFT & KINDS
         bad = np.flatnonzero(~np.isin(kinds, [int(kind) for kind in self._passing]))
         if not len(bad):
             return None
@@ -376,17 +381,17 @@ class _Installer:
         first = level.index(addr)
         with self._writing([table.paddr], level, [self._lock(table)]) as row:
             last = min(level.entries, first - (-(end - (addr >> level.shift << level.shift)) >> level.shift))
-            held = np.flatnonzero(row[first:last] & self._codec.held_bits)
+            held = level.arrays.places(row[first:last])
             count = int(held[0]) if len(held) else last - first
             count = min(count, self._values.at_once, 1 if not self._store.in_bulk else count)
             if not count:
                 return addr  # another thread was faster
             frames, failure = self._frames(count)
             links = row[first : first + len(frames)]
-            done = self._fill_new(links, frames, addr, end) if len(frames) else addr
+            done = self._fill_new(level, links, frames, addr, end) if len(frames) else addr
         if failure is not None:
             self._progress.addr = done
-            raise OutOfFrames(failure.why, done, self._form.real_depths[level.depth]) from None
+            raise OutOfFrames(failure.why, done, level.real_depth) from None
         return done
 
     def _frames(self, count: int) -> tuple[Words, OutOfFrames | None]:
@@ -417,9 +422,9 @@ class _Installer:
         for frame in reversed([int(frame) for frame in frames]):
             self._tables.allocator.free(frame)  # type: ignore[union-attr]
 
-    def _fill_new(self, links: Words, frames: Words, addr: int, end: int) -> int:
-        """Fill new tables, then link them; where they end."""
-        span = self._form.levels[self._last.depth - 1].span
+    def _fill_new(self, level: Level, links: Words, frames: Words, addr: int, end: int) -> int:
+        """Fill new tables, then link them from a table of the level above; where they end."""
+        span = self._lowest(level).span
         base = addr // span * span
         stop = min(base + len(frames) * span, end)
         first, count = self._last.index(addr), (stop - addr) // self._last.span
@@ -438,7 +443,7 @@ class _Installer:
             self._give_back(frames)
             raise
         self._give_back(frames[needed:])
-        links[:needed] = self._form.table_entry(frames[:needed])
+        links[:needed] = level.table(frames[:needed])
         self._progress.tables_allocated += needed
         self._note(addr, installed)
         if reason is not None:

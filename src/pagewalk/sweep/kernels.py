@@ -2,9 +2,9 @@
 
 How it works. ``list_pages`` goes through one table after another. Neighbours are mostly alike, so what an entry's bits
 mean is looked up only where they differ from those of the entry before; accessed and dirty, which differ most, pass as
-they are. A frame is found by a *rule* for its kind: ``((entry ^ flip) & mask) << left >> right | none``. Eight slots, a
-cache line, are passed over at once if they are empty, which is found out for all of a table at first, without a branch.
-The next table is asked for meanwhile: they lie scattered, no prefetcher can guess where. Inside the loops no array is
+they are. A frame is found by the *rule* for its shape, which ``formats`` derives from rows. Eight slots, a cache line,
+are passed over at once if they are empty, which is found out for all of a table at first, without a branch. The next
+table is asked for meanwhile: they lie scattered, no prefetcher can guess where. Inside the loops no array is
 passed on or cut: Numba would count references to it, which costs more than an entry does.
 
 Every constant is a ``uint64``: in Numba a bare literal would turn addresses into signed numbers.
@@ -12,16 +12,18 @@ Every constant is a ``uint64``: in Numba a bare literal would turn addresses int
 What the kernels are given:
 
 * ``begin``: how many tables, and rows between them, are done already.
-* ``tables``: the grid, shape (t, entries), uint64.
-* ``rows``, ``vaddrs``, ``rights``: the chunk's tables: row in the grid, first address, rights with all state bits set.
-* ``limits``: first place and end.
+* ``words``: the memory as one array, see ``source.InPlace``; its type is that of an entry.
+* ``places``, ``vaddrs``, ``parts``: the chunk's tables: number of the first word, first address, and where ``lookup``
+  has the states of entries to which the levels above grant what they grant these.
+* ``limits``: the first slot, counted from the first table's first, and the end; entries of a table.
 * ``known``: five things:
-  bits of an entry: not empty, significant, reserved, valid, those of a frame's poison and what they are then; shift of
-  a slot;
+  of an entry: mask and value of those to be passed over, the significant bits; shift of a slot; how far the bits that
+  pass as flags are shifted left, and right;
   what is wanted: flags that must be set and must be clear, kinds; the flag of no frame;
   ``lookup`` and ``moves``, from entries to states: shift right, mask, shift left, for three runs of bits;
-  a rule for each kind, shape (kinds, 6): of its frame flip, mask, left, right, none; the bits that pass as flags.
-* ``between``: rows of the levels above: vaddr, paddr, flags, kind, depth. ``out``: the same columns, to be written.
+  a rule for each shape, shape (shapes, RULE): the columns are named below.
+* ``between``: rows of the levels above: vaddr, place, flags, kind, attributes, depth. ``out``: the same columns, to be
+  written.
 * ``depth``: what goes into the column depth.
 """
 
@@ -35,7 +37,7 @@ from llvmlite import ir
 from numba import int64, njit, types, uint32, uint64
 from numba.extending import intrinsic
 
-from pagewalk.formats import Flag, Kind
+from pagewalk.formats import Flag, Kind, codec
 
 __all__ = ["count_pages", "fill_empty", "list_pages", "list_runs", "per_entry", "table_driver", "translate"]
 
@@ -45,11 +47,19 @@ EIGHT = np.uint64(8)
 TOGETHER = 64  # addresses that go down together
 AHEAD = 192  # entries of a table that are asked for ahead: 24 cache lines
 ALL = np.uint64((1 << 64) - 1)
-KIND_SHIFT = np.uint32(24)
-FLAGS = np.uint32((1 << 24) - 1)
+KIND_SHIFT, KINDS = np.uint32(codec.KIND_SHIFT), np.uint32(codec.KINDS)
+SHAPE_SHIFT, SHAPES = np.uint32(codec.SHAPE_SHIFT), np.uint32(7)
+ATTRIBUTES_SHIFT, ATTRIBUTES = np.uint32(codec.ATTRIBUTES_SHIFT), np.uint32(codec.ATTRIBUTES)
+FLAGS = np.uint32(codec.FLAGS)
 NONE32, ONE32 = np.uint32(0), np.uint32(1)
-HWPOISON = np.uint32(Kind.HWPOISON)
+RESERVED = np.uint32(Kind.RESERVED)
 REPEATED = np.uint32(Flag.REPEATED)
+GROUPED, GROUP_SHIFT = np.uint32(Flag.GROUPED), np.uint32(27)  # from its place to 16: kinds of groups come after kinds
+
+# The columns of a rule: ``((entry ^ flip) & mask) << left >> right | none``; where there is ``more``, or something to
+# fill in from the virtual address, also ``(entry & more) << more_left >> more_right | vaddr & fill``. ``must``: bits
+# that must be clear. ``passing``: bits that pass as flags.
+FLIP, MASK, LEFT, RIGHT, NO_ADDRESS, PASSING, MORE, MORE_LEFT, MORE_RIGHT, FILL, MUST = range(11)
 
 # What a kernel gives up with: NumPy takes the chunk.
 DONE, UNKNOWN = 0, 1
@@ -82,99 +92,111 @@ def _index(key: Any, moves: Any) -> Any:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _nothing_at(flat: Any, at: Any) -> Any:
+def _nothing_at(words: Any, at: Any) -> Any:
     """Whether eight entries are zero."""
-    low = flat[at] | flat[at + ONE] | flat[at + uint64(2)] | flat[at + uint64(3)]
-    high = flat[at + uint64(4)] | flat[at + uint64(5)] | flat[at + uint64(6)] | flat[at + uint64(7)]
+    low = words[at] | words[at + ONE] | words[at + uint64(2)] | words[at + uint64(3)]
+    high = words[at + uint64(4)] | words[at + uint64(5)] | words[at + uint64(6)] | words[at + uint64(7)]
     return low | high == ZERO
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _slots(t: Any, limits: Any, per: Any) -> Any:
+def _slots(t: Any, limits: Any) -> Any:
     """The slots of the t-th table that lie in the range: first and end."""
+    per = limits[2]
     return uint64(max(limits[0] - t * per, 0)), uint64(min(limits[1] - t * per, per))
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _ask_for(flat, rows, t, per):  # type: ignore[no-untyped-def]
+def _ask_for(words, places, t, per):  # type: ignore[no-untyped-def]
     """Ask for the first lines of a table, if there is one; the rest the prefetcher guesses."""
-    if t < rows.shape[0]:
-        first = uint64(rows[t]) * uint64(per)
+    if t < places.shape[0]:
+        first = places[t]
         for line in range(first, first + uint64(min(per, AHEAD)), EIGHT):
-            _prefetch(flat, line)  # type: ignore[call-arg]
+            _prefetch(words, line)  # type: ignore[call-arg]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _find_groups(flat, table, slot, end, groups):  # type: ignore[no-untyped-def]
+def _find_groups(words, table, slot, end, groups):  # type: ignore[no-untyped-def]
     """Write down where eight slots of a table begin that are not all zero, or fewer than eight; how many there are."""
     many = ZERO
     while slot < end:
         groups[many] = slot
-        many += ZERO if slot + EIGHT <= end and _nothing_at(flat, table + slot) else ONE
+        many += ZERO if slot + EIGHT <= end and _nothing_at(words, table + slot) else ONE
         slot += EIGHT
     return many
 
 
 @njit(nogil=True, cache=True)
-def _pass_on(end, between, out, places, b, count):  # type: ignore[no-untyped-def]
+def _pass_on(end, between, out, above, b, count):  # type: ignore[no-untyped-def]
     """Write the rows of the levels above that lie below an address; all but their depths, whose places are noted."""
-    vaddr, paddr, flags, kind, _ = between
+    vaddr, place, flags, kind, attributes, _ = between
     while b < uint64(vaddr.shape[0]) and vaddr[b] < end:
-        out[0][count], out[1][count], out[2][count], out[3][count] = vaddr[b], paddr[b], flags[b], kind[b]
-        places[b] = count
+        out[0][count], out[1][count], out[2][count] = vaddr[b], place[b], flags[b]
+        out[3][count], out[4][count] = kind[b], attributes[b]
+        above[b] = count
         b += ONE
         count += ONE
     return b, count
 
 
 @njit(nogil=True, cache=True)
-def list_pages(begin, tables, rows, vaddrs, rights, limits, known, between, out, raw, depth):  # type: ignore[no-untyped-def]
+def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out, raw, depth):  # type: ignore[no-untyped-def]
     """Pages of tables, and the rows between them, by address; ``raw`` takes the entries, if it has room.
 
     Returns:
         Rows written, tables and rows between them that are done, and why it ends before the last: no room, or NumPy
         has to look at the next table.
     """
-    held, significant, reserved, valid, poison, poisoned, shift = known[0]
+    skip, skipped, significant, shift, pass_left, pass_right = known[0]
     having, lacking, kinds, no_frame = known[1]
     lookup, moves, rules = known[2:]
-    b_vaddr, _, _, _, b_depth = between
-    o_vaddr, o_paddr, o_flags, o_kind, o_depth = out
-    flat, per, room, want_raw = tables.reshape(-1), tables.shape[1], uint64(o_vaddr.shape[0]), raw.shape[0] > 0
-    places, groups = np.empty(b_vaddr.shape[0], np.uint64), np.empty(per, np.uint64)
+    b_vaddr, _, _, _, _, b_depth = between
+    o_vaddr, o_place, o_flags, o_kind, o_attributes, o_depth = out
+    per, room, want_raw = uint64(limits[2]), uint64(o_vaddr.shape[0]), raw.shape[0] > 0
+    above, groups = np.empty(b_vaddr.shape[0], np.uint64), np.empty(limits[2], np.uint64)
     t, b = begin
     first, count, status = b, ZERO, DONE
-    flags, kind, passes = NONE32, NONE32, True
+    flags, kind, attributes, passes = NONE32, NONE32, NONE32, True
     flip, mask, left, right, none, passing = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    while t < rows.shape[0] and room >= count + uint64(per) + uint64(b_vaddr.shape[0]) - b:
-        _ask_for(flat, rows, t + 1, per)
+    more, more_left, more_right, fill, must = ZERO, ZERO, ZERO, ZERO, ZERO
+    while t < places.shape[0] and room >= count + per + uint64(b_vaddr.shape[0]) - b:
+        _ask_for(words, places, t + 1, limits[2])
         if b < uint64(b_vaddr.shape[0]) and b_vaddr[b] < vaddrs[t]:
-            b, count = _pass_on(vaddrs[t], between, out, places, b, count)
-        table, base, granted, before = uint64(rows[t]) * uint64(per), vaddrs[t], rights[t], count
-        slot, end = _slots(t, limits, per)
-        many = _find_groups(flat, table, slot, end, groups)
+            b, count = _pass_on(vaddrs[t], between, out, above, b, count)
+        table, base, part, before = places[t], vaddrs[t], parts[t], count
+        slot, end = _slots(t, limits)
+        many = _find_groups(words, table, slot, end, groups)
         key = ALL  # no key is all ones: an entry has bits that do not matter
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
-                entry = flat[table + at]
-                if entry & held == ZERO:
+                entry = words[table + at]
+                if entry & skip == skipped:
                     continue
                 if entry & significant != key:
                     key = entry & significant
-                    state = lookup[_index(key, moves)] & granted
-                    kind, flags = state >> KIND_SHIFT, state & FLAGS
+                    state = lookup[part + _index(key, moves)]
+                    kind, flags = state >> KIND_SHIFT & KINDS, state & FLAGS
+                    attributes = state >> ATTRIBUTES_SHIFT & ATTRIBUTES
                     passes = state & having == having and state & lacking == NONE32 and kinds >> kind & ONE32 != NONE32
-                    flip, mask, left, right = rules[kind, 0], rules[kind, 1], rules[kind, 2], rules[kind, 3]
-                    framed = state & no_frame == NONE32 and (kind != HWPOISON or entry & poison == poisoned)
-                    none = rules[kind, 4] if framed else ALL
-                    passing = rules[kind, 5]
-                if kind == NONE32 or (entry & reserved != ZERO and entry & valid != ZERO):
+                    shape = state >> SHAPE_SHIFT & SHAPES
+                    flip, mask = rules[shape, FLIP], rules[shape, MASK]
+                    left, right = rules[shape, LEFT], rules[shape, RIGHT]
+                    none = rules[shape, NO_ADDRESS] if state & no_frame == NONE32 else ALL
+                    passing, more, fill = rules[shape, PASSING], rules[shape, MORE], rules[shape, FILL]
+                    more_left, more_right = rules[shape, MORE_LEFT], rules[shape, MORE_RIGHT]
+                    must = ALL if kind == RESERVED or state == NONE32 else rules[shape, MUST]
+                if entry & must != ZERO:
                     status = UNKNOWN
                 if passes:
-                    o_vaddr[count] = base + (at << shift)
-                    o_paddr[count] = ((entry ^ flip) & mask) << left >> right | none
-                    o_flags[count] = flags | uint32(entry & passing)
+                    vaddr = base + (at << shift)
+                    place = ((entry ^ flip) & mask) << left >> right | none
+                    if more | fill != ZERO:
+                        place |= (entry & more) << more_left >> more_right | vaddr & fill
+                    o_vaddr[count] = vaddr
+                    o_place[count] = place
+                    o_flags[count] = flags | uint32((entry & passing) << pass_left >> pass_right)
                     o_kind[count] = kind
+                    o_attributes[count] = attributes
                     if want_raw:
                         raw[count] = entry
                     count += ONE
@@ -182,157 +204,174 @@ def list_pages(begin, tables, rows, vaddrs, rights, limits, known, between, out,
             count = before
             break
         t += 1
-    if t == rows.shape[0]:
-        b, count = _pass_on(ALL, between, out, places, b, count)
+    if t == places.shape[0]:
+        b, count = _pass_on(ALL, between, out, above, b, count)
     o_depth[:count] = depth  # apart: one stream of writes less in the loop
     for at in range(first, b):
-        o_depth[places[at]] = b_depth[at]
+        o_depth[above[at]] = b_depth[at]
     return count, t, b, status
 
 
 @njit(nogil=True, cache=True)
-def list_runs(begin, tables, rows, vaddrs, rights, limits, known, between, out, depth):  # type: ignore[no-untyped-def]
+def list_runs(begin, words, places, vaddrs, parts, limits, known, between, out, depth):  # type: ignore[no-untyped-def]
     """Runs of pages of tables, by address; ``out`` has one more column, size. Else as ``list_pages``."""
-    o_vaddr, o_paddr, o_flags, o_kind, o_depth, o_size = out
-    some, raw = min(8 * tables.shape[1], o_vaddr.shape[0]), np.empty(0, np.uint64)
-    vaddr, paddr, flags = np.empty(some, np.uint64), np.empty(some, np.uint64), np.empty(some, np.uint32)
-    kind, depths = np.empty(some, np.uint8), np.empty(some, np.uint8)
-    pages = vaddr, paddr, flags, kind, depths
-    span = ONE << known[0][6]
-    count, next_vaddr, next_paddr, this_paddr, last = ZERO, ZERO, ZERO, ALL, NONE32  # no state is 0: a run begins
+    o_vaddr, o_place, o_flags, o_kind, o_attributes, o_depth, o_size = out
+    some, raw = min(8 * limits[2], o_vaddr.shape[0]), np.empty(0, np.uint64)
+    vaddr, place, flags = np.empty(some, np.uint64), np.empty(some, np.uint64), np.empty(some, np.uint32)
+    kind, attributes, depths = np.empty(some, np.uint8), np.empty(some, np.uint8), np.empty(some, np.uint8)
+    pages = vaddr, place, flags, kind, attributes, depths
+    span = ONE << known[0][3]
+    count, next_vaddr, next_place, this_place, last = ZERO, ZERO, ZERO, ALL, NONE32  # no state is 0: a run begins
     many, repeats = ZERO, False
     (t, b), status = begin, DONE
-    while t < rows.shape[0] and status == DONE and uint64(o_vaddr.shape[0]) >= count + uint64(some):
+    while t < places.shape[0] and status == DONE and uint64(o_vaddr.shape[0]) >= count + uint64(some):
         found, t, b, status = list_pages(
-            (t, b), tables, rows, vaddrs, rights, limits, known, between, pages, raw, depth
+            (t, b), words, places, vaddrs, parts, limits, known, between, pages, raw, depth
         )
         for at in range(found):
-            state = flags[at] | uint32(kind[at]) << KIND_SHIFT
+            state = flags[at] | uint32(kind[at]) << KIND_SHIFT | uint32(attributes[at]) << ATTRIBUTES_SHIFT
             alike = vaddr[at] == next_vaddr and state == last
-            same = alike and paddr[at] == this_paddr and paddr[at] != ALL
+            same = alike and place[at] == this_place and place[at] != ALL
             if same and (repeats or many == ONE):
                 o_flags[count - ONE] |= REPEATED
                 repeats = True
-            elif alike and not same and not repeats and paddr[at] == next_paddr:
+            elif alike and not same and not repeats and place[at] == next_place:
                 many += ONE
             else:  # a run begins, with the page before if that has the same frame
                 head = vaddr[at] - span if same else vaddr[at]
                 if count != ZERO:
                     o_size[count - ONE] = (head if same else next_vaddr) - o_vaddr[count - ONE]
-                o_vaddr[count], o_paddr[count] = head, paddr[at]
+                o_vaddr[count], o_place[count] = head, place[at]
                 o_flags[count] = flags[at] | REPEATED if same else flags[at]
-                o_kind[count], o_depth[count] = kind[at], depth
+                o_kind[count], o_attributes[count], o_depth[count] = kind[at], attributes[at], depth
                 count += ONE
                 many, repeats, last = ONE, same, state
-            this_paddr, next_vaddr = paddr[at], vaddr[at] + span
-            next_paddr = paddr[at] + span if paddr[at] != ALL else ALL
+            this_place, next_vaddr = place[at], vaddr[at] + span
+            next_place = place[at] + span if place[at] != ALL else ALL
     if count != ZERO:
         o_size[count - ONE] = next_vaddr - o_vaddr[count - ONE]
     return count, t, b, status
 
 
 @njit(nogil=True, cache=True)
-def count_pages(tables, rows, rights, times, limits, known, found):  # type: ignore[no-untyped-def]
-    """Count entries by kind into ``found``, each table ``times`` over; whether NumPy has to do it all over."""
-    held, significant, reserved, valid, _, _, _ = known[0]
+def count_pages(words, places, parts, times, limits, known, found):  # type: ignore[no-untyped-def]
+    """Count entries by kind into ``found``, each table ``times`` over, those of groups behind the others.
+
+    Returns:
+        Whether NumPy has to do it all over.
+    """
+    skip, skipped, significant, _, _, _ = known[0]
     having, lacking, kinds, _ = known[1]
-    lookup, moves, _ = known[2:]
-    flat, per, kind = tables.reshape(-1), tables.shape[1], NONE32
-    mine, groups = np.zeros(found.shape[0], np.uint64), np.empty(per, np.uint64)
-    for t in range(rows.shape[0]):
-        _ask_for(flat, rows, t + 1, per)
-        table, granted, weight = uint64(rows[t]) * uint64(per), rights[t], times[t]
-        slot, end = _slots(t, limits, per)
-        many = _find_groups(flat, table, slot, end, groups)
+    lookup, moves, rules = known[2:]
+    kind, must = NONE32, ZERO
+    mine, groups = np.zeros(found.shape[0], np.uint64), np.empty(limits[2], np.uint64)
+    for t in range(places.shape[0]):
+        _ask_for(words, places, t + 1, limits[2])
+        table, part, weight = places[t], parts[t], times[t]
+        slot, end = _slots(t, limits)
+        many = _find_groups(words, table, slot, end, groups)
         key = ALL
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
-                entry = flat[table + at]
-                if entry & held == ZERO:
+                entry = words[table + at]
+                if entry & skip == skipped:
                     continue
                 if entry & significant != key:
                     key = entry & significant
-                    state = lookup[_index(key, moves)] & granted
-                    kind = state >> KIND_SHIFT
+                    state = lookup[part + _index(key, moves)]
+                    kind = state >> KIND_SHIFT & KINDS
                     if kind == NONE32:
                         return UNKNOWN
+                    must = ALL if kind == RESERVED else rules[state >> SHAPE_SHIFT & SHAPES, MUST]
                     if state & having != having or state & lacking != NONE32 or kinds >> kind & ONE32 == NONE32:
                         kind = NONE32  # what does not pass is counted as nothing
-                if entry & reserved != ZERO and entry & valid != ZERO:
+                    kind |= (state & GROUPED) >> GROUP_SHIFT
+                if entry & must != ZERO:
                     return UNKNOWN
                 mine[kind] += weight
-    mine[0] = ZERO
+    mine[0] = mine[GROUPED >> GROUP_SHIFT] = ZERO
     found += mine
     return DONE
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _place(bounds: Any, table: Any, level: Any, vaddr: Any) -> Any:
+def _place(segments: Any, table: Any, level: Any, vaddr: Any) -> Any:
     """Where the entry for an address is in a table, as a place in ``words``; ``ALL`` if the table is not in them."""
-    offset = table - bounds[0]
-    outside = offset > bounds[1] - level[6] or offset & uint64(7) != ZERO
-    return ALL if outside else (offset >> uint64(3)) + (vaddr >> level[0] & level[1])
+    starts, sizes, offsets = segments
+    at, half = ZERO, uint64(starts.shape[0]) >> ONE
+    while half != ZERO:  # without a branch on what is found: nobody can guess it
+        at += half if table >= starts[at + half] else ZERO
+        half >>= ONE
+    inside = table - starts[at]
+    outside = inside >= sizes[at] or sizes[at] - inside < level[6] or inside & uint64(7) != ZERO
+    return ALL if outside else (inside + offsets[at] >> uint64(3)) + (vaddr >> level[0] & level[1])
 
 
 @njit(nogil=True, cache=True)
-def _translate(words, bounds, vaddrs, levels, known, places, out):  # type: ignore[no-untyped-def]
+def _translate(words, segments, root, vaddrs, levels, known, places, out):  # type: ignore[no-untyped-def]
     """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
-    held, significant, valid, address, left, right = known[0]
-    kinds, no_frame = known[1]
-    lookup, moves, rules = known[2:]
+    kinds, no_frame = known[0]
+    lookups, all_moves, all_rules = known[1:]
     paddrs, mapped = out
-    key, state = ALL, NONE32
     for at in range(vaddrs.shape[0]):
-        places[at] = _place(bounds, bounds[2], levels[0], vaddrs[at])
+        places[at] = _place(segments, root, levels[0], vaddrs[at])
         if places[at] == ALL:
             return UNKNOWN
     for depth in range(levels.shape[0]):
         level, below = levels[depth], levels[min(depth + 1, levels.shape[0] - 1)]
+        lookup, moves, rules = lookups[depth], all_moves[depth], all_rules[depth]
+        key, state, shape = ALL, NONE32, NONE32
         for at in range(vaddrs.shape[0]):
             if places[at] == ALL:
                 continue
             entry = words[places[at]]
             places[at] = ALL
-            if entry & valid != ZERO:
-                if entry & level[2] == level[3]:
-                    table = (entry & address) << left >> right
-                    places[at] = _place(bounds, table, below, vaddrs[at])
-                    if entry & level[4] != ZERO or places[at] == ALL:
-                        return UNKNOWN
-                    _prefetch(words, places[at])  # type: ignore[call-arg]
-                    continue
-                if entry & level[5] != ZERO:
+            if entry & level[2] == level[3]:  # a table, mostly, and then this is all
+                shape = uint32(level[4])
+                if entry & rules[shape, MUST] != ZERO:
                     return UNKNOWN
-            elif entry & held == ZERO or level[7] == ZERO:
+                table = (entry & rules[shape, MASK]) << rules[shape, LEFT] >> rules[shape, RIGHT]
+                if rules[shape, MORE] != ZERO:
+                    table |= (entry & rules[shape, MORE]) << rules[shape, MORE_LEFT] >> rules[shape, MORE_RIGHT]
+                places[at] = _place(segments, table, below, vaddrs[at])
+                if places[at] == ALL:
+                    return UNKNOWN
+                _prefetch(words, places[at])  # type: ignore[call-arg]
                 continue
-            if entry & significant != key:
-                key = entry & significant
+            if entry & level[5] == ZERO:
+                continue
+            if entry & level[7] != key:
+                key = entry & level[7]
                 state = lookup[_index(key, moves)]
-                if state == NONE32:
+                if state == NONE32 or state >> KIND_SHIFT & KINDS == RESERVED:
                     return UNKNOWN
-            kind = state >> KIND_SHIFT
-            if kinds >> kind & ONE32 == NONE32:
+                shape = state >> SHAPE_SHIFT & SHAPES
+            if entry & rules[shape, MUST] != ZERO:
+                return UNKNOWN
+            if kinds >> (state >> KIND_SHIFT & KINDS) & ONE32 == NONE32:
                 continue
             mapped[at] = True
             if state & no_frame == NONE32:
-                frame = (entry ^ rules[depth, kind, 0]) & rules[depth, kind, 1]
-                frame = frame << rules[depth, kind, 2] >> rules[depth, kind, 3] | rules[depth, kind, 4]
-                paddrs[at] = frame | vaddrs[at] & (ONE << level[0]) - ONE
+                frame = ((entry ^ rules[shape, FLIP]) & rules[shape, MASK]) << rules[shape, LEFT] >> rules[shape, RIGHT]
+                frame |= (entry & rules[shape, MORE]) << rules[shape, MORE_LEFT] >> rules[shape, MORE_RIGHT]
+                paddrs[at] = frame | vaddrs[at] & (rules[shape, FILL] | (ONE << level[0]) - ONE)
     return DONE
 
 
 @njit(nogil=True, cache=True)
-def translate(words, bounds, vaddrs, levels, known, paddrs, mapped):  # type: ignore[no-untyped-def]
+def translate(words, segments, root, vaddrs, levels, known, paddrs, mapped):  # type: ignore[no-untyped-def]
     """Translate addresses.
 
     Args:
-        words: The memory, shape (n,), uint64.
-        bounds: Where it begins, how many bytes it has, and where the top table is.
-        vaddrs: The addresses, all of them canonical.
-        levels: For each shift, mask of the index, mask and value of a table's entry, what is reserved in it and in a
-            page's, bytes of a table, whether it has pages. Shape (levels, 8), uint64.
-        known: As above, but for bits of an entry (not empty, significant, valid) and a table's address (mask, left,
-            right), what is wanted (kinds that are mapped, the flag of no frame) and rules (one more axis, the level's).
+        words: The memory, shape (n,).
+        segments: Where it is: first address, bytes, and offset in ``words`` of each segment, ascending; filled up with
+            empty ones at the last address to a power of two.
+        root: Where the top table is.
+        vaddrs: The addresses, all of them of its window.
+        levels: For each shift, mask of the index, mask and value of a table's entry, its shape, the bits that an entry
+            has which is not empty, bytes of a table, significant bits. Shape (levels, 8), uint64.
+        known: What is wanted (kinds that are mapped, the flag of no frame); ``lookup``, ``moves`` and rules of each
+            level.
         paddrs, mapped: Where the answers go; they say that nothing is mapped.
 
     Returns:
@@ -342,21 +381,21 @@ def translate(words, bounds, vaddrs, levels, known, paddrs, mapped):  # type: ig
     for first in range(0, vaddrs.shape[0], TOGETHER):
         some = slice(first, min(first + TOGETHER, vaddrs.shape[0]))
         out = paddrs[some], mapped[some]
-        if _translate(words, bounds, vaddrs[some], levels, known, places, out) != DONE:
+        if _translate(words, segments, root, vaddrs[some], levels, known, places, out) != DONE:
             return UNKNOWN
     return DONE
 
 
 @njit(nogil=True, cache=True)
-def fill_empty(tables, rows, limits, held, value):  # type: ignore[no-untyped-def]
+def fill_empty(words, places, limits, held, value):  # type: ignore[no-untyped-def]
     """Put a value into the empty slots of tables, from the first place to the last; how many there were."""
-    flat, per, count = tables.reshape(-1), tables.shape[1], 0
-    for t in range(rows.shape[0]):
-        table = uint64(rows[t]) * uint64(per)
-        slot, end = _slots(t, limits, per)
+    count = 0
+    for t in range(places.shape[0]):
+        table = places[t]
+        slot, end = _slots(t, limits)
         for at in range(table + slot, table + end):
-            if flat[at] & held == ZERO:
-                flat[at] = value
+            if words[at] & held == ZERO:
+                words[at] = value
                 count += 1
     return count
 

@@ -14,10 +14,12 @@ from pagewalk.sweep.filters import Filter
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.joiner import Joiner
 from pagewalk.sweep.outside import outside_of
+from pagewalk.sweep.progress import Progress
 from pagewalk.sweep.questions import Holes, Pages, Question, no_room
-from pagewalk.sweep.reader import Reader, bounds, tables_of
+from pagewalk.sweep.reader import Reader, bounds, parts_of, tables_of
 from pagewalk.sweep.runs import Runs
-from pagewalk.sweep.threads import Progress, in_parallel, workers
+from pagewalk.sweep.source import Source
+from pagewalk.sweep.threads import in_parallel, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from pagewalk.errors import TranslationError
     from pagewalk.space import AddressSpace
     from pagewalk.sweep.columns import Block
-    from pagewalk.sweep.descent import Task
+    from pagewalk.sweep.task import Task
     from pagewalk.tables import PageTables
 
 __all__ = ["MAX_ROWS", "Listing", "holes", "iterate", "mapping_listing", "mappings"]
@@ -62,14 +64,16 @@ class Listing:
         threads: int | None = None,
     ) -> None:
         self.tables = tables_of(tables)
-        self.span = bounds(self.tables.format, start, end)
+        self.span = bounds(self.tables, start, end)
         self.findings = Findings(self.tables, findings, self.span[0])
-        self.reader = Reader(self.tables, self.span, self.findings)
-        self.question = question(self.reader)
-        self._ask = question
-        self.reader.outside = outside_of(self.tables, self.question.schema)
         self._where = where or Filter()
-        self.reader.only_valid = self._where.only_present
+        self._ask = question
+        source = Source(self.tables.memory, self.tables.format)
+        self._parts = [
+            self._asked(Reader(self.tables, window, part, self.findings, source))
+            for window, part in parts_of(self.tables, self.span)
+        ]
+        self.schema = self._parts[0].question.schema
         self._limit = None if limit is None else not_negative(limit, "limit")
         self._checked = limit is None
         self._progress = Progress(progress)
@@ -78,11 +82,14 @@ class Listing:
 
     def columns(self, block: Block) -> Columns:
         """Rows as a user gets them."""
-        return Columns(self.question.schema, block, self.tables.format, self.span[1])
+        return Columns(self.schema, block, self.tables, self.span[1])
 
-    def _descent(self) -> Descent:
-        """The way down."""
-        return Descent(self.reader, self.question, self._check, ask=self._ask)
+    def _asked(self, reader: Reader) -> Descent:
+        """The way down from one root."""
+        question = self._ask(reader)
+        reader.outside = outside_of(self.tables.memory, reader.levels, question.schema)
+        reader.only_valid = self._where.only_present
+        return Descent(reader, question, self._check, ask=self._ask)
 
     # -- all at once -------------------------------------------------------------------------------------------------
 
@@ -93,45 +100,52 @@ class Listing:
             sink: Where they go.
             reserve: Set room aside for as many rows as there may be.
         """
-        joiner = Joiner(self.question)
-        per_table = self.tables.format.real_levels[-1].entries
-        for task in self._descent().tasks():
-            self._expect(len(task.tables) * per_table + len(task.rows[0]))
-            self._progress.expect(len(task.tables))
-            threads = workers(self._threads, len(task.tables) * per_table)
-            if self._threads is None and self._would_copy(task, sink):
-                threads = 1
-            if reserve:
-                sink.reserve(self.reader.likely_rows(task.tables) + len(task.rows[0]))
-            if threads > 1:
-                in_parallel(threads, self.reader, self.question, task, sink, joiner, self._progress)
-                continue
-            self.reader.progress = self._progress
-            for block in answer(self.reader, self.question, task, joiner.room(sink)):
-                joiner.push(block, sink.add)
+        joiner = Joiner(self._parts[0].question)
+        for descent in self._parts:
+            for task in descent.tasks():
+                self._take(descent, task, sink, joiner, reserve=reserve)
         joiner.close(sink.add)
         self.findings.close()
 
-    def _would_copy(self, task: Task, sink: Sink) -> bool:
+    def _take(self, descent: Descent, task: Task, sink: Sink, joiner: Joiner, *, reserve: bool) -> None:
+        """Put the rows of a task into a sink."""
+        reader, most = descent.reader, len(task.tables) * descent.reader.last.entries
+        self._expect(most + len(task.rows[0]))
+        self._progress.expect(len(task.tables))
+        threads = workers(self._threads, most)
+        if self._threads is None and self._would_copy(reader, task, sink):
+            threads = 1
+        if reserve:
+            sink.reserve(reader.likely_rows(task.tables) + len(task.rows[0]))
+        if threads > 1:
+            in_parallel(threads, reader, descent.question, task, sink, joiner, self._progress)
+            return
+        reader.progress = self._progress
+        for block in answer(reader, descent.question, task, joiner.room(sink)):
+            joiner.push(block, sink.add)
+
+    @staticmethod
+    def _would_copy(reader: Reader, task: Task, sink: Sink) -> bool:
         """Whether threads could not write where their rows go, though there are many: then one thread is faster."""
-        most = len(task.tables) * self.tables.format.real_levels[-1].entries
+        most = len(task.tables) * reader.last.entries
         in_place = not sink.fixed or sink.room(most + len(task.rows[0])) is not None
-        return not in_place and self.reader.likely_rows(task.tables) == most
+        return not in_place and reader.likely_rows(task.tables) == most
 
     # -- bit by bit --------------------------------------------------------------------------------------------------
 
     def blocks(self) -> Iterator[Block]:
         """The rows in blocks, by address."""
-        joiner = Joiner(self.question)
+        joiner = Joiner(self._parts[0].question)
         ready: list[Block] = []
-        self.reader.progress = self._progress
-        for task in self._descent().tasks():
-            self._expect(len(task.tables) * self.tables.format.real_levels[-1].entries + len(task.rows[0]))
-            self._progress.expect(len(task.tables))
-            for block in answer(self.reader, self.question, task, no_room):
-                joiner.push(block, ready.append)
-                yield from ready
-                ready.clear()
+        for descent in self._parts:
+            descent.reader.progress = self._progress
+            for task in descent.tasks():
+                self._expect(len(task.tables) * descent.reader.last.entries + len(task.rows[0]))
+                self._progress.expect(len(task.tables))
+                for block in answer(descent.reader, descent.question, task, no_room):
+                    joiner.push(block, ready.append)
+                    yield from ready
+                    ready.clear()
         joiner.close(ready.append)
         yield from ready
         self.findings.close()
@@ -149,8 +163,9 @@ class Listing:
         if self._checked:
             return
         self._checked = True
-        census = Census(Reader(self.tables, self.span, Findings(self.tables, [], self.span[0])), self._where)
-        census.run()
+        census, found = Census(self._where), Findings(self.tables, [], self.span[0])
+        for window, part in parts_of(self.tables, self.span):
+            census.add(Reader(self.tables, window, part, found))
         if self._limit is not None and census.total > self._limit:
             raise UnsupportedError(
                 f"[{self.span[0]:#x}, {self.span[1] + 1:#x}) holds {census.total:,} entries, and no more than "
@@ -295,7 +310,7 @@ def holes(
         threads=threads,
         progress=progress,
     )
-    sink = Sink(listing.question.schema)
+    sink = Sink(listing.schema)
     listing.collect(sink)
     return listing.columns(sink.result())
 
@@ -336,15 +351,15 @@ def _question(reader: Reader, wanted: Filter, *, coalesce: bool, entries: bool) 
     if coalesce:
         if entries:
             raise ValueError("a run of pages has no one entry: entries=True needs coalesce=False")
-        return Runs(reader.codec, reader.span, wanted)
-    return Pages(reader.codec, reader.span, wanted, raw=entries)
+        return Runs(reader.levels, reader.span, wanted)
+    return Pages(reader.span, wanted, raw=entries)
 
 
 def _sink(listing: Listing, out: Columns | None) -> Sink:
     """Where the rows go."""
-    schema = listing.question.schema
+    schema = listing.schema
     if out is None:
         return Sink(schema)
-    if out.names != schema.names:
-        raise ValueError(f"out= has columns {', '.join(out.names)}: {', '.join(schema.names)} are needed")
+    if out.names != schema.shown:
+        raise ValueError(f"out= has columns {', '.join(out.names)}: {', '.join(schema.shown)} are needed")
     return Sink(schema, out.block)

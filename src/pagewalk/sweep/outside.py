@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pagewalk.formats import NO_PADDR, Flag
+from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.memory import Flat
 from pagewalk.sweep.columns import RUNS, part
-from pagewalk.sweep.runs import joined_runs, spans_of
+from pagewalk.sweep.runs import joined_runs, spans_by_depth, spans_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
-    from pagewalk.formats import PagingFormat
+    from pagewalk.formats import Level
+    from pagewalk.memory import Memory
     from pagewalk.sweep.columns import Block, Schema
-    from pagewalk.tables import PageTables
 
     Words = npt.NDArray[np.uint64]
     Places = npt.NDArray[np.intp]
@@ -29,14 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["Outside", "outside_of"]
 
 _SIZE: Final = RUNS.names.index("size")
+_DEPTH: Final = RUNS.names.index("depth")
 
 
-def outside_of(tables: PageTables, schema: Schema) -> Outside | None:
+def outside_of(memory: Memory, levels: Sequence[Level], schema: Schema) -> Outside | None:
     """What marks rows of frames that are outside; None where the memory does not claim to hold frames."""
-    memory = tables.memory
-    if not isinstance(memory, Flat) or not getattr(memory, "holds_frames", False) or "paddr" not in schema.names:
+    if not isinstance(memory, Flat) or not getattr(memory, "holds_frames", False) or "place" not in schema.names:
         return None
-    return Outside(memory, tables.format, schema)
+    return Outside(memory, levels, schema)
 
 
 class Outside:
@@ -44,12 +46,12 @@ class Outside:
 
     Args:
         memory: A flat memory.
-        form: The format: how large pages are.
+        levels: How large pages are.
         schema: The rows' columns: those of pages, or of runs.
     """
 
-    def __init__(self, memory: Flat, form: PagingFormat, schema: Schema) -> None:
-        self._form = form
+    def __init__(self, memory: Flat, levels: Sequence[Level], schema: Schema) -> None:
+        self._spans = spans_by_depth(levels)
         self._runs = "size" in schema.names
         starts = np.array([segment.start for segment in memory.segments], np.uint64)
         ends = np.array([segment.end for segment in memory.segments], np.uint64)
@@ -65,9 +67,9 @@ class Outside:
         if not len(block[0]) or self._all_inside(block):
             return block
         pieces = self._cut(block) if self._runs else block
-        outside = self._outside(pieces[1], spans_of(self._form, pieces[4]))
+        outside = self._outside(pieces[1], spans_of(self._spans, pieces[_DEPTH])) & (pieces[3] != Kind.SWAP)
         pieces[2][outside] |= np.uint32(Flag.OUTSIDE)
-        return pieces if pieces is block else joined_runs(self._form, pieces)  # a gap may be smaller than a page
+        return pieces if pieces is block else joined_runs(self._spans, pieces)  # a gap may be smaller than a page
 
     def _all_inside(self, block: Block) -> bool:
         """Whether all is inside, as is mostly so and soon seen; if not, one has to look."""
@@ -88,10 +90,15 @@ class Outside:
 
     def _cut(self, block: Block) -> Block:
         """Runs, cut where the memory begins or ends, at borders of pages; the block itself if none is."""
-        paddrs, sizes, spans = block[1], block[_SIZE], spans_of(self._form, block[4])
+        paddrs, sizes, spans = block[1], block[_SIZE], spans_of(self._spans, block[_DEPTH])
         low = np.searchsorted(self._edges, paddrs, side="right")
         high = np.searchsorted(self._edges, paddrs + sizes, side="left")
-        whole = (sizes <= spans) | (block[2] & np.uint32(Flag.REPEATED) != 0) | (paddrs == np.uint64(NO_PADDR))
+        whole = (
+            (sizes <= spans)
+            | (block[3] == Kind.SWAP)
+            | (block[2] & np.uint32(Flag.REPEATED) != 0)
+            | (paddrs == np.uint64(NO_PADDR))
+        )
         counts = np.where(whole, 1, np.maximum(high - low, 0) + 1)
         if int(counts.max()) == 1:
             return block

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from pagewalk.formats import NO_PADDR, Flag
-from pagewalk.sweep.bits import FLAGS, KIND_SHIFT, kinds_of
+from pagewalk.formats import NO_PADDR
+from pagewalk.formats.arrays import attributes_of, kinds_of
+from pagewalk.formats.codec import ATTRIBUTES, ATTRIBUTES_SHIFT, FLAGS, KIND_SHIFT, KINDS
 from pagewalk.sweep.columns import HOLES, PAGES, PAGES_RAW, part
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pagewalk.sweep.bits import Codec, States
+    from pagewalk.formats.arrays import States
     from pagewalk.sweep.chunk import Chunk
     from pagewalk.sweep.columns import Block, Schema
     from pagewalk.sweep.filters import Filter
@@ -25,9 +26,21 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Room = Callable[[int], Block | None]
 
-__all__ = ["Holes", "Pages", "Question", "cut_front", "ends_of", "no_room", "run_together", "selected", "take_apart"]
+__all__ = [
+    "DECODED",
+    "Holes",
+    "Pages",
+    "Question",
+    "cut_front",
+    "decoded",
+    "ends_of",
+    "no_room",
+    "run_together",
+    "selected",
+]
 
-_STATE: Final = (1 << 32) - 1 - int(Flag.rights())
+DECODED: Final = len(PAGES.names)
+"""Columns that are the same in all listings of pages."""
 
 
 class Question(Protocol):
@@ -48,19 +61,15 @@ def no_room(rows: int) -> Block | None:
 
 
 def selected(
-    codec: Codec, chunk: Chunk, wanted: Filter, entries: Words, places: Places | None
+    chunk: Chunk, wanted: Filter, entries: Words, places: Places | None
 ) -> tuple[Words, Places | None, States]:
     """The entries that pass a filter by level, flags and kind, with their places and states."""
     if not wanted.level_passes(chunk.level):
         return entries[:0], _NOWHERE, 0
-    states: Any = codec.states(entries, chunk.level)
-    rights: Any = chunk.rights(places)
-    if not isinstance(rights, int) or rights != int(Flag.rights()):
-        masks: Any = rights | _STATE if isinstance(rights, int) else rights | np.uint32(_STATE)
-        states = states & masks
-    if wanted.by_level_only:
+    states: Any = chunk.states(entries, places)
+    if wanted.by_level_only and not wanted.splits_groups(chunk.level):
         return entries, places, states
-    passes = wanted.by_state(states)
+    passes = wanted.by_state(states, chunk.level)
     if not isinstance(passes, np.ndarray):
         return (entries, places, states) if passes else (entries[:0], _NOWHERE, 0)
     if passes.all():
@@ -80,48 +89,50 @@ def ends_of(chunk: Chunk) -> tuple[Words, Places | None]:
     return chunk.entries[at], at + chunk.first if chunk.places is None else chunk.places[at]
 
 
-def take_apart(states: States, flags: npt.NDArray[np.uint32], kinds: npt.NDArray[np.uint8]) -> None:
-    """Write the flags and the kinds of states down."""
+def decoded(chunk: Chunk, entries: Words, places: Places | None, states: States, block: Block) -> None:
+    """Write down what entries say: address, place, flags, kind, attributes and depth."""
+    arrays, count = chunk.level.arrays, len(entries)
+    vaddrs, frames, flags, kinds, attributes, depths = (column[:count] for column in block[:DECODED])
+    chunk.vaddrs(places, vaddrs)
+    arrays.addresses(entries, states, vaddrs, frames)
     if isinstance(states, int):
         flags.fill(states & FLAGS)
-        kinds.fill(states >> KIND_SHIFT)
-        return
-    np.bitwise_and(states, np.uint32(FLAGS), out=flags)
-    kinds[:] = kinds_of(states)
+        kinds.fill(states >> KIND_SHIFT & KINDS)
+        attributes.fill(states >> ATTRIBUTES_SHIFT & ATTRIBUTES)
+    else:
+        np.bitwise_and(states, np.uint32(FLAGS), out=flags)
+        np.bitwise_and(kinds_of(states), np.uint8(KINDS), out=kinds)
+        np.bitwise_and(attributes_of(states), np.uint8(ATTRIBUTES), out=attributes)
+    depths.fill(chunk.depth)
 
 
 class Pages:
     """One row an entry.
 
     Args:
-        codec: The format's decoder.
         span: The range's first and last byte.
         wanted: Which entries.
         raw: With the raw entries.
     """
 
-    def __init__(self, codec: Codec, span: tuple[int, int], wanted: Filter, *, raw: bool = False) -> None:
+    def __init__(self, span: tuple[int, int], wanted: Filter, *, raw: bool = False) -> None:
         self.schema = PAGES_RAW if raw else PAGES
-        self._codec = codec
         self._first = span[0]
         self.wanted = wanted
         self._raw = raw
 
     def rows(self, chunk: Chunk, room: Room) -> Block:
         """See ``Question``."""
-        entries, places, states = selected(self._codec, chunk, self.wanted, *ends_of(chunk))
+        entries, places, states = selected(chunk, self.wanted, *ends_of(chunk))
         count = len(entries)
         filtered = self.wanted.frames is not None
         block = None if filtered else room(count)
         if block is None:
             block = tuple(np.empty(count, dtype) for dtype in self.schema.dtypes)
-        chunk.vaddrs(places, block[0])
-        self._codec.frames(entries, chunk.level, states, block[1])
-        take_apart(states, block[2], block[3])
-        block[4].fill(chunk.depth)
+        decoded(chunk, entries, places, states, block)
         if self._raw:
-            block[5][:] = entries
-        passes = self.wanted.by_frame(block[1], chunk.level.span)
+            block[DECODED][:] = entries
+        passes = self.wanted.by_frame(block[1], block[3], chunk.level.span)
         if passes is not None and not passes.all():
             block = part(block, passes)
         cut_front(block, self._first)
@@ -171,12 +182,10 @@ class Holes:
     @staticmethod
     def _cut_at_borders(chunk: Chunk, begins: Places, ends: Places) -> tuple[Places, Places]:
         """Gaps between places, none of which goes on into the next table where its addresses do not."""
-        if chunk.even and not chunk.half:
+        if chunk.even:
             return begins, ends
         per = chunk.level.entries
         borders = np.arange(per, len(chunk.tables) * per, per, dtype=np.intp)
-        if chunk.half:
-            borders = np.sort(np.append(borders, chunk.half))
         inside = np.searchsorted(begins, borders, side="right") - 1
         ok = inside >= 0
         borders, inside = borders[ok], inside[ok]

@@ -6,33 +6,33 @@ Addresses are compared by their last byte, because the end of the upper half, 2*
 from __future__ import annotations
 
 import errno
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pagewalk.doors import integer, shown
 from pagewalk.errors import NonCanonical, WalkError
+from pagewalk.formats import Rights
 from pagewalk.space import AddressSpace
-from pagewalk.sweep.bits import codec_of
 from pagewalk.sweep.chunk import Chunk, Tables, open_chunk
-from pagewalk.sweep.fast import Fast, fast_for
 from pagewalk.sweep.source import Source
-from pagewalk.tables import PageTables
+from pagewalk.sweep.task import chunks_of
+from pagewalk.tables import PageTables, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
 
-    from pagewalk.formats import Level, PagingFormat
+    from pagewalk.formats import Level, Window
     from pagewalk.sweep.findings import Findings
     from pagewalk.sweep.outside import Outside
-    from pagewalk.sweep.questions import Question
-    from pagewalk.sweep.threads import Progress
+    from pagewalk.sweep.progress import Progress
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["CHUNK", "Reader", "bounds", "chunks_of", "pieces", "tables_of"]
+__all__ = ["CHUNK", "Reader", "bounds", "parts_of", "pieces", "tables_of"]
 
 CHUNK: Final = 1 << 17
 """Entries looked at at a time: 1 MiB of them, so that they stay in the cache."""
@@ -58,30 +58,32 @@ def tables_of(space: PageTables | AddressSpace) -> PageTables:
     return tables
 
 
-def bounds(form: PagingFormat, start: int | None, end: int | None) -> tuple[int, int]:
-    """The first and the last byte of a range; both canonical halves if it is not said.
+def bounds(tables: PageTables, start: int | None, end: int | None) -> tuple[int, int]:
+    """The first and the last byte of a range; all windows if it is not said.
 
     Raises:
         WalkError: EINVAL: an empty range, or not whole pages.
-        NonCanonical: A bound lies between the halves.
+        NonCanonical: A bound lies in no window.
     """
-    start = 0 if start is None else integer(start, "start")
-    end = 1 << 64 if end is None else integer(end, "end")
+    size = tables.format.page_size
+    start = tables.windows[0].start if start is None else integer(start, "start")
+    end = tables.windows[-1].end if end is None else integer(end, "end")
     if start >= end:
         raise WalkError(errno.EINVAL, f"empty range: start {start:#x} is not below end {end:#x}")
-    if (start | end) % form.page_size:
-        raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) is not aligned to pages of {form.page_size:#x} bytes")
+    if (start | end) % size:
+        raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) is not aligned to pages of {size:#x} bytes")
     for vaddr in (start, end - 1):
-        if not 0 <= vaddr < 1 << 64 or not form.is_canonical(vaddr):
-            (_, low), (high, _) = form.halves
-            why = f"not canonical: {form.name} has addresses below {low:#x} and from {high:#x} on"
-            raise NonCanonical(vaddr, -1, 0, why)
+        if not any(window.start <= vaddr < window.end for window in tables.windows):
+            raise NonCanonical(vaddr, -1, 0, f"not canonical: {tables.format.name} has {told(tables.windows)}")
     return start, end - 1
 
 
-def chunks_of(count: int, entries: int, chunk: int) -> int:
-    """How many chunks of about so many entries ``count`` tables make."""
-    return -(-count // max(chunk // entries * 3 // 2, 1))
+def parts_of(tables: PageTables, span: tuple[int, int]) -> Iterator[tuple[Window, tuple[int, int]]]:
+    """The windows that a range meets, each with the first and the last byte of the range in it."""
+    for window in tables.windows:
+        first, last = max(span[0], window.start), min(span[1], window.end - 1)
+        if first <= last:
+            yield window, (first, last)
 
 
 def pieces(count: int, entries: int) -> Iterator[slice]:
@@ -92,25 +94,36 @@ def pieces(count: int, entries: int) -> Iterator[slice]:
 
 
 class Reader:
-    """Reads chunks of tables; one for each thread, since it has a buffer.
+    """Reads chunks of tables below one root; one for each thread, since it has a buffer.
 
     Args:
         tables: The page tables.
-        span: The range's first and last byte.
+        window: The window whose root it is.
+        span: The range's first and last byte, in that window.
         findings: Takes what is wrong.
         source: Where they are read from; made if there is none yet.
 
     Attributes:
+        levels: The levels that the hardware has there, root first.
+        last: The last of them.
         progress: Told of tables of the last level that are done; not right away if ``quiet``.
         only_valid: What is not valid counts as empty.
         outside: Marks rows of frames that the memory does not have; None: nothing does.
     """
 
     def __init__(
-        self, tables: PageTables, span: tuple[int, int], findings: Findings, source: Source | None = None
+        self,
+        tables: PageTables,
+        window: Window,
+        span: tuple[int, int],
+        findings: Findings,
+        source: Source | None = None,
     ) -> None:
         self.tables = tables
-        self.codec = codec_of(tables.format)
+        self.window = window
+        self.levels = tuple(level for level in tables.format.levels_of(window) if not level.folded)
+        self.last = self.levels[-1]
+        self._above = {below.depth: level for level, below in pairwise(self.levels)}
         self.source = source or Source(tables.memory, tables.format)
         self.span = span
         self.findings = findings
@@ -132,22 +145,30 @@ class Reader:
 
     def _like(self, span: tuple[int, int], findings: Findings) -> Reader:
         """Another reader of the same tables."""
-        reader = Reader(self.tables, span, findings, self.source)
+        reader = Reader(self.tables, self.window, span, findings, self.source)
         reader.only_valid = self.only_valid
         return reader
 
+    def root(self) -> Tables:
+        """The top table: its first entry's address may lie before the window."""
+        top = self.levels[0]
+        whole = 1 << top.shift + top.index_bits
+        first = np.full(1, self.window.start & ~(whole - 1), np.uint64)
+        rights = np.full(1, int(Rights.all()), np.uint8)
+        return Tables(np.full(1, self.window.root, np.uint64), first, rights)
+
     def chunk_size(self, some: Tables) -> int:
         """Entries to look at at a time: more, where most are empty and soon left out."""
-        return CHUNK if self.likely_rows(some) == len(some) * self.tables.format.real_levels[-1].entries else 4 * CHUNK
+        return CHUNK if self.likely_rows(some) == len(some) * self.last.entries else 4 * CHUNK
 
     def likely_rows(self, some: Tables) -> int:
         """How many rows tables of the last level may give, by a sample; all there can be, if that is much of it."""
-        level = self.tables.format.real_levels[-1]
+        level = self.last
         sample = self.paddrs(level, some[:: len(some) // _SAMPLE + 1])
         if not len(sample):
             return 0
         entries, _ = self.source.rows(sample, level, np.empty((len(sample), level.entries), np.uint64))
-        held, most = int(np.count_nonzero(entries)), len(some) * level.entries
+        held, most = len(level.arrays.places(entries.reshape(-1))), len(some) * level.entries
         return most if 16 * held >= entries.size else min(most, most * held // entries.size * 5 // 4 + _MORE)
 
     def advance(self, tables: int) -> None:
@@ -155,14 +176,11 @@ class Reader:
         if self.progress is not None:
             self.progress.advance(tables, quietly=self.quiet)
 
-    def fast_for(self, question: Question) -> Fast | None:
-        """The compiled way to answer a question; None where NumPy does."""
-        wanted = getattr(question, "wanted", None)
-        return None if wanted is None else fast_for(self, wanted)
-
     def paddrs(self, level: Level, some: Tables) -> Words:
         """Where tables are."""
-        return some.entry if level.depth == 0 else self.codec.tables(some.entry)
+        if level is self.levels[0]:
+            return some.entry
+        return self._above[level.depth].arrays.tables(some.entry)
 
     def read(self, level: Level, some: Tables) -> tuple[Tables, Words]:
         """The raw entries of tables, without the tables that are not in the memory."""
@@ -173,7 +191,10 @@ class Reader:
         if found is None:
             return some, entries
         gone = some[~found]
-        self.findings.missing(level, gone.entry, gone.vaddr)
+        if level is self.levels[0]:
+            self.findings.rootless(self.window)
+        else:
+            self.findings.missing(self._above[level.depth], gone.entry, gone.vaddr)
         return some[found], entries[found]
 
     def chunk(self, level: Level, some: Tables) -> tuple[Chunk, Tables | None] | None:
@@ -181,4 +202,4 @@ class Reader:
         some, entries = self.read(level, some)
         if not len(some):
             return None
-        return open_chunk(self.codec, level, some, entries, self.span, self.findings, only_valid=self.only_valid)
+        return open_chunk(level, some, entries, self.span, self.findings, only_valid=self.only_valid)

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pagewalk.formats import NO_PADDR, Flag
+from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.formats.bits import EVERY
 from pagewalk.sweep.columns import RUNS, part
-from pagewalk.sweep.questions import cut_front, ends_of, run_together, selected, take_apart
+from pagewalk.sweep.questions import cut_front, decoded, ends_of, run_together, selected
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
-    from pagewalk.formats import PagingFormat
-    from pagewalk.sweep.bits import Codec
+    from pagewalk.formats import Level
     from pagewalk.sweep.chunk import Chunk
     from pagewalk.sweep.columns import Block
     from pagewalk.sweep.filters import Filter
@@ -24,14 +26,15 @@ if TYPE_CHECKING:
     Places = npt.NDArray[np.intp]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Runs", "joined_runs", "spans_of"]
+__all__ = ["Runs", "joined_runs", "spans_by_depth", "spans_of"]
 
 _REPEATED: Final = int(Flag.REPEATED)
 _SIZE: Final = RUNS.names.index("size")
+_DEPTH: Final = RUNS.names.index("depth")
 
 
 class Runs:
-    """Neighbours of one level, alike in flags and kind, as one row.
+    """Neighbours of one level, alike in flags, kind, memory type and key, as one row; so are neighbours in swap.
 
     They belong together while their frames follow each other, or are one and the same (``Flag.REPEATED``), or while
     they have none. A page whose neighbour has the same frame belongs with that one rather than with a frame that goes
@@ -42,9 +45,9 @@ class Runs:
     decoded, and then joined once more by the rule itself (``joined_runs``): different bits may mean the same.
     """
 
-    def __init__(self, codec: Codec, span: tuple[int, int], wanted: Filter) -> None:
+    def __init__(self, levels: Sequence[Level], span: tuple[int, int], wanted: Filter) -> None:
         self.schema = RUNS
-        self._codec = codec
+        self._spans = spans_by_depth(levels)
         self._span = span
         self.wanted = wanted
 
@@ -64,21 +67,17 @@ class Runs:
     def _decoded(self, chunk: Chunk, entries: Words, places: Places, runs: tuple[Words, Mask | None]) -> Block:
         """The runs that begin with these entries, as rows."""
         level, (counts, again) = chunk.level, runs
-        found, at, states = selected(self._codec, chunk, self.wanted, entries, places)
+        found, at, states = selected(chunk, self.wanted, entries, places)
         if at is None:
             at = places
         if not self.wanted.everything:
             passed = np.searchsorted(places, at)
             counts, again = counts[passed], None if again is None else again[passed]
-        vaddrs = chunk.vaddrs(at)
-        paddrs = self._codec.frames(found, level, states)
-        flags = np.empty(len(found), np.uint32)
-        kinds = np.empty(len(found), np.uint8)
-        take_apart(states, flags, kinds)
+        block: Block = tuple(np.empty(len(found), dtype) for dtype in self.schema.dtypes)
+        decoded(chunk, found, at, states, block)
         if again is not None:
-            flags[again & (paddrs != np.uint64(NO_PADDR))] |= _REPEATED
-        sizes = counts << np.uint64(level.shift)
-        block: Block = (vaddrs, paddrs, flags, kinds, np.full(len(found), chunk.depth, np.uint8), sizes)
+            block[2][again & (block[1] != np.uint64(NO_PADDR))] |= _REPEATED
+        np.left_shift(counts, np.uint64(level.shift), out=block[_SIZE])
         block = self._within_frames(block, level.span)
         self._cut(block)
         return self.joined(block)
@@ -88,15 +87,16 @@ class Runs:
         if self.wanted.frames is None or not len(block[0]):
             return block
         start, end = self.wanted.frames
-        vaddrs, paddrs, flags, _, _, sizes = block
+        vaddrs, paddrs, flags, kinds, _, _, sizes = block
         shift = np.uint64(span.bit_length() - 1)
         low, high = np.uint64(max(start - span + 1, 0)), np.uint64(min(end, 1 << 63))
         first = np.maximum(paddrs, low) - paddrs + np.uint64(span - 1) >> shift
         behind = np.maximum(paddrs, high) - paddrs + np.uint64(span - 1) >> shift
         again = flags & np.uint32(_REPEATED) != 0  # all of its pages lie in the range, or none
-        wanted = (paddrs != np.uint64(NO_PADDR)) & (first < behind) & ~(again & (first > 0))
+        framed = (paddrs != np.uint64(NO_PADDR)) & (kinds != Kind.SWAP)
+        wanted = framed & (first < behind) & ~(again & (first > 0))
         behind = np.where(again, sizes >> shift, np.minimum(behind, sizes >> shift))
-        vaddrs, paddrs, _, _, _, sizes = block = part(block, wanted)
+        vaddrs, paddrs, _, _, _, _, sizes = block = part(block, wanted)
         first, behind = first[wanted], behind[wanted]
         vaddrs += first << shift
         paddrs += first << shift
@@ -105,12 +105,18 @@ class Runs:
 
     def _raw_runs(self, chunk: Chunk, entries: Words, places: Places | None) -> tuple[Places, Words, Mask | None]:
         """Where runs begin, by the raw entries alone; how many entries each has; which repeat one entry (None: no)."""
-        depth = chunk.level.depth
+        arrays, visible = chunk.level.arrays, chunk.level.codec.visible
+        step, counted = arrays.step
         apart = self._apart(chunk, entries, places)
         steps = entries[1:] - entries[:-1]
-        breaks, same = steps != np.uint64(self._codec.step[depth]), steps == 0
-        if not chunk.valid:
-            breaks |= (entries[1:] & self._codec.valid_bit) == 0  # frames may be stored inverted
+        breaks, same = steps != np.uint64(step), steps == 0
+        if visible is None or not step:
+            breaks.fill(True)
+        elif not chunk.valid:
+            breaks |= entries[1:] & np.uint64(visible.mask) != np.uint64(visible.value)  # stored in another way
+        for mask, value in chunk.level.codec.shared_entries:  # alike, yet not of one frame
+            same &= entries[1:] & np.uint64(mask) != np.uint64(value)
+            breaks |= entries[1:] & np.uint64(mask) == np.uint64(value)
         if apart is not None:
             breaks |= apart
             same &= ~apart
@@ -121,7 +127,7 @@ class Runs:
             breaks = ~(same | follows)
         starts = np.concatenate([[0], np.flatnonzero(breaks) + 1]).astype(np.intp)
         ends = np.append(starts[1:], len(entries))
-        carried = (entries[starts] ^ entries[ends - 1]) & np.uint64(self._codec.step_field[depth])
+        carried = (entries[starts] ^ entries[ends - 1]) & np.uint64(EVERY ^ counted)
         if carried.any():  # a frame number ran over into the bits above it
             starts = np.arange(len(entries), dtype=np.intp)
             return starts, np.ones(len(entries), np.uint64), None
@@ -149,7 +155,7 @@ class Runs:
     def _borders(chunk: Chunk) -> list[int]:
         """The places where a table's first entry does not continue the table before."""
         tables, level = chunk.tables, chunk.level
-        found = [chunk.half] if chunk.half else []
+        found: list[int] = []
         if len(tables) > 1:
             apart = tables.vaddr[1:] - tables.vaddr[:-1] != np.uint64(level.span << level.index_bits)
             apart |= tables.rights[1:] != tables.rights[:-1]
@@ -170,7 +176,7 @@ class Runs:
 
     def joined(self, rows: Block) -> Block:
         """See ``Question``."""
-        return joined_runs(self._codec.form, rows)
+        return joined_runs(self._spans, rows)
 
 
 def _leave_to(same: Mask, follows: Mask) -> None:
@@ -179,16 +185,16 @@ def _leave_to(same: Mask, follows: Mask) -> None:
     follows[:-1] &= ~same[1:]
 
 
-def joined_runs(form: PagingFormat, rows: Block) -> Block:
+def joined_runs(by_depth: Words, rows: Block) -> Block:
     """Rows by address, each a run or a page; those joined that belong together.
 
     Args:
-        form: The format: how large a page is.
+        by_depth: How large an entry's page is, by depth.
         rows: The columns of ``RUNS``. Within itself, each row is complete.
     """
     if len(rows[0]) < 2:
         return rows
-    spans = spans_of(form, rows[4])
+    spans = spans_of(by_depth, rows[_DEPTH])
     repeats = bool(int(np.bitwise_or.reduce(rows[2])) & _REPEATED)
     links = _links(rows, spans, rows[2] & np.uint32(_REPEATED) != 0 if repeats else None)
     if links is None:
@@ -196,22 +202,29 @@ def joined_runs(form: PagingFormat, rows: Block) -> Block:
     same, follows, nothing = links
     many = (rows[_SIZE] > spans) & (rows[2] & np.uint32(_REPEATED) == 0)
     if (torn := same & (many[:-1] | many[1:])).any():
-        return joined_runs(form, _torn(rows, (torn & many[1:], torn & many[:-1]), spans))
+        return joined_runs(by_depth, _torn(rows, (torn & many[1:], torn & many[:-1]), spans))
     _leave_to(same, follows)
     return _run_together(rows, same, same | follows | nothing)
 
 
-def spans_of(form: PagingFormat, depths: npt.NDArray[np.uint8]) -> Words:
+def spans_by_depth(levels: Sequence[Level]) -> Words:
+    """What one entry covers, by depth."""
+    spans = np.zeros(levels[-1].depth + 1, np.uint64)
+    for level in levels:
+        spans[level.depth] = level.span
+    return spans
+
+
+def spans_of(by_depth: Words, depths: npt.NDArray[np.uint8]) -> Words:
     """How large the pages of each row are."""
-    spans = np.array([level.span for level in form.levels], np.uint64)
     if int(depths.min()) == int(depths.max()):
-        return np.broadcast_to(spans[depths[0]], depths.shape)
-    return spans.take(depths)
+        return np.broadcast_to(by_depth[depths[0]], depths.shape)
+    return by_depth.take(depths)
 
 
 def _links(rows: Block, spans: Words, repeats: Mask | None) -> tuple[Mask, Mask, Mask] | None:
     """Which rows are alike and continue: with the same frame, the frame that follows, none; None: no rows do."""
-    vaddrs, paddrs, flags, kinds, depths, sizes = rows
+    vaddrs, paddrs, flags, kinds, attributes, depths, sizes = rows
     steps = paddrs[1:] - paddrs[:-1]
     steps -= sizes[:-1]
     if repeats is not None:  # the last page's frame is the first one's
@@ -228,7 +241,7 @@ def _links(rows: Block, spans: Words, repeats: Mask | None) -> tuple[Mask, Mask,
         linked |= unframed[:-1] & unframed[1:]
     at = np.flatnonzero(linked)
     alike = vaddrs[at] + sizes[at] == vaddrs[at + 1]
-    for column in (flags & np.uint32(0xFFFF_FFFF ^ _REPEATED), kinds, depths):
+    for column in (flags & np.uint32(0xFFFF_FFFF ^ _REPEATED), kinds, attributes, depths):
         alike &= column[at] == column[at + 1]
     at = at[alike]
     if not len(at):

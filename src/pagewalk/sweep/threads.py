@@ -1,4 +1,4 @@
-"""Several threads on one task, where there is enough of it; and telling how far it got."""
+"""Several threads on one task, where there is enough of it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from pagewalk.sweep.descent import answer
 from pagewalk.sweep.joiner import Joiner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pagewalk.sweep.descent import Task
+    from pagewalk.sweep.progress import Progress
     from pagewalk.sweep.questions import Question
     from pagewalk.sweep.reader import Reader
+    from pagewalk.sweep.task import Task
 
-__all__ = ["Progress", "in_parallel", "workers"]
+__all__ = ["in_parallel", "workers"]
 
 ENOUGH: Final = 1 << 20
 """Entries for which another thread pays."""
@@ -44,36 +43,6 @@ def _cpus() -> int:
     """CPUs that this process may use; not every operating system tells of more than those there are."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
-class Progress:
-    """Counts tables of the last level, and tells.
-
-    Args:
-        tell: Given how many are done, and how many are known; None: nobody listens.
-    """
-
-    def __init__(self, tell: Callable[[int, int], None] | None) -> None:
-        self._tell = tell
-        self._lock = threading.Lock()
-        self.done = 0
-        self.known = 0
-
-    def expect(self, tables: int) -> None:
-        """So many more are known."""
-        self.known += tables
-
-    def advance(self, tables: int, *, quietly: bool = False) -> None:
-        """So many more are done."""
-        with self._lock:
-            self.done += tables
-        if not quietly:
-            self.tell()
-
-    def tell(self) -> None:
-        """Tell how far it is."""
-        if self._tell is not None:
-            self._tell(self.done, self.known)
 
 
 class _Stopped(Exception):
@@ -131,7 +100,7 @@ def in_parallel(
 
 def _sinks(sink: Sink, parts: list[Task], reader: Reader) -> list[Sink]:
     """A sink for each part: a share of the room set aside, or one of its own."""
-    per_table = reader.tables.format.real_levels[-1].entries
+    per_table = reader.last.entries
     sizes = [len(part.tables) * per_table + len(part.rows[0]) for part in parts]
     if "size" in sink.schema.names or sink.room(sum(sizes)) is None:
         return [Sink(sink.schema) for _ in parts]

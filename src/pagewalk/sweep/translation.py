@@ -9,11 +9,12 @@ import numpy as np
 from pagewalk.doors import word_array
 from pagewalk.errors import NonCanonical
 from pagewalk.formats import NO_PADDR, Kind
-from pagewalk.sweep.bits import KIND_SHIFT, Codec, codec_of
+from pagewalk.formats.codec import KIND_SHIFT, KINDS
 from pagewalk.sweep.fast import FastWay, way_for
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.reader import tables_of
 from pagewalk.sweep.source import Source
+from pagewalk.tables import PageTables, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.errors import TranslationError
-    from pagewalk.formats import Level, PagingFormat
+    from pagewalk.formats import Level, Window
     from pagewalk.space import AddressSpace
-    from pagewalk.tables import PageTables
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
@@ -64,91 +64,102 @@ def translate(
     paddrs = np.full(len(addresses), NO_PADDR, np.uint64)
     mapped = np.zeros(len(addresses), np.bool_)
     found = Findings(tables, findings)
-    canonical = tables.format.is_canonical(addresses)
-    if not canonical.all():
-        _refuse(tables.format, addresses[~canonical], found)
-    way = _Way(tables, hardware, found)
-    fast = way.compiled() if len(addresses) >= _WORTH_IT else None
-    for at in range(0, len(addresses), _AT_ONCE):
-        some = slice(at, at + _AT_ONCE)
-        out = paddrs[some], mapped[some]
-        if fast is not None and canonical[some].all() and fast.descend(addresses[some], *out):
-            continue
-        places = np.flatnonzero(canonical[some])
-        way.descend(addresses[some], places, out)
+    source, left = Source(tables.memory, tables.format), np.ones(len(addresses), np.bool_)
+    for windows in _by_root(tables.windows):
+        inside = _inside(windows, addresses)
+        left &= ~inside
+        way = _Way(tables, windows[0], hardware, found, source)
+        fast = way.compiled() if len(addresses) >= _WORTH_IT else None
+        for at in range(0, len(addresses), _AT_ONCE):
+            some = slice(at, at + _AT_ONCE)
+            out = paddrs[some], mapped[some]
+            if fast is not None and inside[some].all() and fast.descend(addresses[some], *out):
+                continue
+            way.descend(addresses[some], np.flatnonzero(inside[some]), out)
+    for vaddr in addresses[left].tolist():
+        found.add(NonCanonical(vaddr, -1, 0, f"not canonical: {tables.format.name} has {told(tables.windows)}"))
     found.close()
     return paddrs, mapped
 
 
-def _refuse(form: PagingFormat, vaddrs: Words, findings: Findings) -> None:
-    """Addresses that are none."""
-    (_, low), (high, _) = form.halves
-    for vaddr in vaddrs.tolist():
-        why = f"not canonical: {form.name} has addresses below {low:#x} and from {high:#x} on"
-        findings.add(NonCanonical(vaddr, -1, 0, why))
+def _by_root(windows: Sequence[Window]) -> list[list[Window]]:
+    """Windows that are gone down from alike, together."""
+    found: dict[tuple[int, int, int | None], list[Window]] = {}
+    for window in windows:
+        found.setdefault((window.root, window.level, window.bits), []).append(window)
+    return list(found.values())
+
+
+def _inside(windows: Sequence[Window], vaddrs: Words) -> Mask:
+    """Which addresses are of any of the windows."""
+    inside = np.zeros(len(vaddrs), np.bool_)
+    for window in windows:
+        plain = vaddrs
+        if window.ignored:
+            plain = vaddrs & np.uint64(NO_PADDR ^ window.ignored) | np.uint64(window.start & window.ignored)
+        inside |= (plain >= np.uint64(window.start)) & (plain <= np.uint64(window.end - 1))
+    return inside
 
 
 class _Way:
-    """The way down for many addresses.
+    """The way down for many addresses, from one root.
 
     Args:
         tables: The page tables.
+        window: The window whose root it is.
         hardware: Only what the MMU would translate.
         findings: Takes what is wrong.
+        source: Where tables are read from.
     """
 
-    def __init__(self, tables: PageTables, hardware: bool, findings: Findings) -> None:
-        self._tables = tables
-        self._codec: Codec = codec_of(tables.format)
-        self._source = Source(tables.memory, tables.format)
+    def __init__(self, tables: PageTables, window: Window, hardware: bool, findings: Findings, source: Source) -> None:
+        self._window = window
+        self._levels = tuple(level for level in tables.format.levels_of(window) if not level.folded)
+        self._source = source
         self._mapped = (Kind.PRESENT,) if hardware else (Kind.PRESENT, Kind.PROT_NONE)
         self._findings = findings
 
     def compiled(self) -> FastWay | None:
         """The compiled way, where there is one."""
-        return way_for(self._tables, self._source, self._mapped)
+        return way_for(self._levels, self._source, self._window.root, self._mapped)
 
     def descend(self, addresses: Words, places: npt.NDArray[np.intp], out: tuple[Words, Mask]) -> None:
         """Take the addresses at ``places`` from the root to their pages."""
-        form, codec = self._tables.format, self._codec
-        at = np.full(len(places), self._tables.root, np.uint64)
-        above = at
-        for level in form.real_levels:
+        at = np.full(len(places), self._window.root, np.uint64)
+        above, parent = at, None
+        for level in self._levels:
             if not len(places):
                 return
             vaddr = addresses[places] if len(places) < len(addresses) else addresses
             index = vaddr >> np.uint64(level.shift) & np.uint64(level.entries - 1)
             entry, found = self._source.slots(at, index, level)
-            wrong = self._wrong(level, (above, entry, vaddr), found)
-            ends = self._ends(level, entry)
+            wrong = self._wrong(parent, level, (above, entry, vaddr), found)
+            table = level.arrays.is_table(entry)
+            ends = ~table
             if wrong is not None:
-                table = ~ends & ~wrong
+                table &= ~wrong
                 ends &= ~wrong
-            else:
-                table = ~ends
             if ends.any():
                 self._finish(level, (places, vaddr, entry), ends, out)
             if not table.any():
                 return
             if not table.all():
                 places, entry = places[table], entry[table]
-            above, at = entry, codec.tables(entry)
+            above, parent, at = entry, level, level.arrays.tables(entry)
 
-    def _ends(self, level: Level, entry: Words) -> Mask:
-        """Which entries are no tables."""
-        table: Mask = self._tables.format.is_table(entry, level)
-        return ~table
-
-    def _wrong(self, level: Level, asked: tuple[Words, Words, Words], found: Mask) -> Mask | None:
+    def _wrong(self, parent: Level | None, level: Level, asked: tuple[Words, Words, Words], found: Mask) -> Mask | None:
         """Which entries are not sound; None if all are."""
         above, entry, vaddr = asked
         wrong: Mask | None = None
         if not found.all():
             wrong = ~found
-            self._report(self._findings.missing, level, above[wrong], vaddr[wrong])
-        if int(np.bitwise_or.reduce(entry)) & (level.reserved_leaf | level.reserved_table):
-            form = self._tables.format
-            bad = found & form.is_valid(entry) & (form.reserved(entry, level) != 0)
+            if parent is None:
+                self._findings.rootless(self._window)
+            else:
+                self._report(self._findings.missing, parent, above[wrong], vaddr[wrong])
+        bad = level.arrays.wrong(entry)
+        if bad is not None:
+            bad &= found & ~level.codec.is_none(entry)
             self._report(self._findings.reserved, level, entry[bad], vaddr[bad])
             wrong = bad if wrong is None else wrong | bad
         return wrong
@@ -165,17 +176,18 @@ class _Way:
     ) -> None:
         """Write down the addresses whose way ends at this level."""
         places, vaddr, entry = asked
-        held = ends & (entry & self._codec.held_bits != 0)
+        arrays = level.arrays
+        held = ends & ~level.codec.is_none(entry)
         if not held.all():
             places, vaddr, entry = places[held], vaddr[held], entry[held]
-        states = self._codec.states(entry, level)
+        states = arrays.states(entry)
         if isinstance(states, int):
-            if states >> KIND_SHIFT not in self._mapped:
+            if states >> KIND_SHIFT & KINDS not in self._mapped:
                 return
         else:
-            there = np.isin(states >> KIND_SHIFT, self._mapped)
+            there = np.isin(states >> KIND_SHIFT & KINDS, self._mapped)
             places, vaddr, entry, states = places[there], vaddr[there], entry[there], states[there]
-        frame = self._codec.frames(entry, level, states)
+        frame = arrays.addresses(entry, states, vaddr)
         paddrs, mapped = out
         mapped[places] = True
         unknown = frame == np.uint64(NO_PADDR)

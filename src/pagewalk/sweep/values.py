@@ -167,6 +167,6 @@ def values_of(form: PagingFormat, start: int, end: int, value: Any, skip: Any) -
     number = integer(value, "an entry")
     if number < 0:
         raise WalkError(-number, errno.errorcode.get(-number, ""))
-    if number >> 64:
+    if number & form.word.mask != number:
         raise ValueError(f"{number:#x} does not fit an entry")
     return Values(form, number)

@@ -10,6 +10,7 @@ from pagewalk.walk.ops import (
     PGWALK_WRLOCK_VERIFY,
     SKIP,
     Action,
+    Walk,
     WalkLock,
     WalkOps,
 )
@@ -20,7 +21,6 @@ from pagewalk.walk.ranges import (
     walk_page_range_vma,
     walk_page_vma,
 )
-from pagewalk.walk.walker import Walk
 
 __all__ = [
     "PGWALK_RDLOCK",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.doors import integer
 from pagewalk.errors import WalkError
 from pagewalk.formats import Flag, Kind
 from pagewalk.walk.locking import check_mm_lock
-from pagewalk.walk.ops import PGWALK_RDLOCK
+from pagewalk.walk.ops import ENTRY_CALLBACKS, PGWALK_RDLOCK
 
 if TYPE_CHECKING:
     from pagewalk.formats import Level
+    from pagewalk.space import Vma
     from pagewalk.tables import Entry
-    from pagewalk.vma import Vma
 
 __all__ = ["FolioWalk", "folio_walk"]
+
+_NEVER_MIGRATING: Final = "pud_entry"
+"""The level whose migration entries FW_MIGRATION leaves out, by the contract's name."""
 
 
 class FolioWalk(NamedTuple):
@@ -65,7 +68,7 @@ def folio_walk(vma: Vma, addr: int, *, zeropage: bool = False, migration: bool =
         zero = target in mm.zero_frames or (special and target is None)  # a capture names no other special page
         wanted = zeropage if zero else not special
     else:
-        wanted = migration and kind is Kind.MIGRATION and level.name != "PUD"
+        wanted = migration and kind is Kind.MIGRATION and ENTRY_CALLBACKS[level.depth] != _NEVER_MIGRATING
     if not wanted:
         return None
     offset = addr & (level.span - 1) & ~(mm.tables.format.page_size - 1)

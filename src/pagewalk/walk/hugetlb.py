@@ -8,9 +8,9 @@ from pagewalk.errors import TranslationError
 from pagewalk.tables import Entry
 
 if TYPE_CHECKING:
+    from pagewalk.space import Vma
     from pagewalk.tables import PageTables
-    from pagewalk.vma import Vma
-    from pagewalk.walk.walker import Walk
+    from pagewalk.walk.walker import Walker
 
 __all__ = ["hugetlb_slot", "walk_hugetlb"]
 
@@ -20,22 +20,22 @@ def hugetlb_slot(tables: PageTables, vaddr: int, size: int) -> Entry | None:
 
     Source: ``huge_pte_offset``, Linux 6.18.
     """
-    table = tables.root_table
+    table = tables.top(tables.window_of(vaddr))
     while True:
         level = table.level
         entry = Entry(table, level.index(vaddr))
         if level.span <= size:
             return entry
-        if not tables.format.folds_into_next(level):
+        if not level.folds:
             tables.check(entry.value, level, vaddr)
             if not entry.is_table:
                 return None
         table = tables.child(entry, vaddr)
 
 
-def walk_hugetlb(walk: Walk, vma: Vma, start: int, end: int) -> int:
+def walk_hugetlb(walker: Walker, vma: Vma, start: int, end: int) -> int:
     """Walk a hugetlb VMA: ``hugetlb_entry`` for each slot, ``pte_hole`` of depth -1 where there is no table."""
-    callback = walk.ops.hugetlb_entry
+    walk, callback = walker.walk, walker.ops.hugetlb_entry
     if callback is None:
         return 0
     size = vma.huge_page_size
@@ -47,12 +47,12 @@ def walk_hugetlb(walk: Walk, vma: Vma, start: int, end: int) -> int:
         try:
             entry = hugetlb_slot(walk.tables, addr & mask, size)
         except TranslationError as error:
-            walk.found(error)
+            walker.found(error)
         else:
             if entry is None:
-                result = walk.hole(addr, next_, -1)
+                result = walker.hole(addr, next_, -1)
             else:
-                result = walk.verdict(callback(entry, mask, addr, next_, walk))
+                result = walker.verdict(callback(entry, mask, addr, next_, walk))
             if result:
                 return result
         walk.addr = addr = next_

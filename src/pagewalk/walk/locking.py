@@ -9,8 +9,7 @@ from pagewalk.errors import WalkError
 from pagewalk.walk.ops import WalkLock
 
 if TYPE_CHECKING:
-    from pagewalk.space import AddressSpace
-    from pagewalk.vma import Vma
+    from pagewalk.space import AddressSpace, Vma
 
 __all__ = ["check_mm_lock", "check_vma_lock"]
 

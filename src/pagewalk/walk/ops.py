@@ -1,4 +1,4 @@
-"""What a caller hands to a walk: the callbacks, the lock it demands, and the words the two speak.
+"""What a caller and a walk know of each other: the callbacks, what these see of the walk, the words both speak.
 
 The names are those of ``struct mm_walk_ops`` (``include/linux/pagewalk.h``, Linux 6.18). A callback returns None or 0
 to go on, a positive int to end the walk with that result, a negative int for the matching ``WalkError``; an exception
@@ -11,26 +11,38 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.doors import refuse_pickling
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from pagewalk.tables import Entry
-    from pagewalk.walk.walker import Walk
+    from pagewalk.errors import TranslationError
+    from pagewalk.space import AddressSpace, Vma
+    from pagewalk.tables import Entry, PageTables
 
     Result: TypeAlias = int | None
-    EntryCallback: TypeAlias = Callable[[Entry, int, int, Walk], Result]
+    EntryCallback: TypeAlias = Callable[[Entry, int, int, "Walk"], Result]
 
 __all__ = [
+    "ACTING",
+    "ENTRY_CALLBACKS",
     "PGWALK_RDLOCK",
     "PGWALK_VMA_RDLOCK_VERIFY",
     "PGWALK_WRLOCK",
     "PGWALK_WRLOCK_VERIFY",
     "SKIP",
     "Action",
+    "Walk",
     "WalkLock",
     "WalkOps",
 ]
+
+
+ENTRY_CALLBACKS: Final = ("pgd_entry", "p4d_entry", "pud_entry", "pmd_entry", "pte_entry")
+"""The contract's names of the levels, by depth."""
+ACTING: Final = frozenset({"pud_entry", "pmd_entry"})
+"""Those that may set ``walk.action``."""
 
 
 class Action(Enum):
@@ -106,5 +118,70 @@ class WalkOps:
 
     @property
     def entry_callbacks(self) -> tuple[EntryCallback | None, ...]:
-        """The entry callbacks by depth, PGD to PTE."""
-        return self.pgd_entry, self.p4d_entry, self.pud_entry, self.pmd_entry, self.pte_entry
+        """The entry callbacks by depth."""
+        return tuple(getattr(self, name) for name in ENTRY_CALLBACKS)
+
+
+class Walk:
+    """A walk under way, as its callbacks see it; afterwards, how far it got.
+
+    Attributes:
+        ops: The callbacks.
+        mm: The address space; None for a walk over raw tables.
+        vma: The VMA being walked; None outside VMAs.
+        tables: The page tables.
+        pgd: Physical address of the top table.
+        no_vma: Raw tables are walked.
+        private: The caller's own.
+        action: What to do after ``pud_entry`` or ``pmd_entry``; reset before each look.
+        addr: The address being looked at; the range's end once it is done. Everything below it is done.
+        installed: Entries installed so far.
+        tables_allocated: Tables allocated so far, for holes and for splits.
+        findings: Collects what is malformed; None to have it raised.
+    """
+
+    __slots__ = (
+        "action",
+        "addr",
+        "findings",
+        "installed",
+        "mm",
+        "no_vma",
+        "ops",
+        "private",
+        "tables",
+        "tables_allocated",
+        "vma",
+    )
+
+    def __init__(
+        self,
+        tables: PageTables,
+        ops: WalkOps,
+        private: Any = None,
+        *,
+        mm: AddressSpace | None = None,
+        findings: list[TranslationError] | None = None,
+    ) -> None:
+        self.tables = tables
+        self.ops = ops
+        self.private = private
+        self.mm = mm
+        self.vma: Vma | None = None
+        self.no_vma = mm is None
+        self.action = Action.SUBTREE
+        self.addr = 0
+        self.installed = 0
+        self.tables_allocated = 0
+        self.findings = findings
+
+    def __repr__(self) -> str:
+        return f"<Walk at {self.addr:#x}, {self.installed} installed, {self.tables_allocated} tables allocated>"
+
+    def __reduce__(self) -> Any:
+        raise refuse_pickling(self, "it belongs to the call that walks; hand on what it found")
+
+    @property
+    def pgd(self) -> int:
+        """Physical address of the top table."""
+        return self.tables.root

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import integer
 from pagewalk.errors import WalkError
+from pagewalk.space import VmaFlags
 from pagewalk.tables import PageTables
-from pagewalk.vma import VmaFlags
 from pagewalk.walk.hugetlb import walk_hugetlb
 from pagewalk.walk.locking import check_mm_lock, check_vma_lock
-from pagewalk.walk.walker import Walk
+from pagewalk.walk.ops import Walk
+from pagewalk.walk.walker import Walker
 
 if TYPE_CHECKING:
     from pagewalk.errors import TranslationError
-    from pagewalk.formats import PagingFormat
-    from pagewalk.space import AddressSpace
-    from pagewalk.vma import Mapping, Vma
+    from pagewalk.space import AddressSpace, Mapping, Vma
     from pagewalk.walk.ops import WalkOps
 
 __all__ = [
@@ -88,20 +87,21 @@ def walk_page_range_mm(
         WalkError: Also EINVAL where a hugetlb VMA is to be installed into.
         OutOfFrames: No frame for a table. What was installed stays.
     """
-    start, end = range_of(start, end, mm.tables.format)
+    start, end = range_of(start, end, mm.tables)
     check_mm_lock(mm, ops.walk_lock)
     walk = walk or Walk(mm.tables, ops, private, mm=mm, findings=findings)
+    walker = Walker(walk)
     while start < end:
         vma = mm.vmas.find(start)
         if vma is None or start < vma.start:
             next_ = end if vma is None else min(end, vma.start)
             walk.vma = None
-            result = walk.hole(start, next_, -1)
+            result = walker.hole(start, next_, -1)
         else:
             next_ = min(end, vma.end)
             check_vma_lock(vma, ops.walk_lock)
             walk.vma = vma
-            result = 0 if _skips(walk, vma, start, next_) else _walk_vma(walk, vma, start, next_)
+            result = 0 if _skips(walker, vma, start, next_) else _walk_vma(walker, vma, start, next_)
         if result:
             return result
         walk.addr = start = next_
@@ -138,14 +138,14 @@ def walk_page_range_vma_mm(
 ) -> int:
     """``walk_page_range_vma`` that accepts ``install_pte``: for the memory-management code."""
     mm = _mm_of(vma)
-    start, end = range_of(start, end, mm.tables.format)
+    start, end = range_of(start, end, mm.tables)
     if start < vma.start or end > vma.end:
         raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) leaves the VMA [{vma.start:#x}, {vma.end:#x})")
     check_mm_lock(mm, ops.walk_lock)
     check_vma_lock(vma, ops.walk_lock)
     walk = walk or Walk(mm.tables, ops, private, mm=mm, findings=findings)
     walk.vma = vma
-    return _walk_vma(walk, vma, start, end)
+    return _walk_vma(Walker(walk), vma, start, end)
 
 
 def walk_page_vma(vma: Vma, ops: WalkOps, private: Any = None) -> int:
@@ -180,15 +180,15 @@ def walk_page_mapping(mapping: Mapping, first_index: int, nr: int, ops: WalkOps,
 
 def _walk_mapping(mapping: Mapping, start: int, size: int, ops: WalkOps, private: Any) -> int:
     """Walk every place where a range of a file is mapped; its lock is held."""
-    walk, end = None, start + size
+    walker, end = None, start + size
     for vma in mapping.overlapping(start, end):
         mm = _mm_of(vma)
-        if walk is None or walk.mm is not mm:
-            walk = Walk(mm.tables, ops, private, mm=mm)
-        walk.vma = vma
-        if _skips(walk, vma, vma.start, vma.end):
+        if walker is None or walker.walk.mm is not mm:
+            walker = Walker(Walk(mm.tables, ops, private, mm=mm))
+        walker.walk.vma = vma
+        if _skips(walker, vma, vma.start, vma.end):
             return 0
-        if result := _walk_vma(walk, vma, *vma.range_of(start, end)):
+        if result := _walk_vma(walker, vma, *vma.range_of(start, end)):
             return result
     return 0
 
@@ -232,35 +232,35 @@ def walk_page_range_novma_mm(
     walk: Walk | None = None,
 ) -> int:
     """``walk_page_range_novma`` that accepts ``install_pte``, with a warning: no cache hook can run without a VMA."""
-    start, end = range_of(start, end, tables.format)
+    start, end = range_of(start, end, tables)
     if root is not None:
         tables = PageTables(tables.memory, root, tables.format, allocator=tables.allocator)
-    return (walk or Walk(tables, ops, private, findings=findings)).range(start, end)
+    return Walker(walk or Walk(tables, ops, private, findings=findings)).range(start, end)
 
 
-def _walk_vma(walk: Walk, vma: Vma, start: int, end: int) -> int:
+def _walk_vma(walker: Walker, vma: Vma, start: int, end: int) -> int:
     """Walk a range inside a VMA, between ``pre_vma`` and ``post_vma`` (the kernel's ``__walk_page_range``)."""
-    ops = walk.ops
+    walk, ops = walker.walk, walker.ops
     walk.addr = start
     hugetlb = VmaFlags.HUGETLB in vma.flags
     if ops.install_pte is not None and hugetlb:
         raise WalkError(errno.EINVAL, f"{start:#x}: nothing can be installed in a hugetlb VMA")
-    if ops.pre_vma is not None and (result := walk.verdict(ops.pre_vma(start, end, walk))):
+    if ops.pre_vma is not None and (result := walker.verdict(ops.pre_vma(start, end, walk))):
         return result
     try:
-        return walk_hugetlb(walk, vma, start, end) if hugetlb else walk.range(start, end)
+        return walk_hugetlb(walker, vma, start, end) if hugetlb else walker.range(start, end)
     finally:
         if ops.post_vma is not None:
             ops.post_vma(walk)
 
 
-def _skips(walk: Walk, vma: Vma, start: int, end: int) -> bool:
+def _skips(walker: Walker, vma: Vma, start: int, end: int) -> bool:
     """Whether a VMA is to be passed over (the kernel's ``walk_page_test``)."""
-    walk.addr = start
-    if walk.ops.test_walk is not None:
-        return walk.verdict(walk.ops.test_walk(start, end, walk)) > 0
+    walker.walk.addr = start
+    if walker.ops.test_walk is not None:
+        return walker.verdict(walker.ops.test_walk(start, end, walker.walk)) > 0
     if VmaFlags.PFNMAP in vma.flags:
-        walk.hole(start, end, -1)
+        walker.hole(start, end, -1)
         return True
     return False
 
@@ -271,7 +271,7 @@ def _refuse_install(ops: WalkOps) -> None:
         raise WalkError(errno.EINVAL, "install_pte is not permitted in the public walks: use pagewalk.edit, or an Mm")
 
 
-def range_of(start: int, end: int, form: PagingFormat) -> tuple[int, int]:
+def range_of(start: int, end: int, tables: PageTables) -> tuple[int, int]:
     """A range to walk, in plain numbers.
 
     Raises:
@@ -281,11 +281,11 @@ def range_of(start: int, end: int, form: PagingFormat) -> tuple[int, int]:
     start, end = integer(start, "start"), integer(end, "end")
     if start >= end:
         raise WalkError(errno.EINVAL, f"empty range: start {start:#x} is not below end {end:#x}")
-    if (start | end) % form.page_size:
-        raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) is not aligned to pages of {form.page_size:#x} bytes")
-    if not any(low <= start and end <= high for low, high in form.halves):
-        (_, low), (high, top) = form.halves
-        halves = f"[0, {low:#x}) and [{high:#x}, {top:#x})"
+    size = tables.format.page_size
+    if (start | end) % size:
+        raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) is not aligned to pages of {size:#x} bytes")
+    if not any(window.start <= start and end <= window.end for window in tables.windows):
+        halves = " and ".join(f"[{window.start:#x}, {window.end:#x})" for window in tables.windows)
         raise WalkError(errno.EINVAL, f"[{start:#x}, {end:#x}) leaves the canonical halves, {halves}: walk each alone")
     return start, end
 

@@ -23,27 +23,24 @@ from dataclasses import dataclass
 from operator import index as as_index
 from typing import TYPE_CHECKING, Any, Final
 
-from pagewalk.doors import integer, refuse_pickling
+from pagewalk.doors import integer
 from pagewalk.errors import Malformed, TranslationError, WalkError
 from pagewalk.formats import Kind, Level
 from pagewalk.tables import Entry
-from pagewalk.walk.ops import SKIP, Action
+from pagewalk.walk.ops import ACTING, ENTRY_CALLBACKS, SKIP, Action
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from pagewalk.formats import PagingFormat
-    from pagewalk.space import AddressSpace
-    from pagewalk.tables import PageTables, Table
-    from pagewalk.vma import Vma
-    from pagewalk.walk.ops import EntryCallback, WalkOps
+    from pagewalk.tables import Table
+    from pagewalk.walk.ops import EntryCallback, Walk, WalkOps
 
-__all__ = ["MAX_LOOKS", "Walk"]
+__all__ = ["MAX_LOOKS", "Walker"]
 
 MAX_LOOKS: Final = 64
 """How often a walk looks at one entry before it gives up with EAGAIN. (The kernel would go on for ever.)"""
 
-PUD, PMD, PTE = 2, 3, 4
 _AGAIN: Final = object()
 _NO_LOCK: Final = nullcontext()
 
@@ -54,6 +51,7 @@ class _LevelPlan:
 
     Attributes:
         level: The level.
+        is_last: It is the last one.
         callback: Its entry callback.
         takes_action: Whether the callback may set ``walk.action``.
         folds: The level below shows the same entry.
@@ -62,6 +60,7 @@ class _LevelPlan:
     """
 
     level: Level
+    is_last: bool
     callback: EntryCallback | None
     takes_action: bool
     folds: bool
@@ -69,96 +68,47 @@ class _LevelPlan:
     handler_below: bool
 
 
-def _plan(form: PagingFormat, ops: WalkOps) -> tuple[_LevelPlan, ...]:
-    """The plans of all levels, PGD to PTE."""
+def _plan(levels: Sequence[Level], ops: WalkOps) -> tuple[_LevelPlan, ...]:
+    """The plans of a window's levels, PGD to PTE."""
     callbacks = ops.entry_callbacks
     return tuple(
         _LevelPlan(
             level=level,
+            is_last=level.is_last,
             callback=callbacks[depth],
-            takes_action=depth in (PUD, PMD),
-            folds=form.folds_into_next(level),
-            hole_depth=form.real_depths[depth],
+            takes_action=ENTRY_CALLBACKS[depth] in ACTING,
+            folds=level.folds,
+            hole_depth=level.real_depth,
             handler_below=any(callbacks[depth + 1 :]),
         )
-        for depth, level in enumerate(form.levels)
+        for depth, level in enumerate(levels)
     )
 
 
-class Walk:
-    """A walk under way, as its callbacks see it; afterwards, how far it got.
+class Walker:
+    """Takes a walk over ranges of its tables.
 
-    Attributes:
-        ops: The callbacks.
-        mm: The address space; None for a walk over raw tables.
-        vma: The VMA being walked; None outside VMAs.
-        tables: The page tables.
-        pgd: Physical address of the top table.
-        no_vma: Raw tables are walked.
-        private: The caller's own.
-        action: What to do after ``pud_entry`` or ``pmd_entry``; reset before each look.
-        addr: The address being looked at; the range's end once it is done. Everything below it is done.
-        installed: Entries installed so far.
-        tables_allocated: Tables allocated so far, for holes and for splits.
-        findings: Collects what is malformed; None to have it raised.
+    Args:
+        walk: The walk, as its callbacks see it; how far it got is kept up to date there.
     """
 
-    __slots__ = (
-        "_plans",
-        "_warned",
-        "action",
-        "addr",
-        "findings",
-        "installed",
-        "mm",
-        "no_vma",
-        "ops",
-        "private",
-        "tables",
-        "tables_allocated",
-        "vma",
-    )
+    __slots__ = "_plans", "_warned", "ops", "tables", "walk"
 
-    def __init__(
-        self,
-        tables: PageTables,
-        ops: WalkOps,
-        private: Any = None,
-        *,
-        mm: AddressSpace | None = None,
-        findings: list[TranslationError] | None = None,
-    ) -> None:
-        self.tables = tables
-        self.ops = ops
-        self.private = private
-        self.mm = mm
-        self.vma: Vma | None = None
-        self.no_vma = mm is None
-        self.action = Action.SUBTREE
-        self.addr = 0
-        self.installed = 0
-        self.tables_allocated = 0
-        self.findings = findings
-        self._plans = _plan(tables.format, ops)
+    def __init__(self, walk: Walk) -> None:
+        self.walk = walk
+        self.ops = walk.ops
+        self.tables = walk.tables
+        self._plans: tuple[_LevelPlan, ...] = ()
         self._warned = False
-
-    def __repr__(self) -> str:
-        return f"<Walk at {self.addr:#x}, {self.installed} installed, {self.tables_allocated} tables allocated>"
-
-    def __reduce__(self) -> Any:
-        raise refuse_pickling(self, "it belongs to the call that walks; hand on what it found")
-
-    @property
-    def pgd(self) -> int:
-        """Physical address of the top table."""
-        return self.tables.root
 
     # -- the descent -------------------------------------------------------------------------------------------------
 
     def range(self, start: int, end: int) -> int:
         """Walk ``[start, end)`` from the top table; a positive result is what ended it early."""
+        window = self.tables.window_of(start)
+        self._plans = _plan(self.tables.format.levels_of(window), self.ops)
         try:
-            table = self.tables.root_table
+            table = self.tables.top(window)
         except Malformed as error:
             self.found(error)
             return 0
@@ -167,21 +117,21 @@ class Walk:
     def _entries(self, table: Table, addr: int, end: int) -> int:
         """Walk the entries of one table that cover ``[addr, end)``."""
         level = table.level
-        if level.depth == PTE:
-            with self._table_lock(table):
-                return self._ptes(table, addr, end)
         plan = self._plans[level.depth]
+        if plan.is_last:
+            with self._table_lock(table):
+                return self._last(table, addr, end)
         while addr < end:
             next_ = level.end(addr, end)
             if result := self._settle(plan, Entry(table, level.index(addr)), addr, next_):
                 return result
-            self.addr = addr = next_
+            self.walk.addr = addr = next_
         return 0
 
     def _settle(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> int:
         """Look at an entry until it holds still."""
         for _ in range(MAX_LOOKS):
-            self.addr = addr
+            self.walk.addr = addr
             result = self._look(plan, entry, addr, next_)
             if result is not _AGAIN:
                 return result
@@ -191,18 +141,18 @@ class Walk:
     def _look(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
         """One look at an entry above the last level: 0, a positive result, or _AGAIN."""
         if not plan.folds:
-            if self.tables.format.is_none(entry.value):
+            if entry.is_none:
                 if self.ops.install_pte is None:
                     return self.hole(addr, next_, plan.hole_depth)
                 self._grow(entry, addr)
             if not self._is_sound(plan, entry, addr):
                 return 0
         if plan.callback is not None:
-            self.action = Action.SUBTREE
-            if result := self.verdict(plan.callback(entry, addr, next_, self)):
+            self.walk.action = Action.SUBTREE
+            if result := self.verdict(plan.callback(entry, addr, next_, self.walk)):
                 return result
-            if plan.takes_action and self.action is not Action.SUBTREE:
-                return _AGAIN if self.action is Action.AGAIN else 0
+            if plan.takes_action and self.walk.action is not Action.SUBTREE:
+                return _AGAIN if self.walk.action is Action.AGAIN else 0
         if not self._has_work_below(plan, entry):
             return 0
         if plan.folds:
@@ -211,7 +161,7 @@ class Walk:
             with self._table_lock(entry.table):
                 if self._must_split(entry):
                     self.tables.split(entry, addr)
-                    self.tables_allocated += 1
+                    self.walk.tables_allocated += 1
         return self._descend(plan, entry, addr, next_)
 
     def _grow(self, entry: Entry, addr: int) -> None:
@@ -219,16 +169,16 @@ class Walk:
         with self._table_lock(entry.table):
             if entry.is_none:
                 self.tables.grow(entry, addr)
-                self.tables_allocated += 1
+                self.walk.tables_allocated += 1
 
     def _table_lock(self, table: Table) -> AbstractContextManager[object]:
         """The lock that keeps other threads out of a table."""
-        return _NO_LOCK if self.mm is None else self.mm.table_lock(table)
+        return _NO_LOCK if self.walk.mm is None else self.walk.mm.table_lock(table)
 
     def _descend(self, plan: _LevelPlan, entry: Entry, addr: int, next_: int) -> Any:
         """Walk the table below an entry. The entry is read afresh: a callback or another thread may have changed it."""
         if not entry.is_table:
-            return 0 if self.no_vma else _AGAIN
+            return 0 if self.walk.no_vma else _AGAIN
         if not self._is_sound(plan, entry, addr):
             return 0
         return self._entries(self.tables.child(entry, addr), addr, next_)
@@ -246,41 +196,41 @@ class Walk:
 
     def _must_split(self, entry: Entry) -> bool:
         """Whether a huge page stands in the way of work below: in a VMA only, raw tables are left alone."""
-        return not self.no_vma and entry.level.may_be_leaf and (entry.is_leaf or entry.kind is Kind.MIGRATION)
+        return not self.walk.no_vma and (entry.is_leaf or entry.kind is Kind.MIGRATION)
 
     # -- the last level ----------------------------------------------------------------------------------------------
 
-    def _ptes(self, table: Table, addr: int, end: int) -> int:
+    def _last(self, table: Table, addr: int, end: int) -> int:
         """Walk the entries of a table of the last level."""
-        pte_entry, installing = self.ops.pte_entry, self.ops.install_pte is not None
+        walk, pte_entry, installing = self.walk, self.ops.pte_entry, self.ops.install_pte is not None
         size, first = table.level.span, table.level.index(addr)
-        slots, ignored = table.slots, self.tables.format.software.none_ignores
+        slots, is_none = table.slots, table.level.is_none
         for at in range(first, first + (end - addr) // size):
-            self.addr = addr
+            walk.addr = addr
             next_ = addr + size
-            if installing and slots[at] | ignored == ignored:
+            if installing and is_none(slots[at]):
                 self._install(Entry(table, at), addr, next_)
-            elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, self)):
+            elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, walk)):
                 return self.verdict(result)
             addr = next_
-        self.addr = addr
+        walk.addr = addr
         return 0
 
     def _install(self, entry: Entry, addr: int, next_: int) -> None:
         """Ask ``install_pte`` for an empty entry's value, and set it."""
         install_pte: Any = self.ops.install_pte
-        value = install_pte(addr, next_, self)
+        value = install_pte(addr, next_, self.walk)
         if value is SKIP:
             return
         value = integer(value, "what install_pte returns")
         if value < 0:
             raise WalkError(-value)
-        if value >> 64 or self.tables.format.is_none(value):
+        if value & entry.level.word.mask != value or entry.level.is_none(value):
             raise ValueError(f"install_pte returned {value:#x} at {addr:#x}: not an entry; SKIP leaves the slot empty")
         entry.value = value
-        self.installed += 1
-        if self.vma is not None and self.mm is not None:
-            self.mm.update_mmu_cache(self.vma, addr, entry)
+        self.walk.installed += 1
+        if self.walk.vma is not None and self.walk.mm is not None:
+            self.walk.mm.update_mmu_cache(self.walk.vma, addr, entry)
         elif not self._warned:
             self._warned = True
             warnings.warn(
@@ -293,8 +243,8 @@ class Walk:
 
     def hole(self, addr: int, next_: int, depth: int) -> int:
         """Report a hole, if anyone listens."""
-        self.addr = addr
-        return 0 if self.ops.pte_hole is None else self.verdict(self.ops.pte_hole(addr, next_, depth, self))
+        self.walk.addr = addr
+        return 0 if self.ops.pte_hole is None else self.verdict(self.ops.pte_hole(addr, next_, depth, self.walk))
 
     def verdict(self, result: Any) -> int:
         """What a callback's return value means: 0 to go on, a positive result to end with.
@@ -307,7 +257,7 @@ class Walk:
             return 0
         code = as_index(result)  # True and False too: whether to end
         if code < 0:
-            raise WalkError(-code, f"a callback refused at {self.addr:#x}")
+            raise WalkError(-code, f"a callback refused at {self.walk.addr:#x}")
         return code
 
     def _is_sound(self, plan: _LevelPlan, entry: Entry, addr: int) -> bool:
@@ -319,7 +269,7 @@ class Walk:
         try:
             value = entry.value
             self.tables.check(value, plan.level, addr)
-            if self.tables.format.is_table(value, plan.level):
+            if plan.level.is_table(value):
                 self.tables.child(entry, addr)
         except TranslationError as error:
             self.found(error)
@@ -328,6 +278,6 @@ class Walk:
 
     def found(self, error: TranslationError) -> None:
         """Collect what is malformed, or raise it."""
-        if self.findings is None:
+        if self.walk.findings is None:
             raise error
-        self.findings.append(error)
+        self.walk.findings.append(error)

@@ -1,7 +1,7 @@
 """Every advice of madvise, and vectors of them."""
 
 from pagewalk import abi
-from pagewalk.conform.scenario import At, Madvise, ProcessMadvise
+from pagewalk.conform.scenarios import At, Madvise, ProcessMadvise
 
 from .words import (
     NONE,

@@ -1,7 +1,7 @@
 """How VMAs are split and merged: by rights, flags, offsets, and the history of their anonymous pages."""
 
 from pagewalk import abi
-from pagewalk.conform.scenario import At, Mmap
+from pagewalk.conform.scenarios import At, Mmap
 
 from .words import (
     NONE,

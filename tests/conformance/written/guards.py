@@ -1,7 +1,7 @@
 """Guard regions: each rule of the contract's last section. ``tests/walk/test_guard_regions.py`` says what comes out."""
 
 from pagewalk import abi
-from pagewalk.conform.scenario import At, Madvise
+from pagewalk.conform.scenarios import At, Madvise
 
 from .words import (
     HUGE,

@@ -1,7 +1,7 @@
 """Files that lose pages while they are mapped: punched holes, truncation, MADV_REMOVE."""
 
 from pagewalk import abi
-from pagewalk.conform.scenario import PunchHole, Truncate
+from pagewalk.conform.scenarios import PunchHole, Truncate
 
 from .words import PAGE, advise, fork, guard, lock, private_file, punch, read, shared_file, titled, truncate, write
 

@@ -1,7 +1,7 @@
 """mmap in its variants, and munmap."""
 
 from pagewalk import abi
-from pagewalk.conform.scenario import At, Mmap, Munmap
+from pagewalk.conform.scenarios import At, Mmap, Munmap
 
 from .words import (
     NONE,

@@ -1,7 +1,7 @@
 """mremap: shrinking, growing, moving, leaving behind, doubling."""
 
 from pagewalk import abi
-from pagewalk.conform.scenario import At, Mremap
+from pagewalk.conform.scenarios import At, Mremap
 
 from .words import (
     NONE,

@@ -1,7 +1,7 @@
 """mprotect, mlock and munlock, msync, mincore."""
 
 from pagewalk import abi
-from pagewalk.conform.scenario import At, Mincore, Mlock, Mprotect, Msync
+from pagewalk.conform.scenarios import At, Mincore, Mlock, Mprotect, Msync
 
 from .words import (
     NONE,

@@ -1,8 +1,8 @@
 """Short words for the steps of written scenarios: places are pages of the arena, sizes are pages."""
 
 from pagewalk import abi
-from pagewalk.conform import scenario as do
-from pagewalk.conform.scenario import At, File
+from pagewalk.conform import scenarios as do
+from pagewalk.conform.scenarios import At, File
 
 PAGE = 4096
 HUGE = 512

@@ -7,7 +7,7 @@ import pytest
 from pagewalk import abi
 from pagewalk.errors import BusError, OutOfFrames, SegmentationFault, SystemCallError, UnsupportedError
 from pagewalk.formats import Flag, Kind
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from tests.mm.fuzz import failing
 from tests.mm.sizes import BLOCK, PAGE
 

@@ -40,7 +40,7 @@ class TestOut:
     def test_swap_entries(self, tank, swapped):
         mm, at = swapped
         assert kinds(mm, at, 4) == [Kind.SWAP] * 4
-        slots = [mm.format.software.swap_slot(entry.value) for entry in entries(mm, at, 4)]
+        slots = [mm.format.last.swap_slot(entry.value) for entry in entries(mm, at, 4)]
         assert {type_ for type_, _ in slots} == {0}
         assert len({offset for _, offset in slots}) == 4
         assert 0 not in {offset for _, offset in slots}

@@ -9,7 +9,7 @@ from pagewalk import abi
 from pagewalk.errors import MemoryFault, OutOfFrames, SegmentationFault, SystemCallError
 from pagewalk.mm.paging.fault import unshare
 from pagewalk.mm.paging.touch import touch
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.hardware.cpu import Access

@@ -16,7 +16,7 @@ from pagewalk.mm.state import areas
 from pagewalk.mm.state.area import SPECIAL
 from pagewalk.mm.state.areas import prepare_anon
 from pagewalk.mm.state.files import File
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import WalkError
 from pagewalk.formats import Kind
-from pagewalk.mm.entries import NONE, guard_marker
 from pagewalk.walk import PGWALK_RDLOCK, Action, WalkOps
 from pagewalk.walk.ranges import walk_page_range_mm, walk_page_range_vma_mm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pagewalk.space import AddressSpace
+    from pagewalk.space import AddressSpace, Vma
     from pagewalk.tables import Entry
-    from pagewalk.vma import Vma
     from pagewalk.walk import Walk
 
 __all__ = ["ZAP_RETRIES", "install_guards", "remove_guards"]
@@ -55,16 +53,21 @@ def _install_ops(marker: int) -> WalkOps:
     )
 
 
+def _marker(mm: AddressSpace) -> int:
+    """The entry that stands for a guard."""
+    return mm.tables.format.guard_entry
+
+
 def _fill(mm: AddressSpace, start: int, end: int) -> bool:
     """Walk the range and fill it; whether nothing stood in the way."""
-    return walk_page_range_mm(mm, start, end, _install_ops(guard_marker(mm.tables.format))) == 0
+    return walk_page_range_mm(mm, start, end, _install_ops(_marker(mm))) == 0
 
 
 def _fill_in_bulk(mm: AddressSpace, start: int, end: int) -> bool:
     """The same at array speed, for ranges of whole tables. Its results are those of the walk."""
     from pagewalk.sweep import install
 
-    return install(mm, start, end, guard_marker(mm.tables.format), passing={Kind.GUARD}) is None
+    return install(mm, start, end, _marker(mm), passing={Kind.GUARD}) is None
 
 
 def install_guards(mm: AddressSpace, start: int, end: int, zap: Callable[[int, int], None]) -> None:
@@ -80,7 +83,7 @@ def install_guards(mm: AddressSpace, start: int, end: int, zap: Callable[[int, i
         OutOfFrames: No frame for a table. The markers installed so far stay.
     Source: ``madvise_guard_install``, Linux 6.18.
     """
-    last = mm.tables.format.levels[-1]
+    last = mm.tables.format.last
     fill = _fill_in_bulk if end - start >= BULK * last.entries * last.span else _fill
     for _ in range(ZAP_RETRIES):
         if fill(mm, start, end):
@@ -98,7 +101,7 @@ def _pass_huge_over(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
 def _clear_marker(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
     """Empty a slot that holds the marker."""
     if entry.kind is Kind.GUARD:
-        entry.value = NONE
+        entry.value = entry.level.none
 
 
 REMOVE_OPS: Final = WalkOps(

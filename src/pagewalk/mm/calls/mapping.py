@@ -14,7 +14,7 @@ from pagewalk.mm.paging.zap import zap
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.area import Area
 from pagewalk.mm.state.files import File
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.state.space import Space

@@ -12,7 +12,7 @@ from pagewalk.mm.calls import uffd
 from pagewalk.mm.calls.mapping import find_gap, find_place, populate_quietly, unmap
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.state import areas
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.state.area import Area

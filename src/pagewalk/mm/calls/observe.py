@@ -9,13 +9,26 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from pagewalk.abi.pagemap import (
+    MAX_SWAPFILES_SHIFT,
+    PAGE_REGION,
+    PM_FILE,
+    PM_GUARD_REGION,
+    PM_MMAP_EXCLUSIVE,
+    PM_PFRAME_MASK,
+    PM_PRESENT,
+    PM_SOFT_DIRTY,
+    PM_SWAP,
+    PM_UFFD_WP,
+    PageIs,
+)
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.state.areas import each_mapped
 from pagewalk.mm.state.tables import ops_of
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import Action, walk_page_range
 
 if TYPE_CHECKING:
@@ -27,28 +40,19 @@ if TYPE_CHECKING:
 
 __all__ = ["REGION", "Look", "look", "maps", "mincore", "pagemap", "regions", "scan", "smaps"]
 
-PM_SOFT_DIRTY: Final = 1 << 55
-PM_EXCLUSIVE: Final = 1 << 56
-PM_UFFD_WP: Final = 1 << 57
-PM_GUARD: Final = 1 << 58
-PM_FILE: Final = 1 << 61
-PM_SWAP: Final = 1 << 62
-PM_PRESENT: Final = 1 << 63
-
-WRITTEN: Final = 1 << 1
-FILE: Final = 1 << 2
-PRESENT: Final = 1 << 3
-SWAPPED: Final = 1 << 4
-PFNZERO: Final = 1 << 5
-HUGE: Final = 1 << 6
-GUARD: Final = 1 << 8
+_CATEGORIES: Final = (
+    (PM_PRESENT, PageIs.PRESENT),
+    (PM_FILE, PageIs.FILE),
+    (PM_SWAP, PageIs.SWAPPED),
+    (PM_GUARD_REGION, PageIs.GUARD),
+)
 
 _HOLDERS: Final = np.zeros(len(Usage), np.int32)
 _HOLDERS[[Usage.FILE, Usage.HUGETLB, Usage.HUGETLB_FILE]] = 1, 1, 2
 """How many hold a frame besides its mappings: the page cache, the pool."""
 _IS_FILE: Final = np.isin(np.arange(len(Usage)), [Usage.FILE, Usage.HUGETLB_FILE])
 
-REGION: Final = np.dtype([("start", "<u8"), ("end", "<u8"), ("categories", "<u8")])
+REGION: Final = np.dtype([(name, "<u8") for name in PAGE_REGION])
 
 
 def mincore(mm: Space, start: int, end: int) -> bytes:
@@ -139,7 +143,7 @@ def look(mm: Space, start: int, end: int) -> Look:
 def _words(mm: Space, entries: Entries, level: LevelEntries) -> Any:
     """Words of pagemap for raw entries, none of them empty."""
     frames = mm.machine.frames
-    kinds, flags = level.states(entries)
+    kinds, flags = level.kind(entries), level.flags(entries)
     pages = is_page(kinds)
     words = np.zeros(len(entries), np.uint64)
     paddrs = level.frame(entries[pages])
@@ -152,11 +156,11 @@ def _words(mm: Space, entries: Entries, level: LevelEntries) -> Any:
     )  # the huge zero page
     word |= np.where(not_anonymous, np.uint64(PM_FILE), np.uint64(0))
     alone = (references - others == 1) & (usage != Usage.ZERO)
-    words[pages] = word | np.where(alone, np.uint64(PM_EXCLUSIVE), np.uint64(0))
+    words[pages] = word | np.where(alone, np.uint64(PM_MMAP_EXCLUSIVE), np.uint64(0))
     other = ~pages
     type_, offset = level.swap_slot(entries[other])
-    words[other] = np.uint64(PM_SWAP) | type_ | offset << np.uint64(5)
-    words[kinds == Kind.GUARD] |= np.uint64(PM_GUARD)
+    words[other] = np.uint64(PM_SWAP) | type_ | offset << np.uint64(MAX_SWAPFILES_SHIFT)
+    words[kinds == Kind.GUARD] |= np.uint64(PM_GUARD_REGION)
     words[flags & int(Flag.UFFD_WP) != 0] |= np.uint64(PM_UFFD_WP)
     words[flags & int(Flag.SOFT_DIRTY) != 0] |= np.uint64(PM_SOFT_DIRTY)
     return words
@@ -175,17 +179,17 @@ def regions(mm: Space, look: Look) -> Any:
     """What ``scan`` gives, from a look."""
     start, words, size, huge = look
     categories = np.zeros(len(words), np.uint64)
-    for bit, category in ((PM_PRESENT, PRESENT), (PM_FILE, FILE), (PM_SWAP, SWAPPED), (PM_GUARD, GUARD)):
+    for bit, category in _CATEGORIES:
         categories[words & np.uint64(bit) != 0] |= np.uint64(category)
     present = words & np.uint64(PM_PRESENT) != 0
-    numbers = (words & np.uint64((1 << 55) - 1))[present]
+    numbers = (words & np.uint64(PM_PFRAME_MASK))[present]
     zero = mm.machine.frames.usage[numbers] == Usage.ZERO
     zeros = np.flatnonzero(present)[zero]
-    categories[zeros] = categories[zeros] & np.uint64(PRESENT) | np.uint64(PFNZERO)
+    categories[zeros] = categories[zeros] & np.uint64(PageIs.PRESENT) | np.uint64(PageIs.PFNZERO)
     written = (words != 0) & (words & np.uint64(PM_UFFD_WP) == 0)
-    categories[written] |= np.uint64(WRITTEN)
+    categories[written] |= np.uint64(PageIs.WRITTEN)
     for first, last in huge:
-        categories[(first - start) // size : (last - start) // size] |= np.uint64(HUGE)
+        categories[(first - start) // size : (last - start) // size] |= np.uint64(PageIs.HUGE)
     return _runs(start, size, categories)
 
 
@@ -213,11 +217,11 @@ def smaps(mm: Space) -> dict[str, int]:
             wanted = (categories & np.uint64(yes) == yes) & (categories & np.uint64(no) == 0)
             return int(sizes[wanted].sum())
 
-        rss = total(PRESENT, PFNZERO)
+        rss = total(PageIs.PRESENT, PageIs.PFNZERO)
         totals["Rss"] += 0 if vma.huge_page_size else rss
-        totals["Anonymous"] += 0 if vma.huge_page_size else total(PRESENT, PFNZERO | FILE)
-        totals["AnonHugePages"] += 0 if vma.huge_page_size else total(PRESENT | HUGE, PFNZERO)
-        totals["Swap"] += total(SWAPPED, GUARD)
-        totals["Guard"] += total(GUARD)
+        totals["Anonymous"] += 0 if vma.huge_page_size else total(PageIs.PRESENT, PageIs.PFNZERO | PageIs.FILE)
+        totals["AnonHugePages"] += 0 if vma.huge_page_size else total(PageIs.PRESENT | PageIs.HUGE, PageIs.PFNZERO)
+        totals["Swap"] += total(PageIs.SWAPPED, PageIs.GUARD)
+        totals["Guard"] += total(PageIs.GUARD)
         totals["Locked"] += rss if VmaFlags.LOCKED in vma.flags else 0
     return totals

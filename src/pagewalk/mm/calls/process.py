@@ -10,7 +10,7 @@ from pagewalk.mm.calls.mapping import unmap
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.copying import copy_pages
 from pagewalk.mm.state.area import AnonHistory
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.state.area import Area

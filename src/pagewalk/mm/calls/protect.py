@@ -16,7 +16,7 @@ from pagewalk.mm.hardware.cpu import KEY, key_flags
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.area import RIGHTS, SPECIAL
 from pagewalk.mm.state.tables import ops_of
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk import walk_page_range_novma
 
 if TYPE_CHECKING:

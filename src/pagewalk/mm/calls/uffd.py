@@ -17,7 +17,7 @@ from pagewalk.errors import OutOfFrames, SystemCallError, UnsupportedError
 from pagewalk.mm.paging.marks import protected, unprotected
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.area import SPECIAL
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.entries import LevelEntries

@@ -14,12 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from pagewalk import abi
-from pagewalk.mm.entries import has_protection_keys
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.formats import PagingFormat
-    from pagewalk.vma import Vma
+    from pagewalk.space import Vma
 
     Access = Literal["read", "write", "execute"]
 
@@ -50,7 +49,7 @@ def checked_pku(form: PagingFormat, pku: object) -> bool:
     """
     if not isinstance(pku, bool):
         raise TypeError(f"pku is True or False, not {pku!r}")
-    if pku and not has_protection_keys(form):
+    if pku and not form.last.has_keys:
         raise ValueError(f"{form.name} has no protection keys: leave pku out")
     return pku
 

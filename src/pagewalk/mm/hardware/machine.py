@@ -17,7 +17,6 @@ from pagewalk.doors import choice, integer, not_negative, refuse_pickling, shown
 from pagewalk.errors import OutOfFrames, PagewalkError
 from pagewalk.formats import find_format
 from pagewalk.memory import Ram
-from pagewalk.mm.entries import most_swap_slots
 from pagewalk.mm.geometry import Geometry
 from pagewalk.mm.hardware.cpu import checked_pku
 from pagewalk.mm.hardware.frames import Usage
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from pagewalk.formats import PagingFormat
     from pagewalk.space import AddressSpace
-    from pagewalk.vma import Mapping as FileMapping
+    from pagewalk.space import Mapping as FileMapping
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -78,7 +77,7 @@ class Hardware(ABC):
         self.reclaims_whole = True
         self.memory = Ram(_whole_pages(ram, self.geometry.page_size))
         self.frames = FramePool(self.memory, self.geometry)
-        self.swap = SwapDevice(swap, self.geometry.page_size, most_swap_slots(self.format))
+        self.swap = SwapDevice(swap, self.geometry.page_size, self.geometry.last.most_swap_slots)
         self.zero = self.frames.take(Usage.ZERO)
         self.huge_zero: int | None = None
         self._huge_zero_users = 0

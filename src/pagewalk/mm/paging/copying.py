@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.paging.marks import unprotected
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.state.area import Area

@@ -20,7 +20,7 @@ from pagewalk.mm.paging import huge, hugetlb
 from pagewalk.mm.paging.marks import protected
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.mm.state.areas import prepare_anon
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.hardware.cpu import Access

@@ -13,7 +13,7 @@ from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging.zap import release
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.mm.state.areas import prepare_anon
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.state.area import Area
@@ -101,7 +101,7 @@ def is_ours(mm: Space, paddr: int) -> bool:
 def _maps_block(mm: Space, entries: Entries, first: int) -> Any:
     """Which entries map a page of the block at a physical address."""
     last, size = mm.geometry.last, np.uint64(mm.geometry.block_size)
-    return last.is_present(entries) & (last.frame(entries) // size == first // int(size))
+    return last.is_page(entries) & (last.frame(entries) // size == first // int(size))
 
 
 def may_reuse(mm: Space, paddr: int) -> bool:
@@ -136,7 +136,7 @@ def collapse(mm: Space, area: Area, start: int) -> bool:
     mm.machine.frames.gather(sources, paddr, np.flatnonzero(real))
     flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
     entry = mm.block_entry(area, paddr, flags)
-    small, table = entries.copy(), mm.geometry.upper.table_paddr(upper.value)
+    small, table = entries.copy(), int(mm.geometry.upper.frame(upper.value))
     upper.value = entry if area.flags & RIGHTS else mm.geometry.upper.without_rights(entry)
     mm.tables.deposits.append(table)
     release(mm, small, kinds)  # last: who interrupts this finds the bytes in the one place or in the other
@@ -158,7 +158,7 @@ def split_folio(mm: Space, paddr: int) -> None:
         for _, entries in mm.tables.slices(vma.start, vma.end):
             inside = np.flatnonzero(_maps_block(mm, entries, first))
             paddrs = last.frame(entries[inside])
-            if (last.page_flags(entries[inside]) & int(Flag.DIRTY)).any():
+            if (last.flags(entries[inside]) & int(Flag.DIRTY)).any():
                 frames.set_lazy(folio, lazy=False)  # dirty counts for the folio, then for each page
                 frames.set_dirty(folio)
             if frames.is_mlocked(first):

@@ -9,7 +9,7 @@ from pagewalk import abi
 from pagewalk.errors import BusError, OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.state.files import HugeFile
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 from pagewalk.walk.hugetlb import hugetlb_slot
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pagewalk.mm.hardware.cpu import Access
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
+    from pagewalk.space import Vma
     from pagewalk.tables import Entry
-    from pagewalk.vma import Vma
 
 __all__ = ["entries", "fault", "gone", "inherit", "move", "page_size_of", "reserve", "slot", "zap"]
 

@@ -18,7 +18,7 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.paging.huge import is_ours, split_folio
 from pagewalk.mm.paging.zap import clear_huge, release
 from pagewalk.mm.state.files import File
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
+    from pagewalk.space import Mapping
     from pagewalk.tables import Entry
-    from pagewalk.vma import Mapping
 
     Change = Callable[[Space, Entries, Any], None]
 
@@ -104,7 +104,7 @@ def _each_table(
 def _pages(mm: Space, entries: Entries) -> Any:
     """Where entries map pages with a life of their own."""
     last = mm.geometry.last
-    return np.flatnonzero(last.is_present(entries) & (last.page_flags(entries) & int(Flag.SPECIAL) == 0))
+    return np.flatnonzero(last.is_page(entries) & (last.flags(entries) & int(Flag.SPECIAL) == 0))
 
 
 def _own_pages(mm: Space, entries: Entries) -> Any:
@@ -136,7 +136,7 @@ def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> None:
     frames, geometry = mm.machine.frames, mm.geometry
     pages = entries[_pages(mm, entries)]
     block_of = _blocks(mm, pages)
-    dirty = geometry.last.page_flags(pages) & int(Flag.DIRTY) != 0
+    dirty = geometry.last.flags(pages) & int(Flag.DIRTY) != 0
     for block in np.unique(block_of).tolist():
         here = block_of == block
         if not frames.is_large(block) or not is_ours(mm, block):
@@ -234,7 +234,7 @@ def _keep(mm: Space, paddrs: Any) -> None:
 def _page_out(mm: Space, entries: Entries, at: int, paddr: int) -> None:
     """Reclaim one anonymous page that nobody else has."""
     machine, last = mm.machine, mm.geometry.last
-    flags, lazy = Flag(last.page_flags(int(entries[at]))), machine.frames.is_lazy(paddr)
+    flags, lazy = Flag(last.flags(int(entries[at]))), machine.frames.is_lazy(paddr)
     if lazy and Flag.DIRTY not in flags:
         entries[at] = last.none
     elif not lazy and machine.swap.used < machine.swap.slots and not machine.frames.is_mlocked(paddr):

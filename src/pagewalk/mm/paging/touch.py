@@ -20,7 +20,7 @@ from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.fault import find_area, handle
 from pagewalk.mm.state.areas import prepare_anon
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
+    from pagewalk.space import Vma
     from pagewalk.tables import Entry
-    from pagewalk.vma import Vma
 
 __all__ = ["clear_huge", "release", "unmap_file", "zap"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pagewalk.vma import Vma, VmaFlags
+from pagewalk.space import Vma, VmaFlags
 
 __all__ = ["RIGHTS", "SPECIAL", "AnonHistory", "Area"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
-    from pagewalk.vma import VmaFlags
+    from pagewalk.space import VmaFlags
 
 __all__ = ["cut_out", "each_mapped", "free_around", "insert", "modify", "prepare_anon", "split_at"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pagewalk.doors import integer, not_negative, plain, refuse_pickling, shown
 from pagewalk.errors import SystemCallError
 from pagewalk.mm.hardware.frames import Usage
-from pagewalk.vma import Mapping
+from pagewalk.space import Mapping
 
 if TYPE_CHECKING:
     from pagewalk.mm.hardware.machine import Hardware

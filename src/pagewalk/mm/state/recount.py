@@ -25,13 +25,13 @@ from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.state.area import Area
 from pagewalk.mm.state.files import File, HugeFile
 from pagewalk.mm.state.space import Space
-from pagewalk.vma import VmaFlags
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from pagewalk.mm.entries import LevelEntries
     from pagewalk.mm.hardware.machine import Hardware
     from pagewalk.mm.state.tables import Entries
-    from pagewalk.vma import Mapping, Vma
+    from pagewalk.space import Mapping, Vma
 
 __all__ = ["recount"]
 
@@ -176,7 +176,7 @@ class _Count:
         entries = mm.tables.words_at(paddr, level)
         is_table = level.is_table(entries)
         for at in np.flatnonzero(is_table).tolist():
-            below = level.table_paddr(int(entries[at]))
+            below = int(level.frame(int(entries[at])))
             start = vaddr + at * level.span
             if below in self._linked or self._free[below // self._page_size]:
                 entries[at] = level.none

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag
-from pagewalk.locks import MmapLock, VmaLock
 from pagewalk.mm.state.area import RIGHTS, Area
 from pagewalk.mm.state.tables import MmTables
-from pagewalk.space import AddressSpace
-from pagewalk.vma import VmaFlags
+from pagewalk.space import AddressSpace, MmapLock, VmaFlags, VmaLock
 
 if TYPE_CHECKING:
     import threading
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
     from pagewalk.mm.entries import LevelEntries
     from pagewalk.mm.hardware.frames import Usage
     from pagewalk.mm.hardware.machine import Hardware
+    from pagewalk.space import Vma
     from pagewalk.tables import Entry, Table
-    from pagewalk.vma import Vma
 
 __all__ = ["Event", "Space"]
 

@@ -113,7 +113,7 @@ class MmTables(PageTables):
     def _zero_pages(self, entry: Entry) -> bytes:
         """A table of entries of the zero page with the rights that a huge zero page's entry has."""
         last = self.geometry.last
-        value = last.zero_page(self.machine.zero, entry.value)
+        value = last.zero_page(self.machine.zero, self.geometry.levels[entry.level.depth], entry.value)
         return np.full(last.per_table, value, last.dtype).tobytes()
 
     # -- finding -----------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class MmTables(PageTables):
             entry = Entry(table, table.level.index(vaddr))
             if table.level.depth == level.depth:
                 return entry
-            if not self.format.folds_into_next(entry.level):
+            if not entry.level.folds:
                 if entry.is_none and grow:
                     with self.lock(table):
                         if entry.is_none:
@@ -194,7 +194,7 @@ class MmTables(PageTables):
         Source: ``free_pgtables``, Linux 6.18.
         """
         for level in reversed(self.geometry.levels[:-1]):
-            if self.format.folds_into_next(level.level):
+            if level.level.folds:
                 continue
             first = start // level.span * level.span
             last = -(-end // level.span) * level.span
@@ -209,7 +209,7 @@ class MmTables(PageTables):
 
         def unlink(entry: Entry, addr: int, next_: int, walk: Any) -> None:
             if entry.is_table:
-                gone.append(level.table_paddr(entry.value))
+                gone.append(int(level.frame(entry.value)))
                 entry.value = level.none
 
         walk_page_range_novma(self, start, end, ops_of([level], unlink))

@@ -1,0 +1,27 @@
+"""Why a signal came (``si_code``), and how a handler is installed (``sa_flags``).
+
+Source: ``include/uapi/asm-generic/siginfo.h``, ``arch/x86/include/uapi/asm/signal.h``, Linux 6.18.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "BUS_ADRERR",
+    "BUS_MCEERR_AR",
+    "SA_NODEFER",
+    "SA_SIGINFO",
+    "SEGV_ACCERR",
+    "SEGV_MAPERR",
+    "SEGV_PKUERR",
+]
+
+SEGV_MAPERR: Final = 1
+SEGV_ACCERR: Final = 2
+SEGV_PKUERR: Final = 4
+BUS_ADRERR: Final = 2
+BUS_MCEERR_AR: Final = 4
+
+SA_SIGINFO: Final = 0x4
+SA_NODEFER: Final = 0x4000_0000

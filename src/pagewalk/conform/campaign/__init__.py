@@ -1,0 +1,1 @@
+"""Campaigns: two sides compared on many scenarios, by several processes; a disagreement shrunk and printed."""

@@ -1,0 +1,35 @@
+"""Scenarios: what is done on both sides, as data; and where random ones come from (``generate``)."""
+
+from __future__ import annotations
+
+from pagewalk.conform.scenarios.arena import ARENA, ARENA_PAGES, At
+from pagewalk.conform.scenarios.scenario import File, Scenario
+from pagewalk.conform.scenarios.steps import (
+    STEPS,
+    Execute,
+    Exit,
+    Fork,
+    KernelRead,
+    KernelWrite,
+    Madvise,
+    Mincore,
+    Mlock,
+    Mmap,
+    Mprotect,
+    Mremap,
+    Msync,
+    Munlock,
+    Munmap,
+    ProcessMadvise,
+    PunchHole,
+    Read,
+    Step,
+    Truncate,
+    Write,
+)
+
+__all__ = [
+    "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "File", "Fork", "KernelRead", "KernelWrite", "Madvise",
+    "Mincore", "Mlock", "Mmap", "Mprotect", "Mremap", "Msync", "Munlock", "Munmap", "ProcessMadvise", "PunchHole",
+    "Read", "Scenario", "Step", "Truncate", "Write",
+]  # fmt: skip

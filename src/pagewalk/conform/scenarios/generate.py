@@ -1,0 +1,371 @@
+"""Random scenarios: one weighted table of steps, drawn from by a seeded generator or by Hypothesis.
+
+How it works: each maker draws one step, at places that a ``Plan`` says are probably mapped. A few are stories: they put
+the steps that must follow into the plan's queue, and others may come between.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from pagewalk import abi
+from pagewalk.conform.scenarios import steps as do
+from pagewalk.conform.scenarios.arena import At
+from pagewalk.conform.scenarios.names import PAGE
+from pagewalk.conform.scenarios.plan import HUGE, Plan
+from pagewalk.conform.scenarios.scenario import File, Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pagewalk.conform.scenarios.plan import Draw
+
+__all__ = ["STEP_TABLE", "generate", "plan"]
+
+_STACK = 400
+_FILES = (File("a", 24), File("b", 3))
+_READ_ONLY = File("sealed", 6, writable=False)
+
+
+def _prot(plan: Plan) -> int:
+    rw = abi.PROT_READ | abi.PROT_WRITE
+    return plan.choice(
+        [*[rw] * 9, *[abi.PROT_READ] * 3, abi.PROT_NONE, *[rw | abi.PROT_EXEC] * 2, *[abi.PROT_EXEC] * 2]
+    )
+
+
+def _mmap(plan: Plan) -> do.Step:
+    pages, first = plan.pages(), plan.place(1)
+    plan.note(first, pages)
+    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | (abi.MAP_FIXED_NOREPLACE if plan.one_in(8) else abi.MAP_FIXED)
+    flags |= plan.choice([0] * 12 + [abi.MAP_NORESERVE, abi.MAP_POPULATE, abi.MAP_LOCKED, abi.MAP_STACK])
+    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), process=plan.process)
+
+
+def _mmap_huge(plan: Plan) -> do.Step:
+    pages = plan.choice([HUGE, HUGE, 2 * HUGE, HUGE + 3])
+    first = plan.place(pages)
+    plan.note(first, pages)
+    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), process=plan.process)
+
+
+def _mmap_stack(plan: Plan) -> do.Step:
+    """One that grows down, far above the crowd: growth stops 256 pages from its neighbour."""
+    first = _STACK + 8 * plan.draw.integer(0, 3)
+    plan.note(first - 6, 8)
+    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED | abi.MAP_GROWSDOWN
+    return do.Mmap(2 * PAGE, abi.PROT_READ | abi.PROT_WRITE, flags, At(first), process=plan.process)
+
+
+def _mmap_shared(plan: Plan) -> do.Step:
+    pages, first = plan.pages(), plan.place(1)
+    plan.note(first, pages)
+    flags = abi.MAP_SHARED | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), process=plan.process)
+
+
+def _mmap_file(plan: Plan) -> do.Step:
+    pages, first = plan.pages(), plan.place(1)
+    plan.note(first, pages)
+    flags = abi.MAP_FIXED | plan.choice([abi.MAP_SHARED, abi.MAP_PRIVATE])
+    flags |= plan.choice([0] * 6 + [abi.MAP_POPULATE])
+    file, offset = plan.choice([*_FILES, *_FILES, *_FILES, _READ_ONLY]).name, plan.draw.integer(0, 4) * PAGE
+    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), file, offset, process=plan.process)
+
+
+def _mmap_hugetlb(plan: Plan) -> do.Step:
+    """Pages from the pool, if there is one."""
+    first, pages = plan.place(HUGE), HUGE * plan.draw.integer(1, 2)
+    plan.note(first, pages)
+    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED | abi.MAP_HUGETLB | abi.MAP_HUGE_2MB
+    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), process=plan.process)
+
+
+def _mmap_anywhere(plan: Plan) -> do.Step:
+    pages, name = plan.pages(), f"m{len(plan.names)}"
+    plan.names.append((name, pages))
+    return do.Mmap(pages * PAGE, _prot(plan), name=name, process=plan.process)
+
+
+def _munmap(plan: Plan) -> do.Step:
+    at, length = plan.range(named=False)
+    if not at.byte:
+        plan.forget(at.page, -(-length // PAGE))
+    return do.Munmap(at, length, process=plan.process)
+
+
+def _mprotect(plan: Plan) -> do.Step:
+    return do.Mprotect(*plan.range(), _prot(plan), process=plan.process)
+
+
+def _mremap(plan: Plan) -> do.Step:
+    """Shrink or grow in place."""
+    at, length = plan.range(named=False)
+    new = max(length + plan.draw.integer(-3, 3) * PAGE, 0)
+    return do.Mremap(at, length, new, process=plan.process)
+
+
+def _mremap_move(plan: Plan) -> do.Step:
+    at, length = plan.range(named=False)
+    new = max(length + plan.choice([0, 0, 0, 0, -PAGE, PAGE]), 0)
+    pages = -(-new // PAGE) or 1
+    first = plan.place(pages)
+    flags = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED | plan.choice([0, 0, abi.MREMAP_DONTUNMAP])
+    kept = flags & abi.MREMAP_DONTUNMAP
+    if not (at.byte or (kept and new != length) or at.page - pages < first < at.page + length // PAGE):
+        if not kept:
+            plan.forget(at.page, length // PAGE)
+        plan.note(first, pages)
+    return do.Mremap(at, length, new, flags, At(first), process=plan.process)
+
+
+def _mlock(plan: Plan) -> do.Step:
+    return do.Mlock(*plan.range(), plan.choice([0, 0, abi.MLOCK_ONFAULT]), process=plan.process)
+
+
+def _munlock(plan: Plan) -> do.Step:
+    return do.Munlock(*plan.range(), process=plan.process)
+
+
+def _msync(plan: Plan) -> do.Step:
+    flags = plan.choice([abi.MS_SYNC, abi.MS_ASYNC, abi.MS_INVALIDATE, abi.MS_SYNC | abi.MS_ASYNC])
+    return do.Msync(*plan.range(), flags, process=plan.process)
+
+
+def _mincore(plan: Plan) -> do.Step:
+    return do.Mincore(*plan.range(), process=plan.process)
+
+
+_ADVICE = (
+    abi.MADV_NORMAL, abi.MADV_DONTNEED, abi.MADV_DONTNEED, abi.MADV_FREE, abi.MADV_WILLNEED, abi.MADV_HUGEPAGE,
+    abi.MADV_HUGEPAGE, abi.MADV_NOHUGEPAGE, abi.MADV_COLLAPSE, abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE,
+    abi.MADV_DONTFORK, abi.MADV_DOFORK, abi.MADV_WIPEONFORK, abi.MADV_KEEPONFORK, abi.MADV_COLD, abi.MADV_PAGEOUT,
+    abi.MADV_REMOVE, abi.MADV_DONTNEED_LOCKED, abi.MADV_SEQUENTIAL, abi.MADV_DONTDUMP, abi.MADV_DODUMP,
+)  # fmt: skip
+
+
+_HUGE_ADVICE = (
+    abi.MADV_HUGEPAGE, abi.MADV_HUGEPAGE, abi.MADV_HUGEPAGE, abi.MADV_COLLAPSE, abi.MADV_POPULATE_WRITE,
+    abi.MADV_POPULATE_READ, abi.MADV_DONTNEED, abi.MADV_FREE, abi.MADV_NOHUGEPAGE,
+)  # fmt: skip
+
+
+def _madvise(plan: Plan) -> do.Step:
+    return do.Madvise(*plan.range(), plan.choice(_ADVICE), process=plan.process)
+
+
+def _huge(plan: Plan) -> do.Step:
+    """Advice on a whole block of 2 MiB."""
+    blocks = plan.blocks()
+    if not blocks:
+        return _mmap_huge(plan)
+    return do.Madvise(At(plan.choice(blocks)), HUGE * PAGE, plan.choice(_HUGE_ADVICE), process=plan.process)
+
+
+def _touch_huge(plan: Plan) -> do.Step:
+    """A read or write within a whole block."""
+    blocks = plan.blocks()
+    if not blocks:
+        return _write(plan)
+    at = At(plan.choice(blocks) + plan.choice([0, 1, 5, 100, HUGE - 1]))
+    return do.Read(at, process=plan.process) if plan.one_in(3) else do.Write(at, _data(plan, 8), process=plan.process)
+
+
+def _lazy(plan: Plan) -> do.Step:
+    """A story: memory that is lazily free is written again, in part, perhaps split, and paged out.
+
+    What reclaim takes tells dirty pages from clean ones.
+    """
+    blocks = plan.blocks()
+    at, length = (At(plan.choice(blocks)), HUGE * PAGE) if blocks and not plan.one_in(4) else plan.range(named=False)
+    last = max(length // PAGE - 1, 0)
+    inside = At(at.page + plan.draw.integer(0, last))
+    cut = At(at.page + plan.draw.integer(0, last)), PAGE * plan.pages(3)
+    split = plan.choice([
+        do.Mprotect(*cut, abi.PROT_READ, process=plan.process),
+        do.Madvise(*cut, abi.MADV_GUARD_INSTALL, process=plan.process),
+        do.Madvise(*cut, abi.MADV_DONTNEED, process=plan.process),
+        do.Munmap(*cut, process=plan.process),
+    ])  # fmt: skip
+    plan.queue = [
+        do.Madvise(at, length, abi.MADV_FREE, process=plan.process),
+        *[do.Write(inside, _data(plan, 8), process=plan.process)] * plan.choice([0, 1, 1]),
+        *[split] * plan.choice([0, 1, 1, 1]),
+        do.Madvise(at, length, abi.MADV_PAGEOUT, process=plan.process),
+        do.Read(inside, process=plan.process),
+    ]
+    return do.Write(inside, _data(plan, 8), process=plan.process)
+
+
+def _between(plan: Plan) -> do.Step:
+    """A story: two mappings with histories of their own, then one between them, which may join only one."""
+    first, pages = plan.place(1), [plan.pages(3) for _ in range(3)]
+    starts = first, first + pages[0], first + pages[0] + pages[1]
+    prot = _prot(plan) | abi.PROT_WRITE
+    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
+    left, middle, right = (
+        do.Mmap(size * PAGE, prot, flags, At(start), process=plan.process)
+        for start, size in zip(starts, pages, strict=True)
+    )
+    touch = [do.Write(At(start), _data(plan, 8), process=plan.process) for start in starts]
+    plan.note(first, sum(pages))
+    gap = do.Munmap(middle.addr, middle.length, process=plan.process)
+    plan.queue = [gap, touch[0], right, touch[2], middle, touch[1]]
+    return left
+
+
+def _guard(plan: Plan) -> do.Step:
+    advice = plan.choice([abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_REMOVE])
+    return do.Madvise(*plan.range(), advice, process=plan.process)
+
+
+def _process_madvise(plan: Plan) -> do.Step:
+    ranges = tuple(plan.range() for _ in range(plan.draw.integer(0, 4)))
+    advice = plan.choice([*_ADVICE, abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_REMOVE])
+    return do.ProcessMadvise(ranges, advice, process=plan.process)
+
+
+def _touch(plan: Plan) -> At:
+    if plan.ranges and not plan.one_in(6):
+        first, pages = plan.choice(plan.ranges[-8:])
+        return At(first + plan.draw.integer(0, min(pages, 9) - 1))
+    at, pages = plan.spot()
+    return At(at.page + plan.draw.integer(0, pages - 1), 0, at.base)
+
+
+def _read(plan: Plan) -> do.Step:
+    return do.Read(_touch(plan), process=plan.process)
+
+
+def _write(plan: Plan) -> do.Step:
+    return do.Write(_touch(plan), _data(plan, 8), process=plan.process)
+
+
+def _write_across(plan: Plan) -> do.Step:
+    return do.Write(_before_border(_touch(plan)), _data(plan, 16), process=plan.process)
+
+
+def _before_border(at: At) -> At:
+    """Eight bytes before the page's end; never in a mapping whose place the kernel chose: see ``Plan.range``."""
+    return at if at.base else At(at.page, PAGE - 8)
+
+
+def _data(plan: Plan, size: int) -> bytes:
+    """The first byte of any eight is ``ret``, so that it may be executed."""
+    return (b"\xc3" + plan.draw.integer(0, 255).to_bytes(1, "little") + b"pgwalk") * (size // 8)
+
+
+def _execute(plan: Plan) -> do.Step:
+    return do.Execute(_touch(plan), process=plan.process)
+
+
+def _kernel_read(plan: Plan) -> do.Step:
+    at, pages = plan.spot()
+    return do.KernelRead(at, min(pages, 16) * PAGE, process=plan.process)
+
+
+def _kernel_write(plan: Plan) -> do.Step:
+    at = _touch(plan)
+    return do.KernelWrite(plan.choice([at, _before_border(at)]), _data(plan, 16), process=plan.process)
+
+
+def _fork(plan: Plan) -> do.Step:
+    if len(plan.processes) >= 3:
+        return _read(plan)
+    child, plan.born = plan.born, plan.born + 1
+    plan.processes.append(child)
+    return do.Fork(child, process=plan.process)
+
+
+def _exit(plan: Plan) -> do.Step:
+    if plan.process == 0:
+        return _write(plan)
+    plan.processes.remove(plan.process)
+    return do.Exit(process=plan.process)
+
+
+def _punch(plan: Plan) -> do.Step:
+    offset = plan.draw.integer(0, 8) * PAGE
+    return do.PunchHole(plan.choice(_FILES).name, offset, plan.pages() * PAGE, process=plan.process)
+
+
+def _truncate(plan: Plan) -> do.Step:
+    return do.Truncate(plan.choice(_FILES).name, plan.draw.integer(0, 24) * PAGE, process=plan.process)
+
+
+STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
+    (10, _mmap),
+    (3, _mmap_shared),
+    (5, _mmap_file),
+    (1, _mmap_anywhere),
+    (2, _mmap_huge),
+    (1, _mmap_stack),
+    (4, _munmap),
+    (7, _mprotect),
+    (4, _mremap),
+    (6, _mremap_move),
+    (3, _mlock),
+    (3, _munlock),
+    (1, _msync),
+    (2, _mincore),
+    (12, _madvise),
+    (7, _huge),
+    (9, _guard),
+    (2, _lazy),
+    (2, _between),
+    (3, _process_madvise),
+    (7, _read),
+    (18, _write),
+    (5, _touch_huge),
+    (2, _write_across),
+    (2, _execute),
+    (2, _kernel_read),
+    (2, _kernel_write),
+    (3, _fork),
+    (1, _exit),
+    (1, _punch),
+    (1, _truncate),
+)
+"""Weight and maker of each kind of step."""
+_HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {_mmap_huge: 3, _huge: 30, _touch_huge: 30, _lazy: 16}
+"""In every fourth scenario these count instead: huge pages are rare otherwise."""
+_HUGETLB_WEIGHT = 10
+"""Of ``_mmap_hugetlb`` where it is asked for."""
+_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(weight)]
+_HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
+
+
+def plan(draw: Draw, steps: int, *, hugetlb: bool = False) -> Scenario:
+    """A scenario from a source of choices.
+
+    Args:
+        draw: The source.
+        steps: How many steps.
+        hugetlb: Map pages of the pool too. All processes of a machine share it: run one such scenario at a time.
+    """
+    state = Plan(draw)
+    large = state.one_in(4)
+    makers = (_HUGE_MAKERS if large else _MAKERS) + [_mmap_hugetlb] * _HUGETLB_WEIGHT * hugetlb
+    made = [_mmap_huge(state), _huge(state)] if large else [_mmap(state)]
+    while len(made) < steps:
+        if state.queue and not state.one_in(5):
+            made.append(state.queue.pop(0))
+            continue
+        state.process = state.choice(state.processes)
+        made.append(state.choice(makers)(state))
+    return Scenario(tuple(made[:steps]), (*_FILES, _READ_ONLY))
+
+
+class _Seeded:
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 (repeatable on purpose)
+
+    def integer(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+
+def generate(seed: int, steps: int = 30, *, hugetlb: bool = False) -> Scenario:
+    """The scenario of a seed: the same at all times. See ``plan``."""
+    return plan(_Seeded(seed), steps, hugetlb=hugetlb)

@@ -1,0 +1,163 @@
+"""What of a machine the answers depend on: probed where it runs, and told where they were recorded."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from pagewalk import abi
+from pagewalk.abi.pagemap import PageIs
+from pagewalk.conform.scenarios import At, Madvise, Mmap, Scenario, Write
+from pagewalk.conform.scenarios.names import PAGE
+from pagewalk.conform.scenarios.plan import HUGE
+from pagewalk.conform.sides.observe import has
+from pagewalk.errors import ProcessError, UnsupportedError
+from pagewalk.formats.running import running_format
+
+if TYPE_CHECKING:
+    from pagewalk.mm.hardware.machine import Policy
+
+__all__ = ["HUGETLB", "Facts", "cpu_flags", "free_hugetlb", "require_settings", "running_facts"]
+
+HUGETLB = 2 << 20
+"""The size of the only hugetlb pages that scenarios use."""
+_POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+_MOST = 32
+"""Pages of a pool at most: more than fit into an arena."""
+_CPU = Path("/proc/cpuinfo")
+_ATTEMPTS = 3
+"""At getting a huge page."""
+_BLOCK = At(HUGE), HUGE * PAGE
+_LAZY = Scenario(
+    (
+        Mmap(_BLOCK[1], abi.PROT_READ | abi.PROT_WRITE, abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED, _BLOCK[0]),
+        Madvise(*_BLOCK, abi.MADV_HUGEPAGE),
+        Write(At(HUGE), b"x"),
+        Madvise(*_BLOCK, abi.MADV_FREE),
+        Write(At(HUGE), b"y"),
+        Madvise(*_BLOCK, abi.MADV_PAGEOUT),
+    )
+)
+_SWAPS = Path("/proc/swaps")
+_OWN_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_THP = Path("/sys/kernel/mm/transparent_hugepage")
+_SETTINGS: dict[str, set[str]] = {"shmem_enabled": {"never", "deny", "advise", "within_size"}, "use_zero_page": {"1"}}
+"""Of transparent huge pages, besides those of other sizes: what the model's files, which are small, do not notice."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A machine, as far as a scenario can tell it from others.
+
+    Attributes:
+        pku: Whether the CPU has protection keys and the kernel uses them.
+        format: The paging format's name.
+        thp: When anonymous memory gets huge pages by itself.
+        hugetlb: Pages of the 2 MiB pool that may be had; None: as the running kernel has then.
+        reclaims_whole: Whether reclaim takes or keeps a lazily free huge page as a whole, see ``Machine``.
+    """
+
+    pku: bool = False
+    format: str = running_format()
+    thp: Policy = "madvise"
+    hugetlb: int | None = 0
+    reclaims_whole: bool = True
+
+
+def running_facts() -> Facts:
+    """Those of this machine.
+
+    Raises:
+        UnsupportedError: It is set up for what the model does not have.
+    """
+    require_settings()
+    flags = cpu_flags()
+    return Facts("ospke" in flags, running_format(flags), _running_policy(), None, _reclaims_whole())
+
+
+def cpu_flags() -> frozenset[str]:
+    """What ``/proc/cpuinfo`` says the first CPU has, and the kernel uses; empty where there is none."""
+    try:
+        lines = _CPU.read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+
+
+def free_hugetlb() -> int:
+    """How many pages of the pool a scenario can have: the free ones, less those that are promised to others.
+
+    A kernel may leak promises for good (6.18: ``mremap`` of one page out of a private mapping of two), so a pool can
+    have fewer than it shows as free.
+    """
+    try:
+        free, promised = (int((_POOL / name).read_text()) for name in ("free_hugepages", "resv_hugepages"))
+    except OSError:
+        return 0
+    return max(min(free - promised, _MOST), 0)
+
+
+def _running_policy() -> Policy:
+    """When the running kernel gives anonymous memory pages of 2 MiB; never, where it cannot."""
+    overall, own = _chosen(_THP / "enabled"), _chosen(_THP / "hugepages-2048kB/enabled")
+    return cast("Policy", (overall if own in ("", "inherit") else own) or "never")
+
+
+def _chosen(path: Path) -> str:
+    """What a file like ``always [madvise] never`` has chosen, or the one word in it; empty where there is none."""
+    try:
+        text = path.read_text()
+    except OSError:
+        return ""
+    return text.partition("[")[2].partition("]")[0] or text.strip()
+
+
+def require_settings() -> None:
+    """Refuse a machine that is set up for what the model does not have.
+
+    Raises:
+        UnsupportedError: So it is; the message says how to change that.
+    """
+    if _swap_is_on():
+        raise UnsupportedError(
+            "swap is on, and the model's files do not know it: swapoff -a, or run this where memory.swap.max is 0"
+        )
+    small = {"never", "inherit" if _chosen(_THP / "enabled") == "never" else "never"}
+    sizes = [path for path in _THP.glob("hugepages-*kB/enabled") if path.parent.name != "hugepages-2048kB"]
+    for path, accepted in (*_SETTINGS.items(), *((path.relative_to(_THP).as_posix(), small) for path in sizes)):
+        found = _chosen(_THP / path)
+        if found and found not in accepted:
+            best = sorted(accepted)[-1]
+            raise UnsupportedError(f"{_THP / path} is {found}, which the model does not have: write {best} there")
+
+
+def _swap_is_on() -> bool:
+    """Whether pages of this process can be swapped out."""
+    try:
+        if len(_SWAPS.read_text().splitlines()) < 2:
+            return False
+        group = _OWN_GROUP.read_text().partition("0::/")[2].partition("\n")[0]
+    except OSError:
+        return False
+    folders = [_GROUPS / group, *(_GROUPS / group).parents]
+    return not any(_chosen(folder / "memory.swap.max") == "0" for folder in folders)
+
+
+@cache
+def _reclaims_whole() -> bool:
+    """Ask the running kernel: one that keeps such a page whole, when it was written again, leaves it huge."""
+    from pagewalk.conform.sides.kernel import Kernel
+
+    try:
+        with Kernel() as kernel:
+            for _ in range(_ATTEMPTS):
+                with closing(kernel.run(_LAZY)) as run:
+                    *_, before, after = (int(record.views[0][""].states[HUGE]) for record in run.records())
+                if has(before, PageIs.HUGE):
+                    return has(after, PageIs.HUGE)
+    except (UnsupportedError, ProcessError):
+        pass
+    return True

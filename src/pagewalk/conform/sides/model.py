@@ -1,0 +1,93 @@
+"""The simulated address space as a side of a comparison."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any, cast
+
+from pagewalk.conform.sides.facts import HUGETLB, free_hugetlb, running_facts
+from pagewalk.conform.sides.side import Model
+from pagewalk.mm.calls import observe
+
+if TYPE_CHECKING:
+    from pagewalk.conform.scenarios.target import Target
+    from pagewalk.conform.sides.facts import Facts
+    from pagewalk.mm.machine import Machine
+    from pagewalk.mm.mm import Mm
+    from pagewalk.mm.state.files import File
+
+__all__ = ["HUGETLB", "SimulatedProcess", "free_hugetlb", "simulated"]
+
+_RAM = 256 << 20
+
+
+class SimulatedProcess:
+    """An ``Mm`` as a ``Target``: its own methods, and the files that a scenario asks for."""
+
+    def __init__(self, machine: Machine, mm: Mm) -> None:
+        self._machine = machine
+        self._mm = mm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mm, name)
+
+    def fork(self) -> SimulatedProcess:
+        """The child."""
+        return SimulatedProcess(self._machine, self._mm.fork())
+
+    def pages(self, start: int, end: int) -> tuple[Any, Any]:
+        """See ``Calls``: one look for both."""
+        with self._mm.reading():
+            look = observe.look(self._mm, start, end)
+            return look.words, observe.regions(self._mm, look)
+
+    def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> File:
+        """A file on the machine.
+
+        Raises:
+            OSError: A kind that a machine does not have (EOPNOTSUPP).
+        """
+        if kind != "memfd":
+            raise OSError(errno.EOPNOTSUPP, f"the model has no {kind} files")
+        return self._machine.file(f"/memfd:{name}", contents=data, writable=writable)
+
+    def punch_hole(self, file: File, offset: int, length: int) -> None:
+        """See ``Calls``.
+
+        Raises:
+            OSError: The file is open for reading only (EBADF).
+        """
+        if not file.writable:
+            raise OSError(errno.EBADF, f"{file.name} is not open for writing")
+        self._machine.punch_hole(file, offset, length)
+
+    def truncate(self, file: File, size: int) -> None:
+        """See ``Calls``.
+
+        Raises:
+            OSError: The file is open for reading only (EINVAL).
+        """
+        if not file.writable:
+            raise OSError(errno.EINVAL, f"{file.name} is not open for writing")
+        self._machine.truncate(file, size)
+
+
+def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = None) -> Model:
+    """A side that starts each scenario on a new machine.
+
+    Args:
+        name: What to call it.
+        ram: Bytes of its RAM.
+        facts: What machine; one like that of the running kernel when not given.
+    """
+    known = facts or running_facts()
+
+    def make() -> Target:
+        from pagewalk.mm.machine import Machine
+
+        pool = free_hugetlb() if known.hugetlb is None else known.hugetlb
+        machine = Machine(ram, known.format, thp=known.thp, hugetlb={HUGETLB: pool}, pku=known.pku)
+        machine.reclaims_whole = known.reclaims_whole
+        return cast("Target", SimulatedProcess(machine, machine.mm()))
+
+    return Model(make, name)

@@ -1,0 +1,190 @@
+"""The process this runs in, as a ``Target``: every call goes straight to the kernel, by number (x86-64)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import tempfile
+from fcntl import ioctl
+from typing import TYPE_CHECKING
+
+from pagewalk.abi.pagemap import PAGE_REGION, PAGEMAP_SCAN, PM_SCAN_ARG, PageIs
+from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from pagewalk.abi.syscalls import (
+    SYS_FALLOCATE,
+    SYS_MADVISE,
+    SYS_MINCORE,
+    SYS_MLOCK2,
+    SYS_MMAP,
+    SYS_MPROTECT,
+    SYS_MREMAP,
+    SYS_MSYNC,
+    SYS_MUNLOCK,
+    SYS_MUNMAP,
+    SYS_PROCESS_MADVISE,
+    SYS_PROCESS_VM_READV,
+    SYS_PROCESS_VM_WRITEV,
+)
+from pagewalk.conform.scenarios.names import PAGE
+from pagewalk.conform.scenarios.target import DEFAULT_MAP
+from pagewalk.conform.sides.probe import Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ThisProcess"]
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
+_LIBC.syscall.argtypes = [ctypes.c_ulong] * 7
+
+_SCAN_ROWS = 8192
+_ROW = 8 * len(PAGE_REGION)
+_ARGUMENT = f"{len(PM_SCAN_ARG)}Q"
+_MINCORE_LIMIT = 1 << 20
+
+
+def _call(number: int, *args: int) -> int:
+    result = int(_LIBC.syscall(number, *args, *(0,) * (6 - len(args))))
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+class ThisProcess:
+    """See ``Calls``. ``pages`` gives the kernel's bytes, undecoded."""
+
+    def __init__(self) -> None:
+        self._probe = Probe()
+        self.read, self.write, self.execute = self._probe.read, self._probe.write, self._probe.execute
+        self._rows = ctypes.create_string_buffer(_SCAN_ROWS * _ROW)
+        self._maps, self._pagemap = -1, -1
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Look at this process, after a fork, instead of at the parent."""
+        for fd in (self._maps, self._pagemap):
+            if fd >= 0:
+                os.close(fd)
+        self._maps = os.open("/proc/self/maps", os.O_RDONLY)
+        self._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY)
+
+    def mmap(
+        self,
+        length: int,
+        prot: int,
+        flags: int = DEFAULT_MAP,
+        *,
+        addr: int = 0,
+        file: int | None = None,
+        offset: int = 0,
+    ) -> int:
+        """See ``Calls``."""
+        return _call(SYS_MMAP, addr, length, prot, flags, -1 if file is None else file, offset)
+
+    def munmap(self, addr: int, length: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_MUNMAP, addr, length)
+
+    def mprotect(self, addr: int, length: int, prot: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_MPROTECT, addr, length, prot)
+
+    def mremap(self, addr: int, old_length: int, new_length: int, flags: int = 0, new_addr: int = 0) -> int:
+        """See ``Calls``."""
+        return _call(SYS_MREMAP, addr, old_length, new_length, flags, new_addr)
+
+    def mlock(self, addr: int, length: int, flags: int = 0) -> None:
+        """See ``Calls``."""
+        _call(SYS_MLOCK2, addr, length, flags)
+
+    def munlock(self, addr: int, length: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_MUNLOCK, addr, length)
+
+    def msync(self, addr: int, length: int, flags: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_MSYNC, addr, length, flags)
+
+    def mincore(self, addr: int, length: int) -> bytes:
+        """See ``Calls``."""
+        pages = -(-length // PAGE)
+        into = ctypes.create_string_buffer(min(pages, _MINCORE_LIMIT))
+        _call(SYS_MINCORE, addr, length, ctypes.addressof(into))
+        return bytes(byte & 1 for byte in into.raw)
+
+    def madvise(self, addr: int, length: int, advice: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_MADVISE, addr, length, advice)
+
+    def process_madvise(self, ranges: Sequence[tuple[int, int]], advice: int) -> int:
+        """See ``Calls``."""
+        vector = b"".join(struct.pack("QQ", *item) for item in ranges)
+        pidfd = os.pidfd_open(os.getpid())
+        try:
+            return _call(SYS_PROCESS_MADVISE, pidfd, _address(vector), len(ranges), advice)
+        finally:
+            os.close(pidfd)
+
+    def kernel_read(self, addr: int, size: int) -> bytes:
+        """See ``Calls``."""
+        into = ctypes.create_string_buffer(size)
+        count = self._vm(SYS_PROCESS_VM_READV, ctypes.addressof(into), addr, size)
+        return into.raw[:count]
+
+    def kernel_write(self, addr: int, data: bytes) -> int:
+        """See ``Calls``."""
+        return self._vm(SYS_PROCESS_VM_WRITEV, _address(data), addr, len(data))
+
+    def _vm(self, number: int, local: int, remote: int, size: int) -> int:
+        here, there = struct.pack("QQ", local, size), struct.pack("QQ", remote, size)
+        return _call(number, os.getpid(), _address(here), 1, _address(there), 1, 0)
+
+    def maps(self, below: int = 1 << 64) -> str:
+        """The lines that begin below an address, and perhaps some more."""
+        parts, at = [], 0
+        while part := os.pread(self._maps, 1 << 16, at):
+            parts.append(part)
+            at += len(part)
+            if int(part[part.rfind(b"\n", 0, -1) + 1 :].partition(b"-")[0], 16) >= below:
+                break
+        return b"".join(parts).decode()
+
+    def pages(self, start: int, end: int) -> tuple[bytes, bytes]:
+        """See ``Calls``."""
+        words = os.pread(self._pagemap, (end - start) // PAGE * 8, start // PAGE * 8)
+        rows = ctypes.addressof(self._rows)
+        wanted = (0, 0, PageIs.PRESENT | PageIs.SWAPPED, PageIs.every())
+        argument = struct.pack(_ARGUMENT, struct.calcsize(_ARGUMENT), 0, start, end, 0, rows, _SCAN_ROWS, 0, *wanted)
+        count = ioctl(self._pagemap, PAGEMAP_SCAN, bytearray(argument), True)
+        return words, ctypes.string_at(rows, _ROW * count)
+
+    def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> int:
+        """See ``Calls``."""
+        fd = os.memfd_create(name) if kind == "memfd" else _unlinked(name)
+        os.write(fd, data)
+        if writable:
+            return fd
+        readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        os.close(fd)
+        return readable
+
+    def punch_hole(self, file: int, offset: int, length: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_FALLOCATE, file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)
+
+    def truncate(self, file: int, size: int) -> None:
+        """See ``Calls``."""
+        os.ftruncate(file, size)
+
+
+def _address(data: bytes) -> int:
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+
+def _unlinked(name: str) -> int:
+    """A file on disk that has lost its name, but not in ``maps``."""
+    with tempfile.TemporaryDirectory(prefix="pagewalk-") as folder:
+        return os.open(os.path.join(folder, name), os.O_RDWR | os.O_CREAT)  # noqa: PTH118 (pathlib is slow to import)

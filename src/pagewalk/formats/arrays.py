@@ -1,0 +1,462 @@
+"""What entries say, for whole arrays: one lookup an entry, and often one for all.
+
+How it works. The significant bits of an entry, packed, are the index into a table of *states*, filled as indexes are
+met by asking the codec for an entry that has them. Below levels that do not grant every right, an entry grants less:
+for each set of rights that tables of the level can have been granted there is a part of the table of its own, so that
+effective rights are looked up as well, whatever rule makes them. Most arrays need not even that: where the significant
+bits are the same in all entries, one state serves all.
+
+Frames are worked out as the commonest shape says, and put right where the shape is another.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from pagewalk.formats.bits import NO_PADDR, joined
+from pagewalk.formats.codec import FLAGS, KIND_SHIFT, KINDS, SHAPE_SHIFT
+from pagewalk.formats.fields import RIGHTS
+from pagewalk.formats.flags import Flag, Kind, Rights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from pagewalk.formats.codec import Codec
+    from pagewalk.formats.rows import Row
+
+    Words: TypeAlias = npt.NDArray[np.uint64]
+    Mask: TypeAlias = npt.NDArray[np.bool_]
+    States: TypeAlias = npt.NDArray[np.uint32] | int
+
+__all__ = ["WIDEST", "Arrays", "Run", "attributes_of", "kinds_of", "shapes_of"]
+
+WIDEST: Final = 22
+"""Bits of the index at most."""
+_ALL: Final = int(Rights.all())
+
+
+class Run(NamedTuple):
+    """Neighbouring bits of an entry, and where they go in the index."""
+
+    first: int
+    bits: int
+    to: int
+
+    @property
+    def mask(self) -> int:
+        """The bits where they go."""
+        return ((1 << self.bits) - 1) << self.to
+
+
+class Arrays:
+    """A level's decoder for arrays.
+
+    Args:
+        codec: The level's decoder for one entry.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self.significant = np.uint64(codec.significant)
+        self.stable = codec.significant & (NO_PADDR ^ codec.passing)
+        self.runs = _runs(codec.significant)
+        self.size = 1 << sum(run.bits for run in self.runs)
+        self._must = reduce(int.__or__, (shape.must.mask for shape in codec.shapes), 0)
+        self._must_be_set = any(shape.must.value for shape in codec.shapes)
+        self._parts: dict[int, int] = {_ALL: 0}
+        self._states = np.zeros(self.size, np.uint32)
+        self._one: dict[tuple[int, int], int] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What was learned is learned again."""
+        return Arrays, (self.codec,)
+
+    # -- states ------------------------------------------------------------------------------------------------------
+
+    @property
+    def lookup(self) -> npt.NDArray[np.uint32]:
+        """States by index, a part of ``size`` for each set of granted rights; 0 where nobody has asked."""
+        return self._states
+
+    def part(self, granted: int) -> int:
+        """Where in ``lookup`` the states begin of entries to which the levels above grant some rights."""
+        if granted not in self._parts:
+            self._parts[granted] = len(self._parts) * self.size
+            grown = np.zeros(len(self._states) + self.size, np.uint32)
+            for first in range(0, len(self._states), self.size):
+                held = np.flatnonzero(self._states[first : first + self.size])
+                grown[held + first] = self._states[held + first]
+            self._states = grown
+        return self._parts[granted]
+
+    def parts(self, granted: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
+        """``part`` of each of many tables."""
+        where = np.zeros(_ALL + 1, np.intp)
+        for rights in np.unique(granted).tolist():
+            where[rights] = self.part(rights)
+        return where[granted]
+
+    def states(self, entries: Words, granted: int = _ALL, parts: npt.NDArray[np.intp] | None = None) -> States:
+        """The states of entries none of which is empty.
+
+        Args:
+            entries: Raw entries. Shape (n,), uint64.
+            granted: The rights that the levels above grant, to all of them.
+            parts: In place of that, ``part`` of each entry. Shape (n,).
+
+        Returns:
+            One state for all, or shape (n,), uint32.
+        """
+        if not len(entries):
+            return 0
+        if parts is None:
+            low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
+            if not (low ^ high) & self.codec.significant:
+                return self.state(low, granted)
+        index = self.index(entries)
+        if parts is not None:
+            index += parts
+        elif granted != _ALL:
+            index += self.part(granted)
+        states = self._states.take(index, mode="clip")
+        if not states.min():
+            self._learn(index[states == 0])
+            states = self._states.take(index, mode="clip")
+        return states
+
+    def state(self, entry: int, granted: int = _ALL) -> int:
+        """The state of every entry whose significant bits are those of ``entry``, and that is not empty."""
+        key = entry & self.codec.significant, granted
+        if key not in self._one:
+            self._one[key] = self.codec.state(self._held(key[0]), granted)
+        return self._one[key]
+
+    def _held(self, key: int) -> int:
+        """An entry with these significant bits that is not empty."""
+        rest = NO_PADDR ^ self.codec.significant
+        for stray in (0, rest & -rest, *(1 << place for place in range(64) if rest >> place & 1)):
+            if not self.codec.is_none(key | stray):
+                return key | stray
+        return key
+
+    def teach(self, entries: Words, parts: Any) -> bool:
+        """Make the states of these entries known; whether any was new."""
+        index = self.index(entries) + parts
+        new = index[self._states.take(index, mode="clip") == 0]
+        if len(new):
+            self._learn(new)
+        return bool(len(new))
+
+    def _learn(self, index: npt.NDArray[np.intp]) -> None:
+        """Ask the codec what these indexes mean: as they are, and without bits that do not matter, or pass."""
+        granted = {part: rights for rights, part in self._parts.items()}
+        for number in np.unique(index).tolist():
+            place, part = number % self.size, number - number % self.size
+            spread = reduce(int.__or__, ((place >> run.to & (1 << run.bits) - 1) << run.first for run in self.runs), 0)
+            for mask in (NO_PADDR, self.codec.significant, self.stable):
+                entry = spread & mask
+                where = int(self.index(np.array([entry], np.uint64))[0]) + part
+                self._states[where] = self.state(entry, granted[part])
+
+    def index(self, entries: Words) -> npt.NDArray[np.intp]:
+        """The significant bits of entries, packed."""
+        index, *more = (_moved(entries, run) for run in self.runs)
+        for part in more:
+            index |= part
+        return index.view(np.intp)
+
+    def is_table(self, entries: Words) -> Mask:
+        """Which entries point to tables."""
+        found = np.zeros(len(entries), np.bool_)
+        for mask, value in self.codec.table_patterns:
+            found |= entries & np.uint64(mask) == np.uint64(value)
+        return found
+
+    def rights(self, entries: Words) -> npt.NDArray[np.uint8]:
+        """The rights that entries which point to tables pass on, of those that they are granted. Shape (n,), uint8."""
+        if not len(entries):
+            return np.empty(0, np.uint8)
+        low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
+        if not (low ^ high) & self.codec.significant:
+            return np.full(len(entries), self.codec.decode(low).rights, np.uint8)
+        keys, which = np.unique(entries & self.significant, return_inverse=True)
+        return np.array([self.codec.decode(key).rights for key in keys.tolist()], np.uint8)[which]
+
+    # -- what is empty, what is wrong --------------------------------------------------------------------------------
+
+    def is_empty_first(self, entries: Words) -> bool:
+        """Whether any of the entries may be empty, by the smallest of them: False is certain."""
+        (mask, value), *more = self.codec.empties
+        return bool(more or value or int(entries.min()) <= NO_PADDR ^ mask)
+
+    def places(self, flat: Words) -> npt.NDArray[np.intp]:
+        """Where entries are that are not empty, ascending."""
+        (mask, value), *more = self.codec.empties
+        if more or value:
+            return np.flatnonzero(~self.codec.is_none(flat))
+        if (NO_PADDR ^ mask).bit_count() > _FEW:
+            return np.flatnonzero(flat & np.uint64(mask))
+        held = np.flatnonzero(flat)
+        found = flat if len(held) == len(flat) else flat.take(held, mode="clip")
+        if len(found) and int(found.min()) <= NO_PADDR ^ mask:  # stray bits alone are nothing
+            return held[found & np.uint64(mask) != 0]
+        return held
+
+    def wrong(self, entries: Words, low: int | None = None, high: int | None = None) -> Mask | None:
+        """Which entries the hardware would fault on: reserved bits, reserved encodings; None: none of them.
+
+        Args:
+            entries: Raw entries, none of them empty. Shape (n,), uint64.
+            low, high: The bits that all of them have, and those that any has, where that is known.
+        """
+        if not len(entries):
+            return None
+        high = int(np.bitwise_or.reduce(entries)) if high is None else high
+        suspects = [one for one in self.codec.suspects if not one.value & ~high]
+        if suspects:
+            low = int(np.bitwise_and.reduce(entries)) if low is None else low
+            suspects = [one for one in suspects if not low & one.mask & ~one.value]
+        if not suspects and not high & self._must and not self._must_be_set:
+            return None
+        odd: Any = (entries & np.uint64(self._must) != 0) | self._must_be_set
+        for mask, value in suspects:
+            odd |= entries & np.uint64(mask) == np.uint64(value)
+        at = np.flatnonzero(odd)
+        wrong = self._refused(entries[at])
+        if not wrong.any():
+            return None
+        odd[at] = wrong
+        return odd.astype(np.bool_)
+
+    def _refused(self, entries: Words) -> Mask:
+        """Which of the entries that may be wrong are."""
+        if not len(entries):
+            return np.empty(0, np.bool_)
+        states = self.states(entries)
+        shapes = shapes_of(states)
+        masks = np.array([shape.must.mask for shape in self.codec.shapes], np.uint64)
+        values = np.array([shape.must.value for shape in self.codec.shapes], np.uint64)
+        kinds = _kind(states) if isinstance(states, int) else _kinds(states)
+        refused: Mask = ((entries ^ values[shapes]) & masks[shapes] != 0) | (kinds == Kind.RESERVED)
+        return refused
+
+    # -- frames ------------------------------------------------------------------------------------------------------
+
+    def addresses(self, entries: Words, states: States, vaddrs: Words | None = None, out: Words | None = None) -> Words:
+        """What entries name whose states are known; ``NO_PADDR`` where they name nothing.
+
+        Args:
+            entries: Raw entries. Shape (n,), uint64.
+            states: As ``states`` gives them.
+            vaddrs: The addresses that they translate, if pages of groups are to be told apart.
+            out: Where the addresses go.
+        """
+        frames = np.empty(len(entries), np.uint64) if out is None else out
+        if isinstance(states, int):
+            self._shaped(entries, shapes_of(states), frames)
+            self._filled(shapes_of(states), frames, vaddrs)
+            if states & Flag.NO_FRAME:
+                frames.fill(NO_PADDR)
+            return frames
+        self._shaped(entries, self.page_shape, frames)
+        others = np.flatnonzero(shapes_of(states) != self.page_shape)
+        if len(others):
+            kinds = shapes_of(states)[others]
+            for shape in np.flatnonzero(np.bincount(kinds)).tolist():
+                at = others[kinds == shape]
+                some = np.empty(len(at), np.uint64)
+                self._shaped(entries[at], shape, some)
+                self._filled(shape, some, None if vaddrs is None else vaddrs[at])
+                frames[at] = some
+        if self.may_lack_frames:
+            frames[(states & np.uint32(Flag.NO_FRAME)) != 0] = NO_PADDR
+        return frames
+
+    def tables(self, entries: Words) -> Words:
+        """The addresses of the tables that entries point to."""
+        paddrs = np.empty(len(entries), np.uint64)
+        self._shaped(entries, self.table_shape, paddrs)
+        return paddrs
+
+    @cached_property
+    def table_shape(self) -> int:
+        """The shape of tables."""
+        return next((self.codec.shape_of(row) for row in self.codec.rows if row.kind is Kind.TABLE), 0)
+
+    def _shaped(self, entries: Words, shape: int, out: Words) -> None:
+        """Addresses of entries of one shape."""
+        parts = self.codec.shapes[shape].address
+        if not parts:
+            out.fill(NO_PADDR)
+            return
+        if len(parts) == 1 and parts[0][1:] == (0, 0, False):
+            np.bitwise_and(entries, np.uint64(parts[0].mask), out=out)
+            return
+        out[:] = joined(parts, entries)
+
+    def _filled(self, shape: int, out: Words, vaddrs: Words | None) -> None:
+        """Put in what the address of a group leaves open."""
+        if vaddrs is not None and (left := self.codec.left_open(shape)):
+            out |= vaddrs & np.uint64(left)
+
+    @cached_property
+    def step(self) -> tuple[int, int]:
+        """What takes a page's entry to that of the page whose frame follows, and the bits that it counts in."""
+        parts = self.codec.shapes[self.page_shape].address
+        if not parts:
+            return 0, 0
+        part = parts[0]
+        return (1 << self.codec.shift << part.down >> part.up), part.mask
+
+    @cached_property
+    def page_shape(self) -> int:
+        """The shape of the plainest pages; of tables where there are none."""
+        for kind in (Kind.PRESENT, Kind.TABLE):
+            for row in self.codec.rows:
+                if row.kind is kind and not row.order:
+                    return self.codec.shape_of(row)
+        return 0
+
+    @cached_property
+    def may_lack_frames(self) -> bool:
+        """Whether an entry can say that its frame is not known."""
+        return any(Flag.NO_FRAME in field.flags for row in self.codec.rows for field in row.fields)
+
+    # -- whatever there is, empty entries among it -------------------------------------------------------------------
+
+    def kinds(self, entries: Words) -> npt.NDArray[np.uint8]:
+        """The kinds of any entries. Shape (n,), uint8."""
+        states = self.states(entries)
+        kinds = np.full(len(entries), _kind(states), np.uint8) if isinstance(states, int) else _kinds(states)
+        return self._without_empty(entries, kinds, Kind.NONE)
+
+    def flags(self, entries: Words) -> npt.NDArray[np.uint32]:
+        """The flags of any entries. Shape (n,), uint32."""
+        states = self.states(entries)
+        flags = np.full(len(entries), states, np.uint32) if isinstance(states, int) else states
+        return self._without_empty(entries, flags & np.uint32(FLAGS), 0)
+
+    def frames(self, entries: Words) -> Words:
+        """The addresses in memory that any entries name, ``NO_PADDR`` where they name none. Shape (n,), uint64."""
+        if not len(entries):
+            return np.empty(0, np.uint64)
+        states = self.states(entries)
+        frames = self.addresses(entries, states)
+        if isinstance(states, int):
+            if _kind(states) == Kind.SWAP:
+                frames.fill(NO_PADDR)
+        else:
+            frames[_kinds(states) == Kind.SWAP] = NO_PADDR
+        return self._without_empty(entries, frames, NO_PADDR)
+
+    def _without_empty(self, entries: Words, answers: Any, nothing: int) -> Any:
+        """Answers, put right where entries are empty."""
+        if len(entries) and self.is_empty_first(entries):
+            answers[self.codec.is_none(entries)] = nothing
+        return answers
+
+    def changed(self, entries: Words, change: Callable[[int], tuple[int, int]]) -> Words:
+        """Entries, changed as ``change`` says of one that has the same significant bits: what to clear, and to set."""
+        if not len(entries):
+            return entries.copy()
+        low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
+        if not (low ^ high) & self.codec.significant:
+            clear, put = change(low)
+            return entries & np.uint64(NO_PADDR ^ clear) | np.uint64(put)
+        keys, which = np.unique(entries & self.significant, return_inverse=True)
+        changes = np.array([change(self._held(key)) for key in keys.tolist()], np.uint64)
+        changes[:, 0] ^= np.uint64(NO_PADDR)
+        changed: Words = entries & changes[which, 0] | changes[which, 1]
+        return self._without_empty(entries, changed, self.codec.empty)
+
+    def said(self, row: Row, flags: Words) -> Words:
+        """The bits of a row's fields that say these flags, as far as it can."""
+        said = np.zeros(len(flags), np.uint64)
+        for field in row.fields:
+            if field.derived or not field.meanings:
+                continue
+            if field.name == RIGHTS:
+                said |= np.array(field.by_rights, np.uint64)[(flags & 15).astype(np.intp)]
+                continue
+            for bits, meaning in field.meanings:
+                if bits and isinstance(meaning, Flag):
+                    said |= ((flags & int(field.flags)) == int(meaning)).astype(np.uint64) * np.uint64(bits)
+        return said
+
+
+_FEW: Final = 8
+"""Bits that an empty entry may have, at most, for a quick look at whether an array has empty ones."""
+
+
+def _kind(state: int) -> int:
+    """The kind of one state."""
+    return state >> KIND_SHIFT & KINDS
+
+
+def kinds_of(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """The kinds of states, with other bits above them: ``KINDS`` picks them."""
+    return _byte(states, 3)
+
+
+def _kinds(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """The kinds of states, a copy."""
+    return _byte(states, 3) & np.uint8(KINDS)
+
+
+def attributes_of(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """The attributes of states, with another bit above them: ``ATTRIBUTES`` picks them."""
+    return _byte(states, 2)
+
+
+def shapes_of(states: States) -> Any:
+    """The numbers of states' shapes: an int, or an array."""
+    if isinstance(states, int):
+        return states >> SHAPE_SHIFT & 7
+    return _byte(states, 3) >> (SHAPE_SHIFT - KIND_SHIFT) & 7
+
+
+def _byte(states: npt.NDArray[np.uint32], at: int) -> npt.NDArray[np.uint8]:
+    """One byte of each state, in place."""
+    return states.view(np.uint8)[at if sys.byteorder == "little" else 3 - at :: 4]
+
+
+def _moved(entries: Words, run: Run) -> Words:
+    """One run of bits, brought to its place in the index."""
+    shift = run.first - run.to
+    moved: Any = entries >> np.uint64(shift) if shift > 0 else entries
+    return moved & np.uint64(run.mask) if shift >= 0 else moved << np.uint64(-shift) & np.uint64(run.mask)
+
+
+def _runs(bits: int) -> tuple[Run, ...]:
+    """Bits as runs, as few as the index's width allows: narrow gaps are taken along.
+
+    Raises:
+        ValueError: They are too many.
+    """
+    places = [at for at in range(64) if bits >> at & 1]
+    if len(places) > WIDEST:
+        raise ValueError(f"{len(places)} bits decide what an entry says ({bits:#x}): {WIDEST} are possible")
+    spans = [(at, at + 1) for at in places]
+    gaps = sorted(range(len(spans) - 1), key=lambda at: spans[at + 1][0] - spans[at][1])
+    together: set[int] = set()
+    width = len(places)
+    for gap in gaps:
+        width += spans[gap + 1][0] - spans[gap][1]
+        if width > WIDEST and spans[gap + 1][0] != spans[gap][1]:
+            break
+        together.add(gap)
+    runs: list[Run] = []
+    to = 0
+    for at, (first, end) in enumerate(spans):
+        if at and at - 1 in together:
+            last = runs.pop()
+            first, to = last.first, last.to
+        runs.append(Run(first, end - first, to))
+        to += end - first
+    return tuple(runs)

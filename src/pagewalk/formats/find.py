@@ -1,0 +1,73 @@
+"""Formats by name, and operating systems' layers by name."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from typing import Final
+
+from pagewalk.doors import shown
+from pagewalk.errors import UnsupportedError
+from pagewalk.formats.hardware import MODELS
+from pagewalk.formats.os.linux import LINUX, Linux
+from pagewalk.formats.paging import PagingFormat
+
+__all__ = ["DEFAULT", "FORMATS", "SYSTEMS", "find_format"]
+
+DEFAULT: Final = "x86-64"
+"""The format where nothing says otherwise."""
+FORMATS: Final = tuple(MODELS)
+"""The names that ``--format`` takes."""
+_KERNELS: Final = {
+    kernel.name: kernel for kernel in (LINUX, Linux((7, 3), name="linux-7.3"), Linux((7, 2), name="linux-7.2"))
+}
+SYSTEMS: Final = (*_KERNELS, "none")
+"""The names that ``--os`` takes."""
+
+
+def find_format(name: str | PagingFormat, os: str | None = None) -> PagingFormat:
+    """The format of a name; a format is handed back as it is.
+
+    Args:
+        name: A name out of ``FORMATS``, or a format.
+        os: The operating system whose entries stand in it, a name out of ``SYSTEMS``; None: the newest Linux.
+
+    Raises:
+        UnsupportedError: No format or system of that name; a system beside a format that has one.
+        TypeError: Neither a format nor a name.
+    """
+    if isinstance(name, PagingFormat):
+        if os is not None and os != name.system:
+            raise UnsupportedError(f"{name.name} is given with {name.system}'s entries: {shown(os)} contradicts that")
+        return name
+    if not isinstance(name, str):
+        raise TypeError(f"a paging format or its name is needed, not {shown(name)}")
+    if name not in MODELS:
+        raise UnsupportedError(f"unknown format {shown(name)}: {_near(name, FORMATS)}known are {', '.join(FORMATS)}")
+    return _made(name, _system(os))
+
+
+def _system(os: str | None) -> str:
+    """The name of a system that is known."""
+    if os is None:
+        return LINUX.name
+    if not isinstance(os, str):
+        raise TypeError(f"the name of an operating system is needed, not {shown(os)}")
+    if os not in SYSTEMS:
+        raise UnsupportedError(f"unknown system {shown(os)}: {_near(os, SYSTEMS)}known are {', '.join(SYSTEMS)}")
+    return os
+
+
+@cache
+def _made(name: str, os: str) -> PagingFormat:
+    """The format of a name with a system's entries, made once."""
+    model = MODELS[name]
+    if os == "none" or model.linux is None:
+        return model.bare()
+    return model.make(model.linux(_KERNELS[os]))
+
+
+def _near(name: str, known: tuple[str, ...]) -> str:
+    """What may have been meant."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"did you mean {near[0]!r}? " if near else ""

@@ -1,0 +1,43 @@
+"""One file an architecture, and every format by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pagewalk.formats.hardware.x86 import x86_64
+from pagewalk.formats.os.layer import bare
+from pagewalk.formats.os.linux_x86 import linux_x86
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pagewalk.formats.os.layer import Layer
+    from pagewalk.formats.os.linux import Linux
+    from pagewalk.formats.paging import PagingFormat
+
+__all__ = ["MODELS", "Model"]
+
+
+class Model(NamedTuple):
+    """A format that has a name, for any operating system.
+
+    Attributes:
+        make: Makes it, given the operating system's layer.
+        valid: The bit that makes an entry present.
+        linux: Linux's layer on it, given the kernel; None: Linux does not run on it, or nobody has said how.
+    """
+
+    make: Callable[[Layer], PagingFormat]
+    valid: int
+    linux: Callable[[Linux], Layer] | None = None
+
+    def bare(self) -> PagingFormat:
+        """The format without an operating system."""
+        return self.make(bare(self.valid))
+
+
+MODELS: Final[dict[str, Model]] = {
+    "x86-64": Model(lambda layer: x86_64(4, layer=layer), 1, lambda linux: linux_x86(4, linux)),
+    "x86-64-la57": Model(lambda layer: x86_64(5, layer=layer), 1, lambda linux: linux_x86(5, linux)),
+}
+"""Every format by the name that ``--format`` takes."""

@@ -1,0 +1,9 @@
+"""Address spaces: VMAs over page tables, and the locks that a walk over both may demand."""
+
+from __future__ import annotations
+
+from pagewalk.space.locks import MmapLock, VmaLock
+from pagewalk.space.space import AddressSpace
+from pagewalk.space.vma import Mapping, Vma, VmaFlags, VmaList
+
+__all__ = ["AddressSpace", "Mapping", "MmapLock", "Vma", "VmaFlags", "VmaList", "VmaLock"]

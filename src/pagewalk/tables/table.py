@@ -1,0 +1,188 @@
+"""One table, and one slot of it.
+
+* ``Table``: its slots are usable like a list of raw values. In a flat memory the slots *are* the memory.
+* ``Entry``: a reference to one slot, as a ``pte_t *`` is. It reads, writes and decodes the raw value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pagewalk.doors import integer
+from pagewalk.errors import MemoryWriteError
+from pagewalk.formats import NO_PADDR, Flag, Kind, Level
+from pagewalk.memory import Memory, WritableMemory, read_exactly
+
+if TYPE_CHECKING:
+    from pagewalk.formats import Word
+
+__all__ = ["Entry", "RemoteSlots", "Slots", "Table", "writable"]
+
+_PAGES = (Kind.PRESENT, Kind.PROT_NONE)
+
+
+class Slots(Protocol):
+    """The raw values of a table."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+
+class Owner(Protocol):
+    """What a table belongs to: page tables."""
+
+    @property
+    def memory(self) -> Memory:
+        """Where they are."""
+
+    def table_at(self, paddr: int, level: Level) -> Table:
+        """The table at an address."""
+
+
+class RemoteSlots:
+    """Slots of a memory that has to be asked for each."""
+
+    __slots__ = ("memory", "paddr", "word")
+
+    def __init__(self, memory: Memory, paddr: int, word: Word) -> None:
+        self.memory = memory
+        self.paddr = paddr
+        self.word = word
+
+    def __getitem__(self, index: int) -> int:
+        size = self.word.size
+        return self.word.unpack(read_exactly(self.memory, self.paddr + size * index, size))[0]
+
+    def __setitem__(self, index: int, value: int) -> None:
+        paddr = self.paddr + self.word.size * index
+        writable(self.memory, paddr, self.word.size).write(paddr, self.word.pack([value]))
+
+
+class Table:
+    """One table of a level.
+
+    Attributes:
+        tables: The page tables it belongs to.
+        paddr: Physical address of its first slot, in bytes.
+        level: Its level.
+        slots: Its raw values: ``slots[i]`` reads now, ``slots[i] = value`` writes now.
+    """
+
+    __slots__ = ("level", "paddr", "slots", "tables")
+
+    def __init__(self, tables: Owner, paddr: int, level: Level, slots: Slots) -> None:
+        self.tables = tables
+        self.paddr = paddr
+        self.level = level
+        self.slots = slots
+
+    def __repr__(self) -> str:
+        return f"<{self.level.name} table at {self.paddr:#x}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Found again in the page tables, which are pickled with it."""
+        return _table_at, (self.tables, self.paddr, self.level)
+
+
+def _table_at(tables: Owner, paddr: int, level: Level) -> Table:
+    """A table that was pickled."""
+    return tables.table_at(paddr, level)
+
+
+class Entry:
+    """A reference to one slot of a table.
+
+    ``value`` is read from and written to the memory at each use; everything else decodes what is there now.
+    """
+
+    __slots__ = ("index", "table")
+
+    def __init__(self, table: Table, index: int) -> None:
+        self.table = table
+        self.index = index
+
+    def __repr__(self) -> str:
+        return f"<{self.level.name} entry {self.index} at {self.paddr:#x}: {self.value:#018x} {self.kind.label}>"
+
+    @property
+    def value(self) -> int:
+        """The raw value."""
+        return self.table.slots[self.index]
+
+    @value.setter
+    def value(self, value: int) -> None:
+        value, word = integer(value, "an entry"), self.level.word
+        if value & word.mask != value:
+            raise ValueError(f"{value:#x} does not fit an entry of {8 * word.size} bits")
+        try:
+            self.table.slots[self.index] = value
+        except TypeError:
+            raise MemoryWriteError(self.paddr, word.size, "opened read-only: open it with writable=True") from None
+
+    @property
+    def paddr(self) -> int:
+        """Physical address of the slot itself."""
+        return self.table.paddr + self.level.word.size * self.index
+
+    @property
+    def level(self) -> Level:
+        """The level it is looked at as."""
+        return self.table.level
+
+    @property
+    def is_none(self) -> bool:
+        """Whether it is empty (``pte_none``)."""
+        return bool(self.table.level.is_none(self.value))
+
+    @property
+    def is_present(self) -> bool:
+        """Whether a page or a table is there (``pte_present``): PROT_NONE counts."""
+        kind = self.kind
+        return kind is Kind.TABLE or kind in _PAGES
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it points to a table."""
+        return self.kind is Kind.TABLE
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it maps a page, of any size."""
+        return self.kind in _PAGES
+
+    @property
+    def kind(self) -> Kind:
+        """What occupies it."""
+        table = self.table
+        return table.level.decode(table.slots[self.index]).kind
+
+    @property
+    def name(self) -> str:
+        """What the format calls it: its kind, or more than that."""
+        return self.level.decode(self.value).row.name
+
+    @property
+    def flags(self) -> Flag:
+        """Its own rights and state; a table's entry has the rights it passes on."""
+        table = self.table
+        return table.level.decode(table.slots[self.index]).flags
+
+    @property
+    def target(self) -> int | None:
+        """Physical address of the table or frame it names, None if it names none.
+
+        Of a page of a group, what the address leaves open is 0: ``translate`` fills that in.
+        """
+        frame = self.table.level.frame(self.value)
+        return None if frame == NO_PADDR else int(frame)
+
+
+def writable(memory: Memory, paddr: int, size: int) -> WritableMemory:
+    """The memory, if it can be written.
+
+    Raises:
+        MemoryWriteError: It cannot.
+    """
+    if isinstance(memory, WritableMemory):
+        return memory
+    raise MemoryWriteError(paddr, size, f"{type(memory).__name__} has no write method")

@@ -1,0 +1,178 @@
+"""What Linux 7.2 and 7.3 make of entries: those that are not valid, and the bits that are the kernel's own.
+
+The kernel's headers: ``arch/ARCH/include/asm/pgtable*.h``, ``include/linux/swapops.h`` (``leafops.h``), ``swap.h``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.reference.x86 import ADDRESS
+
+if TYPE_CHECKING:
+    from tests.reference.found import Decoded, Walker
+
+# linux/swap.h, 6.15 to 7.3 with CONFIG_DEVICE_PRIVATE: counted down from 31
+HWPOISON, MIGRATION, DEVICE, MARKER = (24,), (25, 26, 27), (28, 29, 30), (31,)
+# linux/swapops.h: PTE_MARKER_UFFD_WP, PTE_MARKER_POISONED, PTE_MARKER_GUARD
+MARKED_UFFD_WP, MARKED_POISONED, MARKED_GUARD = 1, 2, 4
+
+
+class Meaning(NamedTuple):
+    """What one entry means, in the words of a golden file."""
+
+    kind: str
+    frame: int | None = None
+    flags: frozenset[str] = frozenset()
+    memory: int = 0
+    pkey: int = 0
+    swap: tuple[int, int] | None = None
+    order: int = 0
+
+
+def named(raw: int, bits: dict[int, str]) -> frozenset[str]:
+    """The names of the bits that are set."""
+    return frozenset(name for bit, name in bits.items() if raw >> bit & 1)
+
+
+@dataclass(frozen=True)
+class Linux:
+    """One architecture's layout. ``frame_bits`` is SWP_PFN_BITS: so much of an offset is a frame number."""
+
+    page_shift: int
+    frame_bits: int
+
+    def meaning(self, walker: Walker, shift: int, raw: int) -> Meaning:
+        """One entry of the level with this shift."""
+        entry = walker.decode(shift, raw)
+        if entry.what == "table":
+            return Meaning("table", entry.frame, frozenset(entry.rights.names()))
+        if entry.what == "leaf":
+            return self.page("present", entry, entry.rights.names(), self.software(raw))
+        if entry.what == "reserved":
+            return Meaning("reserved")
+        if walker.empty(raw):
+            return Meaning("none")
+        if not walker.pages(shift):
+            return Meaning("other")  # ``p4d_bad``: neither a table nor a page can be there
+        there = self.without_rights(walker, shift, raw)
+        if there is not None:
+            return self.page("prot_none", there._replace(global_=False), set(), self.software(raw))
+        return self.absent(raw)
+
+    def page(self, kind: str, entry: Decoded, rights: set[str], software: frozenset[str]) -> Meaning:
+        """A page that is there, with or without rights."""
+        state = {
+            name
+            for name, there in (("ACCESSED", entry.accessed), ("DIRTY", entry.dirty), ("GLOBAL", entry.global_))
+            if there
+        }
+        flags = frozenset(rights | state | software)
+        return Meaning(kind, entry.frame, flags, entry.memory, entry.key, order=entry.order)
+
+    def absent(self, raw: int) -> Meaning:
+        """A swap entry: a file and an offset, or one of the special types."""
+        type_, offset = self.type_and_offset(raw)
+        frame = (offset & (1 << self.frame_bits) - 1) << self.page_shift
+        flags = self.swap_flags(raw)
+        if type_ < HWPOISON[0]:
+            return Meaning("swap", flags=flags, swap=(type_, offset))
+        if type_ in HWPOISON:
+            return Meaning("hwpoison", frame)
+        if type_ in MIGRATION:
+            return Meaning("migration", frame, flags - {"EXCLUSIVE"})
+        if type_ in DEVICE:
+            return Meaning("other")
+        if offset & MARKED_GUARD:
+            return Meaning("guard")
+        if offset & MARKED_POISONED:
+            return Meaning("hwpoison")
+        return Meaning("uffd_wp" if offset & MARKED_UFFD_WP else "other")
+
+    def software(self, raw: int) -> frozenset[str]:
+        """The kernel's own bits of a page."""
+        raise NotImplementedError
+
+    def swap_flags(self, raw: int) -> frozenset[str]:
+        """The bits that a swap entry has beside type and offset."""
+        raise NotImplementedError
+
+    def type_and_offset(self, raw: int) -> tuple[int, int]:
+        raise NotImplementedError
+
+    def without_rights(self, walker: Walker, shift: int, raw: int) -> Decoded | None:
+        """The page that is there though the entry is not valid, as if it were; None where there is none."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class X86Linux(Linux):
+    """arch/x86/include/asm/pgtable_types.h and pgtable_64.h."""
+
+    def software(self, raw: int) -> frozenset[str]:
+        """_PAGE_BIT_SPECIAL, _UFFD_WP, _SOFT_DIRTY; _SAVED_DIRTY is a software bit above the address."""
+        return named(raw, {9: "SPECIAL", 10: "UFFD_WP", 11: "SOFT_DIRTY", 58: "SAVED_DIRTY"})
+
+    def swap_flags(self, raw: int) -> frozenset[str]:
+        return named(raw, {1: "SOFT_DIRTY", 2: "UFFD_WP", 3: "EXCLUSIVE"})
+
+    def type_and_offset(self, raw: int) -> tuple[int, int]:
+        """Type in 63:59, the offset inverted in 58:9 (the L1TF mitigation)."""
+        return raw >> 59, ~raw >> 9 & (1 << 50) - 1
+
+    def without_rights(self, walker: Walker, shift: int, raw: int) -> Decoded | None:
+        """_PAGE_PROTNONE is bit 8; ``pmd_present`` looks at PSE too, for a huge page being split. Frames: inverted."""
+        if not raw & (0x100 if shift == 12 else 0x180):
+            return None
+        frame = ~raw & ADDRESS & -(1 << shift)
+        rest = raw & ~ADDRESS & ~0x100 | 1
+        if shift > 12:
+            rest |= raw & 0x1000 | 0x80  # the PAT bit of a huge page is not inverted
+        return walker.decode(shift, frame | rest)
+
+
+@dataclass(frozen=True)
+class Arm64Linux(Linux):
+    """arch/arm64/include/asm/pgtable.h and pgtable-prot.h, 6.12 and later."""
+
+    def software(self, raw: int) -> frozenset[str]:
+        """PTE_DIRTY, PTE_SPECIAL, PTE_UFFD_WP."""
+        return named(raw, {55: "DIRTY", 56: "SPECIAL", 58: "UFFD_WP"})
+
+    def swap_flags(self, raw: int) -> frozenset[str]:
+        return named(raw, {2: "EXCLUSIVE", 3: "UFFD_WP"})
+
+    def type_and_offset(self, raw: int) -> tuple[int, int]:
+        """Type in 10:6, offset in 61:12; bit 11 is PTE_PRESENT_INVALID."""
+        return raw >> 6 & 31, raw >> 12 & (1 << 50) - 1
+
+    def without_rights(self, walker: Walker, shift: int, raw: int) -> Decoded | None:
+        """PTE_PRESENT_INVALID: not valid, and bit 11."""
+        if not raw >> 11 & 1:
+            return None
+        return walker.decode(shift, raw & ~2 | (3 if shift == walker.shifts()[-1] else 1))
+
+
+@dataclass(frozen=True)
+class RiscVLinux(Linux):
+    """arch/riscv/include/asm/pgtable-bits.h and pgtable.h; without Svrsw60t59b."""
+
+    def software(self, raw: int) -> frozenset[str]:
+        """_PAGE_SPECIAL."""
+        return named(raw, {8: "SPECIAL"})
+
+    def swap_flags(self, raw: int) -> frozenset[str]:
+        return named(raw, {3: "SOFT_DIRTY", 4: "UFFD_WP", 6: "EXCLUSIVE"})
+
+    def type_and_offset(self, raw: int) -> tuple[int, int]:
+        """Type in 11:7, the offset above."""
+        return raw >> 7 & 31, raw >> 12
+
+    def without_rights(self, walker: Walker, shift: int, raw: int) -> Decoded | None:
+        """_PAGE_PROT_NONE is the G bit; ``pmd_present`` looks at R, W and X too, for a huge page being split."""
+        if not raw & (0x20 if shift == 12 else 0x2E):
+            return None
+        below = (1 << shift - 12) - 1 << 10  # PPN bits that ``pmd_pfn`` does not look at
+        page = walker.decode(shift, raw & ~0x2E & ~(0x7F << 54) & ~below | 3)
+        return page if page.what == "leaf" else None
