@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pagewalk.formats.fields import Field
 
-__all__ = ["Row", "settled"]
+__all__ = ["Row", "grouped", "settled"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,21 @@ class Row:
     def field(self, name: str) -> Field | None:
         """The field of a name."""
         return next((field for field in self.fields if field.name == name), None)
+
+
+def grouped(row: Row, bits: int, order: int) -> list[Row]:
+    """A row of entries that stand alone, after its like for those of a group, in which some bits are set.
+
+    Args:
+        row: The row.
+        bits: What tells entries of a group from those that stand alone.
+        order: log2 of the entries of a group; 0 where there are none.
+    """
+    if not order:
+        return [row]
+    inside = tuple(Pattern(mask | bits, value | bits) for mask, value in row.when)
+    alone = tuple(Pattern(mask | bits, value) for mask, value in row.when)
+    return [replace(row, when=inside, order=order), replace(row, when=alone)]
 
 
 def settled(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pagewalk.formats.hardware.arm64 import arm64
+from pagewalk.formats.hardware.riscv import riscv
 from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.formats.os.layer import bare
+from pagewalk.formats.os.linux_arm64 import linux_arm64
+from pagewalk.formats.os.linux_riscv import linux_riscv
 from pagewalk.formats.os.linux_x86 import linux_x86
 
 if TYPE_CHECKING:
@@ -36,8 +40,23 @@ class Model(NamedTuple):
         return self.make(bare(self.valid))
 
 
+def _arm64(page_shift: int, bits: int, *, wide: bool = False) -> Model:
+    return Model(
+        lambda layer: arm64(page_shift, bits, layer, wide=wide), 1, lambda linux: linux_arm64(page_shift, linux)
+    )
+
+
 MODELS: Final[dict[str, Model]] = {
     "x86-64": Model(lambda layer: x86_64(4, layer=layer), 1, lambda linux: linux_x86(4, linux)),
     "x86-64-la57": Model(lambda layer: x86_64(5, layer=layer), 1, lambda linux: linux_x86(5, linux)),
+    "arm64-4k": _arm64(12, 48),
+    "arm64-4k-lpa2": _arm64(12, 52, wide=True),
+    "arm64-16k": _arm64(14, 47),
+    "arm64-16k-lpa2": _arm64(14, 52, wide=True),
+    "arm64-64k": _arm64(16, 48),
+    "arm64-64k-lpa": _arm64(16, 52, wide=True),
+    "riscv-sv39": Model(lambda layer: riscv(3, layer), 1, linux_riscv),
+    "riscv-sv48": Model(lambda layer: riscv(4, layer), 1, linux_riscv),
+    "riscv-sv57": Model(lambda layer: riscv(5, layer), 1, linux_riscv),
 }
 """Every format by the name that ``--format`` takes."""

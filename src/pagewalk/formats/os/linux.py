@@ -12,7 +12,7 @@ from typing import Final
 
 from pagewalk.formats.bits import Bits, Pattern
 from pagewalk.formats.fields import SWAP_TYPE, Field
-from pagewalk.formats.flags import Kind
+from pagewalk.formats.flags import Flag, Kind
 from pagewalk.formats.rows import Row
 
 __all__ = ["LINUX", "NEWEST", "Linux", "Swap", "SwapTypes", "swap_rows"]
@@ -109,6 +109,7 @@ class Swap:
 def swap_rows(swap: Swap, types: SwapTypes) -> tuple[Row, ...]:
     """The rows of entries that are stored as swap is: markers, special types, and what is left: swap."""
     marker = types.marker
+    moving = tuple(field for field in swap.flags if Flag.EXCLUSIVE not in field.flags)  # the type says that
     kinds = ("read", "read-exclusive", "write")
     return (
         Row(Kind.GUARD, swap.when(marker, GUARD)),
@@ -117,7 +118,7 @@ def swap_rows(swap: Swap, types: SwapTypes) -> tuple[Row, ...]:
         Row(Kind.OTHER, swap.when(marker), name="marker"),
         Row(Kind.HWPOISON, swap.when(types.hwpoison), swap.frame),
         *(
-            Row(Kind.MIGRATION, swap.when(number), swap.frame, swap.flags, name=f"migration {kind}")
+            Row(Kind.MIGRATION, swap.when(number), swap.frame, moving, name=f"migration {kind}")
             for number, kind in zip(types.migration, kinds, strict=True)
         ),
         *(Row(Kind.OTHER, swap.when(number), name="device") for number in types.device),

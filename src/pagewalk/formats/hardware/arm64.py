@@ -1,0 +1,163 @@
+"""arm64: stage 1 of VMSAv8-64, with 4, 16 and 64 KiB granules, LPA and LPA2.
+
+Source: Arm ARM (DDI 0487) D8.3 (descriptors), D8.4 (rights), D8.6 (memory types), D8.7 (contiguous groups).
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Final
+
+from pagewalk.formats.access import AccessRule, AccessRules
+from pagewalk.formats.bits import Bits, Pattern, bit, run
+from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag, number
+from pagewalk.formats.flags import Flag, Kind, Rights
+from pagewalk.formats.level import Level, Window
+from pagewalk.formats.os.layer import Layer, Place
+from pagewalk.formats.os.linux_arm64 import linux_arm64
+from pagewalk.formats.paging import PagingFormat
+from pagewalk.formats.rows import Row, grouped
+from pagewalk.formats.word import Word
+
+__all__ = ["arm64", "window_of"]
+
+VALID, TYPE, AP1, AP2, SH, AF, NG = bit(0), bit(1), bit(6), bit(7), run(9, 8), bit(10), bit(11)
+GP, DBM, CONTIGUOUS, PXN, UXN = (bit(place) for place in range(50, 55))
+SOFTWARE: Final = run(58, 55)
+"""Bits of a page's descriptor that the hardware leaves to software."""
+
+GRANULES: Final = {12: "4k", 14: "16k", 16: "64k"}
+BLOCKS: Final = {12: {2: 4, 1: 4}, 14: {2: 5}, 16: {2: 5}}
+"""Which levels above the last have blocks, and log2 of the entries of a contiguous group there (D8.7.1)."""
+WIDE_BLOCKS: Final = {12: 0, 14: 1, 16: 1}
+"""The level that has blocks as well where addresses have 52 bits."""
+GROUPS: Final = {12: 4, 14: 7, 16: 5}
+"""log2 of the pages of a contiguous group of the last level."""
+NOT_EXECUTED: Final = AccessRules((AccessRule("EL0 may write", Rights.USER_WRITE, strip=Rights.KERNEL_EXEC),))
+"""D8.4.1: what EL0 may write, EL1 does not execute."""
+_WORD: Final = Word()
+
+
+def _page_rights() -> Field:
+    """D8.4.1: AP[2] is read-only, AP[1] lets EL0 in."""
+    meanings = []
+    for uxn, pxn, read_only, user in product((0, UXN), (0, PXN), (0, AP2), (0, AP1)):
+        rights = Rights.KERNEL_READ | (0 if read_only else Rights.KERNEL_WRITE) | (0 if pxn else Rights.KERNEL_EXEC)
+        rights |= (Rights.USER_READ | (0 if read_only else Rights.USER_WRITE)) if user else 0
+        meanings.append((uxn | pxn | read_only | user, Rights(rights | (0 if uxn else Rights.USER_EXEC))))
+    return Field(RIGHTS, AP1 | AP2 | PXN | UXN, tuple(meanings))
+
+
+def _table_rights() -> Field:
+    """D8.4.2: APTable, UXNTable and PXNTable take rights away from everything below."""
+    meanings = []
+    strips = (
+        (bit(59), Rights.KERNEL_EXEC),
+        (bit(60), Rights.USER_EXEC),
+        (bit(61), Rights.USER_READ | Rights.USER_WRITE),
+        (bit(62), Rights.KERNEL_WRITE | Rights.USER_WRITE),
+    )
+    for chosen in product((False, True), repeat=len(strips)):
+        bits, rights = 0, Rights.all()
+        for taken, (place, stripped) in zip(chosen, strips, strict=True):
+            bits, rights = (bits | place, rights & ~stripped) if taken else (bits, rights)
+        meanings.append((bits, rights))
+    return Field(RIGHTS, run(62, 59), tuple(meanings))
+
+
+_HARDWARE_DIRTY: Final = Field(
+    "hardware dirty",
+    AP2 | DBM,
+    ((0, Flag(0)), (DBM, Flag.DIRTY), (AP2, Flag(0)), (AP2 | DBM, Flag(0))),
+    derived=True,
+)
+"""D8.5.2: the hardware clears AP[2] of a page with DBM when it is written."""
+
+
+def arm64(
+    page_shift: int = 12,
+    bits: int = 48,
+    layer: Layer | None = None,
+    *,
+    wide: bool = False,
+    hierarchical: bool = True,
+) -> PagingFormat:
+    """The paging format of arm64.
+
+    Args:
+        page_shift: log2 of the granule: 12, 14 or 16.
+        bits: Width of the windows that it has unasked; registers say others.
+        layer: The operating system's part: Linux's unless given.
+        wide: Addresses of 52 bits: LPA2 (TCR.DS) with 4 and 16 KiB, LPA with 64 KiB.
+        hierarchical: Tables take rights away; not so with TCR.HPD0 and HPD1.
+
+    Raises:
+        ValueError: Another granule, or a width that it cannot have.
+    """
+    most = 52 if wide else 48
+    if page_shift not in GRANULES or not 25 <= bits <= most:
+        raise ValueError(
+            f"arm64 has granules of 4, 16 and 64 KiB, and 25 to {most} bits, not {1 << page_shift:#x}, {bits}"
+        )
+    layer = layer or linux_arm64(page_shift)
+    top = -1 if page_shift == 12 and wide else 0
+    levels = tuple(_level(page_shift, at, layer, wide=wide, hierarchical=hierarchical) for at in range(top, 4))
+    levels = tuple(level for level in levels if level.shift < most)
+    return PagingFormat(
+        name=f"arm64-{GRANULES[page_shift]}" + (("-lpa" if page_shift == 16 else "-lpa2") if wide else ""),
+        word=_WORD,
+        hardware=levels,
+        windows=(window_of(levels, 0, bits), window_of(levels, (1 << 64) - (1 << bits), bits)),
+        physical_bits=most,
+        system=layer.name,
+    )
+
+
+def window_of(levels: tuple[Level, ...], start: int, bits: int, root: int = 0, ignored: int = 0) -> Window:
+    """The window of so many bits from an address on: where the descent begins, how wide its first table is."""
+    first = next(at for at, level in enumerate(levels) if level.shift < bits)
+    return Window(start, start + (1 << bits), root, first, bits - levels[first].shift, ignored)
+
+
+def _address(page_shift: int, shift: int, wide: bool) -> tuple[Bits, ...]:
+    """D8.3.1: where a table's or a page's address sits."""
+    if not wide:
+        return (Bits(run(47, shift)),)
+    if page_shift == 16:
+        return Bits(run(47, shift)), Bits(run(15, 12), up=36)
+    return Bits(run(49, shift)), Bits(SH, up=42)
+
+
+def _level(page_shift: int, number_: int, layer: Layer, *, wide: bool, hierarchical: bool) -> Level:
+    """One level, by the manual's number."""
+    shift = page_shift + (page_shift - 3) * (3 - number_)
+    last, share = number_ == 3, wide and page_shift != 16
+    groups = {**BLOCKS[page_shift], **({WIDE_BLOCKS[page_shift]: 0} if wide else {}), 3: GROUPS[page_shift]}
+    state = (
+        _page_rights(),
+        number(MEMORY, 4, 2),  # AttrIndx
+        flag("accessed", 10, Flag.ACCESSED),
+        flag("global", 11, Flag.GLOBAL, clear=True),
+        _HARDWARE_DIRTY,
+    )
+    place = Place(last, number_ in groups, _address(page_shift, shift, wide), state, groups.get(number_, 0))
+    rows = list(layer.absent(place))
+    if last:
+        rows.append(Row(Kind.RESERVED, (Pattern(VALID | TYPE, VALID),)))
+        rows += _pages(place, layer, Pattern(VALID | TYPE, VALID | TYPE), share)
+    else:
+        fields = (_table_rights(),) if hierarchical else ()
+        table = Row(
+            Kind.TABLE, (Pattern(VALID | TYPE, VALID | TYPE),), _address(page_shift, page_shift, wide), fields, sets=AF
+        )
+        rows.append(table)
+        block = Pattern(VALID | TYPE, VALID)
+        rows += _pages(place, layer, block, share) if place.pages else [Row(Kind.RESERVED, (block,))]
+    return Level(f"level {number_}", shift, page_shift - 3, tuple(rows), _WORD, NOT_EXECUTED)
+
+
+def _pages(place: Place, layer: Layer, when: Pattern, share: bool) -> list[Row]:
+    """Pages or blocks: those of contiguous groups, and those that stand alone."""
+    fields = (*place.fields, *layer.state)
+    one = Row(Kind.PRESENT, (when,), place.frame, fields, sets=0 if share else SH)
+    return grouped(one, CONTIGUOUS, place.order)

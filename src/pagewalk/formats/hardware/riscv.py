@@ -1,0 +1,104 @@
+"""RISC-V: Sv39, Sv48 and Sv57, with Svnapot and Svpbmt.
+
+Source: RISC-V privileged architecture, "Sv39: Page-Based 39-bit Virtual-Memory System" and the sections after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from pagewalk.formats.bits import Bits, Pattern, bit, run
+from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag
+from pagewalk.formats.flags import Flag, Kind, Rights
+from pagewalk.formats.level import Level, Window
+from pagewalk.formats.os.layer import Layer, Place
+from pagewalk.formats.os.linux_riscv import linux_riscv
+from pagewalk.formats.paging import PagingFormat
+from pagewalk.formats.rows import Row
+from pagewalk.formats.word import Word
+
+__all__ = ["riscv"]
+
+V, R, W, X, U, G, A, D = (bit(place) for place in range(8))
+NAPOT, PBMT, RESERVED, NUMBER = bit(63), bit(61, 62), run(60, 54), run(53, 10)
+NAPOT_ORDER: Final = 4
+"""Svnapot: the one size that is defined, 64 KiB; the low bits of the page number say so."""
+NAPOT_SIZE: Final = Pattern(run(13, 10), bit(13))
+_WORD: Final = Word()
+
+
+def _rights() -> Field:
+    """The U bit: user mode needs it; supervisor mode reads and writes there, but never executes. W needs R."""
+    meanings = []
+    for user in (U, 0):
+        for bits in (R, R | W, R | X, R | W | X, X):
+            data = Rights.KERNEL_READ * bool(bits & R) | Rights.KERNEL_WRITE * bool(bits & W)
+            execute = Rights.KERNEL_EXEC * bool(bits & X)
+            rights = data | (data | execute) << 3 if user else data | execute
+            meanings.append((bits | user, Rights(rights)))
+    return Field(RIGHTS, R | W | X | U, tuple(meanings))
+
+
+_STATE: Final = (flag("global", 5, Flag.GLOBAL), flag("accessed", 6, Flag.ACCESSED), flag("dirty", 7, Flag.DIRTY))
+_MEMORY: Final = Field(MEMORY, PBMT, ((0, 0), (bit(61), 1), (bit(62), 2)), strict=True)
+"""Svpbmt: PMA, NC, IO."""
+LEAVES: Final = (Pattern(V | R, V | R), Pattern(V | R | W | X, V | X))
+"""A page can be read, or only executed."""
+
+
+def riscv(levels: int = 3, layer: Layer | None = None) -> PagingFormat:
+    """The paging format of RISC-V with 64-bit entries.
+
+    Args:
+        levels: 3, 4 or 5: Sv39, Sv48, Sv57.
+        layer: The operating system's part: Linux's unless given.
+
+    Raises:
+        ValueError: Another number of levels.
+    """
+    if levels not in (3, 4, 5):
+        raise ValueError(f"RISC-V has 3, 4 or 5 levels of 64-bit entries, not {levels}")
+    layer = layer or linux_riscv()
+    half = 1 << 9 * levels + 11
+    return PagingFormat(
+        name=f"riscv-sv{9 * levels + 12}",
+        word=_WORD,
+        hardware=tuple(_level(at, layer) for at in reversed(range(levels))),
+        windows=(Window(0, half), Window((1 << 64) - half, 1 << 64)),
+        physical_bits=56,
+        system=layer.name,
+    )
+
+
+def _level(number: int, layer: Layer) -> Level:
+    """One level, by the manual's number: 0 is the last."""
+    shift, last = 12 + 9 * number, not number
+    frame = (Bits(NUMBER & run(63, shift - 2), up=2),)
+    state = (_rights(), *_STATE, _MEMORY)
+    rows = list(layer.absent(Place(last, True, frame, state, NAPOT_ORDER if last else 0)))
+    rows.append(Row(Kind.RESERVED, (Pattern(V | R | W, V | W),)))  # W without R
+    if last:
+        rows.append(Row(Kind.RESERVED, (Pattern(V | R | W | X, V),)))  # no table is below
+    else:
+        must = Pattern(RESERVED | A | D | U | NAPOT | PBMT, 0)
+        rows.append(Row(Kind.TABLE, (Pattern(V | R | W | X, V),), (Bits(NUMBER, up=2),), (), must))
+    below = NUMBER & run(shift - 3, 10)  # a page is aligned to its size
+    page = Row(
+        Kind.PRESENT, LEAVES, frame, (*state, *layer.state), Pattern(RESERVED | below | (0 if last else NAPOT), 0)
+    )
+    rows += _napot(page) if last else [page]
+    return Level(f"level {number}", shift, 9, tuple(rows), _WORD)
+
+
+def _napot(page: Row) -> list[Row]:
+    """Pages of 64 KiB, whose 16 entries are alike; what is none of them though it says so; and pages that are one."""
+    mask, value = NAPOT_SIZE.mask | NAPOT, NAPOT_SIZE.value | NAPOT
+    large = tuple(Pattern(one.mask | mask, one.value | value) for one in page.when)
+    odd = tuple(Pattern(one.mask | NAPOT, one.value | NAPOT) for one in page.when)
+    alone = tuple(Pattern(one.mask | NAPOT, one.value) for one in page.when)
+    return [
+        replace(page, when=large, address=(Bits(NUMBER & run(63, 14), up=2),), order=NAPOT_ORDER),
+        Row(Kind.RESERVED, odd),
+        replace(page, when=alone),
+    ]
