@@ -300,13 +300,13 @@ class Codec:
         """
         mask = on = 0
         for flag in flags:
-            found = {
-                _switch(field, flag)
-                for row in self.rows
-                for field in row.fields
-                if row.kind in _PAGES and (flag in field.flags or (field.name == RIGHTS and row.kind is Kind.PRESENT))
-            }
-            if not found:
+            rows = [row for row in self.rows if row.kind in _PAGES]
+            if flag in Flag.rights():
+                fields = [row.field(RIGHTS) for row in rows if row.kind is Kind.PRESENT]
+            else:
+                fields = [next((one for one in row.fields if flag in one.flags), None) for row in rows]
+            found = {None if field is None else _switch(field, flag) for field in fields}
+            if not any(fields):
                 continue  # the format has no such flag
             (one, *others) = found
             if one is None or others:

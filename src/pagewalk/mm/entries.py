@@ -52,6 +52,7 @@ class LevelEntries:
         self.holds_pages = level.may_be_leaf
         self.none = level.none
         self.dtype = np.dtype(level.word.dtype)
+        self._pages: dict[tuple[int, int], int] = {}
         self._switches: dict[Flag, tuple[int, int] | None] = {}
 
     def __repr__(self) -> str:
@@ -117,7 +118,12 @@ class LevelEntries:
 
     def page(self, paddr: Any, flags: Any, *, key: int = 0) -> Any:
         """Entries that map pages, with a protection key if the format has any."""
-        return self.level.page(paddr, flags, key=key)
+        if not isinstance(flags, int):
+            return self.level.page(paddr, flags, key=key)
+        first = self._pages.get((flags, key))
+        if first is None:
+            first = self._pages[flags, key] = self.level.page(0, flags, key=key)
+        return first ^ self.level.frame_bits(paddr)
 
     def zero_page(self, paddr: int, larger: LevelEntries, entry: int) -> int:
         """An entry of this level for the zero page, with the rights and the key of a larger page's entry."""

@@ -140,7 +140,7 @@ def _fill(mm: Space, area: Area, start: int, entries: Entries, holes: Any, acces
         frames = mm.machine.frames.take_up_to(len(holes), Usage.ANON)
         count = len(frames)
         flags = int(mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY)
-        entries[holes[:count]] = mm.page_entry(area, frames, np.full(count, flags, np.uint64))
+        entries[holes[:count]] = mm.page_entry(area, frames, flags)
         if count < len(holes):
             vaddr = start + int(holes[count]) * size
             raise OutOfFrames(f"no frame is free of {len(mm.machine.frames)}", vaddr, mm.geometry.last.depth)

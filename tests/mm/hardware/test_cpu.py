@@ -7,6 +7,8 @@ import pytest
 from pagewalk import abi
 from pagewalk.errors import SegmentationFault, SystemCallError
 from pagewalk.formats import Flag, find_format
+from pagewalk.formats.fields import KEY
+from pagewalk.formats.level import Level
 from pagewalk.mm.machine import Machine
 
 PAGE, BLOCK = 4096, 2 << 20
@@ -118,7 +120,16 @@ def test_five_levels_have_keys_too():
     assert refused(mm.read, mm.mmap(PAGE, X), 1) == 4
 
 
+def keyless(row):
+    return replace(row, fields=tuple(field for field in row.fields if field.name != KEY))
+
+
 def test_a_format_without_keys_has_none():
-    form = replace(find_format("x86-64"), name="keyless", fields=())
+    form = find_format("x86-64")
+    levels = [
+        Level(level.manual, level.shift, level.index_bits, tuple(map(keyless, level.rows)), level.word)
+        for level in form.hardware
+    ]
+    form = replace(form, name="keyless", hardware=tuple(levels))
     with pytest.raises(ValueError, match="keyless has no protection keys: leave pku out"):
         Machine(1 << 20, form, pku=True)
