@@ -13,6 +13,7 @@ __all__ = ["SHAPES"]
 
 X86: Final = find_format("x86-64")
 LA57: Final = find_format("x86-64-la57")
+RISCV: Final = find_format("riscv-sv39")
 WRITE_BIT: Final = bit(1)
 PAGE_SHIFT: Final = 13
 INDEX_BITS: Final = 6
@@ -60,4 +61,4 @@ def _short() -> PagingFormat:
     return replace(X86, name="short", hardware=X86.hardware[1:], windows=_windows(39))
 
 
-SHAPES: Final = {form.name: form for form in (X86, LA57, _wide(), _short())}
+SHAPES: Final = {form.name: form for form in (X86, LA57, RISCV, _wide(), _short())}
