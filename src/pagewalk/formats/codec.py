@@ -300,19 +300,20 @@ class Codec:
         """
         mask = on = 0
         for flag in flags:
-            rows = [row for row in self.rows if row.kind in _PAGES]
-            if flag in Flag.rights():
-                fields = [row.field(RIGHTS) for row in rows if row.kind is Kind.PRESENT]
-            else:
-                fields = [next((one for one in row.fields if flag in one.flags), None) for row in rows]
-            found = {None if field is None else _switch(field, flag) for field in fields}
-            if not any(fields):
+            if not (fields := self._fields_of(flag)):
                 continue  # the format has no such flag
-            (one, *others) = found
+            (one, *others) = {None if field.derived else _switch(field, flag) for field in fields}
             if one is None or others:
                 return None
             mask, on = mask | one[0], on | one[1]
         return mask, on
+
+    def _fields_of(self, flag: Flag) -> list[Field]:
+        """The fields of pages' rows that leave it open whether a page has a flag."""
+        rows = [row for row in self.rows if row.kind in _PAGES]
+        if flag in Flag.rights():
+            return [field for row in rows if row.kind is Kind.PRESENT and (field := row.field(RIGHTS))]
+        return [field for row in rows for field in row.fields if flag in field.flags and len(field.meanings) > 1]
 
     def converted(self, entry: Any, row: Row, to: Row, address: Any) -> Any:
         """An entry of one row as that of another: its address, its fields, and the bits that nobody looks at there.
