@@ -113,7 +113,7 @@ class Listing:
         hidden = self.source.hidden
         if self.start >= hidden:
             raise UnsupportedError(f"{self.start:#x}: of a process the kernel shows what lies below {hidden:#x} only")
-        return min(_END if self.end is None else self.end, hidden)
+        return min(self.source.tables.windows[-1].end if self.end is None else self.end, hidden)
 
     def mappings(self) -> Iterator[Rows]:
         """The rows of what is mapped, in blocks."""
