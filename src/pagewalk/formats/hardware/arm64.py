@@ -223,7 +223,8 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     wide = bool(tcr & DS) if page_shift < 16 else tcr >> 32 & 7 == WIDEST
     layer = choose(lambda linux: linux_arm64(page_shift, linux))
     form = arm64(page_shift, layer=layer, wide=wide, hierarchical=hierarchical)
-    return Paging(form, tuple(_window(form, half, values[half.name], tcr) for half in halves))
+    windows = tuple(_window(form, half, values[half.name], tcr) for half in halves)
+    return Paging(form, windows, tuple(half.name for half in halves))
 
 
 def _granule(half: _Half, tcr: int) -> int:

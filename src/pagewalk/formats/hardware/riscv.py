@@ -128,7 +128,7 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
         raise UnsupportedError(f"satp {satp:#x} {why}: 8, 9 and 10 (Sv39, Sv48, Sv57) are, in bits 63:60")
     form = riscv(MODES[mode], choose(linux_riscv))
     root = (satp & run(43, 0)) << 12
-    return Paging(form, tuple(window._replace(root=root) for window in form.windows))
+    return Paging(form, tuple(window._replace(root=root) for window in form.windows), ("satp", "satp"))
 
 
 REGISTERS: Final = RegisterFile(("satp",), (("satp",),), _read)
