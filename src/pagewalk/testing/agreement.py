@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pagewalk.testing.drawn import Drawn
     from pagewalk.testing.reference import Found, Reference, Said, Walker
 
-__all__ = ["check_against", "check_meanings"]
+__all__ = ["check_against", "check_meaning", "check_meanings"]
 
 _RAISES: Final = {"reserved": ReservedBits, "outside": Malformed}
 _RIGHTS: Final = Flag.rights()
@@ -62,15 +62,21 @@ def check_meanings(form: PagingFormat, reference: Reference, rng: Random, golden
         drawn += [rng.getrandbits(64) & form.word.mask for _ in range(40)]
         drawn += [one.entry for one in golden]
         for entry in drawn:
-            mine, theirs = meaning(level, entry), _golden(level, entry, reference.meaning(level.shift, entry))
-            for name in ("kind", "frame", "flags", "memory", "pkey", "swap", "order"):
-                one, other = getattr(mine, name), getattr(theirs, name)
-                if one != other:
-                    row = level.decode(entry).row.name
-                    raise AssertionError(
-                        f"{form.name}, {level.manual}, row {row}: {entry:#x} has {name} {told(one)}; "
-                        f"the reference: {told(other)}"
-                    )
+            check_meaning(form, level, entry, reference)
+
+
+def check_meaning(form: PagingFormat, level: Level, entry: int, reference: Reference) -> None:
+    """Check what one entry of a level means.
+
+    Raises:
+        AssertionError: The reference says otherwise.
+    """
+    mine, theirs = meaning(level, entry), _golden(level, entry, reference.meaning(level.shift, entry))
+    for name in ("kind", "frame", "flags", "memory", "pkey", "swap", "order"):
+        one, other = told(getattr(mine, name)), told(getattr(theirs, name))
+        if one != other:
+            where = f"{form.name}, {level.manual}, row {level.decode(entry).row.name}"
+            raise AssertionError(f"{where}: {entry:#x} has {name} {one}; the reference: {other}")
 
 
 def _golden(level: Level, entry: int, said: Said) -> Golden:
@@ -95,6 +101,7 @@ def check_against(drawn: Drawn, reference: Reference, rng: Random) -> None:
         found = list(walker.everything(start, end))
         wanted = _wanted(drawn, reference, found, start, end)
         _listing(drawn, wanted, found, start, end)
+        _runs(drawn, wanted, start, end)
         _holes(drawn, found, start, end)
         _walk(drawn, wanted, found, start, end)
         _translations(drawn, walker, [place, start, end - 1, place + rng.randrange(drawn.form.page_size)], window)
@@ -146,6 +153,28 @@ def _listing(drawn: Drawn, wanted: list[_Row], found: Sequence[Found], start: in
         rows.append(_Row(vaddr, size, entry, Kind(kind).label, frame, rights, *rest))
     _equal(drawn, "the sweep", rows, wanted)
     _wrong(drawn, "the sweep", findings, found, start)
+
+
+def _runs(drawn: Drawn, wanted: list[_Row], start: int, end: int) -> None:
+    """The rows joined: each page is in one run, which says the same of it."""
+    runs = mappings(drawn.tables, start, end, findings=[])
+    names = ("vaddr", "size", "kind", "paddr", "flags", "memory", "pkey")
+    pages = iter(wanted)
+    for vaddr, size, kind, paddr, flags, memory, pkey in zip(
+        *(getattr(runs, name).tolist() for name in names), strict=True
+    ):
+        at = vaddr
+        while at < vaddr + size:
+            page = next(pages, None)
+            frame = None if paddr == NO_PADDR else paddr + (0 if flags & Flag.REPEATED else at - vaddr)
+            said = (at, Kind(kind).label, told(Flag(flags) & _RIGHTS), memory, pkey)
+            if page is None or said != (page.vaddr, page.kind, page.rights, page.memory, page.pkey):
+                raise AssertionError(f"{drawn.form.name}: joined, {at:#x} is {said[1:]}; the reference: {page}")
+            if page.kind == "present" and frame != page.paddr:
+                raise AssertionError(f"{drawn.form.name}: joined, {at:#x} is in {told(frame)}; the reference: {page}")
+            at += page.size
+    if (page := next(pages, None)) is not None:
+        raise AssertionError(f"{drawn.form.name}: no run has {page}")
 
 
 def _equal(drawn: Drawn, who: str, rows: list[_Row], wanted: list[_Row]) -> None:
