@@ -392,7 +392,9 @@ class Arrays:
         changes = np.array([change(self._held(key)) for key in keys.tolist()], np.uint64)
         changes[:, 0] ^= np.uint64(NO_PADDR)
         changed: Words = entries & changes[which, 0] | changes[which, 1]
-        return self._without_empty(entries, changed, self.codec.empty)
+        empty = self.codec.is_none(entries)
+        changed[empty] = entries[empty]
+        return changed
 
     def said(self, row: Row, flags: Words) -> Words:
         """The bits of a row's fields that say these flags, as far as it can."""
