@@ -1,4 +1,4 @@
-"""The oracles against real guests: every page that the guest's own kernel spoke of, by the registers alone.
+"""Oracles and pagewalk against real guests: every page that a guest's own kernel spoke of, by the registers alone.
 
 A pagemap entry: bit 63 present, 62 swap, 58 guard, 57 write-protected by userfaultfd, 54:0 the PFN or type and offset
 (the kernel's ``Documentation/admin-guide/mm/pagemap.rst``). A kpageflags entry: bit 17 hugetlb, 22 THP.
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import pagewalk
+from pagewalk.formats import Kind
 from tests.guests import FORMATS, Guest, unpack
 
 if TYPE_CHECKING:
@@ -133,3 +135,42 @@ class TestWindows:
         rights = {one.rights for one in walker.everything(start, end) if one.what == "leaf"}
         assert not any(one.user_read or one.user_write for one in rights)
         assert any(one.kernel_execute for one in rights)
+
+
+@pytest.fixture(scope="module")
+def opened(guest):
+    """The guest's tables, by its registers alone."""
+    names = {"ttbr0": "ttbr0_el1", "ttbr1": "ttbr1_el1", "tcr": "tcr_el1"}
+    known = ("cr0", "cr3", "cr4", "efer", "satp", *names)
+    registers = {names.get(name, name): guest.truth[name] for name in known if name in guest.truth}
+    return pagewalk.open(guest.path, registers=registers, base=guest.truth["ram_base"])
+
+
+class TestPagewalk:
+    """The same from pagewalk, every page of the truth file and every window."""
+
+    def test_windows(self, guest, opened):
+        assert [(start, end, walker.root) for start, end, walker in guest.windows] == [
+            (window.start, window.end, window.root) for window in opened.windows
+        ]
+
+    def test_every_present_page_is_in_its_frame(self, guest, opened):
+        present = {vaddr: (entry & PAYLOAD) << 12 for vaddr, entry in guest.pagemap.items() if entry & PRESENT}
+        paddrs, mapped = pagewalk.translate(opened, list(guest.pagemap))
+        pages = zip(guest.pagemap, paddrs.tolist(), mapped.tolist(), strict=True)
+        there = {vaddr: paddr for vaddr, paddr, is_mapped in pages if is_mapped}
+        assert there == present
+
+    def test_every_entry_of_every_window(self, guest, opened):
+        for start, end, walker in guest.windows:
+            wanted = [
+                (one.vaddr, one.size, one.entry, meaning(guest, walker, one).kind)
+                for one in walker.everything(start, end)
+                if one.what in ("leaf", "absent")
+            ]
+            rows = pagewalk.mappings(opened, start, end, coalesce=False)
+            found = [
+                (vaddr, size, entry, Kind(kind).label)
+                for vaddr, size, entry, kind in rows[["vaddr", "size", "entry", "kind"]].tolist()
+            ]
+            assert found == wanted
