@@ -69,6 +69,8 @@ class _Rows(ctypes.Structure):
         ("count", ctypes.c_uint64),
         ("room", ctypes.c_uint64),
         ("malformed", ctypes.c_uint64),
+        ("place", ctypes.c_uint64),
+        ("attributes", ctypes.c_uint64),
     )
 
 

@@ -38,6 +38,9 @@ struct rows {
 	u64 *size;
 	u64 count, room;
 	u64 malformed;
+	/* Of the last row, and not shown: a frame, or how far into its device a swapped page is; memory type and key, or
+	 * the device. Rows that differ in these do not join. */
+	u64 place, attributes;
 };
 
 static inline u64 sign_extended(u64 vaddr)
@@ -106,11 +109,25 @@ static inline const u64 *table_at(const struct memory *m, u64 e)
 	return paddr + 4096 <= m->size ? (const u64 *)(m->bytes + paddr) : NULL;
 }
 
-static inline void put_page(struct rows *out, u64 vaddr, u64 paddr, u32 flags, u8 kind, u8 depth, int shift)
+static inline u64 place_of(u64 e, u64 paddr, u8 kind)
+{
+	return kind == SWAP ? ((e >> 9 & OFFSET) ^ OFFSET) << 12 : paddr;
+}
+
+static inline u64 attributes_of(u64 e, u8 kind, int shift)
+{
+	if (kind == SWAP)
+		return e >> 59;
+	if (kind != PRESENT && kind != PROT_NONE)
+		return 0;
+	return (e >> 3 & 3) | (e >> (shift == 12 ? 7 : 12) & 1) << 2 | (e >> 59 & 15) << 3;
+}
+
+static inline void put_page(struct rows *out, u64 e, u64 vaddr, u64 paddr, u32 flags, u8 kind, u8 depth, int shift)
 {
 	u64 at = out->count++;
 
-	(void)shift;
+	(void)e, (void)shift;
 	if (at >= out->room)
 		return;
 	out->vaddr[at] = vaddr;
@@ -121,17 +138,18 @@ static inline void put_page(struct rows *out, u64 vaddr, u64 paddr, u32 flags, u
 }
 
 /* Pages of one frame belong together first (REPEATED); then those whose frames follow, or which have none. */
-static inline void put_run(struct rows *out, u64 vaddr, u64 paddr, u32 flags, u8 kind, u8 depth, int shift)
+static inline void put_run(struct rows *out, u64 e, u64 vaddr, u64 paddr, u32 flags, u8 kind, u8 depth, int shift)
 {
 	u64 at = out->count, span = 1ull << shift, size = span;
+	u64 place = place_of(e, paddr, kind), attributes = attributes_of(e, kind, shift);
 
 	if (at && at <= out->room) {
-		u64 low = at - 1, frame = out->paddr[low], before = out->size[low];
+		u64 low = at - 1, frame = out->place, before = out->size[low];
 		u32 repeated = out->flags[low] & REPEATED;
 		int alike = out->vaddr[low] + before == vaddr && (out->flags[low] & ~REPEATED) == flags &&
-			    out->kind[low] == kind && out->depth[low] == depth;
+			    out->kind[low] == kind && out->depth[low] == depth && out->attributes == attributes;
 
-		if (alike && paddr != NO_PADDR && paddr == (repeated ? frame : frame + before - span)) {
+		if (alike && place != NO_PADDR && place == (repeated ? frame : frame + before - span)) {
 			if (repeated || before == span) {
 				out->flags[low] |= REPEATED;
 				out->size[low] = before + span;
@@ -142,14 +160,16 @@ static inline void put_run(struct rows *out, u64 vaddr, u64 paddr, u32 flags, u8
 			size = 2 * span;
 			flags |= REPEATED;
 		} else if (alike && !repeated &&
-			   (frame == NO_PADDR ? paddr == NO_PADDR : paddr != NO_PADDR && frame + before == paddr)) {
+			   (frame == NO_PADDR ? place == NO_PADDR : place != NO_PADDR && frame + before == place)) {
 			out->size[low] = before + span;
 			return;
 		}
 	}
 	if (at < out->room)
 		out->size[at] = size;
-	put_page(out, vaddr, paddr, flags, kind, depth, shift);
+	out->place = place;
+	out->attributes = attributes;
+	put_page(out, e, vaddr, paddr, flags, kind, depth, shift);
 }
 
 /* One walk for pages and one for runs; the rows are all that differs. */
@@ -161,11 +181,12 @@ static inline void put_run(struct rows *out, u64 vaddr, u64 paddr, u32 flags, u8
 		u8 kind;                                                                                             \
                                                                                                                      \
 		if (e & P) {                                                                                         \
-			put(out, vaddr, e & FRAME & ~0ull << shift, page_flags(e) & rights, PRESENT, depth, shift);  \
+			put(out, e, vaddr, e & FRAME & ~0ull << shift, page_flags(e) & rights, PRESENT, depth,       \
+			    shift);                                                                                  \
 			return;                                                                                      \
 		}                                                                                                    \
 		kind = absent(e, shift, &flags, &paddr);                                                             \
-		put(out, vaddr, paddr, flags, kind, depth, shift);                                                   \
+		put(out, e, vaddr, paddr, flags, kind, depth, shift);                                                \
 	}                                                                                                            \
                                                                                                                      \
 	static void name##_pte(struct rows *out, const u64 *table, u64 vaddr, u32 rights)                            \

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pagewalk as pw
+from pagewalk.formats import FORMATS as ALL
+from pagewalk.formats import find_format
 from tests.property.entries import ANY
 from tests.world import PAGE, RW, G, M, World
 
@@ -162,3 +164,20 @@ class TestEntryValue:
         entry = next(iter(pw.PageTables(Rom(), 0).steps(0)))
         with pytest.raises(pw.MemoryWriteError):
             entry.value = 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_new_table_is_empty_whatever_was_there(name: str) -> None:
+    """Under an entry that a folded level shows once more, too."""
+    form = find_format(name)
+    memory = pw.Ram(1 * M)
+    memory.write(0, b"\xa5" * (1 * M))
+    root = form.levels[0]
+    size = max(level.table_bytes for level in form.levels)
+    memory.write(0, root.word.pack([root.none] * root.entries))
+    tables = pw.PageTables(memory, 0, form, allocator=pw.RangeAllocator((size, 1 * M)))
+    entry = pw.Entry(tables.root_table, 0)
+    tables.grow(entry, 0)
+    below = root.beneath
+    assert below is not None
+    assert memory.read(int(entry.target or 0), below.table_bytes) == below.word.pack([below.none] * below.entries)

@@ -104,6 +104,14 @@ class Level:
         return self.below is None
 
     @cached_property
+    def beneath(self) -> Level | None:
+        """The level of the tables that entries here point to: the next one that the hardware has; None for the last."""
+        below = self.below
+        while below is not None and below.folded:
+            below = below.below
+        return below
+
+    @cached_property
     def folds(self) -> bool:
         """Whether the level below shows the same entries, so that emptiness is for it to find."""
         return self.below is not None and self.below.folded
@@ -356,7 +364,7 @@ class Level:
         Raises:
             ValueError: Pages below cannot say what this one says.
         """
-        below = self.below
+        below = self.beneath
         assert below is not None
         row = self.codec.decode(entry).row
         to = below.codec.row(row.name) or below.codec.row(row.kind.label)

@@ -310,7 +310,7 @@ class PageTables:
             MemoryWriteError: The frame cannot be written; it has been given back.
         """
         self._check_ours(entry, vaddr)
-        below = entry.level.below
+        below = entry.level.beneath
         if below is None:
             raise _refused(entry, vaddr, "is of the last level: no table goes below it")
         if not entry.is_none:
@@ -350,7 +350,7 @@ class PageTables:
 
     def split_contents(self, entry: Entry) -> bytes:
         """The table that says the same as a huge page's entry."""
-        below = entry.level.below
+        below = entry.level.beneath
         assert below is not None
         first, step = entry.level.split(entry.value)
         return below.word.pack([first + step * at & below.word.mask for at in range(below.entries)])
