@@ -35,6 +35,7 @@ __all__ = [
     "KEY_SHIFT",
     "KINDS",
     "KIND_SHIFT",
+    "NUMBER_SHIFTS",
     "SHAPE_SHIFT",
     "Codec",
     "Decoded",
@@ -57,7 +58,8 @@ EMPTY: Final = ATTRIBUTES << ATTRIBUTES_SHIFT
 KEY_SHIFT: Final = 3
 """*Attributes* are the memory type's number and the key's above it; of a swap entry, its type."""
 _WIDEST: Final = {MEMORY: 3, KEY: 4, SWAP_TYPE: 7}
-_SHIFTS: Final = {MEMORY: 0, KEY: KEY_SHIFT, SWAP_TYPE: 0}
+NUMBER_SHIFTS: Final = {MEMORY: 0, KEY: KEY_SHIFT, SWAP_TYPE: 0}
+"""Where the numbers of fields stand in attributes."""
 _STRAY: Final = Row(Kind.RESERVED, (ANY,), name="no row")
 _LIVE: Final = (Kind.PRESENT, Kind.TABLE)
 _PAGES: Final = (Kind.PRESENT, Kind.PROT_NONE)
@@ -188,8 +190,8 @@ class Codec:
                 rights &= meaning
             elif isinstance(meaning, Flag):
                 flags |= meaning
-            elif field.name in _SHIFTS:
-                attributes |= meaning << _SHIFTS[field.name]
+            elif field.name in NUMBER_SHIFTS:
+                attributes |= meaning << NUMBER_SHIFTS[field.name]
         said, flags = flags, Flag(0) if kind is Kind.TABLE else flags | Flag.GROUPED * bool(row.order)
         flags |= flags_of(self.access.allowed(rights)) if kind in _LIVE else Flag(0)
         return Decoded(row, kind, flags, int(rights), attributes, self.shape_of(row), said)
@@ -380,7 +382,9 @@ def _values(mask: int) -> list[int]:
 
 def _deciding(row: Row) -> int:
     """The bits that decide whether an entry is of a row, and what it says."""
-    return row.tested | reduce(or_, (field.mask for field in row.fields if field.meanings or field.name in _SHIFTS), 0)
+    return row.tested | reduce(
+        or_, (field.mask for field in row.fields if field.meanings or field.name in NUMBER_SHIFTS), 0
+    )
 
 
 def _passing(rows: Sequence[Row]) -> tuple[int, int]:

@@ -109,7 +109,7 @@ class Entry:
         if type(value) is not int:
             value = integer(value, "an entry")
         if value & word.mask != value:
-            raise ValueError(f"{value:#x} does not fit an entry of {8 * word.size} bits")
+            raise ValueError(f"{integer(value, 'an entry'):#x} does not fit an entry of {8 * word.size} bits")
         try:
             self.table.slots[self.index] = value
         except TypeError:

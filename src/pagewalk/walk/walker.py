@@ -41,6 +41,7 @@ __all__ = ["MAX_LOOKS", "Walker"]
 MAX_LOOKS: Final = 64
 """How often a walk looks at one entry before it gives up with EAGAIN. (The kernel would go on for ever.)"""
 
+_RETURNED: Final = "what install_pte returns"
 _AGAIN: Final = object()
 _NO_LOCK: Final = nullcontext()
 
@@ -238,10 +239,11 @@ class Walker:
         if value is SKIP:
             return
         if type(value) is not int:
-            value = integer(value, "what install_pte returns")
+            value = integer(value, _RETURNED)
         if value < 0:
-            raise WalkError(-value)
+            raise WalkError(-integer(value, _RETURNED))
         if entry.table.level.decode(value).kind is Kind.NONE:
+            value = integer(value, _RETURNED)
             raise ValueError(f"install_pte returned {value:#x} at {addr:#x}: not an entry; SKIP leaves the slot empty")
         entry.value = value
         walk.installed += 1
