@@ -32,6 +32,13 @@ class Guest:
     def root(self) -> int:
         return int(self.truth["cr3"]) & -4096
 
+    @property
+    def registers(self) -> dict[str, int]:
+        """The registers that say where its tables are, by the names that QEMU and gdb have for them."""
+        names = {name: name for name in ("cr0", "cr3", "cr4", "efer", "satp")}
+        names |= {name: f"{name}_el1" for name in ("ttbr0", "ttbr1", "tcr", "mair")}
+        return {names[name]: value for name, value in self.truth.items() if name in names}
+
     @cached_property
     def pagemap(self) -> dict[int, int]:
         """Each page of each VMA, and its entry in /proc/PID/pagemap."""

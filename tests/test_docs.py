@@ -13,6 +13,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from pagewalk.errors import UnsupportedError
 from tests.conftest import skip_or_fail
+from tests.guests import unpack
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -40,10 +41,19 @@ def run_session(example):
 SYBIL = Sybil(parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_session)])
 
 
+@pytest.fixture(scope="session")
+def images(guest, tmp_path_factory):
+    """The images that pages show, by the names that they have there."""
+    folder = tmp_path_factory.mktemp("images")
+    others = {"arm64.ram": "aarch64-7.2-4k-48", "riscv.ram": "riscv64-7.2-sv39"}
+    return {"guest.ram": guest.path, **{name: unpack(of, folder).path for name, of in others.items()}}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_page(page, guest, monkeypatch, tmp_path):
-    (tmp_path / "guest.ram").symlink_to(guest.path)
+def test_page(page, images, monkeypatch, tmp_path):
+    for name, path in images.items():
+        (tmp_path / name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
     try:
         for example in SYBIL.parse(page).examples():

@@ -13,7 +13,7 @@ import pytest
 
 import pagewalk as pw
 from pagewalk import sweep
-from pagewalk.formats import FORMATS, find_format
+from pagewalk.formats import FORMATS, find_format, from_registers
 from pagewalk.live import capture
 from pagewalk.memory import Segment
 from tests.world import PAGE, M, World
@@ -167,6 +167,42 @@ def test_formats(name: str, again: Callable[[Any], Any]) -> None:
     assert again(form.levels[3]) == form.levels[3]
     assert [again(flag) for flag in (pw.Flag.READ, pw.Kind.GUARD, pw.SKIP, pw.Action.AGAIN, pw.PGWALK_RDLOCK)]
     assert again(pw.SKIP) is pw.SKIP
+
+
+REGISTERS = {
+    "x86-64": {"cr3": 0, "cr0": 0x8000_0001, "cr4": 1 << 20 | 1 << 21 | 0x20, "efer": 0x400},
+    "arm64-4k": {"ttbr0_el1": 0, "ttbr1_el1": PAGE, "tcr_el1": 16 | 25 << 16 | 2 << 30 | 3 << 41},
+    "riscv-sv39": {"satp": 8 << 60},
+}
+"""Registers that make formats unlike those of their names: rights by control registers, no execute-disable."""
+
+
+@AGAIN
+@pytest.mark.parametrize("name", REGISTERS)
+def test_formats_from_registers(name: str, again: Callable[[Any], Any]) -> None:
+    found = from_registers(REGISTERS[name])
+    twin = again(found)
+    assert twin == found
+    assert hash(twin.format) == hash(found.format)
+    assert twin.format.name == name
+    assert (twin.format == find_format(name)) is (name == "riscv-sv39")
+    assert twin.format.last.access == found.format.last.access
+    for window in found.windows:
+        assert twin.format.levels_of(window) == found.format.levels_of(window)
+
+
+@AGAIN
+@pytest.mark.parametrize("name", REGISTERS)
+def test_tables_from_registers(image: Path, name: str, again: Callable[[Any], Any]) -> None:
+    """Every window keeps its root."""
+    tables = pw.open(image, registers=REGISTERS[name])
+    twin = again(tables)
+    assert (twin.format, twin.windows, twin.root) == (tables.format, tables.windows, tables.root)
+    found: list[pw.TranslationError] = []
+    assert pw.mappings(twin, findings=found).tolist() == pw.mappings(tables, findings=found).tolist()
+    for window in tables.windows:
+        top = again(tables.top(window))
+        assert (top.paddr, top.level) == (window.root, tables.format.levels_of(window)[0])
 
 
 @AGAIN

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import pagewalk as pw
+from pagewalk.formats import from_registers
 from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.memory import FlatMemory, Segment
 from pagewalk.roots import check_root, notes_of
@@ -78,6 +79,61 @@ class TestNotes:
 
     def test_nothing_but_recursive_slots(self):
         assert len(notes_of(tables(dict.fromkeys(range(512), TABLE)))) == 5
+
+
+class Asked:
+    """A memory without a view, which counts how often it is asked."""
+
+    def __init__(self, flat):
+        self._flat, self.reads = flat, 0
+
+    def read(self, paddr, size):
+        self.reads += 1
+        return self._flat.read(paddr, size)
+
+
+class TestWindows:
+    """Each top table is looked at, and each once."""
+
+    LOW, HIGH = 0x1000, 0x2000
+    TCR = 16 | 16 << 16 | 2 << 30
+    GOOD = 0x3003
+
+    def two(self, low, high, memory=None):
+        """Tables whose halves have a root each."""
+        words = np.zeros(8 * 512, np.uint64)
+        for root, slots in ((self.LOW, low), (self.HIGH, high)):
+            for slot, value in slots.items():
+                words[root // 8 + slot] = value
+        flat = FlatMemory([Segment(0, memoryview(words.tobytes()))])
+        found = from_registers({"tcr_el1": self.TCR, "ttbr0_el1": self.LOW, "ttbr1_el1": self.HIGH})
+        return PageTables(memory(flat) if memory else flat, None, found.format, windows=found.windows)
+
+    def test_good_ones(self):
+        good = self.two({0: self.GOOD}, {511: self.GOOD})
+        check_root(good)
+        assert notes_of(good) == []
+
+    def test_either_is_refused(self):
+        for which, slots in ((0, ({1: 1}, {1: self.GOOD})), (1, ({1: self.GOOD}, {1: 1}))):
+            root = (self.LOW, self.HIGH)[which]
+            with pytest.raises(pw.BadRoot, match=f"the root {root:#x} is hardly a top table: of 1 entries"):
+                check_root(self.two(*slots))
+
+    def test_notes_of_both(self):
+        empty, again = notes_of(self.two({}, {2: self.HIGH | 3}))
+        assert empty.startswith(f"the top table at {self.LOW:#x} is empty")
+        assert again.startswith("from 0xffff010000000000 on, 0x8000000000 bytes show the page tables")
+        (low,) = notes_of(self.two({2: self.LOW | 3}, {0: self.GOOD}))
+        assert low.startswith("from 0x10000000000 on")
+
+    def test_a_remote_table_is_read_once(self):
+        far = self.two({0: self.GOOD}, {0: self.GOOD}, Asked)
+        check_root(far)
+        assert far.memory.reads == 2
+        one = PageTables(Asked(far.memory._flat), self.LOW, "x86-64")
+        notes_of(one)
+        assert one.memory.reads == 1
 
 
 class TestCommand:

@@ -44,6 +44,15 @@ NAMES = st.lists(
     | TEXT
 ).map(",".join)
 COLONS = st.lists(VALUE | st.sampled_from(["0", "4K"]), min_size=1, max_size=4).map(":".join)
+REGISTERS = st.lists(
+    st.builds(
+        "{}={}".format,
+        st.sampled_from(["cr3", "CR0", "cr4", "efer", "satp", "tcr_el1", "ttbr0_el1", "ttbr1_el1", "cr2"]) | TEXT,
+        st.integers(0, 1 << 65).map(hex) | VALUE | st.sampled_from(["0x0", "0x80050033", "0x8000000000000000"]),
+    )
+    | TEXT,
+    max_size=4,
+).map(",".join)
 SWITCHES = ["--hardware", "--holes", "--state", "--pages", "--json", "--help"]
 
 
@@ -58,6 +67,8 @@ OPTIONS = st.one_of(
     st.sampled_from(["--kind", "--having", "--lacking"]).flatmap(lambda name: option(name, NAMES)),
     st.sampled_from(["--frames", "--segment"]).flatmap(lambda name: option(name, COLONS)),
     option("--format", TEXT | st.just("x86-64-la57")),
+    option("--registers", REGISTERS),
+    option("--os", TEXT | st.sampled_from(["linux-7.2", "none"])),
     TEXT.map(lambda text: [f"--{text}"]),
     VALUE.map(lambda value: [value]),
 )

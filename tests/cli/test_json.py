@@ -28,7 +28,7 @@ def broken(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["map", "pages", "vtop", "broken map", "broken vtop", "process", "demo"])
+@pytest.fixture(params=["map", "registers", "pages", "vtop", "broken map", "broken vtop", "process", "demo"])
 def text(request, invoke, guest, broken):
     """The JSON of each command."""
     image, low = [guest.path, "--root", hex(guest.root)], [broken, "--root", "0"]
@@ -36,6 +36,7 @@ def text(request, invoke, guest, broken):
         image = [f"pid:{request.getfixturevalue('process')}"]
     commands = {
         "map": ["map", *image, "--holes"],
+        "registers": ["map", guest.path, "--registers", f"cr3={guest.root:#x}", "--os", "none"],
         "pages": ["map", *image, "--pages"],
         "vtop": ["vtop", *image, "0x401000", "0x7fedde012345", "ffffffff81000000"],
         "broken map": ["map", *low, "--holes", "--pages"],

@@ -99,6 +99,59 @@ class TestRootAndFormat:
         assert "did you mean 'x86-64'?" in fails(8, *command(guest.path, "--format", "x86_64"))
 
 
+class TestRegisters:
+    """Each line says what to do."""
+
+    @pytest.mark.parametrize(
+        ("registers", "code", "says"),
+        [
+            ("tcr_el1=0x3500c510,ttbr0_el1=0x1000", 8, "has a reserved granule, TG0 = 3: is it of this CPU?"),
+            ("tcr_el1=0x35003510,ttbr1_el1=0x1000", 8, "has a reserved granule, TG1 = 0: is it of this CPU?"),
+            ("cr3=0x40000000", 4, "the root 0x40000000 of cr3 is outside the memory, which has [0x0, 0x6000000): the"),
+            ("cr3=0x40000000", 4, "is truncated, or its base (--base) or cr3 is wrong"),
+            ("tcr_el1=0xb5103510,ttbr0_el1=1,ttbr1_el1=0x10000000", 4, "without ttbr1_el1 the rest can be opened"),
+            ("cr9=0x1000", 8, "unknown register 'cr9': did you mean 'cr4'? known are cr0, cr3, cr4, efer,"),
+            ("cr3=0x1000,satp=0x1000", 8, "cr3, satp are registers of different architectures: give one's alone"),
+            ("satp=0x1000", 8, "satp 0x1000 says that translation is off: 8, 9 and 10 (Sv39, Sv48, Sv57) are"),
+            ("satp=0x1000000000001000", 8, "has mode 1, which is reserved or not read: 8, 9 and 10"),
+            ("cr0=0x33,cr3=0x1000", 8, "cr0 0x33 says that paging is off (bit 31): take registers of a later moment"),
+            ("efer=0x100,cr3=0x1000", 8, "efer 0x100 says that the CPU is not in 64-bit mode (bit 10)"),
+            ("cr4=0x20", 8, "cr3 is missing beside cr4: give it as well"),
+            ("cr3", 2, "Invalid value for '--registers': 'cr3' is not name=value: write registers so, with commas"),
+            ("", 2, "Invalid value for '--registers': '' is not name=value"),
+            ("cr3=0x1000,CR3=0x1000", 2, "cr3 is given twice: give each register once"),
+            ("cr3=0x10000000000000000", 2, "cr3 has 64 bits, which 0x10000000000000000 does not fit"),
+            ("cr3=4b24000", 2, "cr3 is a number, not '4b24000': write hexadecimal digits after 0x"),
+            ("cr3=0000000004024000", 2, "write hexadecimal digits after 0x"),
+        ],
+    )
+    def test_refused(self, fails, guest, registers, code, says):
+        for command in (["map"], ["vtop"]):
+            line = fails(code, *command, guest.path, "--registers", registers, *["0x401000"] * (command == ["vtop"]))
+            assert says in line
+            assert len(line) < 300
+
+    def test_twice_in_two_options(self, fails, guest):
+        given = ["--registers", "cr3=0x4b24000", "--registers", "cr3=0x4b24000"]
+        assert "cr3 is given twice" in fails(2, "map", guest.path, *given)
+
+    def test_a_root_too(self, fails, command, guest):
+        line = fails(2, *command(guest.path, "--registers", "cr3=0x4b24000"))
+        assert "--root and --registers contradict each other: give one or the other." in line
+
+    def test_another_format(self, fails, guest):
+        line = fails(8, "map", guest.path, "--registers", "cr3=0x4b24000", "--format", "x86-64-la57")
+        assert "the registers say x86-64, and the format x86-64-la57 contradicts them: give one alone" in line
+
+    def test_an_unknown_system(self, fails, command, guest):
+        line = fails(8, *command(guest.path, "--os", "Linux"))
+        assert "unknown system 'Linux': did you mean 'linux'? known are linux, linux-7.3" in line
+
+    def test_a_process_has_none(self, fails):
+        line = fails(2, "map", "pid:1", "--registers", "cr3=0x1000", "--os", "linux")
+        assert "pid:1 is a process, and takes no --os, --registers, as memory images do." in line
+
+
 class TestUsage:
     @pytest.mark.parametrize("text", ["zz", "0x", "-1", "1.5", "4Q", "0xg", ""])
     def test_bad_number(self, fails, command, guest, text):
@@ -112,7 +165,7 @@ class TestUsage:
         [
             (["frob"], "No such command"),
             (["map"], "Missing argument 'SOURCE'"),
-            (["map", "image"], "Missing option '--root'"),
+            (["map", "image"], "Missing option '--root' or '--registers': where an image's top table is."),
             (["vtop", "image", "--root", "0"], "Missing argument 'VADDR"),
             (["map", "image", "--root", "0", "--frob"], "No such option"),
             (["map", "image", "--root", "0", "--kind", "huge"], "'huge' is not one of present, prot_none, swap,"),
