@@ -5,10 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagewalk.formats import NO_PADDR, Flag, find_format
+from pagewalk.sweep import Filter, mappings
 from pagewalk.sweep.columns import RUNS, part
 from pagewalk.sweep.joiner import Joiner
 from pagewalk.sweep.runs import joined_runs, spans_by_depth
 from tests.reference import Page, joined
+from tests.world import BASE, World
 
 FORM = find_format("x86-64")
 SPANS = spans_by_depth(FORM.real_levels)
@@ -69,3 +71,17 @@ def test_in_blocks_as_in_one(block, data):
     whole = joined_runs(SPANS, block)
     for one in (rows, whole, joined_runs(SPANS, whole)):
         assert list(zip(*(column.tolist() for column in one), strict=True)) == expected(block)
+
+
+def test_runs_beside_the_wanted_frames_are_no_rows():
+    world = World()
+    for at in range(4):
+        world.put(BASE + at * 4096, FORM.leaf_entry(0x10000 + at * 4096, int(Flag.READ)))
+    asked = {
+        low: mappings(world.tables, where=Filter(frames=(low, low + 0x1000))) for low in (0x8000, 0x11000, 0x80000)
+    }
+    assert {low: list(zip(rows.paddr.tolist(), rows.size.tolist(), strict=True)) for low, rows in asked.items()} == {
+        0x8000: [],
+        0x11000: [(0x11000, 0x1000)],
+        0x80000: [],
+    }

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import pagewalk as pw
 from pagewalk import sweep
+from pagewalk.formats import Word
 from pagewalk.memory import FlatMemory, Segment
 from pagewalk.sweep import Installation, install, source, store, translation
 from pagewalk.sweep.inplace import InPlace
@@ -106,14 +107,14 @@ class TestWritten:
 
     def test_only_what_is_writable(self):
         segments = [Segment(0, memoryview(bytearray(SIZE))), Segment(HOLE, memoryview(bytes(SIZE)))]
-        assert InPlace(FlatMemory(segments[:1])).writable
-        assert not InPlace(FlatMemory(segments)).writable
+        assert InPlace(FlatMemory(segments[:1]), Word()).writable
+        assert not InPlace(FlatMemory(segments), Word()).writable
 
 
 def words_at(segments):
     """A memory in place, and what its bytes are, as a list a segment."""
     memory = FlatMemory([Segment(start, memoryview(data)) for start, data in segments])
-    return InPlace(memory), memory
+    return InPlace(memory, Word()), memory
 
 
 class TestPlaces:
@@ -197,6 +198,6 @@ class TestNothingBetween:
         ]
 
     def test_the_bytes_live_as_long_as_their_words(self):
-        words = InPlace(FlatMemory([Segment(0, memoryview(bytearray(b"\7" * (1 << 20))))])).words
+        words = InPlace(FlatMemory([Segment(0, memoryview(bytearray(b"\7" * (1 << 20))))]), Word()).words
         gc.collect()
         assert words.tobytes() == b"\7" * (1 << 20)

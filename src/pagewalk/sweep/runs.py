@@ -91,11 +91,11 @@ class Runs:
         shift = np.uint64(span.bit_length() - 1)
         low, high = np.uint64(max(start - span + 1, 0)), np.uint64(min(end, 1 << 63))
         first = np.maximum(paddrs, low) - paddrs + np.uint64(span - 1) >> shift
-        behind = np.maximum(paddrs, high) - paddrs + np.uint64(span - 1) >> shift
+        behind = np.minimum(np.maximum(paddrs, high) - paddrs + np.uint64(span - 1) >> shift, sizes >> shift)
         again = flags & np.uint32(_REPEATED) != 0  # all of its pages lie in the range, or none
         framed = (paddrs != np.uint64(NO_PADDR)) & (kinds != Kind.SWAP)
         wanted = framed & (first < behind) & ~(again & (first > 0))
-        behind = np.where(again, sizes >> shift, np.minimum(behind, sizes >> shift))
+        behind = np.where(again, sizes >> shift, behind)
         vaddrs, paddrs, _, _, _, _, sizes = block = part(block, wanted)
         first, behind = first[wanted], behind[wanted]
         vaddrs += first << shift
