@@ -10,7 +10,7 @@ from pagewalk.sweep.columns import RUNS, part
 from pagewalk.sweep.joiner import Joiner
 from pagewalk.sweep.runs import joined_runs, spans_by_depth
 from tests.reference import Page, joined
-from tests.world import BASE, World
+from tests.world import World
 
 FORM = find_format("x86-64")
 SPANS = spans_by_depth(FORM.real_levels)
@@ -76,7 +76,7 @@ def test_in_blocks_as_in_one(block, data):
 def test_runs_beside_the_wanted_frames_are_no_rows():
     world = World()
     for at in range(4):
-        world.put(BASE + at * 4096, FORM.leaf_entry(0x10000 + at * 4096, int(Flag.READ)))
+        world.put((1 << 30) + at * 4096, FORM.leaf_entry(0x10000 + at * 4096, int(Flag.READ)))
     asked = {
         low: mappings(world.tables, where=Filter(frames=(low, low + 0x1000))) for low in (0x8000, 0x11000, 0x80000)
     }
