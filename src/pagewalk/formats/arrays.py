@@ -135,7 +135,9 @@ class Arrays:
         """The state of every entry whose telling bits are those of ``entry``, and that is not empty."""
         key = entry & self.codec.telling, granted
         if key not in self._one:
-            self._one[key] = self.codec.state(self._held(key[0]), granted)
+            where = self.index(np.array([key[0]], np.uint64)) + self.part(granted)
+            self._learn(where)  # the compiled kernels want to know it too
+            self._one[key] = int(self._states[where[0]])
         return self._one[key]
 
     def _held(self, key: int) -> int:
