@@ -100,9 +100,9 @@ def test_ram_is_pickled_without_what_is_zero() -> None:
 
 @AGAIN
 def test_tables_of_a_file_are_opened_again(image: Path, again: Callable[[Any], Any]) -> None:
-    """Its bytes are not in the pickle."""
+    """Its bytes are not in the pickle: there is little but the format."""
     tables = pw.open(image, root=0, segments=[(0, 0, 2 * M), (1 << 32, 2 * M, 2 * M)])
-    assert len(pickle.dumps(tables)) < 8 << 10
+    assert len(pickle.dumps(tables)) < len(pickle.dumps(tables.format)) + (1 << 10)
     twin = again(tables)
     assert pw.mappings(twin).tolist() == pw.mappings(tables).tolist()
     assert repr(twin) == repr(tables)
