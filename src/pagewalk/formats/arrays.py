@@ -201,8 +201,8 @@ class Arrays:
         if more or value:
             return np.flatnonzero(~self.codec.is_none(flat))
         if (NO_PADDR ^ mask).bit_count() > _FEW:
-            return np.flatnonzero(flat & np.uint64(mask))
-        held = np.flatnonzero(flat)
+            return np.flatnonzero(flat & np.uint64(mask) != 0)
+        held = np.flatnonzero(flat != 0)  # of words NumPy finds them three times as slowly as of bools
         found = flat if len(held) == len(flat) else flat.take(held, mode="clip")
         if len(found) and int(found.min()) <= NO_PADDR ^ mask:  # stray bits alone are nothing
             return held[found & np.uint64(mask) != 0]
