@@ -1,9 +1,9 @@
-"""What a top table says of itself: whether it can be one, and whether it maps the page tables themselves."""
+"""What top tables say of themselves: whether they can be such, and whether they map the page tables themselves."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.errors import BadRoot
 from pagewalk.formats import Kind
@@ -12,7 +12,7 @@ from pagewalk.memory import Flat
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pagewalk.formats import Level
+    from pagewalk.formats import Level, Window
     from pagewalk.tables import PageTables
 
 __all__ = ["check_root", "notes_of"]
@@ -27,6 +27,22 @@ _WRONG: Final = {
 }
 
 
+class _Top(NamedTuple):
+    """A top table.
+
+    Attributes:
+        root: Its address.
+        level: Its level.
+        windows: The windows that it translates.
+        held: Its entries that are not empty: the slot, the raw value.
+    """
+
+    root: int
+    level: Level
+    windows: tuple[Window, ...]
+    held: tuple[tuple[int, int], ...]
+
+
 def check_root(tables: PageTables) -> None:
     """Refuse a root that is hardly one: by its bits, its entries are mostly none of a top table, or none is right.
 
@@ -35,46 +51,55 @@ def check_root(tables: PageTables) -> None:
     Raises:
         BadRoot: The message says what is wrong with the entries, and the likely causes.
     """
-    verdicts = [_verdict(tables, level, value) for level, _, value in _held(tables)]
+    for top in _tops(tables):
+        _check(tables, top)
+
+
+def notes_of(tables: PageTables) -> list[str]:
+    """What is legal, and good to know, of top tables: one is empty, or has slots that show the page tables themselves.
+
+    Raises:
+        BadRoot: A root is outside the memory.
+    """
+    return [note for top in _tops(tables) for note in _notes(top)]
+
+
+def _tops(tables: PageTables) -> Iterator[_Top]:
+    """Each top table once, however many windows it translates."""
+    shared: dict[tuple[int, int, int | None], list[Window]] = {}
+    for window in tables.windows:
+        shared.setdefault((window.root, window.level, window.bits), []).append(window)
+    for windows in shared.values():
+        table = tables.top(windows[0])
+        table.keep()
+        words = ((slot, table.slots[slot]) for slot in range(table.level.entries))
+        held = tuple((slot, word) for slot, word in words if not table.level.is_none(word))
+        yield _Top(table.paddr, table.level, tuple(windows), held)
+
+
+def _check(tables: PageTables, top: _Top) -> None:
+    """Refuse one that is hardly a top table."""
+    verdicts = [_verdict(tables, top.level, value) for _, value in top.held]
     count = Counter(verdicts)
     odd = count[_RESERVED] + count[_ABSENT]
     if not verdicts or (count[_GOOD] and 2 * odd <= len(verdicts)):
         return
     wrong = ", ".join(f"{count[what]} {words}" for what, words in _WRONG.items() if count[what])
-    hint = _encryption(tables) if count[_OUTSIDE] == len(verdicts) else ""
+    hint = _encryption(tables, top) if count[_OUTSIDE] == len(verdicts) else ""
     causes = f"{hint}is the root wrong, the base, or the format ({tables.format.name})?"
-    raise BadRoot(
-        tables.root, f"is hardly a top table: of {len(verdicts)} entries that are not empty, {wrong}: {causes}"
-    )
+    raise BadRoot(top.root, f"is hardly a top table: of {len(verdicts)} entries that are not empty, {wrong}: {causes}")
 
 
-def notes_of(tables: PageTables) -> list[str]:
-    """What is legal, and good to know, of a top table: it is empty, or has slots that show the page tables themselves.
-
-    Raises:
-        BadRoot: The root is outside the memory.
-    """
-    held = list(_held(tables))
-    if not held:
-        return [f"the top table at {tables.root:#x} is empty: is that the root?"]
-    again = [
-        (_address(tables, level, slot), level.span)
-        for level, slot, value in held
-        if level.is_table(value) and level.frame(value) == tables.root
-    ]
+def _notes(top: _Top) -> list[str]:
+    """What to know of a top table."""
+    level, root = top.level, top.root
+    if not top.held:
+        return [f"the top table at {root:#x} is empty: is that the root?"]
+    slots = [slot for slot, value in top.held if level.is_table(value) and level.frame(value) == root]
+    again = [vaddr for slot in slots for vaddr in _addresses(top, slot)]
     many = [f"and {len(again) - _RECURSIONS:,} more slots point to the top table"] if len(again) > _RECURSIONS else []
-    return [
-        f"from {vaddr:#x} on, {span:#x} bytes show the page tables: a recursive slot, which points to the top table"
-        for vaddr, span in again[:_RECURSIONS]
-    ] + many
-
-
-def _held(tables: PageTables) -> Iterator[tuple[Level, int, int]]:
-    """The entries of the top table that are not empty: the level that they are of, the slot, the raw value."""
-    top = tables.root_table
-    for slot, value in enumerate(top.slots[at] for at in range(top.level.entries)):
-        if not top.level.is_none(value):
-            yield top.level, slot, value
+    what = f"on, {level.span:#x} bytes show the page tables: a recursive slot, which points to the top table"
+    return [f"from {vaddr:#x} {what}" for vaddr in again[:_RECURSIONS]] + many
 
 
 def _verdict(tables: PageTables, level: Level, value: int) -> int:
@@ -95,19 +120,21 @@ def _is_inside(memory: Flat, level: Level, paddr: int) -> bool:
     return memory.view(paddr, level.below.table_bytes) is not None
 
 
-def _encryption(tables: PageTables) -> str:
+def _encryption(tables: PageTables, top: _Top) -> str:
     """What to say if all entries would be right but for one bit: it marks encrypted memory."""
-    form, memory = tables.format, tables.memory
-    named = [(level, level.frame(value)) for level, _, value in _held(tables) if level.is_table(value)]
+    form, memory, level = tables.format, tables.memory, top.level
+    named = [level.frame(value) for _, value in top.held if level.is_table(value)]
     for bit in reversed(range(form.physical_bits)):
-        plain = [(level, paddr & ~(1 << bit)) for level, paddr in named if paddr >> bit & 1]
-        if len(plain) == len(named) and isinstance(memory, Flat) and all(_is_inside(memory, *at) for at in plain):
+        plain = [paddr & ~(1 << bit) for paddr in named if paddr >> bit & 1]
+        if len(plain) == len(named) and isinstance(memory, Flat) and all(_is_inside(memory, level, at) for at in plain):
             return f"without bit {bit}, which all of them set, they would be inside: an encryption bit (SEV, TDX)? or "
     return ""
 
 
-def _address(tables: PageTables, level: Level, slot: int) -> int:
-    """The first address that a slot of the top table translates."""
-    whole = 1 << level.shift + level.index_bits
-    vaddrs = ((window.start & ~(whole - 1)) + (slot << level.shift) for window in tables.windows)
-    return next(vaddr for vaddr, window in zip(vaddrs, tables.windows, strict=True) if window.holds(vaddr))
+def _addresses(top: _Top, slot: int) -> Iterator[int]:
+    """The first address that a slot translates, in the window that has it."""
+    whole = 1 << top.level.shift + top.level.index_bits
+    for window in top.windows:
+        vaddr = (window.start & ~(whole - 1)) + (slot << top.level.shift)
+        if window.start <= vaddr < window.end:
+            yield vaddr

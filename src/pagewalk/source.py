@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pagewalk.doors import integers
+from pagewalk.doors import integer
 from pagewalk.errors import BadRoot, UnsupportedError
-from pagewalk.formats import DEFAULT, find_format
+from pagewalk.formats import DEFAULT, PagingFormat, find_format, from_registers
 from pagewalk.memory import RawImage
 from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from pagewalk.formats import PagingFormat
+    from pagewalk.formats import Window
 
 __all__ = ["open"]
 
@@ -39,32 +39,42 @@ _LONGEST = max(map(len, _CONTAINERS))
 def open(  # noqa: A001 - pw.open is the face; this module needs no other
     source: str | os.PathLike[str],
     *,
-    format: str | PagingFormat = DEFAULT,  # noqa: A002 - the name users know from --format
-    root: int,
+    format: str | PagingFormat | None = None,  # noqa: A002 - the name users know from --format
+    root: int | None = None,
+    registers: Mapping[str, Any] | str | None = None,
     base: int = 0,
     segments: Iterable[tuple[int, int, int]] | None = None,
+    os: str | None = None,
     writable: bool = False,
 ) -> PageTables:
-    """Open page tables in a raw memory image.
+    """Open page tables in a raw memory image: by the address of the top table, or by the CPU's registers.
 
     Args:
         source: The image's path.
-        format: A paging format or its name.
-        root: Physical address of the top table, in bytes (x86: CR3 without its low 12 bits).
+        format: A paging format or its name. None: what the registers say, else x86-64. A format of your own beside
+            registers says what entries are; the registers then say which windows there are, no more.
+        root: Physical address of the top table, in bytes (x86: CR3 without its low 12 bits): one for all addresses.
+        registers: Those that say where the tables are, by name, as QEMU and gdb print them, in any case: ``cr3`` (and
+            ``cr0``, ``cr4``, ``efer``); ``ttbr0_el1``, ``ttbr1_el1`` or both, and ``tcr_el1``; ``satp``. A mapping, or
+            text: ``name=value,...``. Format and windows follow from them.
         base: Physical address of the image's first byte.
         segments: Where the image's parts lie, as ``(paddr, offset, size)`` in bytes; None: all of it, from ``base`` on.
+        os: The operating system whose entries stand beside the hardware's: ``linux`` (the newest), ``linux-7.2``,
+            ``none``, ...
         writable: Let what is written to the memory reach the file.
 
     Raises:
         OSError: The file cannot be opened.
         ImageFormatError: It is empty, or ends before a segment does.
-        BadRoot: The root is misaligned, too wide, or outside the memory.
-        UnsupportedError: No format of that name, or the source is no raw image.
-        ValueError: Both a base and segments.
-        TypeError: An address is no integer.
+        BadRoot: A root is misaligned, too wide, or outside the memory. That of one register of two as well: what the
+            other one translates is opened without the first.
+        UnsupportedError: No format or system of that name; the source is no raw image; registers that are not known,
+            contradict each other or the format, or are of a CPU that translates nothing.
+        ValueError: Both a root and registers, or a base and segments; a register that is no number of 64 bits.
+        TypeError: Neither a root nor registers; an address is no integer.
     """
-    form = find_format(format)
-    root, base = integers(root=root, base=base)
+    form, windows, names = _found(format, root, registers, os)
+    base = integer(base, "base")
     path = _local(source)
     parts = None if segments is None else tuple(segments)
     if parts is not None and base:
@@ -72,11 +82,60 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     memory = RawImage(path, base=base, segments=parts, writable=writable)
     if parts is None:
         _refuse_containers(path, bytes(memory.segments[0].data[:_LONGEST]))
-    tables = PageTables(memory, root, form)
-    if memory.view(root, form.levels[0].table_bytes) is None:
-        why = f"is outside the memory, which has {memory.extent}: "
-        raise BadRoot(root, why + "the image is truncated, or its base (--base) or the root is wrong")
+    tables = PageTables(memory, None, form, windows=windows)
+    _refuse_outside(memory, form, dict(zip(windows, names, strict=True)))
     return tables
+
+
+def _found(
+    format: str | PagingFormat | None,  # noqa: A002 - as in open
+    root: int | None,
+    registers: Mapping[str, Any] | str | None,
+    os: str | None,
+) -> tuple[PagingFormat, tuple[Window, ...], tuple[str, ...]]:
+    """The format, the windows, and what each root was given as."""
+    if root is not None and registers is not None:
+        raise ValueError("a root and registers contradict each other: give one or the other")
+    if registers is None:
+        if root is None:
+            raise TypeError("where the tables are is not said: give a root, or registers")
+        form, root = find_format(DEFAULT if format is None else format, os), integer(root, "root")
+        windows = tuple(window._replace(root=root) for window in form.windows)
+        return form, windows, ("root",) * len(windows)
+    given = None if format is None else find_format(format, os)
+    own = isinstance(format, PagingFormat)
+    found = from_registers(registers, None if own else os)
+    if given is not None and given.name != found.format.name:
+        raise UnsupportedError(
+            f"the registers say {found.format.name}, and the format {given.name} contradicts them: give one alone"
+        )
+    return given if given is not None and own else found.format, found.windows, found.registers
+
+
+def _refuse_outside(memory: RawImage, form: PagingFormat, windows: dict[Window, str]) -> None:
+    """Refuse roots outside the memory.
+
+    One of two as well, such as the user's root of a kernel thread: an address space of which half is missing without a
+    word is worse than a line that says how to open the rest.
+
+    Args:
+        memory: The memory.
+        form: The format.
+        windows: The windows, and what the root of each was given as.
+
+    Raises:
+        BadRoot: One is.
+    """
+    outside = {
+        name: window.root
+        for window, name in windows.items()
+        if memory.view(window.root, form.levels_of(window)[0].table_bytes) is None
+    }
+    for name, root in outside.items():
+        where, what = ("", "the root") if name == "root" else (f"of {name} ", name)
+        why = f"{where}is outside the memory, which has {memory.extent}"
+        rest = f"; without {name} the rest can be opened" if len(outside) < len(set(windows.values())) else ""
+        raise BadRoot(root, f"{why}: the image is truncated, or its base (--base) or {what} is wrong{rest}")
 
 
 def _local(source: str | os.PathLike[str]) -> Path:

@@ -15,36 +15,48 @@ if TYPE_CHECKING:
     from tests.reference.found import Read, Walker
 
 
-class Rooted(Protocol):
-    """What has a root."""
+class Window(Protocol):
+    """A range of addresses, and what translates it."""
 
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
     @property
     def root(self) -> int: ...
 
 
 class Family(NamedTuple):
-    """How a walker is made, given a memory and a root, and the kernel's layer."""
+    """How a walker is made, given a memory, a root and the width of a window; its own width; and the kernel's layer."""
 
-    make: Callable[[Read, int], Walker]
+    make: Callable[[Read, int, int], Walker]
+    bits: int
     linux: Linux
 
-    def walker(self, read: Read, window: Rooted) -> Walker:
+    def walker(self, read: Read, window: Window) -> Walker:
         """The oracle of a window."""
-        return self.make(read, window.root)
+        return self.make(read, window.root, (window.end - window.start).bit_length() - 1)
+
+    def empty(self) -> Walker:
+        """The oracle of no memory at all."""
+        return self.make(lambda _: None, 0, self.bits)
 
     def meaning(self, shift: int, raw: int) -> Meaning:
         """One entry of the level with this shift."""
-        return self.linux.meaning(self.make(lambda _: None, 0), shift, raw)
+        return self.linux.meaning(self.empty(), shift, raw)
 
 
 FAMILIES = {
-    "x86-64": Family(Hardware, X86Linux(12, 46 - 12)),  # MAX_PHYSMEM_BITS 46, and 52 with five levels
-    "x86-64-la57": Family(lambda read, root: Hardware(read, root, 5), X86Linux(12, 52 - 12)),
-    "arm64-4k": Family(lambda read, root: Arm64(read, root, 12, 48), Arm64Linux(12, 52 - 12)),
-    "arm64-16k": Family(lambda read, root: Arm64(read, root, 14, 47), Arm64Linux(14, 52 - 14)),
-    "arm64-4k-lpa2": Family(lambda read, root: Arm64(read, root, 12, 52, ds=True), Arm64Linux(12, 52 - 12)),
-    "arm64-16k-lpa2": Family(lambda read, root: Arm64(read, root, 14, 52, ds=True), Arm64Linux(14, 52 - 14)),
-    "riscv-sv39": Family(lambda read, root: RiscV(read, root, 3), RiscVLinux(12, 56 - 12)),
-    "riscv-sv48": Family(lambda read, root: RiscV(read, root, 4), RiscVLinux(12, 56 - 12)),
-    "riscv-sv57": Family(lambda read, root: RiscV(read, root, 5), RiscVLinux(12, 56 - 12)),
+    # MAX_PHYSMEM_BITS is 46, and 52 with five levels
+    "x86-64": Family(lambda read, root, _: Hardware(read, root), 48, X86Linux(12, 46 - 12)),
+    "x86-64-la57": Family(lambda read, root, _: Hardware(read, root, 5), 57, X86Linux(12, 52 - 12)),
+    "arm64-4k": Family(lambda read, root, bits: Arm64(read, root, 12, bits), 48, Arm64Linux(12, 52 - 12)),
+    "arm64-16k": Family(lambda read, root, bits: Arm64(read, root, 14, bits), 47, Arm64Linux(14, 52 - 14)),
+    "arm64-64k": Family(lambda read, root, bits: Arm64(read, root, 16, bits), 48, Arm64Linux(16, 52 - 16)),
+    "arm64-4k-lpa2": Family(lambda *of: Arm64(of[0], of[1], 12, of[2], ds=True), 52, Arm64Linux(12, 52 - 12)),
+    "arm64-16k-lpa2": Family(lambda *of: Arm64(of[0], of[1], 14, of[2], ds=True), 52, Arm64Linux(14, 52 - 14)),
+    "arm64-64k-lpa": Family(lambda *of: Arm64(of[0], of[1], 16, of[2], lpa=True), 52, Arm64Linux(16, 52 - 16)),
+    "riscv-sv39": Family(lambda read, root, _: RiscV(read, root, 3), 39, RiscVLinux(12, 56 - 12)),
+    "riscv-sv48": Family(lambda read, root, _: RiscV(read, root, 4), 48, RiscVLinux(12, 56 - 12)),
+    "riscv-sv57": Family(lambda read, root, _: RiscV(read, root, 5), 57, RiscVLinux(12, 56 - 12)),
 }

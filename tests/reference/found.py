@@ -85,8 +85,8 @@ class Found(NamedTuple):
 
 
 def depths(levels: int) -> list[int]:
-    """Linux's count of so many levels: the first is 0, the last 4, and what is folded is missing after the first."""
-    return [0, *range(6 - levels, 5)] if levels > 1 else [4]
+    """Linux's count of so many levels: the first is 0, the others end with 4; what is folded is missing between."""
+    return [0, *range(6 - levels, 5)]
 
 
 @dataclass(frozen=True)

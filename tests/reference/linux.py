@@ -144,8 +144,8 @@ class Arm64Linux(Linux):
         return named(raw, {2: "EXCLUSIVE", 3: "UFFD_WP"})
 
     def type_and_offset(self, raw: int) -> tuple[int, int]:
-        """Type in 10:6, offset in 61:12; bit 11 is PTE_PRESENT_INVALID."""
-        return raw >> 6 & 31, raw >> 12 & (1 << 50) - 1
+        """Type in 10:6, offset in 61:12; bit 11 is PTE_PRESENT_INVALID. No device is larger than 2 to the 64 bytes."""
+        return raw >> 6 & 31, raw >> 12 & (1 << min(50, 64 - self.page_shift)) - 1
 
     def without_rights(self, walker: Walker, shift: int, raw: int) -> Decoded | None:
         """PTE_PRESENT_INVALID: not valid, and bit 11."""
@@ -173,6 +173,7 @@ class RiscVLinux(Linux):
         """_PAGE_PROT_NONE is the G bit; ``pmd_present`` looks at R, W and X too, for a huge page being split."""
         if not raw & (0x20 if shift == 12 else 0x2E):
             return None
+        napot = raw & 1 << 63 if shift == 12 and raw >> 10 & 15 == 8 else 0
         below = (1 << shift - 12) - 1 << 10  # PPN bits that ``pmd_pfn`` does not look at
-        page = walker.decode(shift, raw & ~0x2E & ~(0x7F << 54) & ~below | 3)
-        return page if page.what == "leaf" else None
+        page = walker.decode(shift, raw & ((1 << 54) - 1) & ~0x2E & ~below | 3 | napot)
+        return page._replace(memory=raw >> 61 & 3)

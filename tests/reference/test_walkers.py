@@ -41,7 +41,7 @@ def test_nothing_comes_from_what_it_judges():
     ],
 )
 def test_shapes(name, shifts, depths, root):
-    walker = FAMILIES[name].make(memory({}), 0)
+    walker = FAMILIES[name].empty()
     assert walker.shifts() == shifts
     assert walker.entries(shifts[0]) == root
     assert depths_of(len(shifts)) == depths

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from pagewalk.formats import NO_PADDR, Flag, find_format
 from pagewalk.sweep.columns import RUNS, part
 from pagewalk.sweep.joiner import Joiner
-from pagewalk.sweep.runs import joined_runs
+from pagewalk.sweep.runs import joined_runs, spans_by_depth
 from tests.reference import Page, joined
 
 FORM = find_format("x86-64")
+SPANS = spans_by_depth(FORM.real_levels)
 EXAMPLES = settings().max_examples
 """Those of the profile."""
 REPEATED = int(Flag.REPEATED)
@@ -27,7 +28,8 @@ def pages(draw):
         step = draw(st.sampled_from(["same", "same", "next", "next", "next", "other", "none"]))
         frame = {"same": frame, "next": frame + span, "other": 9 * span, "none": frame}[step]
         paddr = NO_PADDR if step == "none" else frame
-        rows.append((vaddr, paddr, draw(st.sampled_from([1] * 9 + [3])), 1, depth, span))
+        attributes = draw(st.sampled_from([0] * 9 + [3]))
+        rows.append((vaddr, paddr, draw(st.sampled_from([1] * 9 + [3])), 1, attributes, depth, span))
         vaddr += span
     return tuple(np.array(column, dtype) for column, dtype in zip(zip(*rows, strict=True), RUNS.dtypes, strict=True))
 
@@ -35,12 +37,14 @@ def pages(draw):
 def expected(block):
     """What the reference makes of pages."""
     rows = [
-        Page(vaddr, None if paddr == NO_PADDR else paddr, size, size, (flags, kind, depth))
-        for vaddr, paddr, flags, kind, depth, size in zip(*(column.tolist() for column in block), strict=True)
+        Page(vaddr, None if paddr == NO_PADDR else paddr, size, size, (flags, kind, attributes, depth))
+        for vaddr, paddr, flags, kind, attributes, depth, size in zip(
+            *(column.tolist() for column in block), strict=True
+        )
     ]
     return [
-        (vaddr, NO_PADDR if frame is None else frame, flags | REPEATED * repeated, kind, depth, size)
-        for vaddr, frame, size, (flags, kind, depth), repeated in joined(rows)
+        (vaddr, NO_PADDR if frame is None else frame, flags | REPEATED * repeated, kind, attributes, depth, size)
+        for vaddr, frame, size, (flags, kind, attributes, depth), repeated in joined(rows)
     ]
 
 
@@ -48,7 +52,7 @@ class Question:
     schema = RUNS
 
     def joined(self, rows):
-        return joined_runs(FORM, rows)
+        return joined_runs(SPANS, rows)
 
 
 @settings(max_examples=20 * EXAMPLES)
@@ -59,9 +63,9 @@ def test_in_blocks_as_in_one(block, data):
     blocks = [part(block, slice(low, high)) for low, high in zip([0, *cuts], [*cuts, count], strict=True)]
     found, joiner = [], Joiner(Question())
     for some in blocks:
-        joiner.push(tuple(column.copy() for column in joined_runs(FORM, some)), found.append)
+        joiner.push(tuple(column.copy() for column in joined_runs(SPANS, some)), found.append)
     joiner.close(found.append)
     rows = tuple(np.concatenate(column) for column in zip(*found, strict=True))
-    whole = joined_runs(FORM, block)
-    for one in (rows, whole, joined_runs(FORM, whole)):
+    whole = joined_runs(SPANS, block)
+    for one in (rows, whole, joined_runs(SPANS, whole)):
         assert list(zip(*(column.tolist() for column in one), strict=True)) == expected(block)

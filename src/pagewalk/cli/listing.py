@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from pagewalk.cli.opening import Opened
     from pagewalk.errors import TranslationError
-    from pagewalk.formats import Kind
+    from pagewalk.formats import Kind, Window
     from pagewalk.sweep.filters import Filter
+    from pagewalk.tables import PageTables
 
     Rows = npt.NDArray[Any]
 
@@ -112,7 +113,7 @@ class Listing:
         hidden = self.source.hidden
         if self.start >= hidden:
             raise UnsupportedError(f"{self.start:#x}: of a process the kernel shows what lies below {hidden:#x} only")
-        return min(_END if self.end is None else self.end, hidden)
+        return min(self.source.tables.windows[-1].end if self.end is None else self.end, hidden)
 
     def mappings(self) -> Iterator[Rows]:
         """The rows of what is mapped, in blocks."""
@@ -137,12 +138,10 @@ class Listing:
             yield rows
 
     def reaches_far(self) -> bool:
-        """Whether there may be addresses of more than 12 digits: by the slots of the top table that hold something."""
+        """Whether there may be addresses of more than 12 digits: by the slots of top tables that hold something."""
         if self.holes or self.stop <= _FAR:
             return self.stop > _FAR
-        level = self.source.tables.format.levels[0]
-        slots = self.source.tables.root_table.slots
-        return any(slots[at] for at in range(min(_FAR >> level.shift, level.entries // 2), level.entries))
+        return any(_holds(self.source.tables, window) for window in self.source.tables.windows if window.end > _FAR)
 
     def watched(self, blocks: Iterable[str]) -> Iterator[str]:
         """Text on its way, with a bar for whoever waits; none on a terminal that shows the text itself."""
@@ -159,6 +158,13 @@ class Listing:
     def _tell(self, done: int, known: int) -> None:
         """Note how many tables are done, and how many are known."""
         self._done, self._known = done, known
+
+
+def _holds(tables: PageTables, window: Window) -> bool:
+    """Whether a window's top table holds something for addresses that are far."""
+    top = tables.top(window)
+    first, last = top.level.index(max(window.start, _FAR)), top.level.index(window.end - 1)
+    return any(top.slots[at] for at in range(first, last + 1))
 
 
 def text_of(listing: Listing) -> Iterator[str]:

@@ -28,7 +28,7 @@ _KIND_LIST, _FLAG_LIST = Names(_KINDS), Names(_FLAGS)
 
 @click.command
 @source_options
-@click.option("--start", type=ADDRESS, metavar="VADDR", default=0, help="First address; by default 0.")
+@click.option("--start", type=ADDRESS, metavar="VADDR", help="First address; by default that of the address space.")
 @click.option("--end", type=ADDRESS, metavar="VADDR", help="End, exclusive; by default that of the address space.")
 @click.option("--kind", "kinds", type=_KIND_LIST, metavar="KINDS", multiple=True, help="Only these kinds; repeatable.")
 @click.option("--having", type=_FLAG_LIST, metavar="FLAGS", multiple=True, help="Only with all of these; repeatable.")
@@ -62,7 +62,8 @@ def map(  # noqa: A001 - the command's name
     page in the run; "outside" is a frame that the memory image does not have. What is malformed is passed over with a
     warning.
 
-    SOURCE is a raw image of physical memory, or pid:N: a process of this machine, which needs no --root.
+    SOURCE is a raw image of physical memory, with --root or --registers; or pid:N: a process of this machine, which
+    needs neither.
 
     \b
     KINDS, with commas between:
@@ -83,7 +84,10 @@ def map(  # noqa: A001 - the command's name
         context = click.get_current_context(silent=True)
         raise click.UsageError(f"--having and --lacking contradict each other: {names} is in both.", context)
     shape = {name: options.pop(name) for name in ("start", "end", "holes", "state", "pages")}
-    listing = Listing(open_source(**options), wanted, limit=limit, **shape)
+    opened = open_source(**options)
+    if shape["start"] is None:
+        shape["start"] = opened.tables.windows[0].start
+    listing = Listing(opened, wanted, limit=limit, **shape)
     write(json_of(listing) if as_json else text_of(listing))
     _warn(listing.findings)
     return listing.verdict

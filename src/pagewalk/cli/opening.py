@@ -47,15 +47,26 @@ class Opened(NamedTuple):
 
     def json(self) -> dict[str, Any]:
         """What it is, as plain data."""
-        head: dict[str, Any] = {"source": self.name, "format": self.tables.format.name}
-        if self.space is None:
-            return {**head, "root": f"{self.tables.root:#x}", "notes": list(self.notes)}
-        space = self.space
-        about = {"frames_known": space.frames_known, "complete": space.complete, "notes": list(self.notes)}
-        return {**head, "root": None, "pid": space.pid, **about}
+        form, space = self.tables.format, self.space
+        head: dict[str, Any] = {"source": self.name, "format": form.name, "os": form.system}
+        head |= {"root": self._root(self.tables.root), "windows": self._windows()}
+        if space is not None:
+            head |= {"pid": space.pid, "frames_known": space.frames_known, "complete": space.complete}
+        return {**head, "notes": list(self.notes)}
+
+    def _windows(self) -> list[dict[str, Any]]:
+        """Which addresses are translated, each window by its root."""
+        known = [window for window in self.tables.windows if window.start < self.hidden]
+        return [
+            {"vaddr": f"{one.start:#x}", "size": one.end - one.start, "root": self._root(one.root)} for one in known
+        ]
+
+    def _root(self, root: int) -> str | None:
+        """A root; None: the tables of a process were made here, and where they lie means nothing."""
+        return f"{root:#x}" if self.space is None else None
 
 
-def open_source(source: str, *, root: int | None, **options: Any) -> Opened:
+def open_source(source: str, **options: Any) -> Opened:
     """Open what the options of ``source_options`` name; what else to know of it is said on standard error.
 
     Raises:
@@ -66,13 +77,12 @@ def open_source(source: str, *, root: int | None, **options: Any) -> Opened:
     if pid is None:
         from pagewalk.roots import notes_of
 
-        tables = _image(source, root, **options)
+        tables = _image(source, **options)
         opened = Opened(source, tables, notes=tuple(notes_of(tables)))
         if _PID.fullmatch(source):
             complain(f"note: {source} is taken for the file of that name; the process would be {_PREFIX}{source}")
         _tell(opened)
         return opened
-    options["root"] = root
     if given := [f"--{name}" for name, value in sorted(options.items()) if value not in (None, ())]:
         raise _usage(f"{_PREFIX}{pid} is a process, and takes no {', '.join(given)}, as memory images do.")
     opened = _captured(pid)
@@ -103,20 +113,21 @@ def _process(source: str) -> int | None:
     return int(source)
 
 
-def _image(source: str, root: int | None, *, format: str | None, base: int | None, segment: Any) -> PageTables:  # noqa: A002
-    """The page tables in a memory image."""
+def _image(source: str, *, base: int | None, segment: Any, **where: Any) -> PageTables:
+    """The page tables in a memory image, by the options that ``pagewalk.open`` has too: root, registers, format, os."""
     from pagewalk.roots import check_root
     from pagewalk.source import open as open_image
     from pagewalk.source import refuse_remote
 
     refuse_remote(source)
-    if root is None:
-        raise _usage("Missing option '--root': where an image's top table is.")
+    if where["root"] is None and where["registers"] is None:
+        raise _usage("Missing option '--root' or '--registers': where an image's top table is.")
+    if where["root"] is not None and where["registers"] is not None:
+        raise _usage("--root and --registers contradict each other: give one or the other.")
     if base and segment:
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
     tell_of_cut_off_files()
-    named: dict[str, Any] = {} if format is None else {"format": format}
-    tables = open_image(source, root=root, base=base or 0, segments=segment or None, **named)
+    tables = open_image(source, base=base or 0, segments=segment or None, **where)
     check_root(tables)
     return tables
 

@@ -9,6 +9,7 @@ import click
 
 from pagewalk.cli.numbers import MOST, parse
 from pagewalk.doors import shown
+from pagewalk.formats import DEFAULT, SYSTEMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -103,10 +104,30 @@ NUMBER = Number()
 ADDRESS = Number(address=True)
 _SIZE = Number(least=1)
 
+
+def _registers(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, int] | None:
+    """The registers of all ``--registers``, by name; None: there are none."""
+    from pagewalk.formats.registers import parsed
+
+    try:
+        return parsed(",".join(texts)) if texts else None
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", ctx, param) from None
+
+
 _SOURCE_OPTIONS = (
     click.argument("source", metavar="SOURCE"),
     click.option("--root", type=ADDRESS, metavar="PADDR", help="An image's top table (x86: CR3, flags off)."),
-    click.option("--format", help="An image's paging format.  [default: x86-64]"),
+    click.option(
+        "--registers",
+        metavar="NAME=VALUE,...",
+        multiple=True,
+        callback=_registers,
+        help="Instead of --root: the registers that say where an image's tables are, and of which format: "
+        "cr3 (cr0, cr4, efer); tcr_el1, ttbr0_el1, ttbr1_el1; satp.",
+    ),
+    click.option("--format", help=f"An image's paging format.  [default: what registers say, else {DEFAULT}]"),
+    click.option("--os", help=f"Whose entries stand beside the hardware's: {', '.join(SYSTEMS)}."),
     click.option(
         "--base", type=ADDRESS, metavar="PADDR", help="Physical address of the image's first byte.  [default: 0]"
     ),

@@ -32,8 +32,8 @@ def vtop(vaddr: tuple[int, ...], hardware: bool, as_json: bool, **source: Any) -
     what it holds, its own rights (read, write, execute, user) and state. Then where the address leads, with the rights
     that all levels together grant. Exits with 4 if an address does not translate, after all have been shown.
 
-    SOURCE is a raw image of physical memory, or pid:N: a process of this machine, which needs no --root. The kernel
-    does not show its tables: what is said is what it tells of the page.
+    SOURCE is a raw image of physical memory, with --root or --registers; or pid:N: a process of this machine, which
+    needs neither. The kernel does not show its tables: what is said is what it tells of the page.
     """
     opened = open_source(**source)
     trips = [_trip(opened, at, hardware) for at in vaddr]

@@ -21,6 +21,7 @@ from pagewalk.formats.bits import NO_PADDR, joined
 from pagewalk.formats.codec import FLAGS, KIND_SHIFT, KINDS, SHAPE_SHIFT
 from pagewalk.formats.fields import RIGHTS
 from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
+from pagewalk.formats.learn import states_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,14 +156,28 @@ class Arrays:
 
     def _learn(self, index: npt.NDArray[np.intp]) -> None:
         """Ask the codec what these indexes mean: as they are, and without bits that do not matter, or pass."""
-        granted = {part: rights for rights, part in self._parts.items()}
-        for number in np.unique(index).tolist():
-            place, part = number % self.size, number - number % self.size
-            spread = reduce(int.__or__, ((place >> run.to & (1 << run.bits) - 1) << run.first for run in self.runs), 0)
+        numbers = np.unique(index)
+        for rights, part in self._parts.items():
+            places = numbers[numbers // self.size == part // self.size] - part
+            if not len(places):
+                continue
+            spread = np.zeros(len(places), np.uint64)
+            for run in self.runs:
+                spread |= (places.view(np.uint64) >> np.uint64(run.to) & np.uint64(run.mask >> run.to)) << np.uint64(
+                    run.first
+                )
             for mask in (NO_PADDR, self.codec.telling, self.stable):
-                entry = spread & mask
-                where = int(self.index(np.array([entry], np.uint64))[0]) + part
-                self._states[where] = self.state(entry, granted[part])
+                some = spread & np.uint64(mask)
+                where = self.index(some) + part
+                self._states[where] = self._worked_out(some, rights)
+
+    def _worked_out(self, keys: Words, granted: int) -> npt.NDArray[np.uint32]:
+        """The states of entries that are not empty and have these bits."""
+        empty = np.flatnonzero(self.codec.is_none(keys))
+        if len(empty):
+            keys = keys.copy()
+            keys[empty] = [self._held(key) for key in keys[empty].tolist()]
+        return states_of(self.codec, keys, granted)
 
     def index(self, entries: Words) -> npt.NDArray[np.intp]:
         """The telling bits of entries, packed."""

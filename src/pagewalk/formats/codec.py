@@ -35,6 +35,7 @@ __all__ = [
     "KEY_SHIFT",
     "KINDS",
     "KIND_SHIFT",
+    "NUMBER_SHIFTS",
     "SHAPE_SHIFT",
     "Codec",
     "Decoded",
@@ -57,7 +58,8 @@ EMPTY: Final = ATTRIBUTES << ATTRIBUTES_SHIFT
 KEY_SHIFT: Final = 3
 """*Attributes* are the memory type's number and the key's above it; of a swap entry, its type."""
 _WIDEST: Final = {MEMORY: 3, KEY: 4, SWAP_TYPE: 7}
-_SHIFTS: Final = {MEMORY: 0, KEY: KEY_SHIFT, SWAP_TYPE: 0}
+NUMBER_SHIFTS: Final = {MEMORY: 0, KEY: KEY_SHIFT, SWAP_TYPE: 0}
+"""Where the numbers of fields stand in attributes."""
 _STRAY: Final = Row(Kind.RESERVED, (ANY,), name="no row")
 _LIVE: Final = (Kind.PRESENT, Kind.TABLE)
 _PAGES: Final = (Kind.PRESENT, Kind.PROT_NONE)
@@ -188,8 +190,8 @@ class Codec:
                 rights &= meaning
             elif isinstance(meaning, Flag):
                 flags |= meaning
-            elif field.name in _SHIFTS:
-                attributes |= meaning << _SHIFTS[field.name]
+            elif field.name in NUMBER_SHIFTS:
+                attributes |= meaning << NUMBER_SHIFTS[field.name]
         said, flags = flags, Flag(0) if kind is Kind.TABLE else flags | Flag.GROUPED * bool(row.order)
         flags |= flags_of(self.access.allowed(rights)) if kind in _LIVE else Flag(0)
         return Decoded(row, kind, flags, int(rights), attributes, self.shape_of(row), said)
@@ -300,19 +302,20 @@ class Codec:
         """
         mask = on = 0
         for flag in flags:
-            rows = [row for row in self.rows if row.kind in _PAGES]
-            if flag in Flag.rights():
-                fields = [row.field(RIGHTS) for row in rows if row.kind is Kind.PRESENT]
-            else:
-                fields = [next((one for one in row.fields if flag in one.flags), None) for row in rows]
-            found = {None if field is None else _switch(field, flag) for field in fields}
-            if not any(fields):
+            if not (fields := self._fields_of(flag)):
                 continue  # the format has no such flag
-            (one, *others) = found
+            (one, *others) = {None if field.derived else _switch(field, flag) for field in fields}
             if one is None or others:
                 return None
             mask, on = mask | one[0], on | one[1]
         return mask, on
+
+    def _fields_of(self, flag: Flag) -> list[Field]:
+        """The fields of pages' rows that leave it open whether a page has a flag."""
+        rows = [row for row in self.rows if row.kind in _PAGES]
+        if flag in Flag.rights():
+            return [field for row in rows if row.kind is Kind.PRESENT and (field := row.field(RIGHTS))]
+        return [field for row in rows for field in row.fields if flag in field.flags and len(field.meanings) > 1]
 
     def converted(self, entry: Any, row: Row, to: Row, address: Any) -> Any:
         """An entry of one row as that of another: its address, its fields, and the bits that nobody looks at there.
@@ -379,7 +382,9 @@ def _values(mask: int) -> list[int]:
 
 def _deciding(row: Row) -> int:
     """The bits that decide whether an entry is of a row, and what it says."""
-    return row.tested | reduce(or_, (field.mask for field in row.fields if field.meanings or field.name in _SHIFTS), 0)
+    return row.tested | reduce(
+        or_, (field.mask for field in row.fields if field.meanings or field.name in NUMBER_SHIFTS), 0
+    )
 
 
 def _passing(rows: Sequence[Row]) -> tuple[int, int]:

@@ -5,10 +5,11 @@ A hardware file describes its own as a ``RegisterFile``; here are the shape, and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from pagewalk.doors import integer, shown
+from pagewalk.doors import integer, shortened, shown
 from pagewalk.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -19,12 +20,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Chooser", "Paging", "RegisterFile", "parsed"]
 
+_TEXT: Final = re.compile(r"0[xX][0-9a-fA-F]+(_[0-9a-fA-F]+)*|[0-9]", re.ASCII)
+"""A value as text. QEMU prints hexadecimal without 0x, so digits alone are never guessed, but where both are one."""
+
 
 class Paging(NamedTuple):
-    """What registers say: a format, and windows with their roots."""
+    """What registers say.
+
+    Attributes:
+        format: The format.
+        windows: Its windows, with their roots.
+        registers: The name of the register that each window's root is in.
+    """
 
     format: PagingFormat
     windows: tuple[Window, ...]
+    registers: tuple[str, ...]
 
 
 if TYPE_CHECKING:
@@ -66,16 +77,18 @@ def parsed(registers: Mapping[str, Any] | str) -> dict[str, int]:
 
     Raises:
         ValueError: The text is none, a value is negative or wider than 64 bits, or a register is given twice.
-        TypeError: A value is no integer.
+        TypeError: Neither a mapping nor text; a name is none, or a value is no integer.
     """
     found: dict[str, int] = {}
     for name, value in _pairs(registers):
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a register is needed, not {shown(name)}")
         key = name.strip().lower()
         if key in found:
-            raise ValueError(f"{key} is given twice")
-        found[key] = number = _number(key, value)
+            raise ValueError(f"{shortened(key)} is given twice: give each register once")
+        found[key] = number = _number(shortened(key), value)
         if number < 0 or number >> 64:
-            raise ValueError(f"{key} has 64 bits at most, not {number:#x}")
+            raise ValueError(f"{shortened(key)} has 64 bits, which {shortened(hex(number))} does not fit")
     if not found:
         raise ValueError("no register is given: write name=value, with commas between")
     return found
@@ -83,22 +96,23 @@ def parsed(registers: Mapping[str, Any] | str) -> dict[str, int]:
 
 def _pairs(registers: Mapping[str, Any] | str) -> list[tuple[str, Any]]:
     """Names and values."""
-    if not isinstance(registers, str):
+    if isinstance(registers, Mapping):
         return list(registers.items())
+    if not isinstance(registers, str):
+        raise TypeError(f"registers are a mapping of names to values, or text, not {shown(registers)}")
     pairs = []
     for part in registers.split(","):
         name, sign, value = part.partition("=")
         if not sign or not name.strip():
-            raise ValueError(f"{shown(part)} is not name=value")
+            raise ValueError(f"{shown(part)} is not name=value: write registers so, with commas between")
         pairs.append((name, value.strip()))
     return pairs
 
 
 def _number(name: str, value: Any) -> int:
-    """A register's value: an integer, or digits, hexadecimal after 0x."""
+    """A register's value: an integer, or hexadecimal digits after 0x."""
     if not isinstance(value, str):
         return integer(value, name)
-    try:
-        return int(value, 0)
-    except ValueError:
-        raise ValueError(f"{name} is a number, not {shown(value)}: write hexadecimal digits after 0x") from None
+    if not _TEXT.fullmatch(value):
+        raise ValueError(f"{name} is a number, not {shown(value)}: write hexadecimal digits after 0x")
+    return int(value, 16)

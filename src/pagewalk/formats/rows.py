@@ -61,8 +61,9 @@ class Row:
 
     @cached_property
     def fixed(self) -> int:
-        """The bits that all patterns look at."""
-        return reduce(and_, (pattern.mask for pattern in self.when))
+        """The bits that all patterns have alike."""
+        first = self.when[0].value
+        return reduce(and_, (pattern.mask & ~(pattern.value ^ first) for pattern in self.when))
 
     @cached_property
     def address_bits(self) -> int:

@@ -18,6 +18,8 @@ __all__ = ["Geometry"]
 
 STACK_GAP: Final = 256
 """Pages kept free below a stack (stack_guard_gap)."""
+UNASKED_BITS: Final = 48
+"""Bits of an address that is given unasked (DEFAULT_MAP_WINDOW)."""
 MMAP_GAP: Final = 128 << 20
 """Bytes left for the stack above the first mapping (MIN_GAP)."""
 
@@ -74,6 +76,6 @@ class Geometry:
 
 
 def _unasked_end(form: PagingFormat, user_end: int) -> int:
-    """The end of the addresses that a process gets unasked: none that need a fifth level (DEFAULT_MAP_WINDOW)."""
+    """The end of the addresses that a process gets unasked, however wide those are that it may ask for."""
     top = form.levels[0]
-    return user_end if any(level.folded for level in form.levels) else user_end >> top.index_bits
+    return user_end >> max(top.shift + top.index_bits - UNASKED_BITS, 0)

@@ -105,9 +105,11 @@ class Entry:
 
     @value.setter
     def value(self, value: int) -> None:
-        value, word = integer(value, "an entry"), self.level.word
+        word = self.table.level.word
+        if type(value) is not int:
+            value = integer(value, "an entry")
         if value & word.mask != value:
-            raise ValueError(f"{value:#x} does not fit an entry of {8 * word.size} bits")
+            raise ValueError(f"{integer(value, 'an entry'):#x} does not fit an entry of {8 * word.size} bits")
         try:
             self.table.slots[self.index] = value
         except TypeError:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pagewalk.testing.format import check_format
+from pagewalk.testing.golden import Golden, read_golden
 from pagewalk.testing.memory import check_memory
+from pagewalk.testing.reference import Found, Reference, Said, Walker
 
-__all__ = ["check_memory"]
+__all__ = ["Found", "Golden", "Reference", "Said", "Walker", "check_format", "check_memory", "read_golden"]

@@ -41,6 +41,7 @@ __all__ = ["MAX_LOOKS", "Walker"]
 MAX_LOOKS: Final = 64
 """How often a walk looks at one entry before it gives up with EAGAIN. (The kernel would go on for ever.)"""
 
+_RETURNED: Final = "what install_pte returns"
 _AGAIN: Final = object()
 _NO_LOCK: Final = nullcontext()
 
@@ -214,13 +215,13 @@ class Walker:
         """Walk the entries of a table of the last level."""
         walk, pte_entry, installing = self.walk, self.ops.pte_entry, self.ops.install_pte is not None
         size, first = table.level.span, table.level.index(addr)
-        slots, is_none = table.slots, table.level.is_none
+        slots, none, is_none = table.slots, table.level.none, table.level.is_none
         table.keep()
         try:
             for at in range(first, first + (end - addr) // size):
                 walk.addr = addr
                 next_ = addr + size
-                if installing and is_none(slots[at]):
+                if installing and ((value := slots[at]) == none or is_none(value)):
                     self._install(Entry(table, at), addr, next_)
                 elif pte_entry is not None and (result := pte_entry(Entry(table, at), addr, next_, walk)):
                     return self.verdict(result)
@@ -232,19 +233,22 @@ class Walker:
 
     def _install(self, entry: Entry, addr: int, next_: int) -> None:
         """Ask ``install_pte`` for an empty entry's value, and set it."""
-        install_pte: Any = self.ops.install_pte
-        value = install_pte(addr, next_, self.walk)
+        walk, install_pte = self.walk, self.ops.install_pte
+        assert install_pte is not None
+        value: Any = install_pte(addr, next_, walk)
         if value is SKIP:
             return
-        value = integer(value, "what install_pte returns")
+        if type(value) is not int:
+            value = integer(value, _RETURNED)
         if value < 0:
-            raise WalkError(-value)
-        if value & entry.level.word.mask != value or entry.level.is_none(value):
+            raise WalkError(-integer(value, _RETURNED))
+        if entry.table.level.decode(value).kind is Kind.NONE:
+            value = integer(value, _RETURNED)
             raise ValueError(f"install_pte returned {value:#x} at {addr:#x}: not an entry; SKIP leaves the slot empty")
         entry.value = value
-        self.walk.installed += 1
-        if self.walk.vma is not None and self.walk.mm is not None:
-            self.walk.mm.update_mmu_cache(self.walk.vma, addr, entry)
+        walk.installed += 1
+        if walk.vma is not None and walk.mm is not None:
+            walk.mm.update_mmu_cache(walk.vma, addr, entry)
         elif not self._warned:
             self._warned = True
             warnings.warn(

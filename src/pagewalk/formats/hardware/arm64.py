@@ -30,6 +30,8 @@ VALID, TYPE, AP1, AP2, SH, AF, NG = bit(0), bit(1), bit(6), bit(7), run(9, 8), b
 GP, DBM, CONTIGUOUS, PXN, UXN = (bit(place) for place in range(50, 55))
 SOFTWARE: Final = run(58, 55)
 """Bits of a page's descriptor that the hardware leaves to software."""
+NS: Final = bit(5)
+"""Like NSTable (bit 63) of a table: ignored in Non-secure state."""
 
 GRANULES: Final = {12: "4k", 14: "16k", 16: "64k"}
 BLOCKS: Final = {12: {2: 4, 1: 4}, 14: {2: 5}, 16: {2: 5}}
@@ -143,28 +145,32 @@ def _level(page_shift: int, number_: int, layer: Layer, *, wide: bool, hierarchi
         number(MEMORY, 4, 2),  # AttrIndx
         flag("accessed", 10, Flag.ACCESSED),
         flag("global", 11, Flag.GLOBAL, clear=True),
+        number("dirty bit modifier", 51, 51),
         _HARDWARE_DIRTY,
     )
     place = Place(last, number_ in groups, _address(page_shift, shift, wide), state, groups.get(number_, 0))
     rows = list(layer.absent(place))
     if last:
         rows.append(Row(Kind.RESERVED, (Pattern(VALID | TYPE, VALID),)))
-        rows += _pages(place, layer, Pattern(VALID | TYPE, VALID | TYPE), share)
+        rows += _pages(place, layer, Pattern(VALID | TYPE, VALID | TYPE), share, run(shift - 1, 12))
     else:
         fields = (_table_rights(),) if hierarchical else ()
-        table = Row(
-            Kind.TABLE, (Pattern(VALID | TYPE, VALID | TYPE),), _address(page_shift, page_shift, wide), fields, sets=AF
-        )
-        rows.append(table)
+        frame = _address(page_shift, page_shift, wide)
+        ignored = bit(63) | run(58, 48) | run(page_shift - 1, 2) | (0 if hierarchical else run(62, 59))
+        ignored &= ~(AF | sum(part.mask for part in frame))
+        rows.append(Row(Kind.TABLE, (Pattern(VALID | TYPE, VALID | TYPE),), frame, fields, sets=AF, ignored=ignored))
         block = Pattern(VALID | TYPE, VALID)
-        rows += _pages(place, layer, block, share) if place.pages else [Row(Kind.RESERVED, (block,))]
+        none = [Row(Kind.RESERVED, (block,))]
+        rows += _pages(place, layer, block, share, run(shift - 1, 12)) if place.pages else none
     return Level(f"level {number_}", shift, page_shift - 3, tuple(rows), _WORD, NOT_EXECUTED)
 
 
-def _pages(place: Place, layer: Layer, when: Pattern, share: bool) -> list[Row]:
-    """Pages or blocks: those of contiguous groups, and those that stand alone."""
+def _pages(place: Place, layer: Layer, when: Pattern, share: bool, below: int) -> list[Row]:
+    """Pages or blocks: contiguous groups, and those that stand alone; bits ``below`` their address are RES0."""
     fields = (*place.fields, *layer.state)
-    one = Row(Kind.PRESENT, (when,), place.frame, fields, sets=0 if share else SH)
+    own = sum(part.mask for part in place.frame) | sum(field.mask for field in layer.state)
+    ignored = run(63, 59) | SOFTWARE | GP | run(49, 48) | NS | below | (0 if place.order else CONTIGUOUS)
+    one = Row(Kind.PRESENT, (when,), place.frame, fields, sets=0 if share else SH, ignored=ignored & ~own)
     return grouped(one, CONTIGUOUS, place.order)
 
 
@@ -223,7 +229,8 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     wide = bool(tcr & DS) if page_shift < 16 else tcr >> 32 & 7 == WIDEST
     layer = choose(lambda linux: linux_arm64(page_shift, linux))
     form = arm64(page_shift, layer=layer, wide=wide, hierarchical=hierarchical)
-    return Paging(form, tuple(_window(form, half, values[half.name], tcr) for half in halves))
+    windows = tuple(_window(form, half, values[half.name], tcr) for half in halves)
+    return Paging(form, windows, tuple(half.name for half in halves))
 
 
 def _granule(half: _Half, tcr: int) -> int:

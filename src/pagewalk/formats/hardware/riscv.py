@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["REGISTERS", "riscv"]
 
 V, R, W, X, U, G, A, D = (bit(place) for place in range(8))
+RSW: Final = run(9, 8)
+"""Left to software."""
 NAPOT, PBMT, RESERVED, NUMBER = bit(63), bit(61, 62), run(60, 54), run(53, 10)
 NAPOT_ORDER: Final = 4
 """Svnapot: the one size that is defined, 64 KiB; the low bits of the page number say so."""
@@ -87,11 +89,11 @@ def _level(number: int, layer: Layer) -> Level:
         rows.append(Row(Kind.RESERVED, (Pattern(V | R | W | X, V),)))  # no table is below
     else:
         must = Pattern(RESERVED | A | D | U | NAPOT | PBMT, 0)
-        rows.append(Row(Kind.TABLE, (Pattern(V | R | W | X, V),), (Bits(NUMBER, up=2),), (), must))
+        rows.append(Row(Kind.TABLE, (Pattern(V | R | W | X, V),), (Bits(NUMBER, up=2),), (), must, ignored=G | RSW))
     below = NUMBER & run(shift - 3, 10)  # a page is aligned to its size
-    page = Row(
-        Kind.PRESENT, LEAVES, frame, (*state, *layer.state), Pattern(RESERVED | below | (0 if last else NAPOT), 0)
-    )
+    must = Pattern(RESERVED | below | (0 if last else NAPOT), 0)
+    ignored = RSW & ~sum(one.mask for one in layer.state)
+    page = Row(Kind.PRESENT, LEAVES, frame, (*state, *layer.state), must, ignored=ignored)
     rows += _napot(page) if last else [page]
     return Level(f"level {number}", shift, 9, tuple(rows), _WORD)
 
@@ -128,7 +130,7 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
         raise UnsupportedError(f"satp {satp:#x} {why}: 8, 9 and 10 (Sv39, Sv48, Sv57) are, in bits 63:60")
     form = riscv(MODES[mode], choose(linux_riscv))
     root = (satp & run(43, 0)) << 12
-    return Paging(form, tuple(window._replace(root=root) for window in form.windows))
+    return Paging(form, tuple(window._replace(root=root) for window in form.windows), ("satp", "satp"))
 
 
 REGISTERS: Final = RegisterFile(("satp",), (("satp",),), _read)

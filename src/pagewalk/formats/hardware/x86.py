@@ -171,7 +171,8 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     user, kernel = (window._replace(root=cr3 & run(51, 12)) for window in form.windows)
     tag = run(62, 57) if cr3 & LAM_57 else run(62, 48) if cr3 & LAM_48 else 0
     kernel_tag = (run(62, 57) if levels == 5 else run(62, 48)) if cr4 & LAM_KERNEL else 0
-    return Paging(form, (user._replace(ignored=tag), kernel._replace(ignored=kernel_tag)))
+    windows = user._replace(ignored=tag), kernel._replace(ignored=kernel_tag)
+    return Paging(form, windows, ("cr3", "cr3"))
 
 
 REGISTERS: Final = RegisterFile(("cr0", "cr3", "cr4", "efer"), (("cr3",),), _read)

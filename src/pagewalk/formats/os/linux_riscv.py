@@ -17,7 +17,9 @@ from pagewalk.formats.rows import Row
 
 __all__ = ["linux_riscv"]
 
-PRESENT, PROT_NONE, LEAF = bit(0), bit(5), bit(1, 2, 3)
+PRESENT, PROT_NONE, LEAF, NAPOT = bit(0), bit(5), bit(1, 2, 3), bit(63)
+SIZE: Final = Pattern(run(13, 10), bit(13))
+"""64 KiB, in the low bits of a NAPOT page's number."""
 STATE: Final = (flag("special", 8, Flag.SPECIAL),)  # _PAGE_SPECIAL
 SWAP_FLAGS: Final = (
     flag("soft_dirty", 3, Flag.SOFT_DIRTY),  # _PAGE_SWP_SOFT_DIRTY
@@ -49,6 +51,17 @@ def _without_rights(place: Place) -> list[Row]:
     fields = (*kept, number(MEMORY, 62, 61), *STATE)
     shut = Row(Kind.PROT_NONE, (Pattern(PRESENT | PROT_NONE, PROT_NONE),), place.frame, fields)
     if place.last:
-        return [shut]
+        return _napot(shut, place.order)
     splitting = tuple(Pattern(PRESENT | PROT_NONE | one, one) for one in (bit(1), bit(2), bit(3)))
     return [shut, replace(shut, when=splitting, name="splitting")]
+
+
+def _napot(shut: Row, order: int) -> list[Row]:
+    """Such pages of 64 KiB (``pte_pfn`` looks at N in them too), what only says so, and those that stand alone."""
+    ((mask, value),), (frame,) = shut.when, shut.address
+    large = Pattern(mask | NAPOT | SIZE.mask, value | NAPOT | SIZE.value)
+    return [
+        replace(shut, when=(large,), address=(frame._replace(mask=frame.mask & ~SIZE.mask),), order=order),
+        replace(shut, when=(Pattern(mask | NAPOT, value | NAPOT),), name="odd"),
+        replace(shut, when=(Pattern(mask | NAPOT, value),)),
+    ]
