@@ -310,12 +310,19 @@ class PageTables:
             MemoryWriteError: The frame cannot be written; it has been given back.
         """
         self._check_ours(entry, vaddr)
+        entry = self._lowest(entry, vaddr)
         below = entry.level.below
         if below is None:
             raise _refused(entry, vaddr, "is of the last level: no table goes below it")
         if not entry.is_none:
             raise _refused(entry, vaddr, "is not empty: split a page, or empty the entry, before a table goes there")
         self._link(entry, vaddr, below.word.pack([below.none]) * below.entries)
+
+    def _lowest(self, entry: Entry, vaddr: int) -> Entry:
+        """An entry as the lowest of the levels that show it: the next one has tables of its own."""
+        while entry.level.folds:
+            entry = Entry(self.child(entry, vaddr), 0)
+        return entry
 
     def split(self, entry: Entry, vaddr: int) -> None:
         """Replace a huge page by a full table of the next smaller size. Changes the memory.
@@ -331,6 +338,7 @@ class PageTables:
             OutOfFrames, UnsupportedError, MemoryWriteError: As ``grow``.
         """
         self.check_split(entry, vaddr)
+        entry = self._lowest(entry, vaddr)
         self._link(entry, vaddr, self.split_contents(entry))
 
     def check_split(self, entry: Entry, vaddr: int) -> None:
