@@ -218,8 +218,8 @@ class Arrays:
         if more or value:
             return np.flatnonzero(~self.codec.is_none(flat))
         if (NO_PADDR ^ mask).bit_count() > _FEW:
-            return np.flatnonzero(flat & np.uint64(mask))
-        held = np.flatnonzero(flat)
+            return np.flatnonzero(flat & np.uint64(mask) != 0)
+        held = np.flatnonzero(flat != 0)  # of words NumPy finds them three times as slowly as of bools
         found = flat if len(held) == len(flat) else flat.take(held, mode="clip")
         if len(found) and int(found.min()) <= NO_PADDR ^ mask:  # stray bits alone are nothing
             return held[found & np.uint64(mask) != 0]
@@ -232,7 +232,7 @@ class Arrays:
             entries: Raw entries, none of them empty. Shape (n,), uint64.
             low, high: The bits that all of them have, and those that any has, where that is known.
         """
-        if not len(entries):
+        if not len(entries) or not (self.codec.suspects or self._must or self._must_be_set):
             return None
         high = int(np.bitwise_or.reduce(entries)) if high is None else high
         suspects = [one for one in self.codec.suspects if not one.value & ~high]
@@ -282,9 +282,9 @@ class Arrays:
                 frames.fill(NO_PADDR)
             return frames
         self._shaped(entries, self.page_shape, frames)
-        others = np.flatnonzero(shapes_of(states) != self.page_shape)
+        others = np.flatnonzero(states & np.uint32(_SHAPES) != np.uint32(self.page_shape << SHAPE_SHIFT))
         if len(others):
-            kinds = shapes_of(states)[others]
+            kinds = shapes_of(states.take(others, mode="clip"))
             for shape in np.flatnonzero(np.bincount(kinds)).tolist():
                 at = others[kinds == shape]
                 some = np.empty(len(at), np.uint64)
@@ -413,6 +413,7 @@ class Arrays:
         return said
 
 
+_SHAPES: Final = 7 << SHAPE_SHIFT
 _FLAGS_OF: Final = np.array([int(flags_of(rights)) for rights in range(_ALL + 1)], np.uint32)
 _FEW: Final = 8
 """Bits that an empty entry may have, at most, for a quick look at whether an array has empty ones."""

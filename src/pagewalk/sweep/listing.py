@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import not_negative
@@ -73,7 +74,7 @@ class Listing:
             self._asked(Reader(self.tables, window, part, self.findings, source))
             for window, part in parts_of(self.tables, self.span)
         ]
-        self.schema = self._parts[0].question.schema
+        self.schema = self._parts[0][1].schema
         self._limit = None if limit is None else not_negative(limit, "limit")
         self._checked = limit is None
         self._progress = Progress(progress)
@@ -84,12 +85,16 @@ class Listing:
         """Rows as a user gets them."""
         return Columns(self.schema, block, self.tables, self.span[1])
 
-    def _asked(self, reader: Reader) -> Descent:
-        """The way down from one root."""
+    def _asked(self, reader: Reader) -> tuple[Reader, Question]:
+        """What is asked of what lies below one root."""
         question = self._ask(reader)
         reader.outside = outside_of(self.tables.memory, reader.levels, question.schema)
         reader.only_valid = self._where.only_present
-        return Descent(reader, question, self._check, ask=self._ask)
+        return reader, question
+
+    def _descents(self) -> list[Descent]:
+        """The ways down, which know of this listing: it must not keep them, or their buffers would wait for ``gc``."""
+        return [Descent(reader, question, self._check, ask=self._ask) for reader, question in self._parts]
 
     # -- all at once -------------------------------------------------------------------------------------------------
 
@@ -100,9 +105,12 @@ class Listing:
             sink: Where they go.
             reserve: Set room aside for as many rows as there may be.
         """
-        joiner = Joiner(self._parts[0].question)
-        for descent in self._parts:
-            for task in descent.tasks():
+        joiner = Joiner(self._parts[0][1])
+        begun = [(descent, descent.tasks()) for descent in self._descents()]
+        firsts = [next(tasks, None) if reserve else None for _, tasks in begun]  # all at once: nothing is copied then
+        sink.reserve(sum(self._likely(part, task) for (part, _), task in zip(begun, firsts, strict=True) if task))
+        for (descent, tasks), first in zip(begun, firsts, strict=True):
+            for task in tasks if first is None else chain([first], tasks):
                 self._take(descent, task, sink, joiner, reserve=reserve)
         joiner.close(sink.add)
         self.findings.close()
@@ -116,13 +124,18 @@ class Listing:
         if self._threads is None and self._would_copy(reader, task, sink):
             threads = 1
         if reserve:
-            sink.reserve(reader.likely_rows(task.tables) + len(task.rows[0]))
+            sink.reserve(self._likely(descent, task))
         if threads > 1:
             in_parallel(threads, reader, descent.question, task, sink, joiner, self._progress)
             return
         reader.progress = self._progress
         for block in answer(reader, descent.question, task, joiner.room(sink)):
             joiner.push(block, sink.add)
+
+    @staticmethod
+    def _likely(descent: Descent, task: Task) -> int:
+        """How many rows a task may give."""
+        return descent.reader.likely_rows(task.tables) + len(task.rows[0])
 
     @staticmethod
     def _would_copy(reader: Reader, task: Task, sink: Sink) -> bool:
@@ -135,9 +148,9 @@ class Listing:
 
     def blocks(self) -> Iterator[Block]:
         """The rows in blocks, by address."""
-        joiner = Joiner(self._parts[0].question)
+        joiner = Joiner(self._parts[0][1])
         ready: list[Block] = []
-        for descent in self._parts:
+        for descent in self._descents():
             descent.reader.progress = self._progress
             for task in descent.tasks():
                 self._expect(len(task.tables) * descent.reader.last.entries + len(task.rows[0]))

@@ -43,6 +43,14 @@ _MORE: Final = 1 << 18
 _SAMPLE: Final = 16
 """Tables that are looked at to see how full they are."""
 
+_KEPT: Final = 1 << 24
+np.empty(_KEPT, np.uint8)
+"""Given up at once, untouched: from then on glibc keeps freed arrays of less (mallopt, M_MMAP_THRESHOLD is dynamic).
+
+Else each array that is made for a chunk would be mapped anew, a page fault every 512 entries, which costs more than what
+is done to them.
+"""
+
 
 def tables_of(space: PageTables | AddressSpace) -> PageTables:
     """The page tables of an address space; page tables are handed back as they are.
