@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,12 @@ from pagewalk.testing import Golden, read_golden
 
 FOLDER = Path(__file__).parent / "golden"
 FORMATS = tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
+
+
+@cache
+def about(name: str) -> dict[str, object]:
+    """What a file says of itself: ``system`` none, where nothing but the hardware's entries is there; ``guests`` false."""
+    return {key: value for key, value in json.loads((FOLDER / f"{name}.json").read_text()).items() if key != "entries"}
 
 
 @cache

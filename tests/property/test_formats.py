@@ -52,14 +52,14 @@ class TestTables:
 
 @pytest.mark.parametrize("name", FORMATS)
 class TestEntries:
-    """Whatever 64 bits hold, reserved encodings included, the format and the manual take it for the same."""
+    """Whatever a word holds, reserved encodings included, the format and the manual take it for the same."""
 
     @given(data=st.data())
     def test_meaning(self, name: str, data: st.DataObject) -> None:
         form = find_format(name)
         level = data.draw(st.sampled_from(real_levels(form)))
         near = st.sampled_from([one.entry for one in golden(name)])
-        flipped = st.builds(lambda entry, at: entry ^ 1 << at, near, st.integers(0, 63))
+        flipped = st.builds(lambda entry, at: entry ^ 1 << at, near, st.integers(0, 8 * form.word.size - 1))
         check_meaning(form, level, data.draw(st.one_of(st.integers(0, form.word.mask), flipped)), FAMILIES[name])
 
     @given(rng=st.randoms(use_true_random=False))

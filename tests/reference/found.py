@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 Read = Callable[[int], "int | None"]
-"""The 8-byte little-endian word at a physical address, or None where there is no memory."""
+"""The entry at a physical address, or None where there is no memory."""
 
 
 class Rights(NamedTuple):
@@ -95,6 +95,8 @@ class Walker:
 
     read: Read
     root: int
+    word: ClassVar[int] = 8
+    """Bytes of an entry."""
 
     def shifts(self) -> list[int]:
         """Each level's lowest address bit, from the root down."""
@@ -134,7 +136,7 @@ class Walker:
         shifts = self.shifts()
         for depth, shift in zip(depths(len(shifts)), shifts, strict=True):
             first = vaddr >> shift << shift
-            raw = self.read(table + 8 * (vaddr >> shift & self.entries(shift) - 1))
+            raw = self.read(table + self.word * (vaddr >> shift & self.entries(shift) - 1))
             if raw is None:
                 return Found("outside", first, 1 << shift, depth, 0)
             entry = self.decode(shift, raw)
@@ -150,6 +152,6 @@ class Walker:
                 return Found("leaf", first, 1 << shift, depth, raw, paddr, *rest)
             table = entry.frame
             below = shifts[shifts.index(shift) + 1]
-            if self.read(table) is None or self.read(table + 8 * self.entries(below) - 8) is None:
+            if self.read(table) is None or self.read(table + self.word * (self.entries(below) - 1)) is None:
                 return Found("outside", first, 1 << shift, depth, raw)
         raise AssertionError("the last level has no tables")

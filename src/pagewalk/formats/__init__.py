@@ -7,7 +7,7 @@ from pagewalk.formats.bits import NO_PADDR, Bits, Pattern
 from pagewalk.formats.capture import capture_format
 from pagewalk.formats.codec import Decoded, key_of, memory_of
 from pagewalk.formats.fields import Field
-from pagewalk.formats.find import DEFAULT, FORMATS, SYSTEMS, find_format, from_registers
+from pagewalk.formats.find import DEFAULT, FORMATS, SYSTEMS, find_format, from_registers, systems_of
 from pagewalk.formats.flags import Flag, Kind, Rights
 from pagewalk.formats.level import Level, Window
 from pagewalk.formats.os.linux import LINUX, Linux
@@ -41,4 +41,5 @@ __all__ = [
     "from_registers",
     "key_of",
     "memory_of",
+    "systems_of",
 ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pagewalk.formats.os.layer import Layer
 
-__all__ = ["DEFAULT", "FORMATS", "SYSTEMS", "find_format", "from_registers"]
+__all__ = ["DEFAULT", "FORMATS", "SYSTEMS", "find_format", "from_registers", "systems_of"]
 
 DEFAULT: Final = "x86-64"
 """The format where nothing says otherwise."""
@@ -51,7 +51,15 @@ def find_format(name: str | PagingFormat, os: str | None = None) -> PagingFormat
         raise TypeError(f"a paging format or its name is needed, not {shown(name)}")
     if name not in MODELS:
         raise UnsupportedError(f"unknown format {shown(name)}: {_near(name, FORMATS)}known are {', '.join(FORMATS)}")
-    return _made(name, _system(os))
+    system = _system(os)
+    if os is not None and system not in (known := systems_of(name)):
+        raise UnsupportedError(f"{name} has no rows for {shown(os)}'s entries: known are {', '.join(known)}")
+    return _made(name, system)
+
+
+def systems_of(name: str) -> tuple[str, ...]:
+    """The operating systems that have rows in the format of a name."""
+    return SYSTEMS if MODELS[name].linux is not None else ("none",)
 
 
 def _system(os: str | None) -> str:
