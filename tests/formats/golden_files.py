@@ -14,7 +14,7 @@ FORMATS = tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
 
 @cache
 def about(name: str) -> dict[str, object]:
-    """What a file says of itself: ``system`` none, where nothing but the hardware's entries is there; ``guests`` false."""
+    """What a file says of itself beside its entries (see ``golden/README.md``)."""
     return {key: value for key, value in json.loads((FOLDER / f"{name}.json").read_text()).items() if key != "entries"}
 
 

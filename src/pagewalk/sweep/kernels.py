@@ -140,6 +140,31 @@ def _pass_on(end, between, out, above, b, count):  # type: ignore[no-untyped-def
     return b, count
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _first(rules, state, no_frame):  # type: ignore[no-untyped-def]
+    """How entries of a state name a frame by its first part, and which of their bits pass."""
+    shape = state >> SHAPE_SHIFT & SHAPES
+    none = rules[shape, NO_ADDRESS] if state & no_frame == NONE32 else ALL
+    frame = rules[shape, FLIP], rules[shape, MASK], rules[shape, LEFT], rules[shape, RIGHT]
+    return frame[0], frame[1], frame[2], frame[3], none, rules[shape, PASSING]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _second(rules, state, kind):  # type: ignore[no-untyped-def]
+    """What more there is to name a frame, and the bits that must be clear; all of them where NumPy has to look."""
+    shape = state >> SHAPE_SHIFT & SHAPES
+    must = ALL if kind == RESERVED or state == NONE32 else rules[shape, MUST]
+    return rules[shape, MORE], rules[shape, MORE_LEFT], rules[shape, MORE_RIGHT], rules[shape, FILL], must
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _put_depths(o_depth, count, depth, above, b_depth, first, b):  # type: ignore[no-untyped-def]
+    """Write the column of depths, apart from the others: one stream of writes less in the loop."""
+    o_depth[:count] = depth
+    for at in range(first, b):
+        o_depth[above[at]] = b_depth[at]
+
+
 @njit(nogil=True, cache=True)
 def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out, raw, depth):  # type: ignore[no-untyped-def]
     """Pages of tables, and the rows between them, by address; ``raw`` takes the entries, if it has room.
@@ -156,8 +181,7 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
     per, room, want_raw = uint64(limits[2]), uint64(o_vaddr.shape[0]), raw.shape[0] > 0
     above, groups = np.empty(b_vaddr.shape[0], np.uint64), np.empty(limits[2], np.uint64)
     t, b = begin
-    first, count, status = b, ZERO, DONE
-    flags, kind, attributes, passes = NONE32, NONE32, NONE32, True
+    first, count, status, flags, kind, attributes, passes = b, ZERO, DONE, NONE32, NONE32, NONE32, True
     flip, mask, left, right, none, passing = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
     more, more_left, more_right, fill, must = ZERO, ZERO, ZERO, ZERO, ZERO
     while t < places.shape[0] and room >= count + per + uint64(b_vaddr.shape[0]) - b:
@@ -179,13 +203,8 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
                     kind, flags = state >> KIND_SHIFT & KINDS, state & FLAGS
                     attributes = state >> ATTRIBUTES_SHIFT & ATTRIBUTES
                     passes = state & having == having and state & lacking == NONE32 and kinds >> kind & ONE32 != NONE32
-                    shape = state >> SHAPE_SHIFT & SHAPES
-                    flip, mask = rules[shape, FLIP], rules[shape, MASK]
-                    left, right = rules[shape, LEFT], rules[shape, RIGHT]
-                    none = rules[shape, NO_ADDRESS] if state & no_frame == NONE32 else ALL
-                    passing, more, fill = rules[shape, PASSING], rules[shape, MORE], rules[shape, FILL]
-                    more_left, more_right = rules[shape, MORE_LEFT], rules[shape, MORE_RIGHT]
-                    must = ALL if kind == RESERVED or state == NONE32 else rules[shape, MUST]
+                    flip, mask, left, right, none, passing = _first(rules, state, no_frame)
+                    more, more_left, more_right, fill, must = _second(rules, state, kind)
                 if entry & must != ZERO:
                     status = UNKNOWN
                 if passes:
@@ -193,11 +212,9 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
                     place = ((entry ^ flip) & mask) << left >> right | none
                     if more | fill != ZERO:
                         place |= (entry & more) << more_left >> more_right | vaddr & fill
-                    o_vaddr[count] = vaddr
-                    o_place[count] = place
+                    o_vaddr[count], o_place[count] = vaddr, place
                     o_flags[count] = flags | uint32((entry & passing) << pass_left >> pass_right)
-                    o_kind[count] = kind
-                    o_attributes[count] = attributes
+                    o_kind[count], o_attributes[count] = kind, attributes
                     if want_raw:
                         raw[count] = entry
                     count += ONE
@@ -207,9 +224,7 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
         t += 1
     if t == places.shape[0]:
         b, count = _pass_on(ALL, between, out, above, b, count)
-    o_depth[:count] = depth  # apart: one stream of writes less in the loop
-    for at in range(first, b):
-        o_depth[above[at]] = b_depth[at]
+    _put_depths(o_depth, count, depth, above, b_depth, first, b)
     return count, t, b, status
 
 
