@@ -6,8 +6,12 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import pagewalk as pw
+from benchmarks import engine
 from benchmarks.frame import Benchmark, Case, Job
+from benchmarks.images import USER, Image
 from pagewalk.walk.ranges import walk_page_range_novma_mm
 
 if TYPE_CHECKING:
@@ -74,11 +78,54 @@ def decoding(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
     entry.kind  # noqa: B018 - decoding it is what is measured
 
 
+def decoding_all(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
+    """Ask what it is and what may be done to it."""
+    entry.kind  # noqa: B018 - decoding them is what is measured
+    entry.flags  # noqa: B018
+
+
 def walking(entries: int, folder: Path, *, callback: Callback) -> Job:
     """A walk over a filled range."""
     place = Place(entries)
     place.install()
     return Job(entries, lambda: place.walk(callback), place.markers, entries)
+
+
+class Pages:
+    """A mixed image, and what a walk of its user pages meets.
+
+    Args:
+        image: The image.
+        folder: Where it is.
+        entries: So many slots are walked.
+    """
+
+    def __init__(self, image: Image, folder: Path, entries: int) -> None:
+        self.tables = engine.tables(image, folder)
+        self.end = USER + (entries << 12)
+
+    def walk(self, callback: Callback) -> None:
+        """Walk them."""
+        pw.walk_page_range_novma(self.tables, USER, self.end, pw.WalkOps(pte_entry=callback))
+
+    def met(self, _: object = None) -> list[int]:
+        """How many entries of each kind the scalar walk meets."""
+        found = [0] * len(pw.Kind)
+
+        def pte_entry(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
+            found[entry.kind] += 1
+
+        self.walk(pte_entry)
+        return found
+
+
+def mixed(image: Image, entries: int, folder: Path, *, callback: Callback) -> Job:
+    """A walk over the user pages of a mixed image."""
+    place = Pages(image, folder, entries)
+    kinds = engine.sweep.mappings(place.tables, USER, place.end, coalesce=False).kind
+    expected = np.bincount(kinds, minlength=len(pw.Kind)).tolist()
+    expected[pw.Kind.NONE] = place.met()[pw.Kind.NONE]
+    return Job(sum(expected), lambda: place.walk(callback), place.met, expected)
 
 
 def installing(entries: int, folder: Path) -> Job:
@@ -88,7 +135,7 @@ def installing(entries: int, folder: Path) -> Job:
 
 
 def benchmarks(scale: Scale) -> list[Benchmark]:
-    """One."""
+    """Two."""
     over = partial(walking, scale.walked)
     cases = (
         Case("pte_entry that returns", partial(over, callback=returning)),
@@ -96,4 +143,14 @@ def benchmarks(scale: Scale) -> list[Benchmark]:
         Case("pte_entry that decodes entry.kind", partial(over, callback=decoding)),
         Case("install_pte of a constant, tables included", partial(installing, scale.walked)),
     )
-    return [Benchmark("The scalar walk", "entries", cases)]
+    image = Image("mixed", scale.pages)
+    over = partial(mixed, image, min(scale.walked, scale.pages // 4))
+    kinds = (
+        Case("pte_entry that returns", partial(over, callback=returning)),
+        Case("pte_entry that decodes entry.kind", partial(over, callback=decoding)),
+        Case("pte_entry that decodes entry.kind and flags", partial(over, callback=decoding_all)),
+    )
+    return [
+        Benchmark("The scalar walk", "entries", cases),
+        Benchmark("The scalar walk: mixed", "entries", kinds, (image,)),
+    ]

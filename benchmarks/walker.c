@@ -74,7 +74,7 @@ static inline u32 page_flags(u64 e)
 				       (e >> 10 & 1) << 9 | (e >> 58 & 1) << 13);
 }
 
-/* What is not present, and not empty: its kind, flags and frame. */
+/* What is not present, and not empty: its kind, flags and frame; of swap, its slot as an address, and its type. */
 static u8 absent(u64 e, int shift, u32 *flags, u64 *paddr)
 {
 	u64 type = e >> 59, offset = (e >> 9 & OFFSET) ^ OFFSET;
@@ -91,6 +91,7 @@ static u8 absent(u64 e, int shift, u32 *flags, u64 *paddr)
 		return offset & 4 ? GUARD : offset & 2 ? HWPOISON : offset & 1 ? UFFD_WP : OTHER;
 	if (type < 24) {
 		*flags = swapped;
+		*paddr = offset << 12 | type;
 		return SWAP;
 	}
 	if (type > 27)
@@ -131,13 +132,13 @@ static inline void put_page(struct rows *out, u64 e, u64 vaddr, u64 paddr, u32 f
 	if (at >= out->room)
 		return;
 	out->vaddr[at] = vaddr;
-	out->paddr[at] = paddr;
+	out->paddr[at] = kind == SWAP ? NO_PADDR : paddr;
 	out->flags[at] = flags;
 	out->kind[at] = kind;
 	out->depth[at] = depth;
 }
 
-/* Pages of one frame belong together first (REPEATED); then those whose frames follow, or which have none. */
+/* Pages of one frame belong together first (REPEATED); then those whose frames, or swap slots, follow, or none have. */
 static inline void put_run(struct rows *out, u64 e, u64 vaddr, u64 paddr, u32 flags, u8 kind, u8 depth, int shift)
 {
 	u64 at = out->count, span = 1ull << shift, size = span;

@@ -195,6 +195,15 @@ class Arrays:
             found |= entries & np.uint64(mask) == np.uint64(value)
         return found
 
+    def is_grouped(self, entries: Words) -> Any:
+        """Which entries, of those that are present pages, are of groups: a mask, or False for all."""
+        found: Any = False
+        high = int(np.bitwise_or.reduce(entries)) if self.codec.grouped and len(entries) else 0
+        for mask, value in self.codec.grouped:
+            if not value & ~high:
+                found = found | (entries & np.uint64(mask) == np.uint64(value))
+        return found
+
     def rights(self, entries: Words) -> npt.NDArray[np.uint8]:
         """The rights that entries which point to tables pass on, of those that they are granted. Shape (n,), uint8."""
         if not len(entries):

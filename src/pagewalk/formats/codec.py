@@ -238,6 +238,11 @@ class Codec:
         return tuple(pattern for row in self.rows if row.kind is Kind.TABLE for pattern in row.when)
 
     @cached_property
+    def grouped(self) -> tuple[Pattern, ...]:
+        """What present pages of groups look like."""
+        return tuple(pattern for row in self.rows if row.order and row.kind is Kind.PRESENT for pattern in row.when)
+
+    @cached_property
     def suspects(self) -> tuple[Pattern, ...]:
         """What reserved encodings look like: those of rows, and values of strict fields that mean nothing."""
         found = [pattern for row in self.rows if row.kind is Kind.RESERVED for pattern in row.when]

@@ -12,7 +12,7 @@ import numpy as np
 
 from pagewalk.formats import Flag, Kind, Rights
 from pagewalk.formats.codec import KIND_SHIFT, KINDS
-from pagewalk.sweep.chunk import Tables
+from pagewalk.sweep.chunk import Tables, all_match, bounds_of, mostly_match, open_chunk
 from pagewalk.sweep.fast import fast_for
 from pagewalk.sweep.filters import Filter
 from pagewalk.sweep.findings import Findings
@@ -121,12 +121,15 @@ class Census:
             present, entries = tables[some], times[some]
             if fast is not None and fast.count(present, entries, kinds):
                 continue
-            opened = reader.chunk(level, present)
-            if opened is None:
+            asked = present
+            present, words = reader.read(level, asked)
+            if len(present) < len(asked):
+                entries = entries[np.searchsorted(asked.vaddr, present.vaddr)]
+            if not len(present) or self._by_sight(reader, level, (present, words), entries):
                 continue
-            chunk, children = opened
-            if len(chunk.tables) < len(present):
-                entries = entries[np.searchsorted(present.vaddr, chunk.tables.vaddr)]
+            chunk, children = open_chunk(
+                level, present, words, reader.span, reader.findings, only_valid=reader.only_valid
+            )
             self._add(chunk, entries)
             if children is not None and len(children):
                 parents = np.searchsorted(chunk.tables.vaddr, children.vaddr, side="right") - 1
@@ -136,6 +139,32 @@ class Census:
         for number, many in enumerate(kinds.tolist()):
             self._increase(level, number, many)
         return self._distinct(reader, found, level)
+
+    def _by_sight(self, reader: Reader, level: Level, read: tuple[Tables, Words], times: Words) -> bool:
+        """Count tables of the last level whose present pages need not be decoded; whether they are such.
+
+        All that is visible to the hardware is a page there, unless it is wrong: one comparison tells them.
+        """
+        visible, arrays, often = level.codec.visible, level.arrays, int(times[0])
+        if not (
+            self._wanted.everything and level.is_last and visible and often == int(times.min()) == int(times.max())
+        ):
+            return False
+        tables, words = read
+        flat = words.reshape(-1)[slice(*bounds_of(level, tables.vaddr, reader.span))]
+        if not mostly_match(flat, visible) or arrays.wrong(flat) is not None:
+            return False
+        seen: Any = all_match(flat, visible) or flat & np.uint64(visible.mask) == np.uint64(visible.value)
+        pages = len(flat) if seen is True else int(np.count_nonzero(seen))
+        grouped = int(np.count_nonzero(arrays.is_grouped(flat) & seen))
+        self._increase(level, int(Kind.PRESENT), (pages - grouped) * often)
+        self._increase(level, int(Kind.PRESENT) + KINDS + 1, grouped * often)
+        if pages < len(flat):
+            hidden = flat.take(np.flatnonzero(~seen), mode="clip")
+            held = hidden.take(arrays.places(hidden), mode="clip")
+            if len(held):
+                self._note(level, arrays.states(held), len(held), often)
+        return True
 
     def _add(self, chunk: Chunk, times: Words) -> None:
         """Count what ends in a chunk."""

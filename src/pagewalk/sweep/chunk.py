@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Places = npt.NDArray[np.intp]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Chunk", "Tables", "bounds_of", "open_chunk", "place_of"]
+__all__ = ["Chunk", "Tables", "all_match", "bounds_of", "mostly_match", "open_chunk", "place_of"]
 
 _SAMPLE: Final = 97
 
@@ -160,7 +160,7 @@ def open_chunk(
     above = level.shift + level.index_bits
     even = len(tables) == 1 or bool((tables.vaddr[1:] - tables.vaddr[:-1] == np.uint64(1 << above)).all())
     visible = level.codec.visible
-    valid = level.is_last and visible is not None and _all_match(flat, visible)
+    valid = level.is_last and visible is not None and all_match(flat, visible)
     chunk = Chunk(level, level.real_depth, tables, first, end, None, flat, None, even, valid)
     if not valid:
         _leave_empty_out(chunk, visible if only_valid else None)
@@ -168,9 +168,15 @@ def open_chunk(
     return chunk, None if level.is_last else _below(chunk)
 
 
-def _all_match(flat: Words, pattern: Pattern) -> bool:
+def all_match(flat: Words, pattern: Pattern) -> bool:
     """Whether all entries match a pattern. A sample mostly tells."""
     return _match(flat[::_SAMPLE], pattern) and _match(flat, pattern)
+
+
+def mostly_match(flat: Words, pattern: Pattern) -> bool:
+    """Whether more than half of the entries match a pattern, by a sample."""
+    sample = flat[::_SAMPLE]
+    return 2 * np.count_nonzero(sample & np.uint64(pattern.mask) == np.uint64(pattern.value)) > len(sample)
 
 
 def _match(flat: Words, pattern: Pattern) -> bool:

@@ -47,8 +47,8 @@ _KEPT: Final = 1 << 24
 np.empty(_KEPT, np.uint8)
 """Given up at once, untouched: from then on glibc keeps freed arrays of less (mallopt, M_MMAP_THRESHOLD is dynamic).
 
-Each array of a chunk would else be mapped anew, a page fault every 512 entries, which costs more than what
-is done to them.
+Each array that is made for a chunk would else be mapped anew: a page fault every 512 entries costs more than what is
+done to them.
 """
 
 
