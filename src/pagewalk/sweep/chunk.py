@@ -176,7 +176,8 @@ def all_match(flat: Words, pattern: Pattern) -> bool:
 def mostly_match(flat: Words, pattern: Pattern) -> bool:
     """Whether more than half of the entries match a pattern, by a sample."""
     sample = flat[::_SAMPLE]
-    return 2 * np.count_nonzero(sample & np.uint64(pattern.mask) == np.uint64(pattern.value)) > len(sample)
+    found = int(np.count_nonzero(sample & np.uint64(pattern.mask) == np.uint64(pattern.value)))
+    return 2 * found > len(sample)
 
 
 def _match(flat: Words, pattern: Pattern) -> bool:
