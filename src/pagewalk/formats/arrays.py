@@ -234,22 +234,18 @@ class Arrays:
             return held[found & np.uint64(mask) != 0]
         return held
 
-    def wrong(self, entries: Words, low: int | None = None, high: int | None = None) -> Mask | None:
-        """Which entries the hardware would fault on: reserved bits, reserved encodings; None: none of them.
-
-        Args:
-            entries: Raw entries, none of them empty. Shape (n,), uint64.
-            low, high: The bits that all of them have, and those that any has, where that is known.
-        """
+    def wrong(self, entries: Words) -> Mask | None:
+        """Which entries, none of them empty, the hardware would fault on: reserved bits, or encodings; None: none."""
         if not len(entries) or not (self.codec.suspects or self._must or self._must_be_set):
             return None
-        high = int(np.bitwise_or.reduce(entries)) if high is None else high
-        suspects = [one for one in self.codec.suspects if not one.value & ~high]
-        if suspects:
-            low = int(np.bitwise_and.reduce(entries)) if low is None else low
-            suspects = [one for one in suspects if not low & one.mask & ~one.value]
+        low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
+        suspects = [one for one in self.codec.suspects if not one.value & ~high and not low & one.mask & ~one.value]
         if not suspects and not high & self._must and not self._must_be_set:
             return None
+        if not (low ^ high) & self.codec.significant:  # all alike: all tables, mostly
+            must = self.codec.shapes[shapes_of(state := self.state(low))].must
+            if _kind(state) != Kind.RESERVED and not ((low ^ must.value) | (high ^ must.value)) & must.mask:
+                return None
         odd: Any = (entries & np.uint64(self._must) != 0) | self._must_be_set
         for mask, value in suspects:
             odd |= entries & np.uint64(mask) == np.uint64(value)
