@@ -242,11 +242,13 @@ class Arrays:
         suspects = [one for one in self.codec.suspects if not one.value & ~high and not low & one.mask & ~one.value]
         if not suspects and not high & self._must and not self._must_be_set:
             return None
-        if not (low ^ high) & self.codec.significant:  # all alike: all tables, mostly
-            must = self.codec.shapes[shapes_of(state := self.state(low))].must
-            if _kind(state) != Kind.RESERVED and not ((low ^ must.value) | (high ^ must.value)) & must.mask:
+        tables = self.codec.shapes[self.table_shape].must
+        if any((low ^ value) & mask == (high ^ value) & mask == 0 for mask, value in self.codec.table_patterns):
+            if not ((low ^ tables.value) | (high ^ tables.value)) & tables.mask:  # all of them are sound tables
                 return None
-        odd: Any = (entries & np.uint64(self._must) != 0) | self._must_be_set
+        table = self.is_table(entries)
+        odd: Any = (entries & np.uint64(self._must) != 0) & ~table | self._must_be_set
+        odd |= (entries ^ np.uint64(tables.value)) & np.uint64(tables.mask) != 0
         for mask, value in suspects:
             odd |= entries & np.uint64(mask) == np.uint64(value)
         at = np.flatnonzero(odd)
