@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tests.reference.arm64 import Arm64
-from tests.reference.linux import Arm64Linux, Linux, Meaning, RiscVLinux, X86Linux
-from tests.reference.riscv import RiscV
+from tests.reference.linux import Arm64Linux, Bare, Linux, Meaning, RiscVLinux, X86Linux
+from tests.reference.riscv import RiscV, Sv32
 from tests.reference.x86 import Hardware
 
 if TYPE_CHECKING:
@@ -59,4 +59,5 @@ FAMILIES = {
     "riscv-sv39": Family(lambda read, root, _: RiscV(read, root, 3), 39, RiscVLinux(12, 56 - 12)),
     "riscv-sv48": Family(lambda read, root, _: RiscV(read, root, 4), 48, RiscVLinux(12, 56 - 12)),
     "riscv-sv57": Family(lambda read, root, _: RiscV(read, root, 5), 57, RiscVLinux(12, 56 - 12)),
+    "riscv-sv32": Family(lambda read, root, _: Sv32(read, root), 32, Bare(12, 22)),
 }

@@ -107,6 +107,14 @@ class Linux:
 
 
 @dataclass(frozen=True)
+class Bare(Linux):
+    """No operating system: what the hardware does not take is empty."""
+
+    def software(self, raw: int) -> frozenset[str]:
+        return frozenset()
+
+
+@dataclass(frozen=True)
 class X86Linux(Linux):
     """arch/x86/include/asm/pgtable_types.h and pgtable_64.h."""
 

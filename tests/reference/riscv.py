@@ -73,6 +73,45 @@ class RiscV(Walker):
         return Rights(read, write, run and not user, read and user, write and user, run and user)
 
 
+@dataclass(frozen=True)
+class Sv32(Walker):
+    """The tables behind a 32-bit ``satp``: 10 bits a level, PTEs of 4 bytes, PPN in bits 31:10."""
+
+    word = 4
+
+    def shifts(self) -> list[int]:
+        """VPN[1] is 31:22, VPN[0] is 21:12."""
+        return [22, 12]
+
+    def entries(self, shift: int) -> int:
+        return 1024
+
+    def pages(self, shift: int) -> bool:
+        return True
+
+    def decode(self, shift: int, raw: int) -> Decoded:
+        """As with 64 bits, but that neither Svnapot nor Svpbmt has room, and no bit is reserved."""
+        if not raw & 1:
+            return Decoded("invalid")
+        if raw & W and not raw & R:
+            return Decoded("reserved")
+        number = raw >> 10
+        if not raw & (R | X):
+            if shift == 12 or raw & (D | A | U):
+                return Decoded("reserved")
+            return Decoded("table", number << 12, EVERY_RIGHT, global_=bool(raw & G))
+        if shift == 22 and number & 1023:  # "misaligned superpage"
+            return Decoded("reserved")
+        bits = (bool(raw & bit) for bit in (A, D, G))
+        accessed, dirty, global_ = bits
+        rights = RiscV.rights(RiscV(self.read, self.root), raw)
+        return Decoded("leaf", number << 12, rights, accessed, dirty, global_)
+
+    def empty(self, raw: int) -> bool:
+        """No operating system: what is not valid is empty."""
+        return not raw & 1
+
+
 def from_registers(read: Read, satp: int) -> list[tuple[int, int, Walker]]:
     """``satp``: MODE 63:60, ASID 59:44, PPN 43:0. Addresses are sign-extended from the highest bit translated."""
     levels = MODES[satp >> 60]

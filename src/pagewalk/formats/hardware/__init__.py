@@ -8,6 +8,7 @@ from pagewalk.formats.hardware.arm64 import REGISTERS as ARM64_REGISTERS
 from pagewalk.formats.hardware.arm64 import arm64
 from pagewalk.formats.hardware.riscv import REGISTERS as RISCV_REGISTERS
 from pagewalk.formats.hardware.riscv import riscv
+from pagewalk.formats.hardware.sv32 import sv32
 from pagewalk.formats.hardware.x86 import REGISTERS as X86_REGISTERS
 from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.formats.os.layer import bare
@@ -61,6 +62,7 @@ MODELS: Final[dict[str, Model]] = {
     "riscv-sv39": Model(lambda layer: riscv(3, layer), 1, linux_riscv),
     "riscv-sv48": Model(lambda layer: riscv(4, layer), 1, linux_riscv),
     "riscv-sv57": Model(lambda layer: riscv(5, layer), 1, linux_riscv),
+    "riscv-sv32": Model(sv32, 1),
 }
 """Every format by the name that ``--format`` takes."""
 

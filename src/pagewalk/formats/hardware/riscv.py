@@ -23,7 +23,7 @@ from pagewalk.formats.word import Word
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["REGISTERS", "riscv"]
+__all__ = ["LEAVES", "REGISTERS", "RSW", "STATE", "A", "D", "G", "R", "U", "V", "W", "X", "rights", "riscv"]
 
 V, R, W, X, U, G, A, D = (bit(place) for place in range(8))
 RSW: Final = run(9, 8)
@@ -35,19 +35,19 @@ NAPOT_SIZE: Final = Pattern(run(13, 10), bit(13))
 _WORD: Final = Word()
 
 
-def _rights() -> Field:
+def rights() -> Field:
     """The U bit: user mode needs it; supervisor mode reads and writes there, but never executes. W needs R."""
     meanings = []
     for user in (U, 0):
         for bits in (R, R | W, R | X, R | W | X, X):
             data = Rights.KERNEL_READ * bool(bits & R) | Rights.KERNEL_WRITE * bool(bits & W)
             execute = Rights.KERNEL_EXEC * bool(bits & X)
-            rights = data | (data | execute) << 3 if user else data | execute
-            meanings.append((bits | user, Rights(rights)))
+            granted = data | (data | execute) << 3 if user else data | execute
+            meanings.append((bits | user, Rights(granted)))
     return Field(RIGHTS, R | W | X | U, tuple(meanings))
 
 
-_STATE: Final = (flag("global", 5, Flag.GLOBAL), flag("accessed", 6, Flag.ACCESSED), flag("dirty", 7, Flag.DIRTY))
+STATE: Final = (flag("global", 5, Flag.GLOBAL), flag("accessed", 6, Flag.ACCESSED), flag("dirty", 7, Flag.DIRTY))
 _MEMORY: Final = Field(MEMORY, PBMT, ((0, 0), (bit(61), 1), (bit(62), 2)), strict=True)
 """Svpbmt: PMA, NC, IO."""
 LEAVES: Final = (Pattern(V | R, V | R), Pattern(V | R | W | X, V | X))
@@ -82,7 +82,7 @@ def _level(number: int, layer: Layer) -> Level:
     """One level, by the manual's number: 0 is the last."""
     shift, last = 12 + 9 * number, not number
     frame = (Bits(NUMBER & run(63, shift - 2), up=2),)
-    state = (_rights(), *_STATE, _MEMORY)
+    state = (rights(), *STATE, _MEMORY)
     rows = list(layer.absent(Place(last, True, frame, state, NAPOT_ORDER if last else 0)))
     rows.append(Row(Kind.RESERVED, (Pattern(V | R | W, V | W),)))  # W without R
     if last:
