@@ -243,9 +243,9 @@ class Arrays:
         if not suspects and not high & self._must and not self._must_be_set:
             return None
         tables = self.codec.shapes[self.table_shape].must
-        if any((low ^ value) & mask == (high ^ value) & mask == 0 for mask, value in self.codec.table_patterns):
-            if not ((low ^ tables.value) | (high ^ tables.value)) & tables.mask:  # all of them are sound tables
-                return None
+        unlike = [(low ^ value | high ^ value) & mask for mask, value in self.codec.table_patterns]
+        if not all(unlike) and not (low ^ tables.value | high ^ tables.value) & tables.mask:
+            return None  # all of them are sound tables
         table = self.is_table(entries)
         odd: Any = (entries & np.uint64(self._must) != 0) & ~table | self._must_be_set
         odd |= (entries ^ np.uint64(tables.value)) & np.uint64(tables.mask) != 0
