@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ settings.register_profile("smoke", settings.get_profile("quick"), max_examples=8
 settings.register_profile("deep", settings.get_profile("quick"), max_examples=2000, derandomize=False)
 settings.register_profile("noshrink", settings.get_profile("quick"), phases=[Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background job, and all it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
