@@ -183,10 +183,7 @@ class Arrays:
 
     def index(self, entries: Words) -> npt.NDArray[np.intp]:
         """The telling bits of entries, packed."""
-        index, *more = (_moved(entries, run) for run in self.runs)
-        for part in more:
-            index |= part
-        return index.view(np.intp)
+        return _packed(entries, self.runs)
 
     def is_table(self, entries: Words) -> Mask:
         """Which entries point to tables."""
@@ -211,8 +208,26 @@ class Arrays:
         low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
         if not (low ^ high) & self.codec.significant:
             return np.full(len(entries), self.codec.decode(low).rights, np.uint8)
-        keys, which = np.unique(entries & self.significant, return_inverse=True)
-        return np.array([self.codec.decode(key).rights for key in keys.tolist()], np.uint8)[which]
+        index = _packed(entries, self._granting)
+        rights = self._granted.take(index, mode="clip")
+        if rights.max() == _UNKNOWN:
+            new, firsts = np.unique(index[rights == _UNKNOWN], return_index=True)
+            some = entries[rights == _UNKNOWN][firsts]
+            self._granted[new] = [self.codec.decode(entry).rights for entry in some.tolist()]
+            rights = self._granted.take(index, mode="clip")
+        return rights
+
+    @cached_property
+    def _granting(self) -> tuple[Run, ...]:
+        """The bits of entries that point to tables that tell what they grant."""
+        rows = [row for row in self.codec.rows if row.kind is Kind.TABLE]
+        fields = [field for row in rows for field in row.fields if field.meanings and isinstance(field.meanings[0][1], Rights)]
+        return _runs(reduce(int.__or__, (part.mask for part in fields), 0))
+
+    @cached_property
+    def _granted(self) -> npt.NDArray[np.uint8]:
+        """What they grant, by these bits, packed; ``_UNKNOWN`` where nobody has asked."""
+        return np.full(1 << sum(run.bits for run in self._granting), _UNKNOWN, np.uint8)
 
     # -- what is empty, what is wrong --------------------------------------------------------------------------------
 
@@ -285,7 +300,7 @@ class Arrays:
         if isinstance(states, int):
             self._shaped(entries, shapes_of(states), frames)
             self._filled(shapes_of(states), frames, vaddrs)
-            if states & Flag.NO_FRAME:
+            if states & _NO_FRAME:
                 frames.fill(NO_PADDR)
             return frames
         self._shaped(entries, self.page_shape, frames)
@@ -299,7 +314,7 @@ class Arrays:
                 self._filled(shape, some, None if vaddrs is None else vaddrs[at])
                 frames[at] = some
         if self.may_lack_frames:
-            frames[(states & np.uint32(Flag.NO_FRAME)) != 0] = NO_PADDR
+            frames[(states & np.uint32(_NO_FRAME)) != 0] = NO_PADDR
         return frames
 
     def tables(self, entries: Words) -> Words:
@@ -422,6 +437,9 @@ class Arrays:
 
 _SHAPES: Final = 7 << SHAPE_SHIFT
 _FLAGS_OF: Final = np.array([int(flags_of(rights)) for rights in range(_ALL + 1)], np.uint32)
+_NO_FRAME: Final = int(Flag.NO_FRAME)
+_UNKNOWN: Final = 255
+"""No set of rights."""
 _FEW: Final = 8
 """Bits that an empty entry may have, at most, for a quick look at whether an array has empty ones."""
 
@@ -456,6 +474,16 @@ def shapes_of(states: States) -> Any:
 def _byte(states: npt.NDArray[np.uint32], at: int) -> npt.NDArray[np.uint8]:
     """One byte of each state, in place."""
     return states.view(np.uint8)[at if sys.byteorder == "little" else 3 - at :: 4]
+
+
+def _packed(entries: Words, runs: tuple[Run, ...]) -> npt.NDArray[np.intp]:
+    """The bits of some runs, side by side."""
+    if not runs:
+        return np.zeros(len(entries), np.intp)
+    index, *more = (_moved(entries, run) for run in runs)
+    for part in more:
+        index |= part
+    return index.view(np.intp)
 
 
 def _moved(entries: Words, run: Run) -> Words:

@@ -15,7 +15,7 @@ To add an architecture, write one new file in ``hardware/``:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,23 @@ class PagingFormat:
 
     @cached_property
     def _placed(self) -> dict[tuple[int, int | None], tuple[Level, ...]]:
+        return {}
+
+    def head_of(self, window: Window) -> Level:
+        """The first level of a window with the window's own entries only, as if they were a table: x86 has two in one.
+
+        The level itself where those are not a power of two, or not aligned to that.
+        """
+        key = window.start, window.end, window.level, window.bits
+        if key not in self._heads:
+            top, size = self.levels_of(window)[0], window.end - window.start
+            bits = size.bit_length() - 1 - top.shift
+            whole = size & (size - 1) or window.start % size or not 0 < bits < top.index_bits
+            self._heads[key] = top if whole else replace(top, index_bits=bits)
+        return self._heads[key]
+
+    @cached_property
+    def _heads(self) -> dict[tuple[int, int, int, int | None], Level]:
         return {}
 
     @cached_property

@@ -104,8 +104,8 @@ def walk(
     tables = tables_of(tables)
     span = bounds(tables, start, end)
     found, progress = Findings(tables, findings, span[0]), progress or Progress()
-    for window, part_ in parts_of(tables, span):
-        sweep = _Sweep(Reader(tables, window, part_, found), progress, writes=writes, batch=batch)
+    for windows, part_ in parts_of(tables, span):
+        sweep = _Sweep(Reader(tables, windows, part_, found), progress, writes=writes, batch=batch)
         if result := sweep.run(pte_tables, leaves, holes):
             return result
     found.close()

@@ -78,8 +78,8 @@ def count(
     span = bounds(tables, start, end)
     found = Findings(tables, findings, span[0])
     census = Census(where or Filter())
-    for window, part in parts_of(tables, span):
-        census.add(Reader(tables, window, part, found))
+    for windows, part in parts_of(tables, span):
+        census.add(Reader(tables, windows, part, found))
     found.close()
     return census.rows()
 
@@ -106,7 +106,8 @@ class Census:
 
     def add(self, reader: Reader) -> None:
         """Count what a reader reads, level by level."""
-        tables, times = reader.root(), np.ones(1, np.uint64)
+        tables = reader.root()
+        times = np.ones(len(tables), np.uint64)
         for level in reader.levels:
             tables, times = self._level(reader, level, tables, times)
             if not len(tables):

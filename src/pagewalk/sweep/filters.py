@@ -99,7 +99,7 @@ class Filter:
     @property
     def everything(self) -> bool:
         """Whether all entries pass."""
-        return self == Filter()
+        return self == _EVERYTHING
 
     @property
     def by_level_only(self) -> bool:
@@ -144,6 +144,9 @@ class Filter:
         low = max(start - span + 1, 0)
         inside = (places >= np.uint64(low)) & (places < np.uint64(min(end, NO_PADDR))) & (places != np.uint64(NO_PADDR))
         return inside & (kinds != Kind.SWAP)
+
+
+_EVERYTHING: Final = Filter()
 
 
 def _names(flags: int) -> str:

@@ -71,8 +71,8 @@ class Listing:
         self._ask = question
         source = Source(self.tables.memory, self.tables.format)
         self._parts = [
-            self._asked(Reader(self.tables, window, part, self.findings, source))
-            for window, part in parts_of(self.tables, self.span)
+            self._asked(Reader(self.tables, windows, part, self.findings, source))
+            for windows, part in parts_of(self.tables, self.span)
         ]
         self.schema = self._parts[0][1].schema
         self._limit = None if limit is None else not_negative(limit, "limit")
@@ -177,8 +177,8 @@ class Listing:
             return
         self._checked = True
         census, found = Census(self._where), Findings(self.tables, [], self.span[0])
-        for window, part in parts_of(self.tables, self.span):
-            census.add(Reader(self.tables, window, part, found))
+        for windows, part in parts_of(self.tables, self.span):
+            census.add(Reader(self.tables, windows, part, found))
         if self._limit is not None and census.total > self._limit:
             raise UnsupportedError(
                 f"[{self.span[0]:#x}, {self.span[1] + 1:#x}) holds {census.total:,} entries, and no more than "

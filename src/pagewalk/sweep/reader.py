@@ -6,7 +6,8 @@ Addresses are compared by their last byte, because the end of the upper half, 2*
 from __future__ import annotations
 
 import errno
-from itertools import pairwise
+from copy import copy
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from pagewalk.sweep.task import chunks_of
 from pagewalk.tables import PageTables, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -86,12 +87,21 @@ def bounds(tables: PageTables, start: int | None, end: int | None) -> tuple[int,
     return start, end - 1
 
 
-def parts_of(tables: PageTables, span: tuple[int, int]) -> Iterator[tuple[Window, tuple[int, int]]]:
-    """The windows that a range meets, each with the first and the last byte of the range in it."""
-    for window in tables.windows:
-        first, last = max(span[0], window.start), min(span[1], window.end - 1)
-        if first <= last:
-            yield window, (first, last)
+def parts_of(tables: PageTables, span: tuple[int, int]) -> Iterator[tuple[list[Window], tuple[int, int]]]:
+    """The windows that a range meets, those together that are gone down from alike; the range's first and last byte.
+
+    Going down from both of x86's at once halves what it costs to begin.
+    """
+
+    def way(window: Window) -> tuple[int, int | None, Level, int | None]:
+        head = tables.format.head_of(window)
+        alone = window.end - window.start != head.span << head.index_bits  # its table reaches out of it
+        return window.level, window.bits, head, window.start if alone else None
+
+    met = (window for window in tables.windows if window.start <= span[1] and span[0] < window.end)
+    for _, alike in groupby(met, key=way):
+        windows = list(alike)
+        yield windows, (max(span[0], windows[0].start), min(span[1], windows[-1].end - 1))
 
 
 def pieces(count: int, entries: int) -> Iterator[slice]:
@@ -102,17 +112,17 @@ def pieces(count: int, entries: int) -> Iterator[slice]:
 
 
 class Reader:
-    """Reads chunks of tables below one root; one for each thread, since it has a buffer.
+    """Reads chunks of tables below the roots of windows; one for each thread, since it has a buffer.
 
     Args:
         tables: The page tables.
-        window: The window whose root it is.
-        span: The range's first and last byte, in that window.
+        windows: The windows, gone down from alike (``parts_of``).
+        span: The range's first and last byte, in these windows.
         findings: Takes what is wrong.
         source: Where they are read from; made if there is none yet.
 
     Attributes:
-        levels: The levels that the hardware has there, root first.
+        levels: The levels that the hardware has there, root first, the first as ``PagingFormat.head_of`` has it.
         last: The last of them.
         progress: Told of tables of the last level that are done; not right away if ``quiet``.
         only_valid: What is not valid counts as empty.
@@ -122,14 +132,15 @@ class Reader:
     def __init__(
         self,
         tables: PageTables,
-        window: Window,
+        windows: Sequence[Window],
         span: tuple[int, int],
         findings: Findings,
         source: Source | None = None,
     ) -> None:
         self.tables = tables
-        self.window = window
-        self.levels = tuple(level for level in tables.format.levels_of(window) if not level.folded)
+        self.windows = windows
+        self._top, *below = (level for level in tables.format.levels_of(windows[0]) if not level.folded)
+        self.levels = tables.format.head_of(windows[0]), *below
         self.last = self.levels[-1]
         self._above = {below.depth: level for level, below in pairwise(self.levels)}
         self.source = source or Source(tables.memory, tables.format)
@@ -153,17 +164,22 @@ class Reader:
 
     def _like(self, span: tuple[int, int], findings: Findings) -> Reader:
         """Another reader of the same tables."""
-        reader = Reader(self.tables, self.window, span, findings, self.source)
-        reader.only_valid = self.only_valid
+        reader = copy(self)
+        reader.span, reader.findings, reader._buffers = span, findings, {}
+        reader.progress, reader.quiet, reader.outside = None, False, None
         return reader
 
     def root(self) -> Tables:
-        """The top table: its first entry's address may lie before the window."""
-        top = self.levels[0]
-        whole = 1 << top.shift + top.index_bits
-        first = np.full(1, self.window.start & ~(whole - 1), np.uint64)
-        rights = np.full(1, int(Rights.all()), np.uint8)
-        return Tables(np.full(1, self.window.root, np.uint64), first, rights)
+        """Each window's part of its top table: its first entry's address may lie before the window."""
+        head = self.levels[0]
+        firsts = [window.start & -(head.span << head.index_bits) for window in self.windows]
+        at = [window.root + self._ahead(first) for window, first in zip(self.windows, firsts, strict=True)]
+        rights = np.full(len(firsts), int(Rights.all()), np.uint8)
+        return Tables(np.array(at, np.uint64), np.array(firsts, np.uint64), rights)
+
+    def _ahead(self, vaddr: int) -> int:
+        """Bytes of a top table before the entry for an address."""
+        return self._top.index(vaddr) * self._top.word.size
 
     def chunk_size(self, some: Tables) -> int:
         """Entries to look at at a time: more, where most are empty and soon left out."""
@@ -192,18 +208,33 @@ class Reader:
 
     def read(self, level: Level, some: Tables) -> tuple[Tables, Words]:
         """The raw entries of tables, without the tables that are not in the memory."""
-        buffer = self._buffers.get(level.entries)
-        if buffer is None or len(buffer) < len(some):
-            buffer = self._buffers[level.entries] = np.empty((len(some), level.entries), np.uint64)
-        entries, found = self.source.rows(self.paddrs(level, some), level, buffer)
+        if level is self.levels[0]:
+            return self._read_root(some)
+        entries, found = self.source.rows(self.paddrs(level, some), level, self._buffer(level, len(some)))
         if found is None:
             return some, entries
         gone = some[~found]
-        if level is self.levels[0]:
-            self.findings.rootless(self.window)
-        else:
-            self.findings.missing(self._above[level.depth], gone.entry, gone.vaddr)
+        self.findings.missing(self._above[level.depth], gone.entry, gone.vaddr)
         return some[found], entries[found]
+
+    def _read_root(self, some: Tables) -> tuple[Tables, Words]:
+        """The windows' parts of the top tables, which must be there as a whole."""
+        top, head = self._top, self.levels[0]
+        ahead = np.array([self._ahead(vaddr) for vaddr in some.vaddr.tolist()], np.uint64)
+        entries, found = self.source.rows(some.entry - ahead, top, self._buffer(top, len(some)))
+        if found is None:
+            found = np.ones(len(some), np.bool_)
+        for vaddr in some.vaddr[~found].tolist():
+            self.findings.rootless(next(window for window in self.windows if window.end > vaddr))
+        part = ahead.view(np.intp) // head.table_bytes
+        return some[found], entries.reshape(len(some), -1, head.entries)[found, part[found]]
+
+    def _buffer(self, level: Level, tables: int) -> Words:
+        """Room for the entries of tables."""
+        buffer = self._buffers.get(level.entries)
+        if buffer is None or len(buffer) < tables:
+            buffer = self._buffers[level.entries] = np.empty((tables, level.entries), np.uint64)
+        return buffer
 
     def chunk(self, level: Level, some: Tables) -> tuple[Chunk, Tables | None] | None:
         """Read and look at tables; None if none of them are in the memory."""

@@ -42,7 +42,6 @@ class Source:
         self.memory = memory
         self.here = InPlace(memory, form.word)
         self._word = form.word
-        self._top: tuple[int, Words, Mask] | None = None
 
     def rows(self, paddrs: Words, level: Level, out: Words) -> tuple[Words, Mask | None]:
         """Whole tables.
@@ -101,18 +100,10 @@ class Source:
         order = np.argsort(row, kind="stable")
         cuts = np.searchsorted(row[order], np.arange(0, len(distinct) + _BATCH, _BATCH))
         for batch, first in enumerate(range(0, len(distinct), _BATCH)):
-            tables, there = self._read_once(distinct[first : first + _BATCH].tolist(), level)
+            tables, there = self._read(distinct[first : first + _BATCH].tolist(), level)
             mine = order[cuts[batch] : cuts[batch + 1]]
             mine = mine[there[row[mine] - first]]
             yield places[mine], tables, row[mine] - first
-
-    def _read_once(self, paddrs: list[int], level: Level) -> tuple[Words, Mask]:
-        """``_read``, but for a top table that another window has too."""
-        if level.depth:
-            return self._read(paddrs, level)
-        if self._top is None or (self._top[0], level.entries) != (paddrs[0], self._top[1].shape[1]):
-            self._top = (paddrs[0], *self._read(paddrs, level))
-        return self._top[1:]
 
     def _read(self, paddrs: list[int], level: Level) -> tuple[Words, Mask]:
         """Read tables: their entries, and which are in the memory."""
