@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.errors import BadRoot
 from pagewalk.formats import Kind
-from pagewalk.memory import Flat
+from pagewalk.memory import is_flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pagewalk.formats import Level, Window
+    from pagewalk.memory import Flat
     from pagewalk.tables import PageTables
 
 __all__ = ["check_root", "notes_of"]
@@ -109,7 +110,7 @@ def _verdict(tables: PageTables, level: Level, value: int) -> int:
         return _RESERVED
     if kind is Kind.OTHER:
         return _GOOD if level.may_be_leaf else _ABSENT
-    if kind is not Kind.TABLE or not isinstance(memory, Flat):
+    if kind is not Kind.TABLE or not is_flat(memory):
         return _GOOD
     return _GOOD if _is_inside(memory, level, level.frame(value)) else _OUTSIDE
 
@@ -126,7 +127,7 @@ def _encryption(tables: PageTables, top: _Top) -> str:
     named = [level.frame(value) for _, value in top.held if level.is_table(value)]
     for bit in reversed(range(form.physical_bits)):
         plain = [paddr & ~(1 << bit) for paddr in named if paddr >> bit & 1]
-        if len(plain) == len(named) and isinstance(memory, Flat) and all(_is_inside(memory, level, at) for at in plain):
+        if len(plain) == len(named) and is_flat(memory) and all(_is_inside(memory, level, at) for at in plain):
             return f"without bit {bit}, which all of them set, they would be inside: an encryption bit (SEV, TDX)? or "
     return ""
 

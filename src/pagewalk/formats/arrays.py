@@ -220,9 +220,9 @@ class Arrays:
     @cached_property
     def _granting(self) -> tuple[Run, ...]:
         """The bits of entries that point to tables that tell what they grant."""
-        rows = [row for row in self.codec.rows if row.kind is Kind.TABLE]
-        fields = [field for row in rows for field in row.fields if field.meanings and isinstance(field.meanings[0][1], Rights)]
-        return _runs(reduce(int.__or__, (part.mask for part in fields), 0))
+        fields = [field for row in self.codec.rows if row.kind is Kind.TABLE for field in row.fields]
+        grants = [field.mask for field in fields if any(isinstance(meaning, Rights) for _, meaning in field.meanings)]
+        return _runs(reduce(int.__or__, grants, 0))
 
     @cached_property
     def _granted(self) -> npt.NDArray[np.uint8]:

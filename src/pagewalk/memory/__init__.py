@@ -6,7 +6,7 @@ from pagewalk.memory.cache import CachedMemory
 from pagewalk.memory.exact import BadAnswer, read_each, read_exactly
 from pagewalk.memory.flat import FlatMemory, Ram
 from pagewalk.memory.image import RawImage
-from pagewalk.memory.protocol import Closable, Flat, Memory, ReadsMany, Segment, WritableMemory
+from pagewalk.memory.protocol import Closable, Flat, Memory, ReadsMany, Segment, WritableMemory, is_flat
 from pagewalk.memory.slots import RemoteSlots
 from pagewalk.memory.writes import write_to, writes
 
@@ -23,6 +23,7 @@ __all__ = [
     "RemoteSlots",
     "Segment",
     "WritableMemory",
+    "is_flat",
     "read_each",
     "read_exactly",
     "write_to",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.errors import TranslationError
 from pagewalk.formats import Flag, Kind
-from pagewalk.memory import Flat
+from pagewalk.memory import is_flat
 from pagewalk.report.words import columns, flag_names, hexed, rights_text, size_text, state_names
 
 if TYPE_CHECKING:
@@ -117,8 +117,9 @@ def trip(tables: PageTables, vaddr: int, *, hardware: bool = False, told: bool =
 def _located(tables: PageTables, page: Translation) -> Translation:
     """A translation, marked if it leads outside a memory that claims to hold frames."""
     memory = tables.memory
-    claims = isinstance(memory, Flat) and getattr(memory, "holds_frames", False)
-    if not claims or page.paddr is None or memory.view(page.paddr, 1) is not None:  # type: ignore[attr-defined]  # flat
+    if page.paddr is None or not is_flat(memory) or not getattr(memory, "holds_frames", False):
+        return page
+    if memory.view(page.paddr, 1) is not None:
         return page
     return page._replace(flags=page.flags | Flag.OUTSIDE)
 

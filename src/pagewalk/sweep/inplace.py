@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pagewalk.memory import Flat
+from pagewalk.memory import is_flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ class InPlace:
 
     def __init__(self, memory: Memory, word: Word) -> None:
         self.word = np.dtype(word.dtype)
-        segments = memory.segments if isinstance(memory, Flat) and word.is_native else ()
+        segments = memory.segments if is_flat(memory) and word.is_native else ()
         held = [np.frombuffer(segment.data, np.uint8) for segment in segments]
         runs = [
             run

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
-from pagewalk.memory import Flat
+from pagewalk.memory import is_flat
 from pagewalk.sweep.columns import RUNS, part
 from pagewalk.sweep.runs import joined_runs, spans_by_depth, spans_of
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats import Level
-    from pagewalk.memory import Memory
+    from pagewalk.memory import Flat, Memory
     from pagewalk.sweep.columns import Block, Schema
 
     Words = npt.NDArray[np.uint64]
@@ -36,7 +36,7 @@ _DEPTH: Final = RUNS.names.index("depth")
 
 def outside_of(memory: Memory, levels: Sequence[Level], schema: Schema) -> Outside | None:
     """What marks rows of frames that are outside; None where the memory does not claim to hold frames."""
-    if not isinstance(memory, Flat) or not getattr(memory, "holds_frames", False) or "place" not in schema.names:
+    if not is_flat(memory) or not getattr(memory, "holds_frames", False) or "place" not in schema.names:
         return None
     return Outside(memory, levels, schema)
 

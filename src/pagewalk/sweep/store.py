@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pagewalk.memory import Flat, read_exactly, write_to
+from pagewalk.memory import is_flat, read_exactly, write_to
 from pagewalk.sweep.inplace import InPlace
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Store:
 
     def __init__(self, tables: PageTables) -> None:
         self._memory = tables.memory
-        self._flat = isinstance(tables.memory, Flat)
+        self._flat = is_flat(tables.memory)
         self._last = tables.format.last
         self._size = self._last.table_bytes
         self._word = tables.format.word

@@ -23,7 +23,7 @@ from pagewalk.errors import (
     WalkError,
 )
 from pagewalk.formats import DEFAULT, NO_PADDR, Flag, Kind, Level, PagingFormat, Rights, Window, find_format
-from pagewalk.memory import BadAnswer, Closable, Flat, RemoteSlots, read_exactly, write_to, writes
+from pagewalk.memory import BadAnswer, Closable, RemoteSlots, is_flat, read_exactly, write_to, writes
 from pagewalk.tables.table import Entry, Table
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class PageTables:
         self.windows = self._rooted(root, windows)
         self.root = self.windows[0].root
         self.allocator = allocator
-        self._flat = memory if isinstance(memory, Flat) and self.format.word.is_native else None
+        self._flat = memory if is_flat(memory) and self.format.word.is_native else None
         self._can_go = hasattr(memory, "check_extent")
         for window in self.windows:
             self._check_root(window)
