@@ -82,7 +82,7 @@ class Shape(NamedTuple):
         address: Where its address sits; nothing where they name none.
         must: The bits that must have a value.
         order: log2 of the entries that one page spans.
-        passing: Bits that are flags as they stand but for a shift, and decide nothing else.
+        passing: Bits that are flags but for a shift to the right, and decide nothing else.
     """
 
     address: tuple[Bits, ...] = ()
@@ -393,7 +393,7 @@ def _deciding(row: Row) -> int:
 
 
 def _passing(rows: Sequence[Row]) -> tuple[int, int]:
-    """Bits that are flags as they stand but for one shift, wherever they are any: accessed and dirty, mostly.
+    """Bits that are flags but for one shift to the right, wherever they are any: accessed and dirty, mostly.
 
     They differ from entry to entry more often than others; what passes need not be looked up.
     """
@@ -413,11 +413,12 @@ def _passing(rows: Sequence[Row]) -> tuple[int, int]:
 
 
 def _place(field: Field, row: Row) -> int | None:
-    """How far a field's bit has to go to be its flag of state; None if it is no such bit."""
+    """How far down a field's bit has to go to be its flag of state; None if it is no such bit."""
     shared = any(field.mask & other.mask for other in row.fields if other is not field)
     if shared or field.known.get(field.mask) not in (Flag.ACCESSED, Flag.DIRTY) or len(field.meanings) != 2:
         return None
-    return field.flags.bit_length() - 1 - field.lowest
+    down = field.lowest + 1 - field.flags.bit_length()
+    return down if down >= 0 else None
 
 
 def _shape(row: Row, passing: int) -> Shape:

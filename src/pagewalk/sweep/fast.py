@@ -176,10 +176,9 @@ class Fast:
         self._block: Block = (_NOTHING,)
         kinds = range(len(Kind)) if wanted.kinds is None else [int(kind) for kind in wanted.kinds]
         asked, shift = int(wanted.having | wanted.lacking), level.codec.passing_shift
-        passing = level.codec.passing << shift if shift >= 0 else level.codec.passing >> -shift
-        decided = asked & passing  # what is asked for cannot pass without a look
+        decided = asked & level.codec.passing >> shift  # what is asked for cannot pass without a look
         significant = level.codec.telling if decided else arrays.stable
-        self._bits = words(*self._skipped(), significant, level.shift, max(shift, 0), max(-shift, 0))
+        self._bits = words(*self._skipped(), significant, level.shift, shift)
         self._passing = (
             np.uint32(int(wanted.having)),
             np.uint32(int(wanted.lacking)),

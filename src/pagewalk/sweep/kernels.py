@@ -1,11 +1,11 @@
 """The kernels of ``questions``, compiled by Numba: one pass over the tables where they lie, with no copy.
 
 How it works. ``list_pages`` goes through one table after another. Neighbours are mostly alike, so what an entry's bits
-mean is looked up only where they differ from those of the entry before; accessed and dirty, which differ most, pass as
-they are. A frame is found by the *rule* for its shape, which ``formats`` derives from rows. Eight slots, a cache line,
-are passed over at once if they are empty, which is found out for all of a table at first, without a branch. The next
-table is asked for meanwhile: they lie scattered, no prefetcher can guess where. Inside the loops no array is
-passed on or cut: Numba would count references to it, which costs more than an entry does.
+mean is looked up only where they differ from those of the entry before, or bits are set that must be clear; accessed
+and dirty, which differ most, pass as they are. A frame is found by the *rule* for its shape, which ``formats`` derives
+from rows. Eight slots, a cache line, are passed over at once if they are empty, which is found out for all of a table
+at first, without a branch. The next table is asked for meanwhile: they lie scattered, no prefetcher can guess where.
+Inside the loops no array is passed on or cut: Numba would count references to it, which costs more than an entry does.
 
 Every constant is a ``uint64``: in Numba a bare literal would turn addresses into signed numbers.
 
@@ -18,7 +18,7 @@ What the kernels are given:
 * ``limits``: the first slot, counted from the first table's first, and the end; entries of a table.
 * ``known``: five things:
   of an entry: mask and value of those to be passed over, the significant bits; shift of a slot; how far the bits that
-  pass as flags are shifted left, and right;
+  pass as flags are shifted right;
   what is wanted: flags that must be set and must be clear, kinds; the flag of no frame;
   ``lookup`` and ``moves``, from entries to states: shift right, mask, shift left, for three runs of bits;
   a rule for each shape, shape (shapes, RULE): the columns are named below.
@@ -142,19 +142,26 @@ def _pass_on(end, between, out, above, b, count):  # type: ignore[no-untyped-def
 
 @njit(nogil=True, cache=True, inline="always")
 def _first(rules, state, no_frame):  # type: ignore[no-untyped-def]
-    """How entries of a state name a frame by its first part, and which of their bits pass."""
+    """How entries of a state name a frame by its first part, which of their bits pass, and whether there is a rest."""
     shape = state >> SHAPE_SHIFT & SHAPES
     none = rules[shape, NO_ADDRESS] if state & no_frame == NONE32 else ALL
     frame = rules[shape, FLIP], rules[shape, MASK], rules[shape, LEFT], rules[shape, RIGHT]
-    return frame[0], frame[1], frame[2], frame[3], none, rules[shape, PASSING]
+    more = rules[shape, MORE] | rules[shape, FILL] != ZERO
+    return frame[0], frame[1], frame[2], frame[3], none, rules[shape, PASSING], more
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _second(rules, state, kind):  # type: ignore[no-untyped-def]
-    """What more there is to name a frame, and the bits that must be clear; all of them where NumPy has to look."""
-    shape = state >> SHAPE_SHIFT & SHAPES
-    must = ALL if kind == RESERVED or state == NONE32 else rules[shape, MUST]
-    return rules[shape, MORE], rules[shape, MORE_LEFT], rules[shape, MORE_RIGHT], rules[shape, FILL], must
+def _rest(rules, shape, entry, vaddr):  # type: ignore[no-untyped-def]
+    """What the first part leaves open of an address: its second part, and what the virtual address says."""
+    more = (entry & rules[shape, MORE]) << rules[shape, MORE_LEFT] >> rules[shape, MORE_RIGHT]
+    return more | vaddr & rules[shape, FILL]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _must_be_clear(rules, state):  # type: ignore[no-untyped-def]
+    """The bits that must be clear in entries of a state; all of them where NumPy has to look."""
+    known = state != NONE32 and state >> KIND_SHIFT & KINDS != RESERVED
+    return rules[state >> SHAPE_SHIFT & SHAPES, MUST] if known else ALL
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -173,7 +180,7 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
         Rows written, tables and rows between them that are done, and why it ends before the last: no room, or NumPy
         has to look at the next table.
     """
-    skip, skipped, significant, shift, pass_left, pass_right = known[0]
+    skip, skipped, significant, shift, pass_shift = known[0]
     having, lacking, kinds, no_frame = known[1]
     lookup, moves, rules = known[2:]
     b_vaddr, _, _, _, _, b_depth = between
@@ -183,7 +190,7 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
     t, b = begin
     first, count, status, flags, kind, attributes, passes = b, ZERO, DONE, NONE32, NONE32, NONE32, True
     flip, mask, left, right, none, passing = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    more, more_left, more_right, fill, must = ZERO, ZERO, ZERO, ZERO, ZERO
+    state, more = NONE32, False
     while t < places.shape[0] and room >= count + per + uint64(b_vaddr.shape[0]) - b:
         _ask_for(words, places, t + 1, limits[2])
         if b < uint64(b_vaddr.shape[0]) and b_vaddr[b] < vaddrs[t]:
@@ -191,29 +198,29 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
         table, base, part, before = places[t], vaddrs[t], parts[t], count
         slot, end = _slots(t, limits)
         many = _find_groups(words, table, slot, end, groups)
-        key = ALL  # no key is all ones: an entry has bits that do not matter
+        key, deciding = ALL, significant  # no key is all ones: an entry has bits that do not matter
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
                 entry = words[table + at]
                 if entry & skip == skipped:
                     continue
-                if entry & significant != key:
+                if entry & deciding != key:
                     key = entry & significant
                     state = lookup[part + _index(key, moves)]
                     kind, flags = state >> KIND_SHIFT & KINDS, state & FLAGS
                     attributes = state >> ATTRIBUTES_SHIFT & ATTRIBUTES
                     passes = state & having == having and state & lacking == NONE32 and kinds >> kind & ONE32 != NONE32
-                    flip, mask, left, right, none, passing = _first(rules, state, no_frame)
-                    more, more_left, more_right, fill, must = _second(rules, state, kind)
-                if entry & must != ZERO:
-                    status = UNKNOWN
+                    flip, mask, left, right, none, passing, more = _first(rules, state, no_frame)
+                    must = _must_be_clear(rules, state)
+                    deciding = significant | must
+                    if entry & must != ZERO:
+                        status = UNKNOWN
                 if passes:
-                    vaddr = base + (at << shift)
-                    place = ((entry ^ flip) & mask) << left >> right | none
-                    if more | fill != ZERO:
-                        place |= (entry & more) << more_left >> more_right | vaddr & fill
-                    o_vaddr[count], o_place[count] = vaddr, place
-                    o_flags[count] = flags | uint32((entry & passing) << pass_left >> pass_right)
+                    o_vaddr[count] = base + (at << shift)
+                    o_place[count] = ((entry ^ flip) & mask) << left >> right | none
+                    if more:
+                        o_place[count] |= _rest(rules, state >> SHAPE_SHIFT & SHAPES, entry, base + (at << shift))
+                    o_flags[count] = flags | uint32((entry & passing) >> pass_shift)
                     o_kind[count], o_attributes[count] = kind, attributes
                     if want_raw:
                         raw[count] = entry
@@ -276,34 +283,33 @@ def count_pages(words, places, parts, times, limits, known, found):  # type: ign
     Returns:
         Whether NumPy has to do it all over.
     """
-    skip, skipped, significant, _, _, _ = known[0]
+    skip, skipped, significant, _, _ = known[0]
     having, lacking, kinds, _ = known[1]
     lookup, moves, rules = known[2:]
-    kind, must = NONE32, ZERO
+    kind, deciding = NONE32, significant
     mine, groups = np.zeros(found.shape[0], np.uint64), np.empty(limits[2], np.uint64)
     for t in range(places.shape[0]):
         _ask_for(words, places, t + 1, limits[2])
         table, part, weight = places[t], parts[t], times[t]
         slot, end = _slots(t, limits)
         many = _find_groups(words, table, slot, end, groups)
-        key = ALL
+        key, deciding = ALL, significant
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
                 entry = words[table + at]
                 if entry & skip == skipped:
                     continue
-                if entry & significant != key:
+                if entry & deciding != key:
                     key = entry & significant
                     state = lookup[part + _index(key, moves)]
                     kind = state >> KIND_SHIFT & KINDS
-                    if kind == NONE32:
+                    must = _must_be_clear(rules, state)
+                    deciding = significant | must
+                    if entry & must != ZERO:
                         return UNKNOWN
-                    must = ALL if kind == RESERVED else rules[state >> SHAPE_SHIFT & SHAPES, MUST]
                     if state & having != having or state & lacking != NONE32 or kinds >> kind & ONE32 == NONE32:
                         kind = NONE32  # what does not pass is counted as nothing
                     kind |= (state & GROUPED) >> GROUP_SHIFT
-                if entry & must != ZERO:
-                    return UNKNOWN
                 mine[kind] += weight
     mine[0] = mine[GROUPED >> GROUP_SHIFT] = ZERO
     found += mine
@@ -318,51 +324,53 @@ def _translate(words, segments, root, vaddrs, levels, known, places, out):  # ty
     paddrs, mapped = out
     starts, sizes, offsets = segments
     halfway = uint64(starts.shape[0]) >> ONE
+    start, size, ahead = starts[0], sizes[0], offsets[0]
     for at in range(vaddrs.shape[0]):
         places[at] = root + (vaddrs[at] >> levels[0, 0] & levels[0, 1])
     for depth in range(levels.shape[0]):
         level, below = levels[depth], levels[min(depth + 1, levels.shape[0] - 1)]
+        shift, tested, table, held, telling = level[0], level[2], level[3], level[5], level[7]
+        down, slots, below_size = below[0], below[1], below[6]
         lookup, moves, rules = lookups[depth], all_moves[depth], all_rules[depth]
-        key, state, shape = ALL, NONE32, NONE32
+        table_must, table_mask = rules[level[4], MUST], rules[level[4], MASK]
+        table_left, table_right, table_more = rules[level[4], LEFT], rules[level[4], RIGHT], rules[level[4], MORE]
         for at in range(vaddrs.shape[0]):
             if places[at] == ALL:
                 continue
             entry = words[places[at]]
             places[at] = ALL
-            if entry & level[2] == level[3]:  # a table, mostly, and then this is all
-                shape = uint32(level[4])
-                if entry & rules[shape, MUST] != ZERO:
+            if entry & tested == table:  # a table, mostly, and then this is all
+                if entry & table_must != ZERO:
                     return UNKNOWN
-                table = (entry & rules[shape, MASK]) << rules[shape, LEFT] >> rules[shape, RIGHT]
-                if rules[shape, MORE] != ZERO:
-                    table |= (entry & rules[shape, MORE]) << rules[shape, MORE_LEFT] >> rules[shape, MORE_RIGHT]
-                segment, half = ZERO, halfway
-                while half != ZERO:  # without a branch on what is found: nobody can guess it
-                    segment += half if table >= starts[segment + half] else ZERO
-                    half >>= ONE
-                inside, size = table - starts[segment], sizes[segment]
-                if inside >= size or size - inside < below[6]:
+                child = (entry & table_mask) << table_left >> table_right
+                if table_more != ZERO:
+                    child |= _rest(rules, level[4], entry, ZERO)
+                if halfway != ZERO:
+                    segment, half = ZERO, halfway
+                    while half != ZERO:  # without a branch on what is found: nobody can guess it
+                        segment += half if child >= starts[segment + half] else ZERO
+                        half >>= ONE
+                    start, size, ahead = starts[segment], sizes[segment], offsets[segment]
+                inside = child - start
+                if inside >= size or size - inside < below_size:
                     return UNKNOWN
-                places[at] = (inside + offsets[segment] >> WORD) + (vaddrs[at] >> below[0] & below[1])
+                places[at] = (inside + ahead >> WORD) + (vaddrs[at] >> down & slots)
                 _prefetch(words, places[at])  # type: ignore[call-arg]
                 continue
-            if entry & level[5] == ZERO:
+            if entry & held == ZERO:
                 continue
-            if entry & level[7] != key:
-                key = entry & level[7]
-                state = lookup[_index(key, moves)]
-                if state == NONE32 or state >> KIND_SHIFT & KINDS == RESERVED:
-                    return UNKNOWN
-                shape = state >> SHAPE_SHIFT & SHAPES
-            if entry & rules[shape, MUST] != ZERO:
+            state = lookup[_index(entry & telling, moves)]  # unasked: neighbours differ here
+            kind, shape = state >> KIND_SHIFT & KINDS, state >> SHAPE_SHIFT & SHAPES
+            if state == NONE32 or kind == RESERVED or entry & rules[shape, MUST] != ZERO:
                 return UNKNOWN
-            if kinds >> (state >> KIND_SHIFT & KINDS) & ONE32 == NONE32:
+            if kinds >> kind & ONE32 == NONE32:
                 continue
             mapped[at] = True
             if state & no_frame == NONE32:
                 frame = ((entry ^ rules[shape, FLIP]) & rules[shape, MASK]) << rules[shape, LEFT] >> rules[shape, RIGHT]
-                frame |= (entry & rules[shape, MORE]) << rules[shape, MORE_LEFT] >> rules[shape, MORE_RIGHT]
-                paddrs[at] = frame | vaddrs[at] & (rules[shape, FILL] | (ONE << level[0]) - ONE)
+                if rules[shape, MORE] | rules[shape, FILL] != ZERO:
+                    frame |= _rest(rules, shape, entry, vaddrs[at])
+                paddrs[at] = frame | vaddrs[at] & (ONE << shift) - ONE
     return DONE
 
 
