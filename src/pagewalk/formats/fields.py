@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pagewalk.formats.bits import Pattern, left_over
 from pagewalk.formats.flags import Flag, Rights, flags_of
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["KEY", "MEMORY", "RIGHTS", "SWAP_TYPE", "Field", "Meaning", "flag", "number"]
 
 Meaning: TypeAlias = Flag | Rights | int
+
+_RIGHTS: Final = int(Flag.rights())
 
 RIGHTS, MEMORY, KEY, SWAP_TYPE = "rights", "memory", "key", "type"
 """Fields that pagewalk asks for by name. Each of these names has one sense, whatever the format."""
@@ -84,9 +86,14 @@ class Field:
     def said(self, flags: int) -> int:
         """The bits that say these flags, as far as the field can."""
         if self.name == RIGHTS:
-            return self.by_rights[flags & Flag.rights()]
-        wanted = Flag(flags) & self.flags
+            return self.by_rights[flags & _RIGHTS]
+        wanted = flags & self._asked
         return self.written.get(wanted, self.unasked) if wanted else self.unasked
+
+    @cached_property
+    def _asked(self) -> int:
+        """The flags that it can hold, as a plain number: an enum takes its time."""
+        return int(self.flags)
 
     @property
     def unasked(self) -> int:
