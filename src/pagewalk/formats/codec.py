@@ -23,7 +23,7 @@ from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
 from pagewalk.formats.rows import Row, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pagewalk.formats.fields import Meaning
 
@@ -130,6 +130,9 @@ class Codec:
         rows: Its rows, in order.
         shift: log2 of the bytes that one entry covers.
         access: What control registers make of rights.
+
+    Attributes:
+        is_none: Whether an entry is empty: a bool, or an array of bool.
     """
 
     def __init__(self, rows: Sequence[Row], shift: int, access: AccessRules = NO_RULES) -> None:
@@ -137,6 +140,9 @@ class Codec:
         self.shift = shift
         self.access = access
         self.empties = tuple(pattern for row in self.rows if row.kind is Kind.NONE for pattern in row.when)
+        self.is_none: Callable[[Any], Any] = self._is_any_none
+        if len(self.empties) == 1:
+            self.is_none = self.empties[0].__call__
         self.empty = self.empties[0].value if self.empties else 0
         self.others = tuple(row for row in self.rows if row.kind is not Kind.NONE)
         self.significant = reduce(or_, (_deciding(row) for row in self.others), 0)
@@ -153,8 +159,8 @@ class Codec:
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
-    def is_none(self, entry: Any) -> Any:
-        """Whether an entry is empty: a bool, or an array of bool."""
+    def _is_any_none(self, entry: Any) -> Any:
+        """Whether an entry is empty, where empty entries have several patterns."""
         first, *rest = self.empties
         empty = first(entry)
         for pattern in rest:
@@ -163,12 +169,13 @@ class Codec:
 
     def decode(self, entry: int) -> Decoded:
         """What an entry says."""
-        found = self._known.get(entry & self.significant)
-        return self._look(entry) if found is None else found
+        if (found := self._known.get(entry & self.significant)) is not None:
+            return found
+        return self._nothing if entry == self.empty else self._look(entry)
 
     def _look(self, entry: int) -> Decoded:
         """What an entry says whose significant bits are new, or those of empty entries as well."""
-        if entry == self.empty or self.is_none(entry):
+        if self.is_none(entry):
             return self._nothing
         key = entry & self.significant
         if (found := self._behind.get(key)) is None:

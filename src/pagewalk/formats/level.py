@@ -63,6 +63,8 @@ class Level:
     codec: Codec = field(default=None, compare=False)  # type: ignore[assignment]  # made below
     decode: Callable[[int], Decoded] = field(init=False, compare=False)
     """What an entry says: the codec's own method, one call nearer."""
+    is_none: Callable[[Any], Any] = field(init=False, compare=False)
+    """Whether an entry is empty, as the kernel's ``pte_none``; of an array, an array of bool."""
     _shared: list[Arrays] = field(default_factory=list, compare=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +72,7 @@ class Level:
         if self.codec is None:
             object.__setattr__(self, "codec", Codec(self.rows, self.shift, self.access))
         object.__setattr__(self, "decode", self.codec.decode)
+        object.__setattr__(self, "is_none", self.codec.is_none)
 
     def __repr__(self) -> str:
         return f"<Level {self.name}: {self.span:#x} bytes an entry>"
@@ -162,9 +165,9 @@ class Level:
 
     def kind(self, entry: Any) -> Any:
         """The ``Kind`` of an entry; of an array, numbers: shape (n,), uint8."""
-        if _is_one(entry):
-            return self.codec.decode(int(entry)).kind
-        return self.arrays.kinds(entry)
+        if type(entry) is int:
+            return self.decode(entry).kind
+        return self.decode(int(entry)).kind if _is_one(entry) else self.arrays.kinds(entry)
 
     def flags(self, entry: Any) -> Any:
         """``Flag`` bits of whatever an entry holds: a page's, a swap entry's, of a table the rights that it passes on.
@@ -172,12 +175,8 @@ class Level:
         Of an array: shape (n,), uint32. A PROT_NONE page keeps its state and has no rights.
         """
         if _is_one(entry):
-            return self.codec.decode(int(entry)).flags
+            return self.decode(int(entry)).flags
         return self.arrays.flags(entry)
-
-    def is_none(self, entry: Any) -> Any:
-        """Whether an entry is empty, as the kernel's ``pte_none``."""
-        return self.codec.is_none(entry)
 
     def is_table(self, entry: Any) -> Any:
         """Whether an entry points to a table."""
@@ -188,8 +187,14 @@ class Level:
         kind = self.kind(entry)
         return (kind == Kind.PRESENT) | (kind == Kind.PROT_NONE)
 
-    def is_valid(self, entry: Any) -> Any:
+    @cached_property
+    def is_valid(self) -> Callable[[Any], Any]:
         """Whether the hardware takes an entry as present, rightly encoded or not."""
+        visible = self.codec.visible
+        return self._is_seen if visible is None else visible.__call__
+
+    def _is_seen(self, entry: Any) -> Any:
+        """The same by its kind, where no one pattern tells."""
         kind = self.kind(entry)
         return (kind == Kind.PRESENT) | (kind == Kind.TABLE) | (kind == Kind.RESERVED)
 
@@ -201,7 +206,7 @@ class Level:
         """The physical address of the page, table or frame that an entry names; ``NO_PADDR`` where it names none."""
         if not _is_one(entry):
             return self.arrays.frames(entry)
-        found = self.codec.decode(int(entry))
+        found = self.decode(int(entry))
         if not found.row.names_frame or found.flags & Flag.NO_FRAME:
             return NO_PADDR
         return joined(found.row.address, int(entry))

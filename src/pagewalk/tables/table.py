@@ -128,7 +128,9 @@ class Entry:
     @property
     def is_none(self) -> bool:
         """Whether it is empty (``pte_none``)."""
-        return bool(self.table.level.is_none(self.value))
+        table = self.table
+        empty: bool = table.level.is_none(table.slots[self.index])
+        return empty
 
     @property
     def is_present(self) -> bool:
