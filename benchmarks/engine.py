@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from benchmarks.images import Image
 
-__all__ = ["ENGINES", "Engine", "checked", "sweep", "tables"]
+__all__ = ["ENGINES", "Engine", "checked", "memory", "sweep", "tables"]
 
 Engine = tuple[str, dict[str, Any], "Mapping[str, str]"]
 """A name, options, and the environment that chooses it."""
@@ -31,15 +31,20 @@ ENGINES: tuple[Engine, ...] = (
 )
 
 
-def tables(image: Image, folder: Path, *, parted: bool = False) -> pw.PageTables:
-    """An image's tables, all of them in memory; parted: in two segments, half of the tables in each."""
+def memory(image: Image, folder: Path, *, parted: bool = False) -> pw.RawImage:
+    """An image's file, all of its tables in memory; parted: in two segments, half of the tables in each."""
     path = image.path(folder)
     half, size = image.tables_size // 2, path.stat().st_size
     parts = [(0, 0, half), (half, half, size - half)] if parted else [(0, 0, size)]
-    memory = pw.RawImage(path, segments=parts)
-    for (start, _, _), segment in zip(parts, memory.segments, strict=True):
+    opened = pw.RawImage(path, segments=parts)
+    for (start, _, _), segment in zip(parts, opened.segments, strict=True):
         np.frombuffer(segment.data, np.uint8)[: image.tables_size - start : 4096].sum()
-    return pw.PageTables(memory, image.root)
+    return opened
+
+
+def tables(image: Image, folder: Path, *, parted: bool = False) -> pw.PageTables:
+    """An image's tables."""
+    return pw.PageTables(memory(image, folder, parted=parted), image.root)
 
 
 def small() -> pw.PageTables:

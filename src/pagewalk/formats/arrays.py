@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from pagewalk.formats.codec import FLAGS, KIND_SHIFT, KINDS, SHAPE_SHIFT
 from pagewalk.formats.fields import RIGHTS
 from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
 from pagewalk.formats.learn import states_of
+from pagewalk.formats.packed import packed, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,30 +30,16 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats.codec import Codec
+    from pagewalk.formats.packed import Run
     from pagewalk.formats.rows import Row
 
     Words: TypeAlias = npt.NDArray[np.uint64]
     Mask: TypeAlias = npt.NDArray[np.bool_]
     States: TypeAlias = npt.NDArray[np.uint32] | int
 
-__all__ = ["WIDEST", "Arrays", "Run", "attributes_of", "kinds_of", "shapes_of"]
+__all__ = ["Arrays", "attributes_of", "kinds_of", "shapes_of"]
 
-WIDEST: Final = 22
-"""Bits of the index at most."""
 _ALL: Final = int(Rights.all())
-
-
-class Run(NamedTuple):
-    """Neighbouring bits of an entry, and where they go in the index."""
-
-    first: int
-    bits: int
-    to: int
-
-    @property
-    def mask(self) -> int:
-        """The bits where they go."""
-        return ((1 << self.bits) - 1) << self.to
 
 
 class Arrays:
@@ -65,8 +52,7 @@ class Arrays:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self.significant = np.uint64(codec.significant)
-        self.stable = codec.telling & (NO_PADDR ^ codec.passing)
-        self.runs = _runs(codec.telling)
+        self.runs = runs_of(codec.telling)
         self.size = 1 << sum(run.bits for run in self.runs)
         self._must = reduce(int.__or__, (shape.must.mask for shape in codec.shapes), 0)
         self._must_be_set = any(shape.must.value for shape in codec.shapes)
@@ -157,7 +143,7 @@ class Arrays:
         return bool(len(new))
 
     def _learn(self, index: npt.NDArray[np.intp]) -> None:
-        """Ask the codec what these indexes mean: as they are, and without bits that do not matter, or pass."""
+        """Ask the codec what these indexes mean: as they are, and without bits that do not matter."""
         numbers = np.unique(index)
         for rights, part in self._parts.items():
             places = numbers[numbers // self.size == part // self.size] - part
@@ -168,7 +154,7 @@ class Arrays:
                 spread |= (places.view(np.uint64) >> np.uint64(run.to) & np.uint64(run.mask >> run.to)) << np.uint64(
                     run.first
                 )
-            for mask in (NO_PADDR, self.codec.telling, self.stable):
+            for mask in (NO_PADDR, self.codec.telling):
                 some = spread & np.uint64(mask)
                 where = self.index(some) + part
                 self._states[where] = self._worked_out(some, rights)
@@ -183,7 +169,7 @@ class Arrays:
 
     def index(self, entries: Words) -> npt.NDArray[np.intp]:
         """The telling bits of entries, packed."""
-        return _packed(entries, self.runs)
+        return packed(entries, self.runs)
 
     def is_table(self, entries: Words) -> Mask:
         """Which entries point to tables."""
@@ -208,7 +194,7 @@ class Arrays:
         low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
         if not (low ^ high) & self.codec.significant:
             return np.full(len(entries), self.codec.decode(low).rights, np.uint8)
-        index = _packed(entries, self._granting)
+        index = packed(entries, self._granting)
         rights = self._granted.take(index, mode="clip")
         if rights.max() == _UNKNOWN:
             new, firsts = np.unique(index[rights == _UNKNOWN], return_index=True)
@@ -222,7 +208,7 @@ class Arrays:
         """The bits of entries that point to tables that tell what they grant."""
         fields = [field for row in self.codec.rows if row.kind is Kind.TABLE for field in row.fields]
         grants = [field.mask for field in fields if any(isinstance(meaning, Rights) for _, meaning in field.meanings)]
-        return _runs(reduce(int.__or__, grants, 0))
+        return runs_of(reduce(int.__or__, grants, 0))
 
     @cached_property
     def _granted(self) -> npt.NDArray[np.uint8]:
@@ -474,49 +460,3 @@ def shapes_of(states: States) -> Any:
 def _byte(states: npt.NDArray[np.uint32], at: int) -> npt.NDArray[np.uint8]:
     """One byte of each state, in place."""
     return states.view(np.uint8)[at if sys.byteorder == "little" else 3 - at :: 4]
-
-
-def _packed(entries: Words, runs: tuple[Run, ...]) -> npt.NDArray[np.intp]:
-    """The bits of some runs, side by side."""
-    if not runs:
-        return np.zeros(len(entries), np.intp)
-    index, *more = (_moved(entries, run) for run in runs)
-    for part in more:
-        index |= part
-    return index.view(np.intp)
-
-
-def _moved(entries: Words, run: Run) -> Words:
-    """One run of bits, brought to its place in the index."""
-    shift = run.first - run.to
-    moved: Any = entries >> np.uint64(shift) if shift > 0 else entries
-    return moved & np.uint64(run.mask) if shift >= 0 else moved << np.uint64(-shift) & np.uint64(run.mask)
-
-
-def _runs(bits: int) -> tuple[Run, ...]:
-    """Bits as runs, as few as the index's width allows: narrow gaps are taken along.
-
-    Raises:
-        ValueError: They are too many.
-    """
-    places = [at for at in range(64) if bits >> at & 1]
-    if len(places) > WIDEST:
-        raise ValueError(f"{len(places)} bits decide what an entry says ({bits:#x}): {WIDEST} are possible")
-    spans = [(at, at + 1) for at in places]
-    gaps = sorted(range(len(spans) - 1), key=lambda at: spans[at + 1][0] - spans[at][1])
-    together: set[int] = set()
-    width = len(places)
-    for gap in gaps:
-        width += spans[gap + 1][0] - spans[gap][1]
-        if width > WIDEST and spans[gap + 1][0] != spans[gap][1]:
-            break
-        together.add(gap)
-    runs: list[Run] = []
-    to = 0
-    for at, (first, end) in enumerate(spans):
-        if at and at - 1 in together:
-            last = runs.pop()
-            first, to = last.first, last.to
-        runs.append(Run(first, end - first, to))
-        to += end - first
-    return tuple(runs)

@@ -82,13 +82,18 @@ class Shape(NamedTuple):
         address: Where its address sits; nothing where they name none.
         must: The bits that must have a value.
         order: log2 of the entries that one page spans.
-        passing: Bits that are flags but for a shift to the right, and decide nothing else.
+        passing: Bits that are flags as they stand but for a shift to the right, and decide nothing else.
+        down: How far they are shifted.
+        free: Bits that decide nothing, those that pass among them: whatever they are, an entry of the shape says the
+            same.
     """
 
     address: tuple[Bits, ...] = ()
     must: Pattern = ANY
     order: int = 0
     passing: int = 0
+    down: int = 0
+    free: int = 0
 
 
 class Decoded(NamedTuple):
@@ -147,8 +152,9 @@ class Codec:
         self.others = tuple(row for row in self.rows if row.kind is not Kind.NONE)
         self.significant = reduce(or_, (_deciding(row) for row in self.others), 0)
         self.telling = reduce(or_, (row.tested if row.kind is Kind.TABLE else _deciding(row) for row in self.others), 0)
-        self.passing, self.passing_shift = _passing(self.others)
-        self.shapes = _shapes(self.rows, self.passing)
+        of_rows = _shapes(self.rows)
+        self.shapes = _distinct(of_rows)
+        self._numbers = {id(row): self.shapes.index(shape) for row, shape in zip(self.rows, of_rows, strict=True)}
         self._nothing = self._decoded(self.rows[0], self.empty)
         self._known: dict[int, Decoded] = {}
         self._behind: dict[int, Decoded] = {}
@@ -205,13 +211,13 @@ class Codec:
 
     def shape_of(self, row: Row) -> int:
         """The number of a row's shape."""
-        return 0 if row is _STRAY else self.shapes.index(_shape(row, self.passing))
+        return self._numbers.get(id(row), 0)
 
     def left_open(self, shape: int) -> int:
         """The bits of an address that a page of a group takes from the virtual address."""
-        _, _, order, _ = self.shapes[shape]
-        reach = reduce(or_, (part.reach for part in self.shapes[shape].address), 0)
-        return run(self.shift + order - 1, self.shift) & ~reach
+        found = self.shapes[shape]
+        reach = reduce(or_, (part.reach for part in found.address), 0)
+        return run(self.shift + found.order - 1, self.shift) & ~reach
 
     def state(self, entry: int, granted: int = Rights.all()) -> int:
         """The state of an entry below levels that grant some rights."""
@@ -399,24 +405,24 @@ def _deciding(row: Row) -> int:
     )
 
 
-def _passing(rows: Sequence[Row]) -> tuple[int, int]:
-    """Bits that are flags but for one shift to the right, wherever they are any: accessed and dirty, mostly.
+def _decides(row: Row, before: Sequence[Row]) -> tuple[int, int, int]:
+    """What tells an entry of a row: the bits that decide, those that pass as flags, and how far down these go.
 
-    They differ from entry to entry more often than others; what passes need not be looked up.
+    Accessed and dirty differ from entry to entry more often than others: where they pass they need not be looked up.
+    All that no row before looks at, where the other bits would let it match, decides nothing.
     """
-    places: dict[int, int] = {}
-    taken = reduce(or_, (row.tested for row in rows), 0)
-    for row in rows:
-        for field in row.fields:
-            place = _place(field, row)
-            if place is None or places.setdefault(field.mask, place) != place:
-                taken |= field.mask
     groups: dict[int, int] = {}
-    for mask, place in places.items():
-        if not mask & taken:
-            groups[place] = groups.get(place, 0) | mask
-    shift = max(groups, key=lambda place: groups[place].bit_count(), default=0)
-    return groups.get(shift, 0), shift
+    for field in row.fields:
+        if (place := _place(field, row)) is not None:
+            groups[place] = groups.get(place, 0) | field.mask & ~row.tested
+    down = max(groups, key=lambda place: groups[place].bit_count(), default=0)
+    passing = groups.get(down, 0)
+    decides = _deciding(row) & ~passing
+    for pattern in (pattern for other in before for pattern in other.when):
+        seen = Pattern(pattern.mask & decides, pattern.value & decides)
+        if any(seen.meets(one) for one in row.when):
+            decides |= pattern.mask
+    return decides, passing & ~decides, down
 
 
 def _place(field: Field, row: Row) -> int | None:
@@ -428,18 +434,20 @@ def _place(field: Field, row: Row) -> int | None:
     return down if down >= 0 else None
 
 
-def _shape(row: Row, passing: int) -> Shape:
-    """The shape of a row."""
-    mine = reduce(or_, (field.mask for field in row.fields if field.mask & passing == field.mask), 0)
-    return Shape(row.address, row.must, row.order, mine)
+def _shapes(rows: Sequence[Row]) -> list[Shape]:
+    """The shape of each row."""
+    shapes: list[Shape] = []
+    free: dict[Shape, int] = {}
+    for at, row in enumerate(rows):
+        decides, *passing = _decides(row, rows[:at]) if row.address else (EVERY, 0, 0)
+        shapes.append(shape := Shape(row.address, row.must, row.order, *passing))
+        free[shape] = free.get(shape, EVERY) & ~decides
+    return [shape._replace(free=free[shape]) for shape in shapes]
 
 
-def _shapes(rows: Sequence[Row], passing: int) -> tuple[Shape, ...]:
+def _distinct(of_rows: Sequence[Shape]) -> tuple[Shape, ...]:
     """The shapes of a level, that of rows that name nothing first."""
-    found = [Shape()]
-    for row in rows:
-        if (shape := _shape(row, passing)) not in found:
-            found.append(shape)
+    found = tuple(dict.fromkeys((Shape(), *of_rows)))
     if len(found) > 8:
         raise ValueError(f"a level has 8 shapes of rows at most, not {len(found)}")
-    return tuple(found)
+    return found

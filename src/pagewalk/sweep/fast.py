@@ -41,8 +41,8 @@ ROWS: Final = 1 << 18
 TAUGHT: Final = 512
 """Tables that are looked at for new states."""
 _NOTHING: Final = np.empty(0, np.uint64)
-_RULE: Final = 11
-_MORE: Final = 6
+_RULE: Final = 13
+_PASSING: Final = 5
 
 
 def fast_for(reader: Reader, wanted: Filter | None) -> Fast | None:
@@ -86,21 +86,23 @@ def moves_of(level: Level) -> tuple[Any, ...]:
     return words(*moves, *[0] * (3 * MOST_RUNS - len(moves)))
 
 
-def rules_of(level: Level) -> Words:
-    """How entries of each shape name their frames, as the kernels' columns have it. Shape (shapes, columns), uint64."""
+def rules_of(level: Level, asked: int = 0) -> Words:
+    """How entries of each shape name their frames, as the kernels' columns have it. Shape (shapes, columns), uint64.
+
+    Args:
+        level: Their level.
+        asked: Flags that are asked for: bits that say one do not pass without a look.
+    """
     rules = np.zeros((_SHAPES, _RULE), np.uint64)
-    rules[:, 4] = NO_PADDR
+    rules[:, 4] = rules[:, _PASSING + 2] = NO_PADDR
     for number, shape in enumerate(level.codec.shapes):
         first, *more = shape.address or (Bits(0),)
-        rules[number, :6] = (
-            first.flipped,
-            first.mask,
-            first.up,
-            first.down,
-            0 if shape.address else NO_PADDR,
-            shape.passing,
-        )
-        rules[number, _MORE:] = *(more[0][:3] if more else (0, 0, 0)), level.codec.left_open(number), shape.must.mask
+        taken = shape.passing if asked & shape.passing >> shape.down else 0
+        passing = shape.passing ^ taken, shape.down, level.codec.telling & ~(shape.free ^ taken)
+        none = 0 if shape.address else NO_PADDR
+        rules[number, :_PASSING] = first.flipped, first.mask, first.up, first.down, none
+        rest = more[0][:3] if more else (0, 0, 0)
+        rules[number, _PASSING:] = *passing, *rest, level.codec.left_open(number), shape.must.mask
     return rules
 
 
@@ -175,19 +177,14 @@ class Fast:
         self._arrays = arrays = level.arrays
         self._block: Block = (_NOTHING,)
         kinds = range(len(Kind)) if wanted.kinds is None else [int(kind) for kind in wanted.kinds]
-        asked, shift = int(wanted.having | wanted.lacking), level.codec.passing_shift
-        decided = asked & level.codec.passing >> shift  # what is asked for cannot pass without a look
-        significant = level.codec.telling if decided else arrays.stable
-        self._bits = words(*self._skipped(), significant, level.shift, shift)
+        self._bits = words(*self._skipped(), level.codec.telling, level.shift)
         self._passing = (
             np.uint32(int(wanted.having)),
             np.uint32(int(wanted.lacking)),
             np.uint32(sum(1 << kind for kind in kinds)),
             np.uint32(int(Flag.NO_FRAME) * arrays.may_lack_frames),
         )
-        self._rules = rules_of(level)
-        if decided:
-            self._rules[:, _MORE - 1] = 0
+        self._rules = rules_of(level, int(wanted.having | wanted.lacking))
 
     def _skipped(self) -> tuple[int, int]:
         """What tells the entries that nobody asks for."""

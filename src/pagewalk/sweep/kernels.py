@@ -17,8 +17,7 @@ What the kernels are given:
   has the states of entries to which the levels above grant what they grant these.
 * ``limits``: the first slot, counted from the first table's first, and the end; entries of a table.
 * ``known``: five things:
-  of an entry: mask and value of those to be passed over, the significant bits; shift of a slot; how far the bits that
-  pass as flags are shifted right;
+  of an entry: mask and value of those to be passed over, the bits that tell what it is; shift of a slot;
   what is wanted: flags that must be set and must be clear, kinds; the flag of no frame;
   ``lookup`` and ``moves``, from entries to states: shift right, mask, shift left, for three runs of bits;
   a rule for each shape, shape (shapes, RULE): the columns are named below.
@@ -58,9 +57,10 @@ REPEATED = np.uint32(Flag.REPEATED)
 GROUPED, GROUP_SHIFT = np.uint32(Flag.GROUPED), np.uint32(27)  # from its place to 16: kinds of groups come after kinds
 
 # The columns of a rule: ``((entry ^ flip) & mask) << left >> right | none``; where there is ``more``, or something to
-# fill in from the virtual address, also ``(entry & more) << more_left >> more_right | vaddr & fill``. ``must``: bits
-# that must be clear. ``passing``: bits that pass as flags.
-FLIP, MASK, LEFT, RIGHT, NO_ADDRESS, PASSING, MORE, MORE_LEFT, MORE_RIGHT, FILL, MUST = range(11)
+# fill in from the virtual address, also ``(entry & more) << more_left >> more_right | vaddr & fill``. ``passing``: bits
+# that are flags when they are shifted ``down``. ``decides``: bits that tell what an entry is once it is of the shape.
+# ``must``: bits that must be clear.
+FLIP, MASK, LEFT, RIGHT, NO_ADDRESS, PASSING, DOWN, DECIDES, MORE, MORE_LEFT, MORE_RIGHT, FILL, MUST = range(13)
 
 # What a kernel gives up with: NumPy takes the chunk.
 DONE, UNKNOWN = 0, 1
@@ -142,12 +142,12 @@ def _pass_on(end, between, out, above, b, count):  # type: ignore[no-untyped-def
 
 @njit(nogil=True, cache=True, inline="always")
 def _first(rules, state, no_frame):  # type: ignore[no-untyped-def]
-    """How entries of a state name a frame by its first part, which of their bits pass, and whether there is a rest."""
+    """How entries of a state name a frame by its first part, and whether there is a rest."""
     shape = state >> SHAPE_SHIFT & SHAPES
     none = rules[shape, NO_ADDRESS] if state & no_frame == NONE32 else ALL
     frame = rules[shape, FLIP], rules[shape, MASK], rules[shape, LEFT], rules[shape, RIGHT]
     more = rules[shape, MORE] | rules[shape, FILL] != ZERO
-    return frame[0], frame[1], frame[2], frame[3], none, rules[shape, PASSING], more
+    return frame[0], frame[1], frame[2], frame[3], none, more
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -158,10 +158,19 @@ def _rest(rules, shape, entry, vaddr):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _must_be_clear(rules, state):  # type: ignore[no-untyped-def]
-    """The bits that must be clear in entries of a state; all of them where NumPy has to look."""
+def _passing(rules, state):  # type: ignore[no-untyped-def]
+    """The bits of entries of a state that pass as flags, how far they are shifted, and the flags that they can be."""
+    shape = state >> SHAPE_SHIFT & SHAPES
+    passing, down = rules[shape, PASSING], rules[shape, DOWN]
+    return passing, down, uint32(passing >> down)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _decides(rules, state):  # type: ignore[no-untyped-def]
+    """The bits that must be clear in entries of a state, all where NumPy has to look; and those and what decides."""
     known = state != NONE32 and state >> KIND_SHIFT & KINDS != RESERVED
-    return rules[state >> SHAPE_SHIFT & SHAPES, MUST] if known else ALL
+    must = rules[state >> SHAPE_SHIFT & SHAPES, MUST] if known else ALL
+    return must, rules[state >> SHAPE_SHIFT & SHAPES, DECIDES] | must
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -180,7 +189,7 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
         Rows written, tables and rows between them that are done, and why it ends before the last: no room, or NumPy
         has to look at the next table.
     """
-    skip, skipped, significant, shift, pass_shift = known[0]
+    skip, skipped, telling, shift = known[0]
     having, lacking, kinds, no_frame = known[1]
     lookup, moves, rules = known[2:]
     b_vaddr, _, _, _, _, b_depth = between
@@ -189,7 +198,7 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
     above, groups = np.empty(b_vaddr.shape[0], np.uint64), np.empty(limits[2], np.uint64)
     t, b = begin
     first, count, status, flags, kind, attributes, passes = b, ZERO, DONE, NONE32, NONE32, NONE32, True
-    flip, mask, left, right, none, passing = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    flip, mask, left, right, none, passing, down = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
     state, more = NONE32, False
     while t < places.shape[0] and room >= count + per + uint64(b_vaddr.shape[0]) - b:
         _ask_for(words, places, t + 1, limits[2])
@@ -198,21 +207,21 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
         table, base, part, before = places[t], vaddrs[t], parts[t], count
         slot, end = _slots(t, limits)
         many = _find_groups(words, table, slot, end, groups)
-        key, deciding = ALL, significant  # no key is all ones: an entry has bits that do not matter
+        key, deciding = ALL, telling  # no key is all ones: an entry has bits that do not matter
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
                 entry = words[table + at]
                 if entry & skip == skipped:
                     continue
                 if entry & deciding != key:
-                    key = entry & significant
-                    state = lookup[part + _index(key, moves)]
-                    kind, flags = state >> KIND_SHIFT & KINDS, state & FLAGS
+                    state = lookup[part + _index(entry & telling, moves)]
+                    flip, mask, left, right, none, more = _first(rules, state, no_frame)
+                    passing, down, asked = _passing(rules, state)
+                    must, deciding = _decides(rules, state)
+                    key = entry & deciding
+                    kind, flags = state >> KIND_SHIFT & KINDS, state & FLAGS & ~asked
                     attributes = state >> ATTRIBUTES_SHIFT & ATTRIBUTES
                     passes = state & having == having and state & lacking == NONE32 and kinds >> kind & ONE32 != NONE32
-                    flip, mask, left, right, none, passing, more = _first(rules, state, no_frame)
-                    must = _must_be_clear(rules, state)
-                    deciding = significant | must
                     if entry & must != ZERO:
                         status = UNKNOWN
                 if passes:
@@ -220,7 +229,7 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
                     o_place[count] = ((entry ^ flip) & mask) << left >> right | none
                     if more:
                         o_place[count] |= _rest(rules, state >> SHAPE_SHIFT & SHAPES, entry, base + (at << shift))
-                    o_flags[count] = flags | uint32((entry & passing) >> pass_shift)
+                    o_flags[count] = flags | uint32((entry & passing) >> down)
                     o_kind[count], o_attributes[count] = kind, attributes
                     if want_raw:
                         raw[count] = entry
@@ -283,30 +292,28 @@ def count_pages(words, places, parts, times, limits, known, found):  # type: ign
     Returns:
         Whether NumPy has to do it all over.
     """
-    skip, skipped, significant, _, _ = known[0]
+    skip, skipped, telling, _ = known[0]
     having, lacking, kinds, _ = known[1]
     lookup, moves, rules = known[2:]
-    kind, deciding = NONE32, significant
+    kind, deciding = NONE32, telling
     mine, groups = np.zeros(found.shape[0], np.uint64), np.empty(limits[2], np.uint64)
     for t in range(places.shape[0]):
         _ask_for(words, places, t + 1, limits[2])
         table, part, weight = places[t], parts[t], times[t]
         slot, end = _slots(t, limits)
         many = _find_groups(words, table, slot, end, groups)
-        key, deciding = ALL, significant
+        key, deciding = ALL, telling
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
                 entry = words[table + at]
                 if entry & skip == skipped:
                     continue
                 if entry & deciding != key:
-                    key = entry & significant
-                    state = lookup[part + _index(key, moves)]
-                    kind = state >> KIND_SHIFT & KINDS
-                    must = _must_be_clear(rules, state)
-                    deciding = significant | must
+                    state = lookup[part + _index(entry & telling, moves)]
+                    must, deciding = _decides(rules, state)
                     if entry & must != ZERO:
                         return UNKNOWN
+                    key, kind = entry & deciding, state >> KIND_SHIFT & KINDS
                     if state & having != having or state & lacking != NONE32 or kinds >> kind & ONE32 == NONE32:
                         kind = NONE32  # what does not pass is counted as nothing
                     kind |= (state & GROUPED) >> GROUP_SHIFT

@@ -1,0 +1,76 @@
+"""Bits of entries packed side by side, as an index: what they decide is then looked up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Words = npt.NDArray[np.uint64]
+
+__all__ = ["WIDEST", "Run", "packed", "runs_of"]
+
+WIDEST: Final = 22
+"""Bits of the index at most."""
+
+
+class Run(NamedTuple):
+    """Neighbouring bits of an entry, and where they go in the index."""
+
+    first: int
+    bits: int
+    to: int
+
+    @property
+    def mask(self) -> int:
+        """The bits where they go."""
+        return ((1 << self.bits) - 1) << self.to
+
+
+def packed(entries: Words, runs: tuple[Run, ...]) -> npt.NDArray[np.intp]:
+    """The bits of some runs, side by side."""
+    if not runs:
+        return np.zeros(len(entries), np.intp)
+    index, *more = (_moved(entries, run) for run in runs)
+    for part in more:
+        index |= part
+    return index.view(np.intp)
+
+
+def _moved(entries: Words, run: Run) -> Words:
+    """One run of bits, brought to its place in the index."""
+    shift = run.first - run.to
+    moved: Any = entries >> np.uint64(shift) if shift > 0 else entries
+    return moved & np.uint64(run.mask) if shift >= 0 else moved << np.uint64(-shift) & np.uint64(run.mask)
+
+
+def runs_of(bits: int) -> tuple[Run, ...]:
+    """Bits as runs, as few as the index's width allows: narrow gaps are taken along.
+
+    Raises:
+        ValueError: They are too many.
+    """
+    places = [at for at in range(64) if bits >> at & 1]
+    if len(places) > WIDEST:
+        raise ValueError(f"{len(places)} bits decide what an entry says ({bits:#x}): {WIDEST} are possible")
+    spans = [(at, at + 1) for at in places]
+    gaps = sorted(range(len(spans) - 1), key=lambda at: spans[at + 1][0] - spans[at][1])
+    together: set[int] = set()
+    width = len(places)
+    for gap in gaps:
+        width += spans[gap + 1][0] - spans[gap][1]
+        if width > WIDEST and spans[gap + 1][0] != spans[gap][1]:
+            break
+        together.add(gap)
+    runs: list[Run] = []
+    to = 0
+    for at, (first, end) in enumerate(spans):
+        if at and at - 1 in together:
+            last = runs.pop()
+            first, to = last.first, last.to
+        runs.append(Run(first, end - first, to))
+        to += end - first
+    return tuple(runs)
