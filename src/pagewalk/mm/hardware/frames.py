@@ -7,7 +7,7 @@ for, and what the kernel's page flags say of it. Whoever asks about many frames 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pagewalk.mm.geometry import Geometry
 
     Frames = npt.NDArray[np.uint64]
+    Places = npt.NDArray[np.intp]
+    Mask = npt.NDArray[np.bool_]
 
 __all__ = ["FrameBooks", "Usage"]
 
@@ -74,7 +76,7 @@ class FrameBooks:
         """Frames in this use."""
         return int(np.count_nonzero(self.usage == usage))
 
-    def _numbers(self, paddrs: Any) -> Frames:
+    def _numbers(self, paddrs: Frames | int) -> Frames:
         return np.atleast_1d(np.asarray(paddrs, np.uint64)) // np.uint64(self.page_size)
 
     def _frames_of(self, block: int) -> slice:
@@ -87,12 +89,12 @@ class FrameBooks:
 
     # -- who has them, and what for ------------------------------------------------------------------------------------
 
-    def mapped_once(self, paddrs: Any) -> Any:
+    def mapped_once(self, paddrs: Frames | int) -> Mask:
         """Whether a frame is mapped once, the page cache aside: a bool an address."""
         numbers = self._numbers(paddrs)
         return self.references[numbers] - (self.usage[numbers] == Usage.FILE) == 1
 
-    def shared(self, paddrs: Any) -> Any:
+    def shared(self, paddrs: Frames | int) -> Mask:
         """Whether a frame has more than one reference: a bool an address."""
         return self.references[self._numbers(paddrs)] > 1
 
@@ -105,7 +107,7 @@ class FrameBooks:
         block = paddr // self.block_size
         return int(self.references[self._frames_of(block)].sum())
 
-    def used_as(self, paddrs: Any, usage: Usage) -> Any:
+    def used_as(self, paddrs: Frames | int, usage: Usage) -> Mask:
         """Whether frames are in this use: a bool an address."""
         return self.usage[self._numbers(paddrs)] == usage
 
@@ -113,15 +115,15 @@ class FrameBooks:
         """Whether a frame holds anonymous memory."""
         return bool(self.anonymous(paddr)[0])
 
-    def anonymous(self, paddrs: Any) -> Any:
+    def anonymous(self, paddrs: Frames | int) -> Mask:
         """Whether frames hold anonymous memory: a bool an address."""
         return self.used_as(paddrs, Usage.ANON)
 
-    def use(self, paddrs: Any, usage: Usage) -> None:
+    def use(self, paddrs: Frames | int, usage: Usage) -> None:
         """Say what frames are used for now."""
         self.usage[self._numbers(paddrs)] = usage
 
-    def large(self, paddrs: Any) -> Any:
+    def large(self, paddrs: Frames | int) -> Mask:
         """Whether frames belong to large folios: a bool an address."""
         return self._large[self._numbers(paddrs) // np.uint64(self.block_pages)]
 
@@ -137,7 +139,7 @@ class FrameBooks:
 
     # -- flags ---------------------------------------------------------------------------------------------------------
 
-    def lazy(self, paddrs: Any) -> Any:
+    def lazy(self, paddrs: Frames | int) -> Mask:
         """Whether frames are lazily free: a bool an address."""
         return self._lazy[self._numbers(paddrs)]
 
@@ -145,16 +147,16 @@ class FrameBooks:
         """Whether a frame is lazily free."""
         return bool(self.lazy(paddr)[0])
 
-    def set_lazy(self, paddrs: Any, *, lazy: bool) -> None:
+    def set_lazy(self, paddrs: Frames | int, *, lazy: bool) -> None:
         """Mark frames as lazily free (MADV_FREE), or not any more; those that stay mlocked never are."""
         numbers = self._numbers(paddrs)
         self._lazy[numbers] = lazy & ~self._mlocked[numbers]
 
-    def dirty(self, paddrs: Any) -> Any:
+    def dirty(self, paddrs: Frames | int) -> Mask:
         """Whether frames hold what is nowhere else: a bool an address."""
         return self._dirty[self._numbers(paddrs)]
 
-    def set_dirty(self, paddrs: Any, *, dirty: Any = True) -> None:
+    def set_dirty(self, paddrs: Frames | int, *, dirty: Mask | bool = True) -> None:
         """Note that frames hold what is nowhere else (``PG_dirty``); entries have a dirty bit of their own."""
         self._dirty[self._numbers(paddrs)] = dirty
 
@@ -162,7 +164,7 @@ class FrameBooks:
         """Whether an anonymous frame is one process's own without a further look."""
         return bool(self._exclusive[paddr // self.page_size])
 
-    def set_exclusive(self, paddrs: Any, *, exclusive: bool) -> None:
+    def set_exclusive(self, paddrs: Frames | int, *, exclusive: bool) -> None:
         """Mark anonymous frames as one process's own, or as shared by a fork (``PageAnonExclusive``)."""
         self._exclusive[self._numbers(paddrs)] = exclusive
 
@@ -170,7 +172,7 @@ class FrameBooks:
         """Whether a frame stays mlocked though its area may not be."""
         return bool(self._mlocked[paddr // self.page_size])
 
-    def set_mlocked(self, paddrs: Any) -> None:
+    def set_mlocked(self, paddrs: Frames | int) -> None:
         """Note that frames are mlocked until they are free, whatever becomes of their area."""
         self._mlocked[self._numbers(paddrs)] = True
 
@@ -189,11 +191,11 @@ class FrameBooks:
         """Zero the bytes of a huge page."""
         self.words[paddr // self.page_size : (paddr + size) // self.page_size] = 0
 
-    def gather(self, sources: Frames, target: int, numbers: Any) -> None:
+    def gather(self, sources: Frames, target: int, numbers: Places) -> None:
         """Copy frames into a huge page, each to the numbered page of it."""
         self.words[target // self.page_size + numbers] = self.words[sources // np.uint64(self.page_size)]
 
-    def all_zero(self, paddrs: Frames) -> Any:
+    def all_zero(self, paddrs: Frames) -> Mask:
         """Whether frames hold nothing but zeros: a bool an address."""
         return ~self.words[paddrs // np.uint64(self.page_size)].any(axis=1)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,13 +23,19 @@ from pagewalk.space import VmaFlags
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy.typing as npt
+
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
     from pagewalk.space import Mapping
     from pagewalk.tables import Entry
+    from pagewalk.walk import Walk
 
-    Change = Callable[[Space, Entries, Any], None]
+    Frames = npt.NDArray[np.uint64]
+    Places = npt.NDArray[np.intp]
+    Mask = npt.NDArray[np.bool_]
+    Change = Callable[[Space, Entries, Places], None]
 
 __all__ = ["cold", "free", "pageout"]
 
@@ -79,7 +85,7 @@ def _each_table(
 ) -> None:
     """Apply an advice to a range, a table at a time."""
 
-    def at_upper(upper: Entry, addr: int, next_: int, walk: Any) -> None:
+    def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
         with mm.tables.lock(upper.table):
             if upper.is_leaf:
                 paddr = upper.target
@@ -101,25 +107,25 @@ def _each_table(
     mm.log("flush", start, end)
 
 
-def _pages(mm: Space, entries: Entries) -> Any:
+def _pages(mm: Space, entries: Entries) -> Places:
     """Where entries map pages with a life of their own."""
     last = mm.geometry.last
     return np.flatnonzero(last.is_page(entries) & (last.flags(entries) & int(Flag.SPECIAL) == 0))
 
 
-def _own_pages(mm: Space, entries: Entries) -> Any:
+def _own_pages(mm: Space, entries: Entries) -> Places:
     """Where entries map pages that nobody else maps, nor any of their folio."""
     at = _unshared_folios(mm, entries)
     return at[mm.machine.frames.mapped_once(mm.geometry.last.frame(entries[at]))]
 
 
-def _blocks(mm: Space, pages: Entries) -> Any:
+def _blocks(mm: Space, pages: Entries) -> Frames:
     """The physical address of the block that each page lies in."""
     size = np.uint64(mm.geometry.block_size)
     return mm.geometry.last.frame(pages) // size * size
 
 
-def _unshared_folios(mm: Space, entries: Entries) -> Any:
+def _unshared_folios(mm: Space, entries: Entries) -> Places:
     """Where entries map single pages, or pages of large folios that nobody else maps."""
     at, frames = _pages(mm, entries), mm.machine.frames
     block_of = _blocks(mm, entries[at])
@@ -154,7 +160,7 @@ def _free_huge(mm: Space, upper: Entry) -> None:
     upper.value = mm.geometry.upper.without(upper.value, Flag.ACCESSED | Flag.DIRTY)
 
 
-def _free_pages(mm: Space, entries: Entries, own: Any) -> None:
+def _free_pages(mm: Space, entries: Entries, own: Places) -> None:
     """Mark pages as lazily free, shared ones too; but not one that is shared and known to be dirty."""
     last, frames = mm.geometry.last, mm.machine.frames
     at = _unshared_folios(mm, entries)
@@ -168,7 +174,7 @@ def _free_pages(mm: Space, entries: Entries, own: Any) -> None:
         entries[slot] = last.none
 
 
-def _mlocked_elsewhere(mm: Space, paddrs: Any) -> Any:
+def _mlocked_elsewhere(mm: Space, paddrs: Frames) -> Mask:
     """Which frames another address space maps where it is locked: they cannot be lazily free."""
     mlocked = np.zeros(len(paddrs), bool)
     if not mm.machine.frames.shared(paddrs).any():
@@ -185,7 +191,7 @@ def _cold_huge(mm: Space, upper: Entry) -> None:
     upper.value = mm.geometry.upper.without(upper.value, Flag.ACCESSED)
 
 
-def _cold_pages(mm: Space, entries: Entries, own: Any) -> None:
+def _cold_pages(mm: Space, entries: Entries, own: Places) -> None:
     entries[own] = mm.geometry.last.without(entries[own], Flag.ACCESSED)
 
 
@@ -212,7 +218,7 @@ def _pageout_huge(mm: Space, upper: Entry) -> None:
     _pageout_pages(mm, entries, _own_pages(mm, entries))
 
 
-def _pageout_pages(mm: Space, entries: Entries, own: Any, file: Mapping | None = None) -> None:
+def _pageout_pages(mm: Space, entries: Entries, own: Places, file: Mapping | None = None) -> None:
     last, frames = mm.geometry.last, mm.machine.frames
     for at in own.tolist():
         paddr = last.frame(int(entries[at]))
@@ -224,7 +230,7 @@ def _pageout_pages(mm: Space, entries: Entries, own: Any, file: Mapping | None =
             file.reclaim(paddr)
 
 
-def _keep(mm: Space, paddrs: Any) -> None:
+def _keep(mm: Space, paddrs: Frames | int) -> None:
     """Pages that cannot go: those that were lazily free are so no longer, since they were written meanwhile."""
     frames = mm.machine.frames
     frames.set_dirty(paddrs, dirty=frames.lazy(paddrs) | frames.dirty(paddrs))
