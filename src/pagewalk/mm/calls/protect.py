@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
     from pagewalk.tables import Entry
+    from pagewalk.walk import Walk
 
 __all__ = ["mlock", "mprotect", "munlock"]
 
@@ -80,7 +81,7 @@ def _change_entries(mm: Space, area: Area, start: int, end: int) -> None:
     """Rewrite the rights of every page of a range."""
     geometry = mm.geometry
 
-    def at(entry: Entry, addr: int, next_: int, walk: Any) -> None:
+    def at(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
         with mm.tables.lock(entry.table):
             if entry.is_leaf:
                 level = geometry.levels[entry.level.depth]

@@ -9,7 +9,7 @@ with UFFD_FEATURE_SIGBUS: catch it, call ``writeprotect`` with ``protect=False``
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
     from pagewalk.tables import Entry
+    from pagewalk.walk import Walk
 
 __all__ = ["forget", "register_wp", "writeprotect"]
 
@@ -127,7 +128,7 @@ def _change(mm: Space, start: int, end: int, *, protect: bool, markers: bool) ->
     def change(level: LevelEntries, entries: Entries) -> Entries:
         return protected(level, entries, markers=markers) if protect else unprotected(level, entries)
 
-    def at_upper(upper: Entry, addr: int, next_: int, walk: Any) -> None:
+    def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
         with mm.tables.lock(upper.table):
             if upper.is_leaf and next_ - addr == geometry.block_size:
                 upper.value = int(change(geometry.upper, np.array([upper.value], np.uint64))[0])

@@ -127,11 +127,11 @@ class FramePool(FrameBooks):
 
     # -- sharing and giving back ---------------------------------------------------------------------------------------
 
-    def hold(self, paddrs: Any) -> None:
+    def hold(self, paddrs: Frames | int) -> None:
         """One more reference to each frame. ``paddrs``: one address, or an array of different ones."""
         self.references[self._numbers(paddrs)] += 1
 
-    def drop(self, paddrs: Any) -> None:
+    def drop(self, paddrs: Frames | int) -> None:
         """One reference less to each frame; those that had their last one are free."""
         numbers = self._numbers(paddrs)
         left = self.references[numbers] - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
     from pagewalk.tables import Entry
+    from pagewalk.walk import Walk
 
 __all__ = ["copy_pages"]
 
@@ -22,7 +23,7 @@ def copy_pages(parent: Space, child: Space, area: Area) -> None:
     """Copy entries, a table at a time; private pages lose their write right on both sides (``copy_page_range``)."""
     private, geometry = VmaFlags.SHARED not in area.flags, parent.geometry
 
-    def at_upper(upper: Entry, addr: int, next_: int, walk: Any) -> None:
+    def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
         if upper.is_leaf and next_ - addr < geometry.block_size:
             parent.tables.split(upper, addr)
         if upper.is_leaf:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.tables import Entries
     from pagewalk.space import Vma
     from pagewalk.tables import Entry
+    from pagewalk.walk import Walk
 
 __all__ = ["clear_huge", "release", "unmap_file", "zap"]
 
@@ -37,7 +38,7 @@ def zap(mm: Space, area: Area, start: int, end: int, *, markers: bool = False, r
 
     block, last = mm.geometry.block_size, mm.geometry.last
 
-    def at_upper(upper: Entry, addr: int, next_: int, walk: Any) -> None:
+    def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
         with mm.tables.lock(upper.table):
             if upper.is_leaf:
                 if next_ - addr == block:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pagewalk.mm.entries import LevelEntries
     from pagewalk.mm.hardware.machine import Hardware
+    from pagewalk.walk import Walk
 
     Entries = npt.NDArray[np.uint64]
 
@@ -154,7 +155,7 @@ class MmTables(PageTables):
                     return None
             table = self.child(entry, vaddr)
 
-    def each_upper(self, start: int, end: int, visit: Callable[[Entry, int, int, Any], None]) -> None:
+    def each_upper(self, start: int, end: int, visit: Callable[[Entry, int, int, Walk], None]) -> None:
         """Visit the entries of a range above the last level that are not empty, each with its part of the range."""
         walk_page_range_novma(self, start, end, ops_of([self.geometry.upper], visit))
 
@@ -207,7 +208,7 @@ class MmTables(PageTables):
         """Free the tables under the entries of one level."""
         gone: list[int] = []
 
-        def unlink(entry: Entry, addr: int, next_: int, walk: Any) -> None:
+        def unlink(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
             if entry.is_table:
                 gone.append(int(level.frame(entry.value)))
                 entry.value = level.none
@@ -222,6 +223,6 @@ class MmTables(PageTables):
         self.allocator.free(self.root)
 
 
-def ops_of(levels: Iterable[LevelEntries], visit: Callable[[Entry, int, int, Any], None], **more: Any) -> WalkOps:
+def ops_of(levels: Iterable[LevelEntries], visit: Callable[[Entry, int, int, Walk], None], **more: Any) -> WalkOps:
     """What a walk needs to visit the entries of levels above the last, and whatever else it is to call."""
     return WalkOps(**{_CALLBACKS[level.depth]: visit for level in levels}, **more)  # type: ignore[arg-type]
