@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pagewalk.formats import NO_PADDR, Flag, Kind, find_format
 from pagewalk.report.listing import Layout, json_rows, summary, text_blocks
 from pagewalk.report.rows import AGING, ROW, Tally, by_address, having, joined
+from pagewalk.sweep.columns import Said, said_by
 from tests.reference import Page
 from tests.reference import joined as one_by_one
 
@@ -27,7 +28,7 @@ FORM = find_format("x86-64")
 
 def row(vaddr, paddr, size, flags, kind=1, page_size=PAGE):
     """One row, as a tuple."""
-    return vaddr, paddr, size, page_size, flags, kind, 0, 4, 0
+    return vaddr, paddr, size, page_size, 0, Said(flags, kind, 0, 4).state
 
 
 def rows(*some):
@@ -38,7 +39,8 @@ def rows(*some):
 def slowly(listed, ignoring=int(AGING)):
     """What ``joined`` is to give: page by page, by the reference's rule, with the state that all pages have."""
     pages, states = [], {}
-    for vaddr, paddr, size, page, flags, kind, attributes, depth, _ in listed.tolist():
+    for vaddr, paddr, size, page, _, state in listed.tolist():
+        flags, kind, attributes, depth = said_by(state)
         for at in range(0, size, page):
             frame = None if paddr == NO_PADDR else paddr + at * (not flags & REPEATED)
             pages.append(
@@ -49,7 +51,9 @@ def slowly(listed, ignoring=int(AGING)):
     for vaddr, frame, size, (page, flags, kind, attributes, depth), repeated in one_by_one(pages):
         state = reduce(int.__and__, (states[at] for at in range(vaddr, vaddr + size, page)))
         flags |= state | REPEATED * repeated
-        found.append((vaddr, NO_PADDR if frame is None else frame, size, page, flags, kind, attributes, depth, 0))
+        found.append(
+            (vaddr, NO_PADDR if frame is None else frame, size, page, 0, Said(flags, kind, attributes, depth).state)
+        )
     return found
 
 
@@ -118,10 +122,10 @@ class TestJoined:
         listed = np.zeros(count, ROW)
         listed["vaddr"] = listed["place"] = np.arange(count, dtype=np.uint64) * np.uint64(PAGE)
         listed["size"] = listed["page_size"] = PAGE
-        listed["kind"], listed["depth"] = 1, 4
-        listed["flags"][::2] = OLD
+        listed["state"] = Said(0, 1, 0, 4).state
+        listed["state"][::2] |= np.uint32(OLD)
         assert [row for block in joined(np.split(listed, 16), FORM.levels) for row in block.tolist()] == [
-            (0, 0, count * PAGE, PAGE, 0, 1, 0, 4, 0)
+            row(0, 0, count * PAGE, 0)
         ]
 
 
@@ -141,7 +145,7 @@ class TestOrder:
     @given(listings(), st.integers(0, 1 << 16), st.integers(0, 1 << 16))
     def test_flags_of_rows(self, listed, all_of, none_of):
         none_of &= ~all_of
-        expected = [row for row in listed.tolist() if row[4] & all_of == all_of and not row[4] & none_of]
+        expected = [row for row in listed.tolist() if row[5] & all_of == all_of and not row[5] & none_of]
         assert having(listed, all_of, none_of).tolist() == expected
 
 
@@ -149,13 +153,14 @@ class TestTally:
     @DRAWN
     @given(listings(), st.lists(st.integers(1, 12), max_size=4))
     def test_sums(self, listed, places):
-        listed["kind"][::3] = Kind.NONE
+        listed["state"][::3] = Said(0, int(Kind.NONE), 0, 4).state
         tally, expected = Tally(), Counter()
         assert [row for block in tally.watch(cut(listed, places)) for row in block.tolist()] == listed.tolist()
         for row in listed.tolist():
-            expected[row[5], row[3]] += row[2]
+            expected[said_by(row[5]).kind, row[3]] += row[2]
         assert tally.sizes == expected
-        assert (tally.mapped + tally.holes, tally.holes) == (len(listed), np.count_nonzero(listed["kind"] == 0))
+        holes = sum(said_by(row[5]).kind == Kind.NONE for row in listed.tolist())
+        assert (tally.mapped + tally.holes, tally.holes) == (len(listed), holes)
 
     def test_the_words(self):
         tally = Tally()

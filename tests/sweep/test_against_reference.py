@@ -190,18 +190,18 @@ class TestFilters:
         assert [column.tolist() for column in some.block] == [column[keep].tolist() for column in everything.block]
         assert sweep.count(tables, where=where)["entries"].sum() == keep.sum()
         runs = sweep.mappings(tables, where=where)
-        assert expanded(runs) == [row[:6] for row in zip(*(column.tolist() for column in some.block), strict=True)]
+        assert expanded(runs) == [row[:3] for row in zip(*(column.tolist() for column in some.block), strict=True)]
 
 
 def expanded(runs):
     """Runs as the entries they are made of."""
     rows = []
-    for vaddr, place, flags, kind, attributes, depth, size, page in zip(
+    for vaddr, place, state, size, page in zip(
         *(column.tolist() for column in runs.block), runs.page_size.tolist(), strict=True
     ):
-        goes_on = place != NO_PADDR and not flags & Flag.REPEATED
-        flags &= ~Flag.REPEATED
-        rows += [(vaddr + at, place + at * goes_on, flags, kind, attributes, depth) for at in range(0, size, page)]
+        goes_on = place != NO_PADDR and not state & Flag.REPEATED
+        state &= ~Flag.REPEATED
+        rows += [(vaddr + at, place + at * goes_on, state) for at in range(0, size, page)]
     return rows
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pagewalk.formats import NO_PADDR, Flag, find_format
 from pagewalk.sweep import Filter, mappings
-from pagewalk.sweep.columns import RUNS, part
+from pagewalk.sweep.columns import RUNS, Said, part
 from pagewalk.sweep.joiner import Joiner
 from pagewalk.sweep.runs import joined_runs, spans_by_depth
 from tests.reference import Page, joined
@@ -31,7 +31,8 @@ def pages(draw):
         frame = {"same": frame, "next": frame + span, "other": 9 * span, "none": frame}[step]
         paddr = NO_PADDR if step == "none" else frame
         attributes = draw(st.sampled_from([0] * 9 + [3]))
-        rows.append((vaddr, paddr, draw(st.sampled_from([1] * 9 + [3])), 1, attributes, depth, span))
+        said = Said(draw(st.sampled_from([1] * 9 + [3])), draw(st.sampled_from([1] * 9 + [2])), attributes, depth)
+        rows.append((vaddr, paddr, said.state, span))
         vaddr += span
     return tuple(np.array(column, dtype) for column, dtype in zip(zip(*rows, strict=True), RUNS.dtypes, strict=True))
 
@@ -39,14 +40,12 @@ def pages(draw):
 def expected(block):
     """What the reference makes of pages."""
     rows = [
-        Page(vaddr, None if paddr == NO_PADDR else paddr, size, size, (flags, kind, attributes, depth))
-        for vaddr, paddr, flags, kind, attributes, depth, size in zip(
-            *(column.tolist() for column in block), strict=True
-        )
+        Page(vaddr, None if paddr == NO_PADDR else paddr, size, size, state)
+        for vaddr, paddr, state, size in zip(*(column.tolist() for column in block), strict=True)
     ]
     return [
-        (vaddr, NO_PADDR if frame is None else frame, flags | REPEATED * repeated, kind, attributes, depth, size)
-        for vaddr, frame, size, (flags, kind, attributes, depth), repeated in joined(rows)
+        (vaddr, NO_PADDR if frame is None else frame, state | REPEATED * repeated, size)
+        for vaddr, frame, size, state, repeated in joined(rows)
     ]
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from pagewalk.formats.bits import NO_PADDR, joined
-from pagewalk.formats.codec import FLAGS, KIND_SHIFT, KINDS, SHAPE_SHIFT
+from pagewalk.formats.codec import ATTRIBUTES, FLAGS, KIND_SHIFT, KINDS, SHAPE_SHIFT
 from pagewalk.formats.fields import RIGHTS
 from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
 from pagewalk.formats.learn import states_of
@@ -267,7 +267,7 @@ class Arrays:
         shapes = shapes_of(states)
         masks = np.array([shape.must.mask for shape in self.codec.shapes], np.uint64)
         values = np.array([shape.must.value for shape in self.codec.shapes], np.uint64)
-        kinds = _kind(states) if isinstance(states, int) else _kinds(states)
+        kinds = _kind(states) if isinstance(states, int) else kinds_of(states)
         refused: Mask = ((entries ^ values[shapes]) & masks[shapes] != 0) | (kinds == Kind.RESERVED)
         return refused
 
@@ -358,7 +358,7 @@ class Arrays:
     def kinds(self, entries: Words) -> npt.NDArray[np.uint8]:
         """The kinds of any entries. Shape (n,), uint8."""
         states = self.states(entries)
-        kinds = np.full(len(entries), _kind(states), np.uint8) if isinstance(states, int) else _kinds(states)
+        kinds = np.full(len(entries), _kind(states), np.uint8) if isinstance(states, int) else kinds_of(states)
         return self._without_empty(entries, kinds, Kind.NONE)
 
     def flags(self, entries: Words) -> npt.NDArray[np.uint32]:
@@ -381,7 +381,7 @@ class Arrays:
             if _kind(states) == Kind.SWAP:
                 frames.fill(NO_PADDR)
         else:
-            frames[_kinds(states) == Kind.SWAP] = NO_PADDR
+            frames[kinds_of(states) == Kind.SWAP] = NO_PADDR
         return self._without_empty(entries, frames, NO_PADDR)
 
     def _without_empty(self, entries: Words, answers: Any, nothing: int) -> Any:
@@ -436,18 +436,13 @@ def _kind(state: int) -> int:
 
 
 def kinds_of(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
-    """The kinds of states, with other bits above them: ``KINDS`` picks them."""
-    return _byte(states, 3)
-
-
-def _kinds(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
-    """The kinds of states, a copy."""
+    """The kinds of states, shape (n,), uint8."""
     return _byte(states, 3) & np.uint8(KINDS)
 
 
 def attributes_of(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
-    """The attributes of states, with another bit above them: ``ATTRIBUTES`` picks them."""
-    return _byte(states, 2)
+    """The attributes of states, shape (n,), uint8."""
+    return _byte(states, 2) & np.uint8(ATTRIBUTES)
 
 
 def shapes_of(states: States) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.formats import NO_PADDR, Flag, Kind, key_of, memory_of
 from pagewalk.report.words import flag_names, hexed, rights_text, size_text, state_names
+from pagewalk.sweep.columns import said_by
 from pagewalk.sweep.findings import MAX_FINDINGS
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Layout:
 
     def line(self, row: tuple[int, ...]) -> str:
         """A row."""
-        vaddr, place, size, page, flags, kind, attributes, depth, entry = row
+        vaddr, place, size, page, entry, state = row
+        flags, kind, attributes, depth = said_by(state)
         hole = kind == _HOLE
         raw = f"{'' if hole else f'{entry:#018x}':<18}  " if self.entries else ""
         rest = f"{'':6}  hole       empty {self.form.levels[depth].name}" if hole else _words(flags, kind)
@@ -204,7 +206,8 @@ def json_rows(rows: Rows, form: PagingFormat, *, entries: bool = False, told: bo
         entries: One row an entry: with the raw entry, and its depth.
         told: They are those of the memory, not made from what somebody told of the pages: then they are null.
     """
-    for vaddr, place, size, page, flags, kind, attributes, depth, entry in rows.tolist():
+    for vaddr, place, size, page, entry, state in rows.tolist():
+        flags, kind, attributes, depth = said_by(state)
         row: dict[str, Any] = {"vaddr": f"{vaddr:#x}"}
         if kind == _HOLE:
             row |= {"size": size, "depth": depth, "level": form.levels[depth].name}

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
-from pagewalk.sweep.columns import RUNS
+from pagewalk.formats.arrays import kinds_of
+from pagewalk.sweep.columns import DEPTH_SHIFT, RUNS
 from pagewalk.sweep.runs import joined_runs, spans_by_depth
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["AGING", "ROW", "Tally", "by_address", "having", "joined", "rows_of"]
 
 ROW: Final = np.dtype(
-    [("vaddr", "u8"), ("place", "u8"), ("size", "u8"), ("page_size", "u8"), ("flags", "u4"), ("kind", "u1"),
-     ("attributes", "u1"), ("depth", "u1"), ("entry", "u8")], align=True
-)  # fmt: skip
-"""A row of what is mapped, or a hole: a row of kind NONE. ``place`` and ``attributes`` are as the sweep has them."""
+    [("vaddr", "u8"), ("place", "u8"), ("size", "u8"), ("page_size", "u8"), ("entry", "u8"), ("state", "u4")],
+    align=True,
+)
+"""A row of what is mapped, or a hole: a row of kind NONE. ``place`` and ``state`` are as the sweep has them."""
 
 AGING: Final = Flag.ACCESSED | Flag.DIRTY | Flag.SAVED_DIRTY
 """State that the MMU sets as time goes by: pages of one mapping differ in it by chance."""
@@ -43,14 +44,17 @@ def rows_of(columns: Columns) -> Rows:
     rows = np.zeros(len(columns), ROW)
     rows["place"] = _NOWHERE
     for name, column in zip(columns.schema.names, columns.block, strict=True):
-        rows[name] = column
+        if name == "depth":
+            rows["state"] = column.astype(np.uint32) << np.uint32(DEPTH_SHIFT)
+        else:
+            rows[name] = column
     rows["size"], rows["page_size"] = columns.size, columns.page_size
     return rows
 
 
 def having(rows: Rows, all_of: int, none_of: int) -> Rows:
     """The rows that have all of some flags, and none of others (of which none is among the first)."""
-    return rows[rows["flags"] & np.uint32(all_of | none_of) == np.uint32(all_of)] if all_of | none_of else rows
+    return rows[rows["state"] & np.uint32(all_of | none_of) == np.uint32(all_of)] if all_of | none_of else rows
 
 
 # -- joining -----------------------------------------------------------------------------------------------------------
@@ -83,10 +87,10 @@ def _open(rows: Rows, run: Rows, ignoring: int) -> Rows:
     front = run.copy()
     front["size"] = last["vaddr"] - run["vaddr"]
     first = int(np.searchsorted(rows["vaddr"], run["vaddr"][0], side="right")) - 1
-    front["flags"] &= np.uint32(0xFFFF_FFFF ^ ignoring)
-    front["flags"] |= np.bitwise_and.reduce(rows["flags"][first:-1]) & np.uint32(ignoring)
+    front["state"] &= np.uint32(0xFFFF_FFFF ^ ignoring)
+    front["state"] |= np.bitwise_and.reduce(rows["state"][first:-1]) & np.uint32(ignoring)
     if front["size"] <= front["page_size"]:
-        front["flags"] &= np.uint32(0xFFFF_FFFF ^ Flag.REPEATED)
+        front["state"] &= np.uint32(0xFFFF_FFFF ^ Flag.REPEATED)
     return np.concatenate([front, last])
 
 
@@ -95,15 +99,15 @@ def _runs(rows: Rows, spans: Any, ignoring: int) -> Rows:
     if len(rows) < 2:
         return rows
     columns = {name: np.ascontiguousarray(rows[name]) for name in RUNS.names}
-    columns["flags"] &= np.uint32(0xFFFF_FFFF ^ ignoring)
+    columns["state"] &= np.uint32(0xFFFF_FFFF ^ ignoring)
     block = dict(zip(RUNS.names, joined_runs(spans, tuple(columns.values())), strict=True))
     first = np.searchsorted(rows["vaddr"], block["vaddr"], side="right") - 1  # the first row that a run is made of
     runs = rows[first]
     for name, column in block.items():
         runs[name] = column
     end = np.searchsorted(rows["vaddr"], block["vaddr"] + (block["size"] - 1), side="right")
-    state = np.append(rows["flags"], np.uint32(0)) & np.uint32(ignoring)
-    runs["flags"] |= np.bitwise_and.reduceat(state, np.stack([first, end], axis=1).reshape(-1))[::2]
+    state = np.append(rows["state"], np.uint32(0)) & np.uint32(ignoring)
+    runs["state"] |= np.bitwise_and.reduceat(state, np.stack([first, end], axis=1).reshape(-1))[::2]
     return runs
 
 
@@ -152,12 +156,13 @@ class Tally:
 
     def add(self, block: Rows) -> None:
         """Count a block."""
-        empty = int(np.count_nonzero(block["kind"] == Kind.NONE.value))
+        kinds = kinds_of(np.ascontiguousarray(block["state"]))
+        empty = int(np.count_nonzero(kinds == Kind.NONE.value))
         self.holes += empty
         self.mapped += len(block) - empty
-        outside = block["flags"] & np.uint32(Flag.OUTSIDE) != 0
-        device = (block["kind"] == Kind.PRESENT.value) & (block["flags"] & np.uint32(Flag.USER) == 0)
+        outside = block["state"] & np.uint32(Flag.OUTSIDE) != 0
+        device = (kinds == Kind.PRESENT.value) & (block["state"] & np.uint32(Flag.USER) == 0)
         self.strange += int(np.count_nonzero(outside & ~device))
-        combined = block["kind"].astype(np.uint64) << np.uint64(58) | block["page_size"]
+        combined = kinds.astype(np.uint64) << np.uint64(58) | block["page_size"]
         for key in np.unique(combined).tolist():
             self.sizes[key >> 58, key & (1 << 58) - 1] += int(block["size"][combined == np.uint64(key)].sum())

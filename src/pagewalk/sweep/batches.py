@@ -19,7 +19,8 @@ import numpy as np
 
 from pagewalk.doors import integer
 from pagewalk.errors import WalkError
-from pagewalk.sweep.columns import RUNS, part
+from pagewalk.formats.arrays import kinds_of
+from pagewalk.sweep.columns import RUNS, Said, depths_of, part
 from pagewalk.sweep.descent import Descent
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.jit import table_driver
@@ -116,7 +117,7 @@ def walk(
 class _Upper:
     """The question above the last level: what ends there and what is empty.
 
-    Of a leaf, ``paddr`` is the place of its entry in memory and ``size`` the entry; ``kind`` is _LEAF or _HOLE.
+    Of a leaf, ``place`` is that of its entry in memory and ``size`` the entry; the kind is _LEAF or _HOLE.
     """
 
     def __init__(self, reader: Reader, *, leaves: bool, holes: bool) -> None:
@@ -150,9 +151,7 @@ class _Upper:
 
 def _block(vaddrs: Words, slots: Words, kind: int, depth: int, sizes: Words) -> Block:
     """Rows of one kind and depth."""
-    count = len(vaddrs)
-    kinds, depths = np.full(count, kind, np.uint8), np.full(count, depth, np.uint8)
-    return vaddrs, slots, np.zeros(count, np.uint32), kinds, np.zeros_like(kinds), depths, sizes
+    return vaddrs, slots, np.full(len(vaddrs), Said(0, kind, 0, depth).state, np.uint32), sizes
 
 
 class _Sweep:
@@ -197,7 +196,8 @@ class _Sweep:
     def _between(self, rows: Block, leaves: LeafCallback | None, holes: HoleCallback | None) -> int:
         """Callbacks for what lies above the last level, a depth at a time."""
         rows = part(rows, slice(0, int(np.searchsorted(rows[0], np.uint64(min(self._stop, (1 << 64) - 1))))))
-        vaddrs, slots, _, kinds, _, depths, sizes = rows
+        vaddrs, slots, states, sizes = rows
+        kinds, depths = kinds_of(states), depths_of(states)
         for depth in np.unique(depths).tolist():
             if holes is not None:
                 some = np.flatnonzero((kinds == _HOLE) & (depths == depth))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
-from pagewalk.formats.codec import KEY_SHIFT
+from pagewalk.formats.arrays import attributes_of, kinds_of, shapes_of
+from pagewalk.formats.codec import ATTRIBUTES, ATTRIBUTES_SHIFT, FLAGS, KEY_SHIFT, KIND_SHIFT, KINDS, SHAPE_SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,14 +26,28 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Block: TypeAlias = tuple[npt.NDArray[Any], ...]
 
-__all__ = ["HOLES", "PAGES", "PAGES_RAW", "RUNS", "Columns", "Schema", "Sink", "allocate", "merged", "part"]
+__all__ = [
+    "DEPTH_SHIFT",
+    "HOLES",
+    "NO_DEPTH",
+    "PAGES",
+    "PAGES_RAW",
+    "RUNS",
+    "Columns",
+    "Said",
+    "Schema",
+    "Sink",
+    "allocate",
+    "depths_of",
+    "merged",
+    "part",
+    "said_by",
+]
 
 _TYPES: Final = {
     "vaddr": "u8",
     "place": "u8",
-    "flags": "u4",
-    "kind": "u1",
-    "attributes": "u1",
+    "state": "u4",
     "depth": "u1",
     "size": "u8",
     "entry": "u8",
@@ -58,18 +73,52 @@ class Schema(NamedTuple):
     @property
     def shown(self) -> tuple[str, ...]:
         """The columns as users know them."""
-        return tuple("paddr" if name == "place" else name for name in self.names if name != "attributes")
+        return tuple(shown for name in self.names for shown in _SHOWN.get(name, (name,)))
 
     def empty(self) -> Block:
         """No rows."""
         return tuple(np.empty(0, dtype) for dtype in self.dtypes)
 
 
-PAGES: Final = Schema(("vaddr", "place", "flags", "kind", "attributes", "depth"))
-"""``place`` is a physical address; of swap, bytes from the beginning of its device. ``attributes`` are ``formats``'."""
+_SHOWN: Final = {"place": ("paddr",), "state": ("flags", "kind", "depth")}
+
+PAGES: Final = Schema(("vaddr", "place", "state"))
+"""``place`` is a physical address; of swap, bytes from the beginning of its device. ``state`` is that of ``formats``,
+with the depth in place of the shape: what is the same in neighbours is one number, and is written at once."""
 PAGES_RAW: Final = Schema((*PAGES.names, "entry"))
 RUNS: Final = Schema((*PAGES.names, "size"))
 HOLES: Final = Schema(("vaddr", "depth", "size"))
+
+
+DEPTH_SHIFT: Final = SHAPE_SHIFT
+NO_DEPTH: Final = 0xFFFF_FFFF ^ 7 << DEPTH_SHIFT
+"""The bits of a row's state that an entry's state has too."""
+
+
+class Said(NamedTuple):
+    """What the state of a row says."""
+
+    flags: int
+    kind: int
+    attributes: int
+    depth: int
+
+    @property
+    def state(self) -> int:
+        """The state that says it."""
+        return self.flags | self.attributes << ATTRIBUTES_SHIFT | self.kind << KIND_SHIFT | self.depth << DEPTH_SHIFT
+
+
+def said_by(state: int) -> Said:
+    """A row's state, taken apart."""
+    kind, attributes = state >> KIND_SHIFT & KINDS, state >> ATTRIBUTES_SHIFT & ATTRIBUTES
+    return Said(state & FLAGS, kind, attributes, state >> DEPTH_SHIFT & 7)
+
+
+def depths_of(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """The depths in rows' states, shape (n,), uint8."""
+    depths: npt.NDArray[np.uint8] = shapes_of(states)
+    return depths
 
 
 def allocate(schema: Schema, rows: int) -> Block:
@@ -220,15 +269,13 @@ class Shape(NamedTuple):
 
 
 class Columns:
-    """Rows by ascending address, one array a column. Iterating or indexing goes by column: ``columns.vaddr[3]``.
+    """Rows by ascending address, one array a column: take a column once, then index it; most are worked out when asked.
 
     Attributes:
         names: The columns there are.
         schema, block: The columns as the engine has them.
         vaddr: First address, bytes, uint64.
-        flags: ``Flag`` bits, uint32: rights are what every level grants. Not of holes.
-        kind: ``Kind``, uint8. Not of holes.
-        depth: The entry's level, as the kernel counts (0 PGD .. 4 PTE), uint8.
+        state: Flags, kind, attributes and depth in one number, as the engine has them, uint32. Not of holes.
         entry: The raw entry, uint64, where it was asked for.
     """
 
@@ -268,6 +315,23 @@ class Columns:
             raise AttributeError(f"these columns have no {name}: they are {', '.join(self.names)}") from None
 
     @property
+    def flags(self) -> npt.NDArray[np.uint32]:
+        """``Flag`` bits, shape (n,), uint32: rights are what every level grants. Not of holes."""
+        return self.state & np.uint32(FLAGS)
+
+    @property
+    def kind(self) -> npt.NDArray[np.uint8]:
+        """``Kind``, shape (n,), uint8. Not of holes."""
+        return kinds_of(self.state)
+
+    @property
+    def depth(self) -> npt.NDArray[np.uint8]:
+        """The entry's level, as the kernel counts (0 PGD .. 4 PTE), shape (n,), uint8."""
+        if "depth" in self.schema.names:
+            return self.block[self.schema.names.index("depth")]
+        return depths_of(self.state)
+
+    @property
     def paddr(self) -> Words:
         """Physical address, bytes, shape (n,), uint64; ``NO_PADDR`` where no frame is known. Not of holes."""
         place, swap = self.place, self._swapped
@@ -282,12 +346,12 @@ class Columns:
     @property
     def memory(self) -> npt.NDArray[np.uint8]:
         """The number of the memory type that the entries select, shape (n,), uint8. Not of holes."""
-        return self._attribute(self.attributes & np.uint8((1 << KEY_SHIFT) - 1))
+        return self._attribute(attributes_of(self.state) & np.uint8((1 << KEY_SHIFT) - 1))
 
     @property
     def pkey(self) -> npt.NDArray[np.uint8]:
         """The number of the protection key, shape (n,), uint8. Not of holes."""
-        return self._attribute(self.attributes >> np.uint8(KEY_SHIFT))
+        return self._attribute(attributes_of(self.state) >> np.uint8(KEY_SHIFT))
 
     def _attribute(self, numbers: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Numbers, 0 where the row is swap."""
@@ -298,7 +362,9 @@ class Columns:
     def swap_type(self) -> npt.NDArray[np.uint8]:
         """Which swap device, shape (n,), uint8; 0 where the row is no swap. Not of holes."""
         swap = self._swapped
-        return np.zeros(len(self), np.uint8) if swap is None else np.where(swap, self.attributes, np.uint8(0))
+        if swap is None:
+            return np.zeros(len(self), np.uint8)
+        return np.where(swap, attributes_of(self.state), np.uint8(0))
 
     @property
     def swap_offset(self) -> Words:
@@ -310,8 +376,8 @@ class Columns:
     def page_size(self) -> Words:
         """Bytes that one page of the row spans, that of a group as a whole, shape (n,), uint64."""
         sizes = self._by_level(lambda level: level.span)
-        if "flags" in self.names:
-            grouped = self.flags & np.uint32(Flag.GROUPED) != 0
+        if "state" in self.schema.names:
+            grouped = self.state & np.uint32(Flag.GROUPED) != 0
             if grouped.any():
                 sizes[grouped] = self._by_level(lambda level: level.page_sizes[-1] if level.may_be_leaf else 0)[grouped]
         return sizes

@@ -8,7 +8,7 @@ import numpy as np
 
 from pagewalk.formats import NO_PADDR, Bits, Flag, Kind
 from pagewalk.sweep.chunk import bounds_of
-from pagewalk.sweep.columns import part
+from pagewalk.sweep.columns import DEPTH_SHIFT, part
 from pagewalk.sweep.jit import kernels
 from pagewalk.sweep.joiner import woven
 from pagewalk.sweep.questions import DECODED, Pages, no_room
@@ -244,7 +244,7 @@ class Fast:
         self, question: Question, begin: tuple[int, int], places: tuple[Any, ...], between: Block, block: Block
     ) -> tuple[int, int, int, bool]:
         """The kernel for a question: how many rows; tables and rows between that are done; whether it gave up."""
-        depth = np.uint8(self._level.depth)
+        depth = np.uint32(self._level.depth << DEPTH_SHIFT)
         start = np.int64(begin[0]), np.uint64(begin[1])
         common = (start, self._here.words, *places, self._known, between[:DECODED])
         if isinstance(question, Runs):

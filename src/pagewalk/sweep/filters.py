@@ -136,11 +136,9 @@ class Filter:
             passes &= grouped != (self.page_sizes is not None and level.span in self.page_sizes)
         return passes
 
-    def by_frame(self, places: Words, kinds: npt.NDArray[np.uint8], span: int) -> Mask | None:
-        """Which pages lie in the physical range; None: all."""
-        if self.frames is None:
-            return None
-        start, end = self.frames
+    def by_frame(self, places: Words, kinds: npt.NDArray[np.uint8], span: int) -> Mask:
+        """Which pages lie in the physical range, if one is asked for."""
+        start, end = self.frames or (0, NO_PADDR)
         low = max(start - span + 1, 0)
         inside = (places >= np.uint64(low)) & (places < np.uint64(min(end, NO_PADDR))) & (places != np.uint64(NO_PADDR))
         return inside & (kinds != Kind.SWAP)

@@ -21,9 +21,8 @@ What the kernels are given:
   what is wanted: flags that must be set and must be clear, kinds; the flag of no frame;
   ``lookup`` and ``moves``, from entries to states: shift right, mask, shift left, for three runs of bits;
   a rule for each shape, shape (shapes, RULE): the columns are named below.
-* ``between``: rows of the levels above: vaddr, place, flags, kind, attributes, depth. ``out``: the same columns, to be
-  written.
-* ``depth``: what goes into the column depth.
+* ``between``: rows of the levels above: vaddr, place, state. ``out``: the same columns, to be written.
+* ``depth``: the depth, where a row's state has it.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ from numba import int64, njit, types, uint32, uint64
 from numba.extending import intrinsic
 
 from pagewalk.formats import Flag, Kind, codec
+from pagewalk.sweep.columns import NO_DEPTH
 
 __all__ = ["count_pages", "fill_empty", "list_pages", "list_runs", "per_entry", "table_driver", "translate"]
 
@@ -49,8 +49,7 @@ AHEAD = 192  # entries of a table that are asked for ahead: 24 cache lines
 ALL = np.uint64((1 << 64) - 1)
 KIND_SHIFT, KINDS = np.uint32(codec.KIND_SHIFT), np.uint32(codec.KINDS)
 SHAPE_SHIFT, SHAPES = np.uint32(codec.SHAPE_SHIFT), np.uint32(7)
-ATTRIBUTES_SHIFT, ATTRIBUTES = np.uint32(codec.ATTRIBUTES_SHIFT), np.uint32(codec.ATTRIBUTES)
-FLAGS = np.uint32(codec.FLAGS)
+UNSHAPED = np.uint32(NO_DEPTH)
 NONE32, ONE32 = np.uint32(0), np.uint32(1)
 RESERVED = np.uint32(Kind.RESERVED)
 REPEATED = np.uint32(Flag.REPEATED)
@@ -128,13 +127,11 @@ def _find_groups(words, table, slot, end, groups):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True)
-def _pass_on(end, between, out, above, b, count):  # type: ignore[no-untyped-def]
-    """Write the rows of the levels above that lie below an address; all but their depths, whose places are noted."""
-    vaddr, place, flags, kind, attributes, _ = between
+def _pass_on(end, between, out, b, count):  # type: ignore[no-untyped-def]
+    """Write the rows of the levels above that lie below an address."""
+    vaddr, place, state = between
     while b < uint64(vaddr.shape[0]) and vaddr[b] < end:
-        out[0][count], out[1][count], out[2][count] = vaddr[b], place[b], flags[b]
-        out[3][count], out[4][count] = kind[b], attributes[b]
-        above[b] = count
+        out[0][count], out[1][count], out[2][count] = vaddr[b], place[b], state[b]
         b += ONE
         count += ONE
     return b, count
@@ -173,14 +170,6 @@ def _decides(rules, state):  # type: ignore[no-untyped-def]
     return must, rules[state >> SHAPE_SHIFT & SHAPES, DECIDES] | must
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _put_depths(o_depth, count, depth, above, b_depth, first, b):  # type: ignore[no-untyped-def]
-    """Write the column of depths, apart from the others: one stream of writes less in the loop."""
-    o_depth[:count] = depth
-    for at in range(first, b):
-        o_depth[above[at]] = b_depth[at]
-
-
 @njit(nogil=True, cache=True)
 def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out, raw, depth):  # type: ignore[no-untyped-def]
     """Pages of tables, and the rows between them, by address; ``raw`` takes the entries, if it has room.
@@ -192,18 +181,18 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
     skip, skipped, telling, shift = known[0]
     having, lacking, kinds, no_frame = known[1]
     lookup, moves, rules = known[2:]
-    b_vaddr, _, _, _, _, b_depth = between
-    o_vaddr, o_place, o_flags, o_kind, o_attributes, o_depth = out
+    b_vaddr = between[0]
+    o_vaddr, o_place, o_state = out
     per, room, want_raw = uint64(limits[2]), uint64(o_vaddr.shape[0]), raw.shape[0] > 0
-    above, groups = np.empty(b_vaddr.shape[0], np.uint64), np.empty(limits[2], np.uint64)
+    groups = np.empty(limits[2], np.uint64)
     t, b = begin
-    first, count, status, flags, kind, attributes, passes = b, ZERO, DONE, NONE32, NONE32, NONE32, True
+    count, status, said, kind, passes = ZERO, DONE, NONE32, NONE32, True
     flip, mask, left, right, none, passing, down = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
     state, more = NONE32, False
     while t < places.shape[0] and room >= count + per + uint64(b_vaddr.shape[0]) - b:
         _ask_for(words, places, t + 1, limits[2])
         if b < uint64(b_vaddr.shape[0]) and b_vaddr[b] < vaddrs[t]:
-            b, count = _pass_on(vaddrs[t], between, out, above, b, count)
+            b, count = _pass_on(vaddrs[t], between, out, b, count)
         table, base, part, before = places[t], vaddrs[t], parts[t], count
         slot, end = _slots(t, limits)
         many = _find_groups(words, table, slot, end, groups)
@@ -219,8 +208,8 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
                     passing, down, asked = _passing(rules, state)
                     must, deciding = _decides(rules, state)
                     key = entry & deciding
-                    kind, flags = state >> KIND_SHIFT & KINDS, state & FLAGS & ~asked
-                    attributes = state >> ATTRIBUTES_SHIFT & ATTRIBUTES
+                    said = state & UNSHAPED & ~asked | depth
+                    kind = state >> KIND_SHIFT & KINDS
                     passes = state & having == having and state & lacking == NONE32 and kinds >> kind & ONE32 != NONE32
                     if entry & must != ZERO:
                         status = UNKNOWN
@@ -229,8 +218,7 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
                     o_place[count] = ((entry ^ flip) & mask) << left >> right | none
                     if more:
                         o_place[count] |= _rest(rules, state >> SHAPE_SHIFT & SHAPES, entry, base + (at << shift))
-                    o_flags[count] = flags | uint32((entry & passing) >> down)
-                    o_kind[count], o_attributes[count] = kind, attributes
+                    o_state[count] = said | uint32((entry & passing) >> down)
                     if want_raw:
                         raw[count] = entry
                     count += ONE
@@ -239,19 +227,17 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
             break
         t += 1
     if t == places.shape[0]:
-        b, count = _pass_on(ALL, between, out, above, b, count)
-    _put_depths(o_depth, count, depth, above, b_depth, first, b)
+        b, count = _pass_on(ALL, between, out, b, count)
     return count, t, b, status
 
 
 @njit(nogil=True, cache=True)
 def list_runs(begin, words, places, vaddrs, parts, limits, known, between, out, depth):  # type: ignore[no-untyped-def]
     """Runs of pages of tables, by address; ``out`` has one more column, size. Else as ``list_pages``."""
-    o_vaddr, o_place, o_flags, o_kind, o_attributes, o_depth, o_size = out
+    o_vaddr, o_place, o_state, o_size = out
     some, raw = min(8 * limits[2], o_vaddr.shape[0]), np.empty(0, np.uint64)
-    vaddr, place, flags = np.empty(some, np.uint64), np.empty(some, np.uint64), np.empty(some, np.uint32)
-    kind, attributes, depths = np.empty(some, np.uint8), np.empty(some, np.uint8), np.empty(some, np.uint8)
-    pages = vaddr, place, flags, kind, attributes, depths
+    vaddr, place, state = np.empty(some, np.uint64), np.empty(some, np.uint64), np.empty(some, np.uint32)
+    pages = vaddr, place, state
     span = ONE << known[0][3]
     count, next_vaddr, next_place, this_place, last = ZERO, ZERO, ZERO, ALL, NONE32  # no state is 0: a run begins
     many, repeats = ZERO, False
@@ -261,11 +247,10 @@ def list_runs(begin, words, places, vaddrs, parts, limits, known, between, out, 
             (t, b), words, places, vaddrs, parts, limits, known, between, pages, raw, depth
         )
         for at in range(found):
-            state = flags[at] | uint32(kind[at]) << KIND_SHIFT | uint32(attributes[at]) << ATTRIBUTES_SHIFT
-            alike = vaddr[at] == next_vaddr and state == last
+            alike = vaddr[at] == next_vaddr and state[at] == last
             same = alike and place[at] == this_place and place[at] != ALL
             if same and (repeats or many == ONE):
-                o_flags[count - ONE] |= REPEATED
+                o_state[count - ONE] |= REPEATED
                 repeats = True
             elif alike and not same and not repeats and place[at] == next_place:
                 many += ONE
@@ -274,10 +259,9 @@ def list_runs(begin, words, places, vaddrs, parts, limits, known, between, out, 
                 if count != ZERO:
                     o_size[count - ONE] = (head if same else next_vaddr) - o_vaddr[count - ONE]
                 o_vaddr[count], o_place[count] = head, place[at]
-                o_flags[count] = flags[at] | REPEATED if same else flags[at]
-                o_kind[count], o_attributes[count], o_depth[count] = kind[at], attributes[at], depth
+                o_state[count] = state[at] | REPEATED if same else state[at]
                 count += ONE
-                many, repeats, last = ONE, same, state
+                many, repeats, last = ONE, same, state[at]
             this_place, next_vaddr = place[at], vaddr[at] + span
             next_place = place[at] + span if place[at] != ALL else ALL
     if count != ZERO:

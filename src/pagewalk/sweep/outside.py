@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.formats.arrays import kinds_of
 from pagewalk.memory import is_flat
 from pagewalk.sweep.columns import RUNS, part
 from pagewalk.sweep.runs import joined_runs, spans_by_depth, spans_of
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Outside", "outside_of"]
 
 _SIZE: Final = RUNS.names.index("size")
-_DEPTH: Final = RUNS.names.index("depth")
 
 
 def outside_of(memory: Memory, levels: Sequence[Level], schema: Schema) -> Outside | None:
@@ -67,7 +67,7 @@ class Outside:
         if not len(block[0]) or self._all_inside(block):
             return block
         pieces = self._cut(block) if self._runs else block
-        outside = self._outside(pieces[1], spans_of(self._spans, pieces[_DEPTH])) & (pieces[3] != Kind.SWAP)
+        outside = self._outside(pieces[1], spans_of(self._spans, pieces[2])) & (kinds_of(pieces[2]) != Kind.SWAP)
         pieces[2][outside] |= np.uint32(Flag.OUTSIDE)
         return pieces if pieces is block else joined_runs(self._spans, pieces)  # a gap may be smaller than a page
 
@@ -90,12 +90,12 @@ class Outside:
 
     def _cut(self, block: Block) -> Block:
         """Runs, cut where the memory begins or ends, at borders of pages; the block itself if none is."""
-        paddrs, sizes, spans = block[1], block[_SIZE], spans_of(self._spans, block[_DEPTH])
+        paddrs, sizes, spans = block[1], block[_SIZE], spans_of(self._spans, block[2])
         low = np.searchsorted(self._edges, paddrs, side="right")
         high = np.searchsorted(self._edges, paddrs + sizes, side="left")
         whole = (
             (sizes <= spans)
-            | (block[3] == Kind.SWAP)
+            | (kinds_of(block[2]) == Kind.SWAP)
             | (block[2] & np.uint32(Flag.REPEATED) != 0)
             | (paddrs == np.uint64(NO_PADDR))
         )

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from pagewalk.formats import NO_PADDR
-from pagewalk.formats.arrays import attributes_of, kinds_of
-from pagewalk.formats.codec import ATTRIBUTES, ATTRIBUTES_SHIFT, FLAGS, KIND_SHIFT, KINDS
-from pagewalk.sweep.columns import HOLES, PAGES, PAGES_RAW, part
+from pagewalk.formats.arrays import kinds_of
+from pagewalk.sweep.columns import DEPTH_SHIFT, HOLES, NO_DEPTH, PAGES, PAGES_RAW, part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,20 +89,16 @@ def ends_of(chunk: Chunk) -> tuple[Words, Places | None]:
 
 
 def decoded(chunk: Chunk, entries: Words, places: Places | None, states: States, block: Block) -> None:
-    """Write down what entries say: address, place, flags, kind, attributes and depth."""
-    arrays, count = chunk.level.arrays, len(entries)
-    vaddrs, frames, flags, kinds, attributes, depths = (column[:count] for column in block[:DECODED])
+    """Write down what entries say: address, place, state and depth."""
+    arrays, count, depth = chunk.level.arrays, len(entries), np.uint32(chunk.depth << DEPTH_SHIFT)
+    vaddrs, frames, said = (column[:count] for column in block[:DECODED])
     chunk.vaddrs(places, vaddrs)
     arrays.addresses(entries, states, vaddrs, frames)
     if isinstance(states, int):
-        flags.fill(states & FLAGS)
-        kinds.fill(states >> KIND_SHIFT & KINDS)
-        attributes.fill(states >> ATTRIBUTES_SHIFT & ATTRIBUTES)
+        said.fill(np.uint32(states & NO_DEPTH) | depth)
     else:
-        np.bitwise_and(states, np.uint32(FLAGS), out=flags)
-        np.bitwise_and(kinds_of(states), np.uint8(KINDS), out=kinds)
-        np.bitwise_and(attributes_of(states), np.uint8(ATTRIBUTES), out=attributes)
-    depths.fill(chunk.depth)
+        np.bitwise_and(states, np.uint32(NO_DEPTH), out=said)
+        said |= depth
 
 
 class Pages:
@@ -132,9 +127,8 @@ class Pages:
         decoded(chunk, entries, places, states, block)
         if self._raw:
             block[DECODED][:] = entries
-        passes = self.wanted.by_frame(block[1], block[3], chunk.level.span)
-        if passes is not None and not passes.all():
-            block = part(block, passes)
+        if filtered:
+            block = part(block, self.wanted.by_frame(block[1], kinds_of(block[2]), chunk.level.span))
         cut_front(block, self._first)
         return block
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
+from pagewalk.formats.arrays import kinds_of
 from pagewalk.formats.bits import EVERY
-from pagewalk.sweep.columns import RUNS, part
+from pagewalk.sweep.columns import RUNS, depths_of, part
 from pagewalk.sweep.questions import cut_front, decoded, ends_of, run_together, selected
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ __all__ = ["Runs", "joined_runs", "spans_by_depth", "spans_of"]
 
 _REPEATED: Final = int(Flag.REPEATED)
 _SIZE: Final = RUNS.names.index("size")
-_DEPTH: Final = RUNS.names.index("depth")
 
 
 class Runs:
@@ -87,16 +87,16 @@ class Runs:
         if self.wanted.frames is None or not len(block[0]):
             return block
         start, end = self.wanted.frames
-        vaddrs, paddrs, flags, kinds, _, _, sizes = block
+        vaddrs, paddrs, states, sizes = block
         shift = np.uint64(span.bit_length() - 1)
         low, high = np.uint64(max(start - span + 1, 0)), np.uint64(min(end, 1 << 63))
         first = np.maximum(paddrs, low) - paddrs + np.uint64(span - 1) >> shift
         behind = np.minimum(np.maximum(paddrs, high) - paddrs + np.uint64(span - 1) >> shift, sizes >> shift)
-        again = flags & np.uint32(_REPEATED) != 0  # all of its pages lie in the range, or none
-        framed = (paddrs != np.uint64(NO_PADDR)) & (kinds != Kind.SWAP)
+        again = states & np.uint32(_REPEATED) != 0  # all of its pages lie in the range, or none
+        framed = (paddrs != np.uint64(NO_PADDR)) & (kinds_of(states) != Kind.SWAP)
         wanted = framed & (first < behind) & ~(again & (first > 0))
         behind = np.where(again, sizes >> shift, behind)
-        vaddrs, paddrs, _, _, _, _, sizes = block = part(block, wanted)
+        vaddrs, paddrs, _, sizes = block = part(block, wanted)
         first, behind = first[wanted], behind[wanted]
         vaddrs += first << shift
         paddrs += first << shift
@@ -194,7 +194,7 @@ def joined_runs(by_depth: Words, rows: Block) -> Block:
     """
     if len(rows[0]) < 2:
         return rows
-    spans = spans_of(by_depth, rows[_DEPTH])
+    spans = spans_of(by_depth, rows[2])
     repeats = bool(int(np.bitwise_or.reduce(rows[2])) & _REPEATED)
     links = _links(rows, spans, rows[2] & np.uint32(_REPEATED) != 0 if repeats else None)
     if links is None:
@@ -215,8 +215,9 @@ def spans_by_depth(levels: Sequence[Level]) -> Words:
     return spans
 
 
-def spans_of(by_depth: Words, depths: npt.NDArray[np.uint8]) -> Words:
+def spans_of(by_depth: Words, states: npt.NDArray[np.uint32]) -> Words:
     """How large the pages of each row are."""
+    depths = depths_of(states)
     if int(depths.min()) == int(depths.max()):
         return np.broadcast_to(by_depth[depths[0]], depths.shape)
     return by_depth.take(depths)
@@ -224,7 +225,7 @@ def spans_of(by_depth: Words, depths: npt.NDArray[np.uint8]) -> Words:
 
 def _links(rows: Block, spans: Words, repeats: Mask | None) -> tuple[Mask, Mask, Mask] | None:
     """Which rows are alike and continue: with the same frame, the frame that follows, none; None: no rows do."""
-    vaddrs, paddrs, flags, kinds, attributes, depths, sizes = rows
+    vaddrs, paddrs, states, sizes = rows
     steps = paddrs[1:] - paddrs[:-1]
     steps -= sizes[:-1]
     if repeats is not None:  # the last page's frame is the first one's
@@ -241,8 +242,7 @@ def _links(rows: Block, spans: Words, repeats: Mask | None) -> tuple[Mask, Mask,
         linked |= unframed[:-1] & unframed[1:]
     at = np.flatnonzero(linked)
     alike = vaddrs[at] + sizes[at] == vaddrs[at + 1]
-    for column in (flags & np.uint32(0xFFFF_FFFF ^ _REPEATED), kinds, attributes, depths):
-        alike &= column[at] == column[at + 1]
+    alike &= (states[at] ^ states[at + 1]) & np.uint32(0xFFFF_FFFF ^ _REPEATED) == 0
     at = at[alike]
     if not len(at):
         return None
