@@ -298,9 +298,9 @@ class Codec:
 
     def _completed(self, row: Row, entry: Any) -> Any:
         """An entry with the bits by which it is known: the first of the row's patterns that the others agree with."""
-        owned = row.claimed & (EVERY ^ row.tested) | reduce(or_, (field.mask for field in row.fields), 0)
         if len(row.when) == 1:
             return entry | row.when[0].value
+        owned = row.claimed & (EVERY ^ row.tested) | reduce(or_, (field.mask for field in row.fields), 0)
         if isinstance(entry, int):
             fits = (one for one in row.when if not (entry ^ one.value) & one.mask & owned)
             return entry | next(fits, row.when[0]).value

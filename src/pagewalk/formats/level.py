@@ -274,8 +274,14 @@ class Level:
 
     def table(self, paddr: Any) -> Any:
         """An entry that points to the table at ``paddr``, granting every right (the pages below decide)."""
+        row, said = self._open_table
+        return self.codec.make(row, _word(paddr, "paddr"), said)
+
+    @cached_property
+    def _open_table(self) -> tuple[Row, int]:
+        """The row of tables, and the bits of its fields that grant every right."""
         row = self._needed(Kind.TABLE.label)
-        return self.codec.make(row, _word(paddr, "paddr"), self.said(row, int(Flag.rights())))
+        return row, self.said(row, int(Flag.rights()))
 
     def page(self, paddr: Any, flags: Any, *, memory: Any = 0, key: Any = 0) -> Any:
         """An entry that maps the page at ``paddr``.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, runtime_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Closable", "Flat", "Memory", "ReadsMany", "Segment", "WritableMemory", "is_flat"]
+__all__ = ["Closable", "Flat", "Memory", "ReadsMany", "Segment", "WritableMemory", "is_flat", "is_writable"]
 
 
 @runtime_checkable
@@ -95,6 +95,11 @@ class Flat(Memory, Protocol):
 
     def view(self, paddr: int, size: int) -> memoryview | None:
         """The bytes at ``paddr`` in place, or None if they are not all in one segment."""
+
+
+def is_writable(memory: Memory) -> TypeGuard[WritableMemory]:
+    """Whether a memory can be written; as ``is_flat``, without the delay of ``isinstance``."""
+    return hasattr(memory, "write")
 
 
 def is_flat(memory: Memory) -> TypeGuard[Flat]:

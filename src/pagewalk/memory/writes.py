@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from pagewalk.errors import MemoryWriteError
-from pagewalk.memory.protocol import WritableMemory
+from pagewalk.memory.protocol import is_writable
 
 if TYPE_CHECKING:
     from pagewalk.memory.protocol import Memory
@@ -43,7 +43,7 @@ def write_to(memory: Memory, paddr: int, data: bytes, seen: int = -1) -> int:
     Raises:
         MemoryWriteError: The memory has no such place, or cannot be written.
     """
-    if not isinstance(memory, WritableMemory):
+    if not is_writable(memory):
         raise MemoryWriteError(paddr, len(data), f"{type(memory).__name__} has no write method")
     try:
         memory.write(paddr, data)

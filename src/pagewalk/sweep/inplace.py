@@ -142,11 +142,10 @@ class InPlace:
         first, count, spread = int(places[0]), len(places), places - places[0]
         if int(spread[-1]) == (count - 1) * entries and (count == 1 or bool((np.diff(spread) == entries).all())):
             return self.words[first : first + count * entries].reshape(count, entries).astype(np.uint64, copy=False)
-        if self.word == out.dtype and not int(np.bitwise_or.reduce(spread)) % entries:
-            tables = self._table_rows(first % entries, entries)
-            return tables.take(places // entries, axis=0, out=out[:count], mode="clip")
         for where, tables, row in self._by_lead(places, entries):
-            out[where] = tables.take(row, axis=0, mode="clip")
+            if isinstance(where, slice) and self.word == out.dtype:
+                return tables.take(row, axis=0, out=out[:count], mode="clip")
+            out[:count][where] = tables.take(row, axis=0, mode="clip")
         return out[:count]
 
     def put_rows(self, places: Places, tables: Words) -> None:
@@ -154,9 +153,12 @@ class InPlace:
         for where, theirs, row in self._by_lead(places, tables.shape[1]):
             theirs[row] = tables[where]
 
-    def _by_lead(self, places: Places, entries: int) -> Iterator[tuple[Places, npt.NDArray[Any], Places]]:
+    def _by_lead(self, places: Places, entries: int) -> Iterator[tuple[Places | slice, npt.NDArray[Any], Places]]:
         """Tables as rows of arrays of tables, one array if they all lie whole tables apart: segments need not."""
         leads = places % entries
+        if (leads == leads[0]).all():
+            yield slice(None), self._table_rows(int(leads[0]), entries), places // entries
+            return
         for lead in np.unique(leads).tolist():
             where = np.flatnonzero(leads == lead)
             yield where, self._table_rows(lead, entries), places[where] // entries

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["Installation", "install"]
 
 _NO_LOCK: Final = nullcontext()
-TOGETHER: Final = 64
+TOGETHER: Final = 128
 """Tables that NumPy fills together, at most: copies of them stay in the cache."""
 
 
@@ -170,8 +170,6 @@ class _Installer:
         self._warned = False
         plain = mm is None and passing is None and type(values) is Values and is_plain(self._last)
         self._compiled = kernels() if plain and self._store.in_bulk else None
-        self._most = TOGETHER if self._compiled is None else self._last.entries
-        self._together = 1
         self._untold: list[tuple[int, Any]] = []
 
     def run(self, start: int, end: int) -> int | None:
@@ -296,11 +294,10 @@ class _Installer:
     # -- tables that are there ---------------------------------------------------------------------------------------
 
     def _neighbours(self, slot: Entry, below: Table, addr: int, end: int) -> list[int]:
-        """A table of the last level and those after it that can be filled together with it: few at first, then more."""
+        """A table of the last level and those after it that can be filled in bulk with it."""
         table, level = slot.table, self._lowest(slot.table.level)
         behind = -(-(end - addr // level.span * level.span) // level.span)
-        wanted = min(self._together, table.level.entries - slot.index, behind)
-        self._together = min(2 * self._together, self._most)
+        wanted = min(table.level.entries - slot.index, behind)
         if wanted < 2 or not self._store.in_bulk:
             return [below.paddr]
         with self._store.open([table.paddr], level) as row:
@@ -316,19 +313,30 @@ class _Installer:
 
     def _old_tables(self, slot: Entry, paddrs: list[int], start: int, end: int) -> int | None:
         """Fill the empty slots of the tables below ``slot`` and its neighbours that cover ``[start, end)``."""
-        level = self._last
-        first, count = level.index(start), (end - start) // level.span
+        level, span = self._last, self._last.span << self._last.index_bits
         if self._compiled is not None and self._store.has(np.array(paddrs, np.uint64)).all():
+            first, count = level.index(start), (end - start) // level.span
             filling = self._last.codec.empties[0].mask, self._values.value
             self._note(start, self._store.fill_empty(self._compiled, paddrs, (first, first + count), filling))
             return None
+        for at in range(0, len(paddrs), TOGETHER):
+            some, base = paddrs[at : at + TOGETHER], start // span * span + at * span
+            until = min(end, base + len(some) * span)
+            obstacle = self._some_tables(Entry(slot.table, slot.index + at), some, max(start, base), until)
+            if obstacle is not None:
+                return obstacle
+        return None
+
+    def _some_tables(self, slot: Entry, paddrs: list[int], start: int, end: int) -> int | None:
+        """Fill the empty slots of as many tables as are filled together."""
+        level = self._last
+        first, count = level.index(start), (end - start) // level.span
         with self._writing(paddrs, level, self._locks(slot, len(paddrs), start)) as row:
             slots = row[first : first + count]
             empty: Any = self._last.is_none(slots)
             obstacle = self._obstacle(slots, empty)
             if obstacle is not None:
                 empty[obstacle:] = False
-                self._together = 1
             if empty.any():
                 self._fill(slots, empty, start)
         if obstacle is None:
