@@ -59,15 +59,13 @@ def by_walk(folder: Path) -> Job:
     """The walk, with a callback that collects."""
     path = image(folder)
     tables = pw.PageTables(pw.RawImage(path), ROOT)
-    form = tables.format
 
     def work() -> list[tuple[int, int, int]]:
         found = []
 
         def page(entry: pw.Entry, addr: int, next_: int, walk: pw.Walk) -> None:
-            value = entry.value
-            level = entry.level
-            if form.is_valid(value) and not form.is_table(value, level):
+            level, value = entry.level, entry.value
+            if level.is_valid(value) and not level.is_table(value):
                 found.append((addr, next_ - addr, level.frame(value)))
 
         pw.walk_page_range_novma(tables, 0, END, pw.WalkOps(pud_entry=page, pmd_entry=page, pte_entry=page))

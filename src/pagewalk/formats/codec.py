@@ -107,6 +107,7 @@ class Decoded(NamedTuple):
         attributes: The numbers of its memory type and key, or a swap entry's type.
         shape: The number of its shape.
         said: The flags of its fields alone, a table's too.
+        address: The parts of the physical address that it names; empty where it names none.
     """
 
     row: Row
@@ -116,6 +117,7 @@ class Decoded(NamedTuple):
     attributes: int
     shape: int
     said: Flag
+    address: tuple[Bits, ...]
 
     @property
     def memory(self) -> int:
@@ -207,7 +209,8 @@ class Codec:
                 attributes |= meaning << NUMBER_SHIFTS[field.name]
         said, flags = flags, Flag(0) if kind is Kind.TABLE else flags | Flag.GROUPED * bool(row.order)
         flags |= flags_of(self.access.allowed(rights)) if kind in _LIVE else Flag(0)
-        return Decoded(row, kind, flags, int(rights), attributes, self.shape_of(row), said)
+        address = row.address if row.names_frame and not flags & Flag.NO_FRAME else ()
+        return Decoded(row, kind, flags, int(rights), attributes, self.shape_of(row), said, address)
 
     def shape_of(self, row: Row) -> int:
         """The number of a row's shape."""

@@ -63,6 +63,8 @@ class Level:
     codec: Codec = field(default=None, compare=False)  # type: ignore[assignment]  # made below
     decode: Callable[[int], Decoded] = field(init=False, compare=False)
     """What an entry says: the codec's own method, one call nearer."""
+    none: int = field(init=False, compare=False)
+    """The empty entry; others may count as empty too: ``is_none``."""
     is_none: Callable[[Any], Any] = field(init=False, compare=False)
     """Whether an entry is empty, as the kernel's ``pte_none``; of an array, an array of bool."""
     _shared: list[Arrays] = field(default_factory=list, compare=False)
@@ -72,6 +74,7 @@ class Level:
         if self.codec is None:
             object.__setattr__(self, "codec", Codec(self.rows, self.shift, self.access))
         object.__setattr__(self, "decode", self.codec.decode)
+        object.__setattr__(self, "none", self.codec.empty)
         object.__setattr__(self, "is_none", self.codec.is_none)
 
     def __repr__(self) -> str:
@@ -206,10 +209,9 @@ class Level:
         """The physical address of the page, table or frame that an entry names; ``NO_PADDR`` where it names none."""
         if not _is_one(entry):
             return self.arrays.frames(entry)
-        found = self.decode(int(entry))
-        if not found.row.names_frame or found.flags & Flag.NO_FRAME:
-            return NO_PADDR
-        return joined(found.row.address, int(entry))
+        entry = int(entry)
+        parts = self.decode(entry).address
+        return joined(parts, entry) if parts else NO_PADDR
 
     def page_at(self, entry: int, vaddr: int) -> int:
         """The address of the page that translates ``vaddr``, by its entry; ``NO_PADDR`` where it is not known.
@@ -255,11 +257,6 @@ class Level:
         return (part.reach & -part.reach).bit_length() - 1
 
     # -- making an entry, or an array of them ------------------------------------------------------------------------
-
-    @property
-    def none(self) -> int:
-        """The empty entry."""
-        return self.codec.empty
 
     def _needed(self, name: str) -> Row:
         """The row of a name.

@@ -45,13 +45,12 @@ __all__ = [
 ]
 
 _TYPES: Final = {
-    "vaddr": "u8",
-    "place": "u8",
-    "state": "u4",
-    "depth": "u1",
-    "size": "u8",
-    "entry": "u8",
-}
+    name: np.dtype(code)
+    for name, code in (
+        ("vaddr", "u8"), ("place", "u8"), ("state", "u4"), ("depth", "u1"), ("size", "u8"), ("entry", "u8"),
+    )
+}  # fmt: skip
+_NO_ROWS: Final = {name: np.empty(0, dtype) for name, dtype in _TYPES.items()}
 _PAD: Final = 64 * 17
 """Between columns: addresses that differ by a multiple of 4096 would hinder each other in the cache."""
 _LARGE: Final = 1 << 16
@@ -68,7 +67,7 @@ class Schema(NamedTuple):
     @property
     def dtypes(self) -> tuple[np.dtype[Any], ...]:
         """The columns' types."""
-        return tuple(np.dtype(_TYPES[name]) for name in self.names)
+        return tuple(map(_TYPES.__getitem__, self.names))
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -77,7 +76,7 @@ class Schema(NamedTuple):
 
     def empty(self) -> Block:
         """No rows."""
-        return tuple(np.empty(0, dtype) for dtype in self.dtypes)
+        return tuple(map(_NO_ROWS.__getitem__, self.names))
 
 
 _SHOWN: Final = {"place": ("paddr",), "state": ("flags", "kind", "depth")}

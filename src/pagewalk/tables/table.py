@@ -128,9 +128,8 @@ class Entry:
     @property
     def is_none(self) -> bool:
         """Whether it is empty (``pte_none``)."""
-        table = self.table
-        empty: bool = table.level.is_none(table.slots[self.index])
-        return empty
+        level, value = self.table.level, self.table.slots[self.index]
+        return value == level.none or bool(level.is_none(value))
 
     @property
     def is_present(self) -> bool:
