@@ -86,6 +86,7 @@ class Shape(NamedTuple):
         down: How far they are shifted.
         free: Bits that decide nothing, those that pass among them: whatever they are, an entry of the shape says the
             same.
+        describing: Bits that do not tell the kind: whatever they are, an entry of the shape has its kind.
     """
 
     address: tuple[Bits, ...] = ()
@@ -94,6 +95,7 @@ class Shape(NamedTuple):
     passing: int = 0
     down: int = 0
     free: int = 0
+    describing: int = 0
 
 
 class Decoded(NamedTuple):
@@ -420,12 +422,22 @@ def _decides(row: Row, before: Sequence[Row]) -> tuple[int, int, int]:
             groups[place] = groups.get(place, 0) | field.mask & ~row.tested
     down = max(groups, key=lambda place: groups[place].bit_count(), default=0)
     passing = groups.get(down, 0)
-    decides = _deciding(row) & ~passing
+    decides = _with_those_before(row, before, _deciding(row) & ~passing)
+    return decides, passing & ~decides, down
+
+
+def _with_those_before(row: Row, before: Sequence[Row], decides: int) -> int:
+    """Bits that decide something of an entry of a row, and those by which a row before may claim it."""
     for pattern in (pattern for other in before for pattern in other.when):
         seen = Pattern(pattern.mask & decides, pattern.value & decides)
         if any(seen.meets(one) for one in row.when):
             decides |= pattern.mask
-    return decides, passing & ~decides, down
+    return decides
+
+
+def _tells_kind(row: Row) -> int:
+    """The bits by which an entry is of a row, and of which no value is reserved: they tell its kind."""
+    return row.tested | reduce(or_, (field.mask for field in row.fields if field.strict), 0)
 
 
 def _place(field: Field, row: Row) -> int | None:
@@ -441,11 +453,14 @@ def _shapes(rows: Sequence[Row]) -> list[Shape]:
     """The shape of each row."""
     shapes: list[Shape] = []
     free: dict[Shape, int] = {}
+    describing: dict[Shape, int] = {}
     for at, row in enumerate(rows):
         decides, *passing = _decides(row, rows[:at]) if row.address else (EVERY, 0, 0)
+        kind = _with_those_before(row, rows[:at], _tells_kind(row)) if row.address else EVERY
         shapes.append(shape := Shape(row.address, row.must, row.order, *passing))
         free[shape] = free.get(shape, EVERY) & ~decides
-    return [shape._replace(free=free[shape]) for shape in shapes]
+        describing[shape] = describing.get(shape, EVERY) & ~kind
+    return [shape._replace(free=free[shape], describing=describing[shape]) for shape in shapes]
 
 
 def _distinct(of_rows: Sequence[Shape]) -> tuple[Shape, ...]:

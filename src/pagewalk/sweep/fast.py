@@ -86,19 +86,21 @@ def moves_of(level: Level) -> tuple[Any, ...]:
     return words(*moves, *[0] * (3 * MOST_RUNS - len(moves)))
 
 
-def rules_of(level: Level, asked: int = 0) -> Words:
+def rules_of(level: Level, asked: int = 0, *, counting: bool = False) -> Words:
     """How entries of each shape name their frames, as the kernels' columns have it. Shape (shapes, columns), uint64.
 
     Args:
         level: Their level.
         asked: Flags that are asked for: bits that say one do not pass without a look.
+        counting: Nothing matters but what kind an entry is.
     """
     rules = np.zeros((_SHAPES, _RULE), np.uint64)
     rules[:, 4] = rules[:, _PASSING + 2] = NO_PADDR
     for number, shape in enumerate(level.codec.shapes):
         first, *more = shape.address or (Bits(0),)
         taken = shape.passing if asked & shape.passing >> shape.down else 0
-        passing = shape.passing ^ taken, shape.down, level.codec.telling & ~(shape.free ^ taken)
+        idle = shape.describing if counting else shape.free ^ taken
+        passing = shape.passing ^ taken, shape.down, level.codec.telling & ~idle
         none = 0 if shape.address else NO_PADDR
         rules[number, :_PASSING] = first.flipped, first.mask, first.up, first.down, none
         rest = more[0][:3] if more else (0, 0, 0)
@@ -184,7 +186,9 @@ class Fast:
             np.uint32(sum(1 << kind for kind in kinds)),
             np.uint32(int(Flag.NO_FRAME) * arrays.may_lack_frames),
         )
-        self._rules = rules_of(level, int(wanted.having | wanted.lacking))
+        asked = int(wanted.having | wanted.lacking)
+        self._rules = rules_of(level, asked)
+        self._counting = rules_of(level, counting=True) if not asked else self._rules
 
     def _skipped(self) -> tuple[int, int]:
         """What tells the entries that nobody asks for."""
@@ -279,7 +283,7 @@ class Fast:
             parts,
             times,
             limits,
-            self._known,
+            (*self._known[:-1], self._counting),
             found,
         )
         return failed

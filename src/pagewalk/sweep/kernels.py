@@ -36,7 +36,6 @@ from numba import int64, njit, types, uint32, uint64
 from numba.extending import intrinsic
 
 from pagewalk.formats import Flag, Kind, codec
-from pagewalk.sweep.columns import NO_DEPTH
 
 __all__ = ["count_pages", "fill_empty", "list_pages", "list_runs", "per_entry", "table_driver", "translate"]
 
@@ -49,7 +48,7 @@ AHEAD = 192  # entries of a table that are asked for ahead: 24 cache lines
 ALL = np.uint64((1 << 64) - 1)
 KIND_SHIFT, KINDS = np.uint32(codec.KIND_SHIFT), np.uint32(codec.KINDS)
 SHAPE_SHIFT, SHAPES = np.uint32(codec.SHAPE_SHIFT), np.uint32(7)
-UNSHAPED = np.uint32(NO_DEPTH)
+UNSHAPED = np.uint32(0xFFFF_FFFF ^ 7 << codec.SHAPE_SHIFT)
 NONE32, ONE32 = np.uint32(0), np.uint32(1)
 RESERVED = np.uint32(Kind.RESERVED)
 REPEATED = np.uint32(Flag.REPEATED)
