@@ -10,9 +10,9 @@ from pagewalk.doors import integer, not_negative
 from pagewalk.errors import OutOfFrames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["CountingAllocator", "FrameAllocator", "RangeAllocator"]
+__all__ = ["CountingAllocator", "FrameAllocator", "RangeAllocator", "allocate_some", "give_back"]
 
 FRAME_SIZE = 4096
 
@@ -103,6 +103,36 @@ class RangeAllocator:
         if not self._is_in_use(paddr):
             raise ValueError(f"frame {paddr:#x} is not in use: freed twice, or never given out")
         self._freed[paddr] = None
+
+
+def allocate_some(allocator: FrameAllocator, count: int) -> tuple[Sequence[int], OutOfFrames | None]:
+    """Frames: as many as there are, and why there are no more.
+
+    Args:
+        allocator: Where they come from, all at once where it has ``allocate_many``.
+        count: How many at most.
+    """
+    many = getattr(allocator, "allocate_many", None)
+    if many is not None and count > 1:
+        try:
+            return many(count), None
+        except OutOfFrames:
+            pass  # not so many: take what there is
+    frames: list[int] = []
+    try:
+        frames.extend(allocator.allocate() for _ in range(count))
+    except OutOfFrames as error:
+        return frames, error
+    except BaseException:
+        give_back(allocator, frames)
+        raise
+    return frames, None
+
+
+def give_back(allocator: FrameAllocator, frames: Sequence[int]) -> None:
+    """Frames that were not needed after all, the last first."""
+    for frame in reversed(frames):
+        allocator.free(int(frame))
 
 
 def _plain(start: int, end: int) -> tuple[int, int]:

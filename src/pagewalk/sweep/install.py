@@ -22,6 +22,7 @@ import numpy as np
 from pagewalk.doors import integers
 from pagewalk.errors import OutOfFrames, UnsupportedError, WalkError
 from pagewalk.formats.codec import KIND_SHIFT, KINDS
+from pagewalk.frames import allocate_some, give_back
 from pagewalk.space import AddressSpace, VmaFlags
 from pagewalk.sweep.fast import is_plain
 from pagewalk.sweep.jit import kernels
@@ -404,31 +405,17 @@ class _Installer:
 
     def _frames(self, count: int) -> tuple[Words, OutOfFrames | None]:
         """Frames for tables: as many as there are, and why there are no more."""
-        allocator: Any = self._tables.allocator
+        allocator = self._tables.allocator
         if allocator is None:
             where = self._progress.addr
             raise UnsupportedError(f"{where:#x}: these page tables have no frame allocator, so they cannot grow")
-        many = getattr(allocator, "allocate_many", None)
-        if many is not None and count > 1:
-            try:
-                return np.asarray(many(count), np.uint64), None
-            except OutOfFrames:
-                pass  # not so many: take what there is
-        frames: list[int] = []
-        failure = None
-        try:
-            frames.extend(allocator.allocate() for _ in range(count))
-        except OutOfFrames as error:
-            failure = error
-        except BaseException:
-            self._give_back(frames)
-            raise
+        frames, failure = allocate_some(allocator, count)
         return np.array(frames, np.uint64), failure
 
-    def _give_back(self, frames: Any) -> None:
-        """Frames that were not needed after all, the last first."""
-        for frame in reversed([int(frame) for frame in frames]):
-            self._tables.allocator.free(frame)  # type: ignore[union-attr]
+    def _give_back(self, frames: Words) -> None:
+        """Frames that were not needed after all."""
+        if len(frames) and self._tables.allocator is not None:
+            give_back(self._tables.allocator, frames.tolist())
 
     def _fill_new(self, level: Level, links: Words, frames: Words, addr: int, end: int) -> int:
         """Fill new tables, then link them from a table of the level above; where they end."""
