@@ -140,10 +140,11 @@ def _fields(entry: Entry) -> dict[str, int]:
     level, found = entry.level, entry.level.decode(entry.value)
     if found.kind in (Kind.PRESENT, Kind.PROT_NONE):
         return {"memory": found.memory, "pkey": found.key}
-    if found.kind in _PLAIN or not level.may_be_leaf:
+    if found.kind in _PLAIN or not level.stored_as_swap(entry.value):
         return {}
     type_, offset = level.swap_slot(entry.value)
-    return {"swap_type": type_, "swap_offset": offset}
+    said = found.kind is not Kind.OTHER or type_ or offset
+    return {"swap_type": type_, "swap_offset": offset} if said else {}
 
 
 def _what(entry: Entry) -> str:
