@@ -60,7 +60,7 @@ KEY_SHIFT: Final = 3
 _WIDEST: Final = {MEMORY: 3, KEY: 4, SWAP_TYPE: 7}
 NUMBER_SHIFTS: Final = {MEMORY: 0, KEY: KEY_SHIFT, SWAP_TYPE: 0}
 """Where the numbers of fields stand in attributes."""
-_WIDE: Final = 16
+_WIDE: Final = 20
 """Bits of a pattern from which on it is compared as a whole."""
 _STRAY: Final = Row(Kind.RESERVED, (ANY,), name="no row")
 _LIVE: Final = (Kind.PRESENT, Kind.TABLE)
