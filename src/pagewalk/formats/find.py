@@ -49,7 +49,7 @@ def find_format(name: str | PagingFormat, os: str | None = None) -> PagingFormat
     asked, known = system(os), systems_of(name)
     if asked.family not in known:
         if os is not None:
-            raise UnsupportedError(f"{name} has no rows for {shown(os)}'s entries: known are {', '.join(known)}")
+            raise UnsupportedError(f"{name} has no rows for the entries of {shown(os)}: known are {', '.join(known)}")
         asked = System("none", "none")
     return _made(name, asked)
 
@@ -100,7 +100,7 @@ def from_registers(registers: Mapping[str, Any] | str, os: str | None = None) ->
         if asked.family == "linux":
             return linux(asked.linux)
         if asked.family == "windows" and windows is None:
-            raise UnsupportedError(f"the format of {', '.join(values)} has no rows for {shown(os)}'s entries")
+            raise UnsupportedError(f"the format of {', '.join(values)} has no rows for the entries of {shown(os)}")
         return windows if asked.family == "windows" and windows is not None else bare(1)
 
     return file.read(values, choose)
