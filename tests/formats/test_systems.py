@@ -178,7 +178,9 @@ class TestNames:
             assert "\n" not in str(caught.value)
 
     def test_no_rows(self) -> None:
-        with pytest.raises(pw.UnsupportedError, match="arm64-4k has no rows for the entries of 'windows': known are linux, none"):
+        with pytest.raises(
+            pw.UnsupportedError, match="arm64-4k has no rows for the entries of 'windows': known are linux, none"
+        ):
             find_format("arm64-4k", "windows")
         with pytest.raises(pw.UnsupportedError, match="satp has no rows for the entries of 'windows'"):
             pw.formats.from_registers({"satp": 8 << 60 | 5}, "windows")

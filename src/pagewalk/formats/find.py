@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pagewalk.formats.os.layer import Layer
     from pagewalk.formats.os.linux import Linux
 
-__all__ = ["DEFAULT", "FORMATS", "SYSTEMS", "find_format", "from_registers", "systems_of"]
+__all__ = ["DEFAULT", "FORMATS", "find_format", "from_registers", "systems_of"]
 
 DEFAULT: Final = "x86-64"
 """The format where nothing says otherwise."""

@@ -66,9 +66,7 @@ def check_meanings(form: PagingFormat, reference: Reference, rng: Random, golden
                 check_meaning(form, level, entry, reference, layered=layered)
 
 
-def check_meaning(
-    form: PagingFormat, level: Level, entry: int, reference: Reference, *, layered: bool = True
-) -> None:
+def check_meaning(form: PagingFormat, level: Level, entry: int, reference: Reference, *, layered: bool = True) -> None:
     """Check what one entry of a level means, in a window that is layered or not.
 
     Raises:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pagewalk.formats.os.linux import Version
 
-__all__ = ["SYSTEMS", "System", "near", "system"]
+__all__ = ["SPELLINGS", "SYSTEMS", "System", "near", "system"]
 
 _MINORS: Final = {3: range(10, 20), 4: range(21), 5: range(20), 6: range(20), 7: range(4)}
 """Kernels that are known: the minors of each major."""
@@ -27,7 +27,8 @@ _VALUES: Final = {"yes": True, "no": False}
 SYSTEMS: Final = ("linux", "windows", "none")
 """The operating systems that ``--os`` takes."""
 _OLDEST: Final = min(_MINORS), min(_MINORS[min(_MINORS)])
-_KNOWN: Final = "linux, linux-{}.{} to linux-{}.{}, windows, none".format(*_OLDEST, *LINUX.version)
+SPELLINGS: Final = "linux, linux-{}.{} to linux-{}.{}, windows, none".format(*_OLDEST, *LINUX.version)
+"""How ``--os`` spells them; options may follow a kernel (``SETTINGS``)."""
 
 
 class System(NamedTuple):
@@ -59,7 +60,7 @@ def system(name: str | None) -> System:
     version = _version(name, head) if head.startswith("linux") else None
     if version is None:
         if head not in SYSTEMS:
-            raise UnsupportedError(f"unknown system {shown(name)}: {near(head, SYSTEMS)}known are {_KNOWN}")
+            raise UnsupportedError(f"unknown system {shown(name)}: {near(head, SYSTEMS)}known are {SPELLINGS}")
         if options:
             raise UnsupportedError(f"{head} takes no options, as in {shown(name)}: only Linux does")
         return System(head, name)
@@ -70,12 +71,12 @@ def _version(name: str, head: str) -> Version:
     """The version that a name of Linux says."""
     match = _VERSION.fullmatch(head)
     if match is None:
-        raise UnsupportedError(f"unknown system {shown(name)}: known are {_KNOWN}")
+        raise UnsupportedError(f"unknown system {shown(name)}: known are {SPELLINGS}")
     if match[1] is None:
         return LINUX.version
     version = int(match[1]), int(match[2])
     if version[1] not in _MINORS.get(version[0], ()):
-        raise UnsupportedError(f"unknown system {shown(name)}: known are {_KNOWN}; take the nearest older one")
+        raise UnsupportedError(f"unknown system {shown(name)}: known are {SPELLINGS}; take the nearest older one")
     return version
 
 
