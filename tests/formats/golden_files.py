@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pagewalk.testing import Golden, read_golden
 
@@ -46,6 +47,6 @@ def row_names() -> dict[tuple[str, str, int, int], str]:
     }
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    rows: list[dict[str, str]] = json.loads(path.read_text())["entries"]
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["entries"]
     return rows
