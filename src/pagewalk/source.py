@@ -59,8 +59,8 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
             text: ``name=value,...``. Format and windows follow from them.
         base: Physical address of the image's first byte.
         segments: Where the image's parts lie, as ``(paddr, offset, size)`` in bytes; None: all of it, from ``base`` on.
-        os: The operating system whose entries stand beside the hardware's: ``linux`` (the newest), ``linux-7.2``,
-            ``none``, ...
+        os: The operating system whose entries stand beside the hardware's: ``linux`` (the newest), ``linux-6.12``,
+            ``linux-7.3,device_private=no``, ``windows``, ``none``: ``docs/images.md``.
         writable: Let what is written to the memory reach the file.
 
     Raises:

@@ -145,7 +145,10 @@ class TestRegisters:
 
     def test_an_unknown_system(self, fails, command, guest):
         line = fails(8, *command(guest.path, "--os", "Linux"))
-        assert "unknown system 'Linux': did you mean 'linux'? known are linux, linux-7.3" in line
+        assert (
+            "unknown system 'Linux': did you mean 'linux'? known are linux, linux-3.10 to linux-7.3, windows, none"
+            in line
+        )
 
     def test_a_process_has_none(self, fails):
         line = fails(2, "map", "pid:1", "--registers", "cr3=0x1000", "--os", "linux")

@@ -8,7 +8,7 @@ from pagewalk.formats import Flag, Kind
 from tests.formats.golden_files import FORMATS, about, golden
 from tests.reference.families import FAMILIES
 
-HARDWARE = {Kind.NONE, Kind.TABLE, Kind.PRESENT, Kind.RESERVED}
+HARDWARE = {Kind.NONE, Kind.TABLE, Kind.PRESENT, Kind.RESERVED, Kind.OTHER}
 """The kinds of entries where no operating system adds to them."""
 
 

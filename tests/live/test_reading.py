@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pagewalk import Flag, Kind, Vma, VmaFlags
 from pagewalk.formats import capture_format
-from pagewalk.formats.os.linux import SwapTypes
+from pagewalk.formats.os.linux import LINUX, SwapTypes
 from pagewalk.live.encode import Pages, encode, vma_rights
 from pagewalk.live.kernel import kernel_of
 from pagewalk.live.maps import VM_FLAG_CODES, parse_vmas
@@ -106,7 +106,6 @@ class TestChanged:
 
 
 PRESENT, SWAP, FILE, GUARD, WP, ALONE, SOFT = (1 << bit for bit in (63, 62, 61, 58, 57, 56, 55))
-DEBIAN_7_3 = SwapTypes()
 
 
 class TestEncode:
@@ -185,10 +184,10 @@ class TestEncode:
 @pytest.mark.parametrize(
     ("config", "release", "types"),
     [
-        (b"", "6.18.44-fc", SwapTypes(27, (28, 29, 30), ())),
-        (b"\n# CONFIG_DEVICE_PRIVATE is not set\n", "6.12.1", SwapTypes.counted(0)),
-        (b"\nCONFIG_DEVICE_PRIVATE=y\n", "7.3.0+deb", SwapTypes()),
-        (b"\nCONFIG_DEVICE_PRIVATE=y\n", "6.12.0", SwapTypes(23, (24, 25, 26), (27, 28, 29, 30))),
+        (b"", "6.18.44-fc", SwapTypes((27,), (28, 29, 30), (), (31,), (), 7)),
+        (b"\n# CONFIG_DEVICE_PRIVATE is not set\n", "6.12.1", SwapTypes((27,), (28, 29, 30), (), (31,), (), 3)),
+        (b"\nCONFIG_DEVICE_PRIVATE=y\n", "7.3.0+deb", LINUX.types),
+        (b"\nCONFIG_DEVICE_PRIVATE=y\n", "6.12.0", SwapTypes((23,), (24, 25, 26), (27, 28, 29, 30), (31,), (), 3)),
     ],
 )
 def test_swap_types_follow_the_configuration(config, release, types):

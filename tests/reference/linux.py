@@ -108,7 +108,13 @@ class Linux:
 
 @dataclass(frozen=True)
 class Bare(Linux):
-    """No operating system: what the hardware does not take is empty."""
+    """No operating system: what the hardware does not take is empty, or nobody knows what."""
+
+    def absent(self, raw: int) -> Meaning:
+        return Meaning("other")
+
+    def without_rights(self, walker: Walker, shift: int, raw: int) -> None:
+        return None
 
     def software(self, raw: int) -> frozenset[str]:
         return frozenset()

@@ -107,10 +107,6 @@ class Sv32(Walker):
         rights = RiscV.rights(RiscV(self.read, self.root), raw)
         return Decoded("leaf", number << 12, rights, accessed, dirty, global_)
 
-    def empty(self, raw: int) -> bool:
-        """No operating system: what is not valid is empty."""
-        return not raw & 1
-
 
 def from_registers(read: Read, satp: int) -> list[tuple[int, int, Walker]]:
     """``satp``: MODE 63:60, ASID 59:44, PPN 43:0. Addresses are sign-extended from the highest bit translated."""

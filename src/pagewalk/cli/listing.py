@@ -181,7 +181,14 @@ def text_of(listing: Listing) -> Iterator[str]:
     entries = listing.pages and listing.source.space is None
     layout = Layout(listing.source.tables.format, paint, wide=listing.reaches_far(), entries=entries)
     yield from listing.watched(text_blocks(tally.watch(rows), layout, listing.limit))
-    yield f"\n{summary(tally, shown=listing.limit, findings=len(listing.findings), empty=listing.emptiness)}\n"
+    last = summary(
+        tally,
+        shown=listing.limit,
+        findings=len(listing.findings),
+        empty=listing.emptiness,
+        system=listing.source.tables.format.system,
+    )
+    yield f"\n{last}\n"
 
 
 def json_of(listing: Listing) -> Iterator[str]:

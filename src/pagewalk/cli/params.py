@@ -9,7 +9,7 @@ import click
 
 from pagewalk.cli.numbers import MOST, parse
 from pagewalk.doors import shown
-from pagewalk.formats import DEFAULT, SYSTEMS
+from pagewalk.formats import DEFAULT, LINUX, SETTINGS, SPELLINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -127,7 +127,12 @@ _SOURCE_OPTIONS = (
         "cr3 (cr0, cr4, efer); tcr_el1, ttbr0_el1, ttbr1_el1; satp.",
     ),
     click.option("--format", help=f"An image's paging format.  [default: what registers say, else {DEFAULT}]"),
-    click.option("--os", help=f"Whose entries stand beside the hardware's: {', '.join(SYSTEMS)}."),
+    click.option(
+        "--os",
+        metavar="NAME[,OPTION=yes|no]...",
+        help=f"Whose entries stand beside the hardware's: {SPELLINGS}; options of a kernel are {', '.join(SETTINGS)}.  "
+        f"[default: {LINUX.name}, the newest]",
+    ),
     click.option(
         "--base", type=ADDRESS, metavar="PADDR", help="Physical address of the image's first byte.  [default: 0]"
     ),

@@ -7,10 +7,11 @@ from pagewalk.formats.bits import NO_PADDR, Bits, Pattern
 from pagewalk.formats.capture import capture_format
 from pagewalk.formats.codec import Decoded, key_of, memory_of
 from pagewalk.formats.fields import Field
-from pagewalk.formats.find import DEFAULT, FORMATS, SYSTEMS, find_format, from_registers, systems_of
+from pagewalk.formats.find import DEFAULT, FORMATS, find_format, from_registers, systems_of
 from pagewalk.formats.flags import Flag, Kind, Rights
 from pagewalk.formats.level import Level, Window
-from pagewalk.formats.os.linux import LINUX, Linux
+from pagewalk.formats.os.linux import LINUX, SETTINGS, Linux
+from pagewalk.formats.os.systems import SPELLINGS, SYSTEMS
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.rows import Row
 from pagewalk.formats.word import Word
@@ -20,6 +21,8 @@ __all__ = [
     "FORMATS",
     "LINUX",
     "NO_PADDR",
+    "SETTINGS",
+    "SPELLINGS",
     "SYSTEMS",
     "AccessRule",
     "AccessRules",

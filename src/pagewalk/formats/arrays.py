@@ -53,7 +53,9 @@ class Arrays:
         self.codec = codec
         self.significant = np.uint64(codec.significant)
         self.runs = runs_of(codec.telling)
-        self.size = 1 << sum(run.bits for run in self.runs)
+        self._narrow = sum(run.bits for run in self.runs)
+        self.size = 1 << self._narrow + len(codec.wide)
+        self._deciding = reduce(int.__or__, (pattern.mask for pattern in codec.wide), codec.telling)
         self._must = reduce(int.__or__, (shape.must.mask for shape in codec.shapes), 0)
         self._must_be_set = any(shape.must.value for shape in codec.shapes)
         self._parts: dict[int, int] = {_ALL: 0}
@@ -104,7 +106,7 @@ class Arrays:
             return 0
         if parts is None:
             low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
-            if not (low ^ high) & self.codec.telling:
+            if not (low ^ high) & self._deciding:
                 return self.state(low, granted)
         index = self.index(entries)
         if parts is not None:
@@ -118,8 +120,8 @@ class Arrays:
         return states
 
     def state(self, entry: int, granted: int = _ALL) -> int:
-        """The state of every entry whose telling bits are those of ``entry``, and that is not empty."""
-        key = entry & self.codec.telling, granted
+        """The state of every entry whose deciding bits are those of ``entry``, and that is not empty."""
+        key = entry & self._deciding, granted
         if key not in self._one:
             where = self.index(np.array([key[0]], np.uint64)) + self.part(granted)
             self._learn(where)  # the compiled kernels want to know it too
@@ -155,7 +157,7 @@ class Arrays:
                     run.first
                 )
             for mask in (NO_PADDR, self.codec.telling):
-                some = spread & np.uint64(mask)
+                some = self._matching(spread & np.uint64(mask), places)
                 where = self.index(some) + part
                 self._states[where] = self._worked_out(some, rights)
 
@@ -168,8 +170,19 @@ class Arrays:
         return states_of(self.codec, keys, granted)
 
     def index(self, entries: Words) -> npt.NDArray[np.intp]:
-        """The telling bits of entries, packed."""
-        return packed(entries, self.runs)
+        """The telling bits of entries, packed, and whether they match the wide patterns."""
+        index = packed(entries, self.runs)
+        for at, pattern in enumerate(self.codec.wide, self._narrow):
+            index |= pattern(entries).astype(np.intp) << at
+        return index
+
+    def _matching(self, keys: Words, index: npt.NDArray[np.intp]) -> Words:
+        """Entries with these telling bits that match the wide patterns as their indexes say."""
+        for at, (mask, value) in enumerate(self.codec.wide, self._narrow):
+            rest = mask & (NO_PADDR ^ self.codec.telling)
+            other = np.uint64(value & rest), np.uint64((value ^ rest & -rest) & rest)
+            keys = keys & np.uint64(NO_PADDR ^ rest) | np.where(index >> at & 1, *other)
+        return keys
 
     def is_table(self, entries: Words) -> Mask:
         """Which entries point to tables."""

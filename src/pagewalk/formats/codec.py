@@ -60,6 +60,8 @@ KEY_SHIFT: Final = 3
 _WIDEST: Final = {MEMORY: 3, KEY: 4, SWAP_TYPE: 7}
 NUMBER_SHIFTS: Final = {MEMORY: 0, KEY: KEY_SHIFT, SWAP_TYPE: 0}
 """Where the numbers of fields stand in attributes."""
+_WIDE: Final = 20
+"""Bits of a pattern from which on it is compared as a whole."""
 _STRAY: Final = Row(Kind.RESERVED, (ANY,), name="no row")
 _LIVE: Final = (Kind.PRESENT, Kind.TABLE)
 _PAGES: Final = (Kind.PRESENT, Kind.PROT_NONE)
@@ -142,6 +144,9 @@ class Codec:
 
     Attributes:
         is_none: Whether an entry is empty: a bool, or an array of bool.
+        significant: The bits that decide what an entry says.
+        telling: Those that do for arrays: what a table grants is no matter there.
+        wide: Patterns of so many bits that these are not among the telling ones: whether one matches tells as well.
     """
 
     def __init__(self, rows: Sequence[Row], shift: int, access: AccessRules = NO_RULES) -> None:
@@ -155,7 +160,8 @@ class Codec:
         self.empty = self.empties[0].value if self.empties else 0
         self.others = tuple(row for row in self.rows if row.kind is not Kind.NONE)
         self.significant = reduce(or_, (_deciding(row) for row in self.others), 0)
-        self.telling = reduce(or_, (row.tested if row.kind is Kind.TABLE else _deciding(row) for row in self.others), 0)
+        self.wide = tuple(one for row in self.others for one in row.when if one.mask.bit_count() > _WIDE)
+        self.telling = reduce(or_, map(self._telling, self.others), 0)
         of_rows = _shapes(self.rows)
         self.shapes = _distinct(of_rows)
         self._numbers = {id(row): self.shapes.index(shape) for row, shape in zip(self.rows, of_rows, strict=True)}
@@ -166,6 +172,13 @@ class Codec:
     def __reduce__(self) -> tuple[Any, ...]:
         """What was learned is learned again."""
         return Codec, (self.rows, self.shift, self.access)
+
+    def _telling(self, row: Row) -> int:
+        """The bits of an array's entries that decide whether they are of a row, and what they say."""
+        if row.kind is Kind.TABLE:
+            return row.tested
+        tested = reduce(or_, (pattern.mask for pattern in row.when if pattern not in self.wide), 0)
+        return tested | _deciding(row) & ~row.tested
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -249,6 +262,12 @@ class Codec:
         common = Pattern(alike, patterns[0].value & alike) if patterns else ANY
         hidden = [pattern for row in self.rows if row not in seen for pattern in row.when]
         return common if alike and not any(pattern.meets(common) for pattern in hidden) else None
+
+    @cached_property
+    def unseen(self) -> tuple[Pattern, ...]:
+        """What entries look like that the hardware does not look at; nothing if no one pattern tells those it does."""
+        seen = self.visible or ANY
+        return tuple(Pattern(place, place & ~seen.value) for place in _places(seen.mask))
 
     @cached_property
     def table_patterns(self) -> tuple[Pattern, ...]:
@@ -378,7 +397,7 @@ def _moved(was: Field, field: Field, entry: Any) -> Any:
 
 def _switch(field: Field, flag: Flag) -> tuple[int, int] | None:
     """The bit of a field that says a flag alone, and how it stands where the flag is set; None: there is none."""
-    for place in (1 << at for at in range(64) if field.mask >> at & 1):
+    for place in _places(field.mask):
         pairs = [(bits, bits | place) for bits in field.known if not bits & place]
         if len(pairs) * 2 != len(field.known) or any(more not in field.known for _, more in pairs):
             continue
@@ -393,6 +412,11 @@ def _switch(field: Field, flag: Flag) -> tuple[int, int] | None:
 def _flags(meaning: Meaning) -> Flag:
     """What a field's value says, as flags."""
     return flags_of(int(meaning)) if isinstance(meaning, Rights) else Flag(meaning)
+
+
+def _places(mask: int) -> list[int]:
+    """The bits of a mask, one by one."""
+    return [1 << at for at in range(mask.bit_length()) if mask >> at & 1]
 
 
 def _values(mask: int) -> list[int]:

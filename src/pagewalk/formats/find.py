@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import shown
 from pagewalk.errors import UnsupportedError
 from pagewalk.formats.hardware import MODELS, REGISTERS
 from pagewalk.formats.os.layer import bare
-from pagewalk.formats.os.linux import LINUX, Linux
+from pagewalk.formats.os.systems import SYSTEMS, System, near, system
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.registers import Paging, parsed
 
@@ -18,18 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pagewalk.formats.os.layer import Layer
+    from pagewalk.formats.os.linux import Linux
 
-__all__ = ["DEFAULT", "FORMATS", "SYSTEMS", "find_format", "from_registers", "systems_of"]
+__all__ = ["DEFAULT", "FORMATS", "find_format", "from_registers", "systems_of"]
 
 DEFAULT: Final = "x86-64"
 """The format where nothing says otherwise."""
 FORMATS: Final = tuple(MODELS)
 """The names that ``--format`` takes."""
-_KERNELS: Final = {
-    kernel.name: kernel for kernel in (LINUX, Linux((7, 3), name="linux-7.3"), Linux((7, 2), name="linux-7.2"))
-}
-SYSTEMS: Final = (*_KERNELS, "none")
-"""The names that ``--os`` takes."""
 
 
 def find_format(name: str | PagingFormat, os: str | None = None) -> PagingFormat:
@@ -37,7 +32,7 @@ def find_format(name: str | PagingFormat, os: str | None = None) -> PagingFormat
 
     Args:
         name: A name out of ``FORMATS``, or a format.
-        os: The operating system whose entries stand in it, a name out of ``SYSTEMS``; None: the newest Linux.
+        os: The operating system whose entries stand in it, as ``system`` takes it; None: the newest Linux.
 
     Raises:
         UnsupportedError: No format or system of that name; a system beside a format that has one.
@@ -50,36 +45,29 @@ def find_format(name: str | PagingFormat, os: str | None = None) -> PagingFormat
     if not isinstance(name, str):
         raise TypeError(f"a paging format or its name is needed, not {shown(name)}")
     if name not in MODELS:
-        raise UnsupportedError(f"unknown format {shown(name)}: {_near(name, FORMATS)}known are {', '.join(FORMATS)}")
-    system = _system(os)
-    if os is not None and system not in (known := systems_of(name)):
-        raise UnsupportedError(f"{name} has no rows for {shown(os)}'s entries: known are {', '.join(known)}")
-    return _made(name, system)
+        raise UnsupportedError(f"unknown format {shown(name)}: {near(name, FORMATS)}known are {', '.join(FORMATS)}")
+    asked, known = system(os), systems_of(name)
+    if asked.family not in known:
+        if os is not None:
+            raise UnsupportedError(f"{name} has no rows for the entries of {shown(os)}: known are {', '.join(known)}")
+        asked = System("none", "none")
+    return _made(name, asked)
 
 
 def systems_of(name: str) -> tuple[str, ...]:
-    """The operating systems that have rows in the format of a name."""
-    return SYSTEMS if MODELS[name].linux is not None else ("none",)
+    """The operating systems that have rows in the format of a name, out of ``SYSTEMS``."""
+    model = MODELS[name]
+    has = {"linux": model.linux is not None, "windows": model.windows is not None, "none": True}
+    return tuple(one for one in SYSTEMS if has[one])
 
 
-def _system(os: str | None) -> str:
-    """The name of a system that is known."""
-    if os is None:
-        return LINUX.name
-    if not isinstance(os, str):
-        raise TypeError(f"the name of an operating system is needed, not {shown(os)}")
-    if os not in SYSTEMS:
-        raise UnsupportedError(f"unknown system {shown(os)}: {_near(os, SYSTEMS)}known are {', '.join(SYSTEMS)}")
-    return os
-
-
-@cache
-def _made(name: str, os: str) -> PagingFormat:
+@lru_cache(maxsize=256)
+def _made(name: str, asked: System) -> PagingFormat:
     """The format of a name with a system's entries, made once."""
     model = MODELS[name]
-    if os == "none" or model.linux is None:
-        return model.bare()
-    return model.make(model.linux(_KERNELS[os]))
+    if asked.family == "linux" and model.linux is not None:
+        return model.make(model.linux(asked.linux))
+    return model.make(model.windows if asked.family == "windows" and model.windows is not None else bare(model.valid))
 
 
 def from_registers(registers: Mapping[str, Any] | str, os: str | None = None) -> Paging:
@@ -94,13 +82,13 @@ def from_registers(registers: Mapping[str, Any] | str, os: str | None = None) ->
             something that cannot be; or a system of no such name.
         ValueError, TypeError: A value is no number of 64 bits.
     """
-    values, system = parsed(registers), _system(os)
+    values, asked = parsed(registers), system(os)
     known = [file for file in REGISTERS if set(values) & set(file.names)]
     strange = set(values) - {name for file in known for name in file.names}
     if strange or not known:
         every = tuple(name for file in REGISTERS for name in file.names)
         name = sorted(strange)[0]
-        raise UnsupportedError(f"unknown register {shown(name)}: {_near(name, every)}known are {', '.join(every)}")
+        raise UnsupportedError(f"unknown register {shown(name)}: {near(name, every)}known are {', '.join(every)}")
     if len(known) > 1:
         raise UnsupportedError(
             f"{', '.join(sorted(values))} are registers of different architectures: give one's alone"
@@ -108,13 +96,11 @@ def from_registers(registers: Mapping[str, Any] | str, os: str | None = None) ->
     (file,) = known
     file.check(values)
 
-    def choose(linux: Callable[[Linux], Layer]) -> Layer:
-        return bare(1) if system == "none" else linux(_KERNELS[system])
+    def choose(linux: Callable[[Linux], Layer], windows: Layer | None = None) -> Layer:
+        if asked.family == "linux":
+            return linux(asked.linux)
+        if asked.family == "windows" and windows is None:
+            raise UnsupportedError(f"the format of {', '.join(values)} has no rows for the entries of {shown(os)}")
+        return windows if asked.family == "windows" and windows is not None else bare(1)
 
     return file.read(values, choose)
-
-
-def _near(name: str, known: tuple[str, ...]) -> str:
-    """What may have been meant."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"did you mean {near[0]!r}? " if near else ""

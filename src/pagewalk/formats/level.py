@@ -17,18 +17,21 @@ from pagewalk.formats.bits import NO_PADDR, joined, scattered
 from pagewalk.formats.codec import FLAGS, Codec, Decoded
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, SWAP_TYPE
 from pagewalk.formats.flags import Flag, Kind
+from pagewalk.formats.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pagewalk.formats.arrays import Arrays
-    from pagewalk.formats.rows import Row
+    from pagewalk.formats.fields import Field
     from pagewalk.formats.word import Word
 
 __all__ = ["LAST_DEPTH", "Level", "Window", "placed"]
 
 NAMES: Final = ("PGD", "P4D", "PUD", "PMD", "PTE")
 LAST_DEPTH: Final = len(NAMES) - 1
+_HARDWARE: Final = (Kind.TABLE, Kind.PRESENT, Kind.RESERVED)
+"""Kinds of entries that the MMU takes."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,6 +94,19 @@ class Level:
         if not self._shared:
             self._shared.append(Arrays(self.codec))
         return self._shared[0]
+
+    def without_layer(self) -> Level:
+        """The level where the operating system says nothing of entries that are neither empty nor for the MMU.
+
+        The level itself where it says nothing anyway.
+        """
+        hidden = [row for row in self.rows if row.kind not in (Kind.NONE, *_HARDWARE)]
+        whole = self.codec.unseen
+        if not hidden or not whole:
+            return self
+        empty, seen = ([row for row in self.rows if row.kind in kinds] for kinds in ((Kind.NONE,), _HARDWARE))
+        rows = (*empty, Row(Kind.OTHER, whole), *seen)
+        return self if rows == self.rows else replace(self, rows=rows, codec=None, _shared=[])  # type: ignore[arg-type]
 
     # -- addresses ---------------------------------------------------------------------------------------------------
 
@@ -234,21 +250,35 @@ class Level:
 
     def swap_slot(self, entry: Any) -> tuple[Any, Any]:
         """The type and the offset of an entry that is stored as swap is: swap, a migration entry, a marker."""
-        row = self._needed("swap")
-        type_ = row.field(SWAP_TYPE)
-        assert type_ is not None
+        row, type_ = self._swap
         page = joined(row.address, entry)
         return (entry & type_.mask) >> type_.lowest, page >> self._page_shift(row)
 
     @cached_property
     def swaps(self) -> bool:
         """Whether an entry here can say where in a swap device a page is."""
-        return self.codec.row(Kind.SWAP.label) is not None
+        return any(row.kind is Kind.SWAP for row in self.rows)
+
+    def stored_as_swap(self, entry: int) -> bool:
+        """Whether an entry has a type and an offset, whatever that means: ``swap_slot``."""
+        return self.swaps and self._swap[0].matches(entry) and not self.is_none(entry)
+
+    @cached_property
+    def _swap(self) -> tuple[Row, Field]:
+        """The row of swap, and its field of the type.
+
+        Raises:
+            ValueError: This level has none.
+        """
+        row = self._needed(next((row.name for row in self.rows if row.kind is Kind.SWAP), Kind.SWAP.label))
+        field = row.field(SWAP_TYPE)
+        assert field is not None
+        return row, field
 
     @property
     def swap_slots(self) -> int:
         """How many slots of a swap device an entry can tell apart."""
-        row = self._needed("swap")
+        row, _ = self._swap
         return (row.reach >> self._page_shift(row)) + 1
 
     @cached_property
@@ -316,9 +346,7 @@ class Level:
 
     def swap(self, type_: Any, offset: Any, flags: Any = 0) -> Any:
         """The entry of a page in a swap device, or of one of Linux's special types."""
-        row = self._needed(Kind.SWAP.label)
-        part = row.field(SWAP_TYPE)
-        assert part is not None
+        row, part = self._swap
         return self.codec.make(row, offset << self._page_shift(row), part.put(type_) | self.said(row, flags))
 
     def marked(self, name: str) -> int:
@@ -410,6 +438,8 @@ class Window(NamedTuple):
         level: The index of the level, among the format's, where the descent begins.
         bits: log2 of the entries of the top table, where it is not the level's; None: the level's.
         ignored: Address bits that the hardware does not look at (TBI, LAM).
+        layered: What the MMU does not take is what the operating system's rows say; else it is *other*, if not empty
+            (Linux's kernel half: KFENCE and DEBUG_PAGEALLOC take pages away there, and nothing is swapped).
     """
 
     start: int
@@ -418,6 +448,7 @@ class Window(NamedTuple):
     level: int = 0
     bits: int | None = None
     ignored: int = 0
+    layered: bool = True
 
     def holds(self, vaddr: int) -> bool:
         """Whether an address is of this window."""

@@ -66,21 +66,26 @@ class PagingFormat:
 
     def levels_of(self, window: Window) -> tuple[Level, ...]:
         """The kernel's five levels in a window, PGD to PTE."""
-        key = window.level, window.bits
+        key = window.level, window.bits, window.layered
         if key not in self._placed:
-            self._placed[key] = placed(self.hardware, window)
+            self._placed[key] = placed(self.hardware if window.layered else self._without_layer, window)
         return self._placed[key]
 
     @cached_property
-    def _placed(self) -> dict[tuple[int, int | None], tuple[Level, ...]]:
+    def _placed(self) -> dict[tuple[int, int | None, bool], tuple[Level, ...]]:
         return {}
+
+    @cached_property
+    def _without_layer(self) -> tuple[Level, ...]:
+        """The levels that the hardware has, in windows of which the operating system says nothing."""
+        return tuple(level.without_layer() for level in self.hardware)
 
     def head_of(self, window: Window) -> Level:
         """The first level of a window with the window's own entries only, as if they were a table: x86 has two in one.
 
         The level itself where those are not a power of two, or not aligned to that.
         """
-        key = window.start, window.end, window.level, window.bits
+        key = window.start, window.end, window.level, window.bits, window.layered
         if key not in self._heads:
             top, size = self.levels_of(window)[0], window.end - window.start
             bits = size.bit_length() - 1 - top.shift
@@ -89,7 +94,7 @@ class PagingFormat:
         return self._heads[key]
 
     @cached_property
-    def _heads(self) -> dict[tuple[int, int, int, int | None], Level]:
+    def _heads(self) -> dict[tuple[int, int, int, int | None, bool], Level]:
         return {}
 
     @cached_property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pagewalk.doors import integer, shortened, shown
 from pagewalk.errors import UnsupportedError
@@ -38,11 +38,11 @@ class Paging(NamedTuple):
     registers: tuple[str, ...]
 
 
-if TYPE_CHECKING:
-    Chooser: TypeAlias = Callable[[Callable[[Linux], Layer]], Layer]
-    """Given an architecture's layer of Linux, the layer of the operating system that was asked for."""
-else:
-    Chooser = Callable
+class Chooser(Protocol):
+    """Given an architecture's layers, that of the operating system that was asked for."""
+
+    def __call__(self, linux: Callable[[Linux], Layer], windows: Layer | None = None) -> Layer:
+        """That of Linux, given the kernel; that of Windows, where there is one; or none."""
 
 
 class RegisterFile(NamedTuple):

@@ -8,8 +8,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from pagewalk.formats import NO_PADDR, Flag, Kind, key_of, memory_of
-from pagewalk.report.words import flag_names, hexed, rights_text, size_text, state_names
+from pagewalk.formats import LINUX, NO_PADDR, Flag, Kind, key_of, memory_of
+from pagewalk.report.words import flag_names, hexed, read_as, rights_text, size_text, state_names
 from pagewalk.sweep.columns import said_by
 from pagewalk.sweep.findings import MAX_FINDINGS
 
@@ -151,7 +151,14 @@ def text_blocks(blocks: Iterable[Rows], layout: Layout, limit: int | None = None
 # -- the last line -----------------------------------------------------------------------------------------------------
 
 
-def summary(tally: Tally, *, shown: int | None = None, findings: int = 0, empty: str = "nothing is mapped") -> str:
+def summary(
+    tally: Tally,
+    *,
+    shown: int | None = None,
+    findings: int = 0,
+    empty: str = "nothing is mapped",
+    system: str = LINUX.name,
+) -> str:
     """A line: how many rows there are, and how much of each kind and page size; another, if frames are outside.
 
     Args:
@@ -159,6 +166,7 @@ def summary(tally: Tally, *, shown: int | None = None, findings: int = 0, empty:
         shown: Lines shown at most; None: all.
         findings: Malformed entries that were passed over.
         empty: What it means that there is no row.
+        system: The operating system as whose the entries were read.
     """
     counts = [_count(tally.mapped, "row")]
     counts += [_count(tally.holes, "hole")] * bool(tally.holes)
@@ -172,7 +180,7 @@ def summary(tally: Tally, *, shown: int | None = None, findings: int = 0, empty:
     parts = parts or [empty]
     if tally.holes:
         parts.append(f"holes {size_text(sum(size for (kind, _), size in tally.sizes.items() if kind == Kind.NONE))}")
-    return f"{', '.join(counts)}{more}: {', '.join(parts)}{_strange(tally)}"
+    return f"{', '.join(counts)}{more}: {', '.join(parts)}{read_as(system, '; ')}{_strange(tally)}"
 
 
 def _strange(tally: Tally) -> str:

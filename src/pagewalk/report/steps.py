@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.errors import TranslationError
-from pagewalk.formats import Flag, Kind
+from pagewalk.formats import LINUX, Flag, Kind
 from pagewalk.memory import is_flat
-from pagewalk.report.words import columns, flag_names, hexed, rights_text, size_text, state_names
+from pagewalk.report.words import columns, flag_names, hexed, read_as, rights_text, size_text, state_names
 
 if TYPE_CHECKING:
     from pagewalk.tables import Entry, PageTables, Translation
@@ -31,6 +31,7 @@ class Trip:
         told: The entries are those of the memory, not made from what the kernel told of the page. If not, where they
             are and their raw values mean nothing, and are left out.
         swap_known: Where entries are made, swap slots were told too.
+        system: The operating system as whose the entries were read.
     """
 
     vaddr: int
@@ -39,12 +40,13 @@ class Trip:
     error: TranslationError | None = None
     told: bool = True
     swap_known: bool = True
+    system: str = LINUX.name
 
     def text(self) -> list[str]:
         """Lines: the address, a line a level, and where it leads."""
         rows = [_row(entry) if self.told else self._made(entry) for entry in self.entries]
         return [
-            f"{self.vaddr:#x}",
+            f"{self.vaddr:#x}{read_as(self.system, '  ')}",
             *(f"  {line}" for line in columns(rows, _RIGHT if self.told else frozenset())),
             f"  {self._outcome()}",
         ]
@@ -85,6 +87,7 @@ class Trip:
         page = self.result
         return {
             "vaddr": hexed(self.vaddr),
+            "os": self.system,
             "mapped": page is not None,
             "paddr": hexed(page.paddr) if page else None,
             "page_size": page.page_size if page else None,
@@ -104,7 +107,7 @@ def trip(tables: PageTables, vaddr: int, *, hardware: bool = False, told: bool =
         hardware: Answer as the MMU would: a PROT_NONE page is not there.
         told, swap_known: As ``Trip`` says.
     """
-    way = Trip(vaddr, told=told, swap_known=swap_known)
+    way = Trip(vaddr, told=told, swap_known=swap_known, system=tables.format.system)
     try:
         for entry in tables.steps(vaddr):
             way.entries.append(entry)
@@ -140,10 +143,11 @@ def _fields(entry: Entry) -> dict[str, int]:
     level, found = entry.level, entry.level.decode(entry.value)
     if found.kind in (Kind.PRESENT, Kind.PROT_NONE):
         return {"memory": found.memory, "pkey": found.key}
-    if found.kind in _PLAIN or not level.may_be_leaf:
+    if found.kind in _PLAIN or not level.stored_as_swap(entry.value):
         return {}
     type_, offset = level.swap_slot(entry.value)
-    return {"swap_type": type_, "swap_offset": offset}
+    said = found.kind is not Kind.OTHER or type_ or offset
+    return {"swap_type": type_, "swap_offset": offset} if said else {}
 
 
 def _what(entry: Entry) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pagewalk.formats import Flag
+from pagewalk.formats import LINUX, Flag
 
-__all__ = ["columns", "flag_names", "hexed", "rights_text", "size_text", "state_names"]
+__all__ = ["columns", "flag_names", "hexed", "read_as", "rights_text", "size_text", "state_names"]
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _LETTERS = (("r", Flag.READ), ("w", Flag.WRITE), ("x", Flag.EXEC), ("u", Flag.USER))
@@ -23,6 +23,11 @@ def size_text(size: int) -> str:
 def hexed(number: int | None) -> str | None:
     """A 64-bit word as JSON carries it: a string, since many readers keep numbers as doubles; None stays None."""
     return None if number is None else f"{number:#x}"
+
+
+def read_as(system: str, before: str) -> str:
+    """Whose entries were read, behind something; nothing where it is what is read unasked."""
+    return "" if system == LINUX.name else f"{before}read as {system}"
 
 
 @lru_cache(maxsize=1024)

@@ -66,7 +66,7 @@ def is_plain(level: Level) -> bool:
     one_bit = visible is not None and visible.mask.bit_count() == 1
     empty = len(codec.empties) == 1 and not codec.empty
     shapes = all(_is_simple(shape) for shape in codec.shapes) and len(codec.table_patterns) <= 1
-    runs = len(level.arrays.runs) <= MOST_RUNS
+    runs = len(level.arrays.runs) <= MOST_RUNS and not codec.wide
     return level.word.is_native and level.word.size == _NOTHING.itemsize and one_bit and empty and shapes and runs
 
 

@@ -90,13 +90,13 @@ def bounds(tables: PageTables, start: int | None, end: int | None) -> tuple[int,
 def parts_of(tables: PageTables, span: tuple[int, int]) -> Iterator[tuple[list[Window], tuple[int, int]]]:
     """The windows that a range meets, those together that are gone down from alike; the range's first and last byte.
 
-    Going down from both of x86's at once halves what it costs to begin.
+    Going down from two at once halves what it costs to begin: x86's, if the operating system's entries stand in both.
     """
 
-    def way(window: Window) -> tuple[int, int | None, Level, int | None]:
+    def way(window: Window) -> tuple[int, int | None, bool, Level, int | None]:
         head = tables.format.head_of(window)
         alone = window.end - window.start != head.span << head.index_bits  # its table reaches out of it
-        return window.level, window.bits, head, window.start if alone else None
+        return window.level, window.bits, window.layered, head, window.start if alone else None
 
     met = (window for window in tables.windows if window.start <= span[1] and span[0] < window.end)
     for _, alike in groupby(met, key=way):

@@ -73,20 +73,32 @@ def translate(
         for at in range(0, len(addresses), _AT_ONCE):
             some = slice(at, at + _AT_ONCE)
             out = paddrs[some], mapped[some]
-            if fast is not None and inside[some].all() and fast.descend(addresses[some], *out):
-                continue
-            way.descend(addresses[some], np.flatnonzero(inside[some]), out)
+            places = np.flatnonzero(inside[some])
+            if fast is None or not _descended(fast, addresses[some], places, out):
+                way.descend(addresses[some], places, out)
     for vaddr in addresses[left].tolist():
         found.add(NonCanonical(vaddr, -1, 0, f"not canonical: {tables.format.name} has {told(tables.windows)}"))
     found.close()
     return paddrs, mapped
 
 
+def _descended(fast: FastWay, addresses: Words, places: npt.NDArray[np.intp], out: tuple[Words, Mask]) -> bool:
+    """Let the compiled way take the addresses at ``places``; whether it could."""
+    if len(places) == len(addresses):
+        return fast.descend(addresses, *out)
+    some = np.full(len(places), NO_PADDR, np.uint64), np.zeros(len(places), np.bool_)
+    if len(places) and not fast.descend(addresses[places], *some):
+        return False
+    for column, found in zip(out, some, strict=True):
+        column[places] = found
+    return True
+
+
 def _by_root(windows: Sequence[Window]) -> list[list[Window]]:
     """Windows that are gone down from alike, together."""
-    found: dict[tuple[int, int, int | None], list[Window]] = {}
+    found: dict[tuple[int, int, int | None, bool], list[Window]] = {}
     for window in windows:
-        found.setdefault((window.root, window.level, window.bits), []).append(window)
+        found.setdefault((window.root, window.level, window.bits, window.layered), []).append(window)
     return list(found.values())
 
 

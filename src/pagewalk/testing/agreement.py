@@ -57,26 +57,45 @@ def check_meanings(form: PagingFormat, reference: Reference, rng: Random, golden
     Raises:
         AssertionError: They differ on one.
     """
-    for level in real_levels(form):
-        drawn = [entry for _, entry in entries_of(level, rng, form.word.mask)]
-        drawn += [rng.getrandbits(64) & form.word.mask for _ in range(40)]
-        drawn += [one.entry for one in golden]
-        for entry in drawn:
-            check_meaning(form, level, entry, reference)
+    for layered in sorted({window.layered for window in form.windows} | {True}):
+        for level in real_levels(form, layered=layered):
+            drawn = [entry for _, entry in entries_of(level, rng, form.word.mask)]
+            drawn += [rng.getrandbits(64) & form.word.mask for _ in range(40)]
+            drawn += [one.entry for one in golden]
+            for entry in drawn:
+                check_meaning(form, level, entry, reference, layered=layered)
 
 
-def check_meaning(form: PagingFormat, level: Level, entry: int, reference: Reference) -> None:
-    """Check what one entry of a level means.
+def check_meaning(form: PagingFormat, level: Level, entry: int, reference: Reference, *, layered: bool = True) -> None:
+    """Check what one entry of a level means, in a window that is layered or not.
 
     Raises:
         AssertionError: The reference says otherwise.
     """
-    mine, theirs = meaning(level, entry), _golden(level, entry, reference.meaning(level.shift, entry))
+    mine, theirs = meaning(level, entry), _golden(level, entry, _said(reference, level.shift, entry, layered=layered))
     for name in ("kind", "frame", "flags", "memory", "pkey", "swap", "order"):
         one, other = told(getattr(mine, name)), told(getattr(theirs, name))
         if one != other:
             where = f"{form.name}, {level.manual}, row {level.decode(entry).row.name}"
             raise AssertionError(f"{where}: {entry:#x} has {name} {one}; the reference: {other}")
+
+
+class _Absent(NamedTuple):
+    """What an entry means that is neither empty nor for the MMU, where the operating system says nothing of it."""
+
+    kind: str = "other"
+    frame: int | None = None
+    flags: tuple[str, ...] = ()
+    memory: int = 0
+    pkey: int = 0
+    swap: tuple[int, int] | None = None
+    order: int = 0
+
+
+def _said(reference: Reference, shift: int, entry: int, *, layered: bool) -> Said:
+    """A reference's word: of a window that is not layered, only what it says of the hardware."""
+    said = reference.meaning(shift, entry)
+    return said if layered or said.kind in ("none", "table", "present", "reserved") else _Absent()
 
 
 def _golden(level: Level, entry: int, said: Said) -> Golden:
@@ -99,7 +118,7 @@ def check_against(drawn: Drawn, reference: Reference, rng: Random) -> None:
         walker = reference.walker(drawn.word, window)
         start, end = _range(drawn, window, place, rng)
         found = list(walker.everything(start, end))
-        wanted = _wanted(drawn, reference, found, start, end)
+        wanted = _wanted(reference, found, start, end, layered=window.layered)
         _listing(drawn, wanted, found, start, end)
         _runs(drawn, wanted, start, end)
         _holes(drawn, found, start, end)
@@ -114,7 +133,7 @@ def _range(drawn: Drawn, window: Window, place: int, rng: Random) -> tuple[int, 
     return start, min(window.end, start + rng.choice((1, 2, 20, 40, 300)) * page)
 
 
-def _wanted(drawn: Drawn, reference: Reference, found: Sequence[Found], start: int, end: int) -> list[_Row]:
+def _wanted(reference: Reference, found: Sequence[Found], start: int, end: int, *, layered: bool) -> list[_Row]:
     """The rows that the reference asks for."""
     rows = []
     for one in found:
@@ -122,7 +141,7 @@ def _wanted(drawn: Drawn, reference: Reference, found: Sequence[Found], start: i
             continue
         begin = max(one.vaddr, start)
         size = min(one.vaddr + one.size, end) - begin
-        said = reference.meaning(one.size.bit_length() - 1, one.entry)
+        said = _said(reference, one.size.bit_length() - 1, one.entry, layered=layered)
         paddr, rights = said.frame, "none"
         if one.what == "leaf":
             paddr = one.paddr + begin - one.vaddr

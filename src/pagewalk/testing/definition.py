@@ -13,16 +13,27 @@ from pagewalk.formats.bits import left_over, run
 if TYPE_CHECKING:
     from pagewalk.formats import Level, PagingFormat, Row
 
-__all__ = ["check_definition", "deepest", "real_levels"]
+__all__ = ["check_definition", "deepest", "every_level", "real_levels"]
 
 _PAGES = (Kind.PRESENT, Kind.PROT_NONE)
 
 
-def real_levels(form: PagingFormat) -> list[Level]:
-    """Every level once, those that only other windows than the format's own have, too."""
-    windows = (Window(0, 0), *form.windows)
+def real_levels(form: PagingFormat, *, layered: bool = True) -> list[Level]:
+    """Every level once, those that only other windows than the format's own have, too.
+
+    Args:
+        form: The format.
+        layered: As they are where the operating system's rows hold; else as they are in windows where these do not.
+    """
+    windows = (Window(0, 0, layered=layered), *(window for window in form.windows if window.layered is layered))
     levels = {level.shift: level for window in windows for level in form.levels_of(window) if not level.folded}
     return [levels[shift] for shift in sorted(levels, reverse=True)]
+
+
+def every_level(form: PagingFormat) -> list[Level]:
+    """Every level, twice where windows differ in what the operating system says in them."""
+    kinds = sorted({window.layered for window in form.windows} | {True}, reverse=True)
+    return [level for layered in kinds for level in real_levels(form, layered=layered)]
 
 
 def deepest(level: Level) -> Level:
@@ -38,7 +49,7 @@ def check_definition(form: PagingFormat) -> None:
     Raises:
         AssertionError: They break a promise.
     """
-    for level in real_levels(form):
+    for level in every_level(form):
         where = f"{form.name}, {level.manual}"
         _rows_do_not_cross(where, level)
         _every_entry_has_a_row(where, level)

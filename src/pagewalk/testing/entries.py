@@ -12,7 +12,7 @@ import numpy as np
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.formats.bits import left_over
 from pagewalk.formats.fields import KEY, MEMORY, SWAP_TYPE
-from pagewalk.testing.definition import deepest, real_levels
+from pagewalk.testing.definition import deepest, every_level, real_levels
 from pagewalk.testing.golden import FLAGS, Golden, meaning
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def check_round_trips(form: PagingFormat, rng: Random) -> None:
     Raises:
         AssertionError: A row loses something.
     """
-    for level in real_levels(form):
+    for level in every_level(form):
         place = _Place(form, level)
         drawn = list(entries_of(level, rng, form.word.mask))
         for row, entry in drawn:
@@ -324,7 +324,7 @@ def check_splits(form: PagingFormat, rng: Random) -> None:
     Raises:
         AssertionError: Something is lost.
     """
-    for level in map(deepest, real_levels(form)):
+    for level in map(deepest, every_level(form)):
         place = _Place(form, level)
         for row, entry in entries_of(level, rng, form.word.mask):
             found = meaning(level, entry)

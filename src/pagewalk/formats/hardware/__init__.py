@@ -11,10 +11,10 @@ from pagewalk.formats.hardware.riscv import riscv
 from pagewalk.formats.hardware.sv32 import sv32
 from pagewalk.formats.hardware.x86 import REGISTERS as X86_REGISTERS
 from pagewalk.formats.hardware.x86 import x86_64
-from pagewalk.formats.os.layer import bare
 from pagewalk.formats.os.linux_arm64 import linux_arm64
 from pagewalk.formats.os.linux_riscv import linux_riscv
 from pagewalk.formats.os.linux_x86 import linux_x86
+from pagewalk.formats.os.windows_x86 import WINDOWS_X86
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,15 +33,17 @@ class Model(NamedTuple):
         make: Makes it, given the operating system's layer.
         valid: The bit that makes an entry present.
         linux: Linux's layer on it, given the kernel; None: Linux does not run on it, or nobody has said how.
+        windows: Windows' layer on it; None likewise.
     """
 
     make: Callable[[Layer], PagingFormat]
     valid: int
     linux: Callable[[Linux], Layer] | None = None
+    windows: Layer | None = None
 
-    def bare(self) -> PagingFormat:
-        """The format without an operating system."""
-        return self.make(bare(self.valid))
+
+def _x86(levels: int) -> Model:
+    return Model(lambda layer: x86_64(levels, layer=layer), 1, lambda linux: linux_x86(levels, linux), WINDOWS_X86)
 
 
 def _arm64(page_shift: int, bits: int, *, wide: bool = False) -> Model:
@@ -51,8 +53,8 @@ def _arm64(page_shift: int, bits: int, *, wide: bool = False) -> Model:
 
 
 MODELS: Final[dict[str, Model]] = {
-    "x86-64": Model(lambda layer: x86_64(4, layer=layer), 1, lambda linux: linux_x86(4, linux)),
-    "x86-64-la57": Model(lambda layer: x86_64(5, layer=layer), 1, lambda linux: linux_x86(5, linux)),
+    "x86-64": _x86(4),
+    "x86-64-la57": _x86(5),
     "arm64-4k": _arm64(12, 48),
     "arm64-4k-lpa2": _arm64(12, 52, wide=True),
     "arm64-16k": _arm64(14, 47),

@@ -110,20 +110,21 @@ def arm64(
     top = -1 if page_shift == 12 and wide else 0
     levels = tuple(_level(page_shift, at, layer, wide=wide, hierarchical=hierarchical) for at in range(top, 4))
     levels = tuple(level for level in levels if level.shift < most)
+    upper = window_of(levels, (1 << 64) - (1 << bits), bits, layered=not layer.user_only)
     return PagingFormat(
         name=f"arm64-{GRANULES[page_shift]}" + (("-lpa" if page_shift == 16 else "-lpa2") if wide else ""),
         word=_WORD,
         hardware=levels,
-        windows=(window_of(levels, 0, bits), window_of(levels, (1 << 64) - (1 << bits), bits)),
+        windows=(window_of(levels, 0, bits), upper),
         physical_bits=most,
         system=layer.name,
     )
 
 
-def window_of(levels: tuple[Level, ...], start: int, bits: int, root: int = 0, ignored: int = 0) -> Window:
+def window_of(levels: tuple[Level, ...], start: int, bits: int, ignored: int = 0, *, layered: bool = True) -> Window:
     """The window of so many bits from an address on: where the descent begins, how wide its first table is."""
     first = next(at for at, level in enumerate(levels) if level.shift < bits)
-    return Window(start, start + (1 << bits), root, first, bits - levels[first].shift, ignored)
+    return Window(start, start + (1 << bits), 0, first, bits - levels[first].shift, ignored, layered)
 
 
 def _address(page_shift: int, shift: int, wide: bool) -> tuple[Bits, ...]:
@@ -250,7 +251,7 @@ def _window(form: PagingFormat, half: _Half, ttbr: int, tcr: int) -> Window:
         raise UnsupportedError(f"tcr_el1 {tcr:#x} has T{which}SZ = {64 - bits}: a window of {bits} bits cannot be")
     ignored = run(63, 56) if tcr & half.tagged else 0
     start = (1 << 64) - (1 << bits) if half.upper else 0
-    window = window_of(form.hardware, start, bits, ignored=ignored)
+    window = window_of(form.hardware, start, bits, ignored, layered=form.windows[half.upper].layered)
     size = form.levels_of(window)[0].table_bytes
     wide = form.physical_bits > 48
     base = ttbr & run(47, 0) & -max(size, 64 if wide else 2)

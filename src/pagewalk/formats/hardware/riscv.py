@@ -72,7 +72,7 @@ def riscv(levels: int = 3, layer: Layer | None = None) -> PagingFormat:
         name=f"riscv-sv{9 * levels + 12}",
         word=_WORD,
         hardware=tuple(_level(at, layer) for at in reversed(range(levels))),
-        windows=(Window(0, half), Window((1 << 64) - half, 1 << 64)),
+        windows=(Window(0, half), Window((1 << 64) - half, 1 << 64, layered=not layer.user_only)),
         physical_bits=56,
         system=layer.name,
     )

@@ -16,6 +16,7 @@ from pagewalk.formats.flags import Flag, Kind, Rights
 from pagewalk.formats.level import Level, Window
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_x86 import linux_x86
+from pagewalk.formats.os.windows_x86 import WINDOWS_X86
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.registers import Chooser, Paging, RegisterFile
 from pagewalk.formats.rows import Row
@@ -81,7 +82,7 @@ def x86_64(
             Level(manual, shift, 9, _rows(shift, wide, _rights(no_execute), layer), _WORD, access)
             for manual, shift in _NAMES[5 - levels :]
         ),
-        windows=(Window(0, half), Window((1 << 64) - half, 1 << 64)),
+        windows=(Window(0, half), Window((1 << 64) - half, 1 << 64, layered=not layer.user_only)),
         physical_bits=physical_bits,
         system=layer.name,
     )
@@ -164,7 +165,7 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     rules = [rule for name, mask, on, rule in _RULES if name in values and bool(values[name] & mask) is on]
     form = x86_64(
         levels,
-        layer=choose(lambda linux: linux_x86(levels, linux)),
+        layer=choose(lambda linux: linux_x86(levels, linux), WINDOWS_X86),
         no_execute=bool(efer & NO_EXECUTE),
         access=AccessRules(tuple(rules)),
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from pagewalk.formats.bits import Bits, Pattern
+from pagewalk.formats.bits import EVERY, Bits, Pattern
 from pagewalk.formats.flags import Kind
 from pagewalk.formats.rows import Row
 
@@ -48,18 +48,20 @@ class Layer:
         name: As ``--os`` spells it.
         absent: The rows of entries that the MMU does not take, that of empty ones first.
         state: Fields of a page in bits that the hardware leaves to software.
+        user_only: Those rows hold in the user's windows only; in the kernel's, what the MMU does not take is *other*.
     """
 
     name: str
     absent: Absent
     state: tuple[Field, ...] = ()
+    user_only: bool = False
 
 
 def bare(valid: int) -> Layer:
-    """No operating system: what is not valid is empty.
+    """No operating system: what is not valid is empty, or nobody knows what.
 
     Args:
         valid: The bit that makes an entry present.
     """
-    row = Row(Kind.NONE, (Pattern(valid, 0),))
-    return Layer("none", lambda place: (row,))
+    rows = Row(Kind.NONE, (Pattern(EVERY, 0),)), Row(Kind.OTHER, (Pattern(valid, 0),))
+    return Layer("none", lambda place: rows)

@@ -2,71 +2,160 @@
 
 The numbers of its special swap types are counted down from the end, so they depend on the kernel's version and
 configuration (``include/linux/swap.h``): a kernel with CONFIG_DEVICE_PRIVATE has lower ones. Where in an entry a type
-and an offset stand is the architecture's (``linux_x86``, ...).
+and an offset stand is the architecture's (``linux_x86``, ...). What changed from version to version stands in tables,
+newest first, here and there.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
 from pagewalk.formats.bits import Bits, Pattern
 from pagewalk.formats.fields import SWAP_TYPE, Field
 from pagewalk.formats.flags import Flag, Kind
 from pagewalk.formats.rows import Row
 
-__all__ = ["LINUX", "NEWEST", "Linux", "Swap", "SwapTypes", "swap_rows"]
+__all__ = ["LINUX", "SETTINGS", "Linux", "Setting", "Swap", "SwapTypes", "Version", "swap_rows"]
 
-GUARD, POISONED, UFFD_WP = 4, 2, 1
-"""``include/linux/leafops.h`` (before 7.0: ``swapops.h``): what a marker's offset holds."""
+Version: TypeAlias = tuple[int, int]
+"""Major and minor."""
+_Said = TypeVar("_Said")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Settings: TypeAlias = tuple[tuple[str, bool], ...]
+    """What is said of a kernel's configuration."""
+
+NEWEST: Final = (7, 3)
+_LAST: Final = 31
+"""Types have five bits (MAX_SWAPFILES_SHIFT)."""
+
+
+class _Counts(NamedTuple):
+    """How many types stand for something else than a swap device, besides that of broken pages."""
+
+    migration: int
+    device: int = 0
+    marker: int = 0
+    error: int = 0
+
+
+_COUNTS: Final = (
+    ((6, 15), _Counts(3, 3, 1)),
+    ((6, 2), _Counts(3, 4, 1)),
+    ((5, 19), _Counts(3, 4, 1, 1)),
+    ((5, 14), _Counts(2, 4)),
+    ((4, 14), _Counts(2, 2)),
+    ((3, 10), _Counts(2)),
+)
+"""``include/linux/swap.h``, from which version on."""
+
+UFFD_WP, POISONED, GUARD = 1, 2, 4
+_MARKS: Final = (
+    ((6, 13), UFFD_WP | POISONED | GUARD),
+    ((6, 2), UFFD_WP | POISONED),
+    ((5, 19), UFFD_WP),
+    ((3, 10), 0),
+)
+"""Bits of a marker's offset that mean something (``include/linux/leafops.h``; before 7.0 ``swapops.h``)."""
+
+
+class Setting(NamedTuple):
+    """Part of a kernel's configuration: its types depend on it from a version on, and until another.
+
+    Attributes:
+        option: As the kernel's Kconfig has it.
+        since, until: The first version in which it matters, and the first in which it does so no longer.
+    """
+
+    option: str
+    since: Version
+    until: Version = (NEWEST[0] + 1, 0)
+
+    def matters(self, version: Version) -> bool:
+        """Whether types depend on it."""
+        return self.since <= version < self.until
+
+
+SETTINGS: Final = {
+    "device_private": Setting("CONFIG_DEVICE_PRIVATE", (4, 14)),
+    "pte_marker": Setting("CONFIG_PTE_MARKER", (5, 19), (6, 2)),
+    "memory_failure": Setting("CONFIG_MEMORY_FAILURE", (3, 10)),
+    "migration": Setting("CONFIG_MIGRATION", (3, 10)),
+}
+"""By the name that ``--os`` takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SwapTypes:
-    """Numbers of the swap types that are no swap device, of Linux 6.15 and newer.
+    """Numbers of the swap types that are no swap device; what a kernel does not have is empty.
 
     Attributes:
         hwpoison: A page that is broken.
-        migration: A page on its way elsewhere: read, read-exclusive, write.
+        migration: A page on its way elsewhere: read, (from 5.19 on) read-exclusive, write.
         device: A page in a device's own memory.
         marker: No page at all: what its offset says.
+        error: A page that could not be read back (5.19 to 6.1; then a marker).
+        marks: Bits of a marker's offset that mean something.
     """
 
-    hwpoison: int = 24
-    migration: tuple[int, int, int] = (25, 26, 27)
-    device: tuple[int, ...] = (28, 29, 30)
-    marker: int = 31
-
-    @classmethod
-    def counted(cls, devices: int) -> SwapTypes:
-        """Those of a kernel with so many types for device memory: 0 without CONFIG_DEVICE_PRIVATE; 4 before 6.15."""
-        first = 31 - devices
-        migration = (first - 3, first - 2, first - 1)
-        return cls(first - 4, migration, tuple(range(first, first + devices)))
+    hwpoison: tuple[int, ...]
+    migration: tuple[int, ...]
+    device: tuple[int, ...]
+    marker: tuple[int, ...]
+    error: tuple[int, ...]
+    marks: int
 
 
-NEWEST: Final = (7, 3)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Linux:
     """A kernel: its version, and what of its configuration shows in page tables.
 
     Attributes:
-        version: Major and minor.
-        types: Its special swap types.
+        version: Major and minor, 3.10 at least.
         name: As ``--os`` spells it.
+        settings: What is said of its configuration, by the names of ``SETTINGS``; what is not is yes.
     """
 
-    version: tuple[int, int] = NEWEST
-    types: SwapTypes = SwapTypes()
+    version: Version = NEWEST
     name: str = "linux"
+    settings: Settings = ()
 
     @classmethod
-    def running(cls, version: tuple[int, int], *, device_private: bool) -> Linux:
-        """A kernel from 6.2 on, by its version and configuration (CONFIG_DEVICE_PRIVATE)."""
-        devices = (3 if version >= (6, 15) else 4) if device_private else 0
-        return cls(version, SwapTypes.counted(devices))
+    def running(cls, version: Version, *, device_private: bool) -> Linux:
+        """A kernel by its version and configuration (CONFIG_DEVICE_PRIVATE)."""
+        return cls(version, settings=(("device_private", device_private),))
+
+    def usually(self, **usual: bool) -> Linux:
+        """The kernel with other values for what is not said, as an architecture has them."""
+        return replace(self, settings=tuple({**usual, **dict(self.settings)}.items()))
+
+    def at(self, table: Sequence[tuple[Version, _Said]]) -> _Said:
+        """What a table by version says, newest first; of older kernels than it knows, the last."""
+        return next((said for since, said in table if self.version >= since), table[-1][1])
+
+    @cached_property
+    def types(self) -> SwapTypes:
+        """Its special swap types: in this order, the last one 31."""
+        counts = self.at(_COUNTS)
+        numbers = {
+            "hwpoison": self._has("memory_failure"),
+            "migration": counts.migration * self._has("migration"),
+            "device": counts.device * self._has("device_private"),
+            "marker": counts.marker * self._has("pte_marker"),
+            "error": counts.error,
+        }
+        first, found = _LAST + 1 - sum(numbers.values()), {}
+        for name, many in numbers.items():
+            found[name] = tuple(range(first, first + many))
+            first += many
+        return SwapTypes(**found, marks=self.at(_MARKS))
+
+    def _has(self, name: str) -> bool:
+        """Whether part of its configuration is there, so far as that matters."""
+        return not SETTINGS[name].matters(self.version) or dict(self.settings).get(name, True)
 
 
 LINUX: Final = Linux()
@@ -106,21 +195,34 @@ class Swap:
         return (self.offset._replace(mask=mask),)
 
 
+_MARKERS: Final = ((GUARD, Kind.GUARD, ""), (POISONED, Kind.HWPOISON, "poisoned"), (UFFD_WP, Kind.UFFD_WP, ""))
+"""Markers by the bit that makes them one, the strongest first."""
+_MOVES: Final = {0: (), 2: ("read", "write"), 3: ("read", "read-exclusive", "write")}
+"""What migration entries are called, by how many types they have."""
+
+
 def swap_rows(swap: Swap, types: SwapTypes) -> tuple[Row, ...]:
     """The rows of entries that are stored as swap is: markers, special types, and what is left: swap."""
-    marker = types.marker
     moving = tuple(field for field in swap.flags if Flag.EXCLUSIVE not in field.flags)  # the type says that
-    kinds = ("read", "read-exclusive", "write")
+    kinds = _MOVES[len(types.migration)]
     return (
-        Row(Kind.GUARD, swap.when(marker, GUARD)),
-        Row(Kind.HWPOISON, swap.when(marker, POISONED, GUARD), name="poisoned"),
-        Row(Kind.UFFD_WP, swap.when(marker, UFFD_WP, GUARD | POISONED)),
-        Row(Kind.OTHER, swap.when(marker), name="marker"),
-        Row(Kind.HWPOISON, swap.when(types.hwpoison), swap.frame),
+        *(row for number in types.marker for row in _marker_rows(swap, number, types.marks)),
+        *(Row(Kind.HWPOISON, swap.when(number), swap.frame) for number in types.hwpoison),
         *(
             Row(Kind.MIGRATION, swap.when(number), swap.frame, moving, name=f"migration {kind}")
             for number, kind in zip(types.migration, kinds, strict=True)
         ),
         *(Row(Kind.OTHER, swap.when(number), name="device") for number in types.device),
+        *(Row(Kind.HWPOISON, swap.when(number), name="swap-in error") for number in types.error),
         Row(Kind.SWAP, (swap.base,), (swap.offset,), (*swap.flags, Field(SWAP_TYPE, swap.type.mask))),
     )
+
+
+def _marker_rows(swap: Swap, number: int, marks: int) -> list[Row]:
+    """The rows of markers: of those bits of the offset that the kernel knows, the strongest says what it is."""
+    rows, before = [], 0
+    for mark, kind, name in _MARKERS:
+        if marks & mark:
+            rows.append(Row(kind, swap.when(number, mark, before), name=name))
+            before |= mark
+    return [*rows, Row(Kind.OTHER, swap.when(number), name="marker")]

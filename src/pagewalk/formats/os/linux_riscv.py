@@ -1,15 +1,15 @@
-"""Linux on RISC-V, 6.12 and newer.
+"""Linux on RISC-V: 5.10 and newer; older kernels are read as 5.10 is.
 
-Source: ``arch/riscv/include/asm/pgtable-bits.h``, ``pgtable.h`` (7.2).
+Source: ``arch/riscv/include/asm/pgtable-bits.h``, ``pgtable.h`` (5.10, 6.1, 6.12, 7.2).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from pagewalk.formats.bits import EVERY, Bits, Pattern, bit, run
-from pagewalk.formats.fields import MEMORY, RIGHTS, flag, number
+from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag, number
 from pagewalk.formats.flags import Flag, Kind
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux import LINUX, Linux, Swap, swap_rows
@@ -17,15 +17,40 @@ from pagewalk.formats.rows import Row
 
 __all__ = ["linux_riscv"]
 
-PRESENT, PROT_NONE, LEAF, NAPOT = bit(0), bit(5), bit(1, 2, 3), bit(63)
+PRESENT, LEAF, NAPOT = bit(0), bit(1, 2, 3), bit(63)
 SIZE: Final = Pattern(run(13, 10), bit(13))
 """64 KiB, in the low bits of a NAPOT page's number."""
 STATE: Final = (flag("special", 8, Flag.SPECIAL),)  # _PAGE_SPECIAL
-SWAP_FLAGS: Final = (
-    flag("soft_dirty", 3, Flag.SOFT_DIRTY),  # _PAGE_SWP_SOFT_DIRTY
-    flag("uffd_wp", 4, Flag.UFFD_WP),  # _PAGE_SWP_UFFD_WP
-    flag("exclusive", 6, Flag.EXCLUSIVE),  # _PAGE_SWP_EXCLUSIVE
+EXCLUSIVE: Final = flag("exclusive", 6, Flag.EXCLUSIVE)  # _PAGE_SWP_EXCLUSIVE
+SWP_SOFT_DIRTY: Final = flag("soft_dirty", 3, Flag.SOFT_DIRTY)  # _PAGE_SWP_SOFT_DIRTY
+SWP_UFFD_WP: Final = flag("uffd_wp", 4, Flag.UFFD_WP)  # _PAGE_SWP_UFFD_WP
+
+
+class _Kept(NamedTuple):
+    """What entries that are not valid hold.
+
+    Attributes:
+        shut: The bit of a page without rights (_PAGE_PROT_NONE).
+        leaf: Bits of a page above the last level that is being split: ``pmd_present`` looks at them.
+        type, offset: The bits of a swap entry's.
+        flags: Fields of a swap entry.
+    """
+
+    shut: int
+    leaf: int
+    type: Bits
+    offset: int
+    flags: tuple[Field, ...] = ()
+
+
+_LATE: Final = _Kept(bit(5), LEAF, Bits(run(11, 7), down=7), run(63, 12), (EXCLUSIVE,))
+_KEPT: Final = (
+    ((7, 0), _LATE._replace(flags=(SWP_SOFT_DIRTY, SWP_UFFD_WP, EXCLUSIVE))),
+    ((6, 3), _LATE),
+    ((5, 17), _Kept(bit(5), LEAF, Bits(run(10, 6), down=6), run(63, 11))),
+    ((3, 10), _Kept(bit(1), 0, Bits(run(6, 2), down=2), run(63, 7))),
 )
+"""By version."""
 
 
 def linux_riscv(linux: Linux = LINUX) -> Layer:
@@ -34,25 +59,29 @@ def linux_riscv(linux: Linux = LINUX) -> Layer:
     Args:
         linux: The kernel.
     """
+    kept = linux.at(_KEPT)
+    low = (kept.offset & -kept.offset).bit_length() - 1
 
     def absent(place: Place) -> tuple[Row, ...]:
         none = Row(Kind.NONE, (Pattern(EVERY, 0),))
-        base = PRESENT | PROT_NONE | (0 if place.last else LEAF)  # ``pmd_present`` looks at R, W and X as well
-        flags = tuple(one for one in SWAP_FLAGS if not one.mask & base)
-        swap = Swap(Pattern(base, 0), Bits(run(11, 7), down=7), Bits(run(63, 12)), 44, flags)
-        return none, *_without_rights(place), *swap_rows(swap, linux.types)
+        base = PRESENT | kept.shut | (0 if place.last else kept.leaf)
+        flags = tuple(one for one in kept.flags if not one.mask & base)
+        swap = Swap(Pattern(base, 0), kept.type, Bits(kept.offset, up=12 - low), 44, flags)
+        return none, *_without_rights(place, kept), *swap_rows(swap, linux.types)
 
-    return Layer(linux.name, absent, STATE)
+    return Layer(linux.name, absent, STATE, user_only=True)
 
 
-def _without_rights(place: Place) -> list[Row]:
-    """Pages that are there for the kernel alone: _PAGE_PROT_NONE is the bit of global pages."""
-    kept = tuple(one for one in place.fields if one.name not in (RIGHTS, MEMORY) and Flag.GLOBAL not in one.flags)
-    fields = (*kept, number(MEMORY, 62, 61), *STATE)
-    shut = Row(Kind.PROT_NONE, (Pattern(PRESENT | PROT_NONE, PROT_NONE),), place.frame, fields)
+def _without_rights(place: Place, kept: _Kept) -> list[Row]:
+    """Pages that are there for the kernel alone, by the bit that makes them so."""
+    own = tuple(one for one in place.fields if one.name not in (RIGHTS, MEMORY) and Flag.GLOBAL not in one.flags)
+    fields = (*own, number(MEMORY, 62, 61), *STATE)
+    shut = Row(Kind.PROT_NONE, (Pattern(PRESENT | kept.shut, kept.shut),), place.frame, fields)
     if place.last:
         return _napot(shut, place.order)
-    splitting = tuple(Pattern(PRESENT | PROT_NONE | one, one) for one in (bit(1), bit(2), bit(3)))
+    if not kept.leaf:
+        return [shut]
+    splitting = tuple(Pattern(PRESENT | kept.shut | one, one) for one in (bit(1), bit(2), bit(3)))
     return [shut, replace(shut, when=splitting, name="splitting")]
 
 

@@ -1,12 +1,13 @@
 """Linux on x86-64.
 
-Source: ``arch/x86/include/asm/pgtable_types.h``, ``pgtable_64.h``, ``pgtable-invert.h`` (6.18 and 7.3).
+Source: ``arch/x86/include/asm/pgtable_types.h``, ``pgtable_64.h``, ``pgtable-invert.h`` (3.10, 4.4, 4.14, 5.10, 6.1,
+6.12, 6.18, 7.3).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.formats.bits import EVERY, Bits, Pattern, bit, run
 from pagewalk.formats.fields import RIGHTS, Field, flag
@@ -20,22 +21,58 @@ if TYPE_CHECKING:
 
 __all__ = ["linux_x86"]
 
-_STRAY = bit(5, 6)
+_STRAY: Final = bit(5, 6)
 """A and D, which a Xeon Phi sets in empty entries (_PAGE_KNL_ERRATUM_MASK): ``pte_none`` does not look at them."""
-_WATCHED = 10
+_WATCHED: Final = 10
 """_PAGE_SOFTW2: write-protected by userfaultfd; from 7.3 on, of a page without rights: watched by it (RWP)."""
 
-STATE = (
-    flag("special", 9, Flag.SPECIAL),  # _PAGE_SOFTW1
-    flag("uffd_wp", _WATCHED, Flag.UFFD_WP),
-    flag("soft_dirty", 11, Flag.SOFT_DIRTY),  # _PAGE_SOFTW3
-    flag("saved_dirty", 58, Flag.SAVED_DIRTY),  # _PAGE_SAVED_DIRTY
+SPECIAL: Final = flag("special", 9, Flag.SPECIAL)  # _PAGE_SOFTW1
+UFFD_WP: Final = flag("uffd_wp", _WATCHED, Flag.UFFD_WP)
+SOFT_DIRTY: Final = flag("soft_dirty", 11, Flag.SOFT_DIRTY)  # _PAGE_SOFTW3
+SAVED_DIRTY: Final = flag("saved_dirty", 58, Flag.SAVED_DIRTY)  # _PAGE_SAVED_DIRTY; before 6.6 _PAGE_DEVMAP
+SWP_SOFT_DIRTY: Final = flag("soft_dirty", 1, Flag.SOFT_DIRTY)  # _PAGE_SWP_SOFT_DIRTY
+SWP_UFFD_WP: Final = flag("uffd_wp", 2, Flag.UFFD_WP)  # _PAGE_SWP_UFFD_WP
+SWP_EXCLUSIVE: Final = flag("exclusive", 3, Flag.EXCLUSIVE)  # _PAGE_SWP_EXCLUSIVE
+_OLD_SOFT_DIRTY: Final = flag("soft_dirty", 7, Flag.SOFT_DIRTY)  # _PAGE_PSE: PTEs alone were swapped then
+
+
+class _Stored(NamedTuple):
+    """Where a swap entry keeps its type and its offset.
+
+    Attributes:
+        type, offset: The bits.
+        empty: The bits of an empty entry.
+        flip: Offsets are stored inverted, and frames of pages without rights as well: speculation goes nowhere then.
+    """
+
+    type: int
+    offset: int
+    empty: int
+    flip: bool
+
+
+_STORED: Final = (
+    ((4, 18), _Stored(run(63, 59), run(58, 9), EVERY ^ _STRAY, flip=True)),  # L1TF (pgtable-invert.h)
+    ((4, 8), _Stored(run(13, 9), run(63, 14), EVERY ^ _STRAY, flip=False)),  # the Xeon Phi's erratum
+    ((3, 10), _Stored(run(5, 1), run(63, 9), EVERY, flip=False)),
 )
-SWAP_FLAGS = (
-    flag("soft_dirty", 1, Flag.SOFT_DIRTY),  # _PAGE_SWP_SOFT_DIRTY
-    flag("uffd_wp", 2, Flag.UFFD_WP),  # _PAGE_SWP_UFFD_WP
-    flag("exclusive", 3, Flag.EXCLUSIVE),  # _PAGE_SWP_EXCLUSIVE
+"""By version; distributions have L1TF's in older kernels as well, as updates of August 2018."""
+
+_STATE: Final = (
+    ((6, 6), (SPECIAL, UFFD_WP, SOFT_DIRTY, SAVED_DIRTY)),
+    ((5, 7), (SPECIAL, UFFD_WP, SOFT_DIRTY)),
+    ((3, 11), (SPECIAL, SOFT_DIRTY)),
+    ((3, 10), (SPECIAL,)),
 )
+_SWAP_FLAGS: Final = (
+    ((5, 19), (SWP_SOFT_DIRTY, SWP_UFFD_WP, SWP_EXCLUSIVE)),
+    ((5, 7), (SWP_SOFT_DIRTY, SWP_UFFD_WP)),
+    ((4, 14), (SWP_SOFT_DIRTY,)),
+    ((3, 11), (_OLD_SOFT_DIRTY,)),
+    ((3, 10), ()),
+)
+_RWP: Final = (((7, 3), True), ((3, 10), False))
+"""Whether userfaultfd watches pages by taking their rights away."""
 
 
 def linux_x86(levels: int = 4, linux: Linux = LINUX, more: tuple[Field, ...] = ()) -> Layer:
@@ -46,32 +83,35 @@ def linux_x86(levels: int = 4, linux: Linux = LINUX, more: tuple[Field, ...] = (
         linux: The kernel.
         more: Further fields of a page, in bits that are left over.
     """
-    state = (*STATE, *more)
+    stored, state = linux.at(_STORED), (*linux.at(_STATE), *more)
 
     def absent(place: Place) -> tuple[Row, ...]:
-        none = Row(Kind.NONE, (Pattern(EVERY ^ _STRAY, 0),))
+        none = Row(Kind.NONE, (Pattern(stored.empty, 0),))
         if not place.pages:
             return none, Row(Kind.OTHER, (Pattern(bit(0), 0),))
         huge = 0 if place.last else bit(7)
+        low = (stored.offset & -stored.offset).bit_length() - 1
+        base = bit(0, 8) | huge
         swap = Swap(
-            Pattern(bit(0, 8) | huge, 0),
-            Bits(run(63, 59), down=59),
-            Bits(run(58, 9), up=3, flip=True),
+            Pattern(base, 0),
+            Bits(stored.type, down=(stored.type & -stored.type).bit_length() - 1),
+            Bits(stored.offset, up=max(12 - low, 0), down=max(low - 12, 0), flip=stored.flip),
             34 if levels == 4 else 40,  # MAX_PHYSMEM_BITS is 46, or 52
-            SWAP_FLAGS,
+            tuple(one for one in linux.at(_SWAP_FLAGS) if not one.mask & base),
         )
-        return none, *_without_rights(place, huge, linux, state), *swap_rows(swap, linux.types)
+        return none, *_without_rights(place, linux, state, huge=huge), *swap_rows(swap, linux.types)
 
-    return Layer(linux.name, absent, state)
+    return Layer(linux.name, absent, state, user_only=True)
 
 
-def _without_rights(place: Place, huge: int, linux: Linux, state: tuple[Field, ...]) -> tuple[Row, ...]:
-    """Pages that are there for the kernel alone: _PAGE_PROTNONE is bit 8, frames are stored inverted."""
-    frame: tuple[Part, ...] = tuple(part._replace(mask=part.mask, flip=True) for part in place.frame)
+def _without_rights(place: Place, linux: Linux, state: tuple[Field, ...], *, huge: int) -> tuple[Row, ...]:
+    """Pages that are there for the kernel alone: _PAGE_PROTNONE is bit 8."""
+    flip = linux.at(_STORED).flip
+    frame: tuple[Part, ...] = tuple(part._replace(flip=flip) for part in place.frame)
     fields = (*_kept(place.fields), *state)
     shut = Row(Kind.PROT_NONE, (Pattern(bit(0, 8), bit(8)),), frame, fields, sets=huge)
     rows = [shut]
-    if linux.version >= (7, 3):
+    if linux.at(_RWP):
         watched = Pattern(bit(0, 8, _WATCHED), bit(8, _WATCHED))
         rows.insert(0, replace(shut, when=(watched,), name="rwp"))
     if huge:
