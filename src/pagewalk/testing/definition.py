@@ -133,8 +133,9 @@ def _addresses_fit(where: str, form: PagingFormat, level: Level) -> None:
         if row.kind is Kind.TABLE:
             continue
         wanted = run(form.physical_bits - 1, level.shift)
+        held = wanted & form.word.mask  # what a word has room for that holds the address as it is
         given = run(level.shift + row.order - 1, level.shift)  # what a group may take from the virtual address
-        if row.reach & wanted not in (wanted, wanted & ~given):
+        if row.reach & wanted not in (wanted, wanted & ~given, held):
             why = f"its address has bits {row.reach:#x}, a page's are {wanted:#x}"
             raise AssertionError(f"{where}, row {row.name}: {why}")
 

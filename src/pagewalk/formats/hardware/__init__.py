@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.formats.hardware.arm64 import REGISTERS as ARM64_REGISTERS
 from pagewalk.formats.hardware.arm64 import arm64
+from pagewalk.formats.hardware.ia32 import ia32, pae
 from pagewalk.formats.hardware.riscv import REGISTERS as RISCV_REGISTERS
 from pagewalk.formats.hardware.riscv import riscv
 from pagewalk.formats.hardware.sv32 import sv32
-from pagewalk.formats.hardware.x86 import REGISTERS as X86_REGISTERS
 from pagewalk.formats.hardware.x86 import x86_64
+from pagewalk.formats.hardware.x86_registers import REGISTERS as X86_REGISTERS
 from pagewalk.formats.os.layer import bare
 from pagewalk.formats.os.linux_arm64 import linux_arm64
+from pagewalk.formats.os.linux_ia32 import linux_ia32
 from pagewalk.formats.os.linux_riscv import linux_riscv
 from pagewalk.formats.os.linux_x86 import linux_x86
 
@@ -53,6 +55,8 @@ def _arm64(page_shift: int, bits: int, *, wide: bool = False) -> Model:
 MODELS: Final[dict[str, Model]] = {
     "x86-64": Model(lambda layer: x86_64(4, layer=layer), 1, lambda linux: linux_x86(4, linux)),
     "x86-64-la57": Model(lambda layer: x86_64(5, layer=layer), 1, lambda linux: linux_x86(5, linux)),
+    "ia32": Model(ia32, 1, lambda linux: linux_ia32(wide=False, linux=linux)),
+    "pae": Model(pae, 1, lambda linux: linux_ia32(wide=True, linux=linux)),
     "arm64-4k": _arm64(12, 48),
     "arm64-4k-lpa2": _arm64(12, 52, wide=True),
     "arm64-16k": _arm64(14, 47),
