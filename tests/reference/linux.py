@@ -144,7 +144,7 @@ class X86Linux(Linux):
 
 
 class Ia32Linux(Linux):
-    """32-bit x86: neither soft-dirty nor userfaultfd's write protection, and no memory of devices (arch/x86/Kconfig)."""
+    """32-bit x86: no soft-dirty, no write protection by userfaultfd, no memory of devices (arch/x86/Kconfig)."""
 
     # linux/swap.h without CONFIG_DEVICE_PRIVATE
     hwpoison, migration, device = (27,), (28, 29, 30), ()
@@ -167,10 +167,10 @@ class TwoLevelLinux(Ia32Linux):
         return raw >> 1 & 31, raw >> 9
 
     def without_rights(self, walker: Walker, shift: int, raw: int) -> Decoded | None:
-        """_PAGE_PROTNONE is bit 8; no huge page is ever split."""
+        """_PAGE_PROTNONE is bit 8; no huge page is ever split. What is reserved where P is set does not matter here."""
         if not raw & 0x100:
             return None
-        return walker.decode(shift, raw & ~0x100 | (1 if shift == 12 else 0x81))
+        return walker.decode(shift, raw & ~0x100 | 1 if shift == 12 else raw & ~0x20_0100 | 0x81)
 
 
 @dataclass(frozen=True)

@@ -136,4 +136,3 @@ def level_rows(
             )
         )
     return tuple(rows)
-

@@ -1,8 +1,8 @@
 """Linux on 32-bit x86, with PAE and without.
 
-Source: ``arch/x86/include/asm/pgtable-2level.h``, ``pgtable-3level.h``, ``pgtable-invert.h``, ``pgtable_types.h`` (6.18).
-Neither soft-dirty pages nor write protection by userfaultfd are there (``arch/x86/Kconfig``), nor pages in a device's
-own memory (ZONE_DEVICE needs 64 bits).
+Source: ``arch/x86/include/asm/pgtable-2level.h``, ``pgtable-3level.h``, ``pgtable-invert.h``, ``pgtable_types.h``
+(6.18). Neither soft-dirty pages nor write protection by userfaultfd are there (``arch/x86/Kconfig``), nor pages in a
+device's own memory (ZONE_DEVICE needs 64 bits).
 """
 
 from __future__ import annotations
