@@ -128,7 +128,8 @@ def _encryption(tables: PageTables, top: _Top) -> str:
     for bit in reversed(range(form.physical_bits)):
         plain = [paddr & ~(1 << bit) for paddr in named if paddr >> bit & 1]
         if len(plain) == len(named) and is_flat(memory) and all(_is_inside(memory, level, at) for at in plain):
-            return f"without bit {bit}, which all of them set, they would be inside: an encryption bit (SEV, TDX)? or "
+            what = f"an encryption bit (SEV, TDX: --encryption-bit {bit})"
+            return f"without bit {bit}, which all of them set, they would be inside: {what}? or "
     return ""
 
 

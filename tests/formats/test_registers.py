@@ -79,7 +79,10 @@ class TestRefused:
             ({"mair_el1": 0}, "tcr_el1 is missing"),
             ({**X86, "cr0": 0x33}, "cr0 0x33 says that paging is off"),
             ({**X86, "efer": 0x100}, "efer 0x100 has LME .bit 8. without LMA .bit 10.*of one moment"),
-            ({**X86, "cr4": 0x77_0EF0, "efer": 0}, "cr4 0x770ef0 with PCIDs .bit 17. contradicts a CPU that is not in 64-bit mode"),
+            (
+                {**X86, "cr4": 0x77_0EF0, "efer": 0},
+                "cr4 0x770ef0 with PCIDs .bit 17. contradicts a CPU that is not in 64-bit mode",
+            ),
             ({**I386, "cr3": 0x1_0000_0000}, "cr3 0x100000000 is wider than 32 bits, and the CPU is not in 64-bit"),
             ({"cr3": 0x1000, "efer": 0}, "efer 0x0 says that the CPU is not in 64-bit mode .bit 10.: give cr4 as well"),
             ({**X86, "cr4": 0x10}, "cr4 0x10 without PAE .bit 5. contradicts 64-bit mode"),

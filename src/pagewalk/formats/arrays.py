@@ -415,6 +415,9 @@ class Arrays:
             if field.name == RIGHTS:
                 said |= np.array(field.by_rights, np.uint64)[(flags & 15).astype(np.intp)]
                 continue
+            if not field.flags:
+                said |= np.uint64(field.unasked)
+                continue
             for bits, meaning in field.meanings:
                 if bits and isinstance(meaning, Flag):
                     said |= ((flags & int(field.flags)) == int(meaning)).astype(np.uint64) * np.uint64(bits)

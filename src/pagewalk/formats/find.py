@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import shown
 from pagewalk.errors import UnsupportedError
+from pagewalk.formats.encryption import encrypted, encryption_mask
 from pagewalk.formats.hardware import MODELS, REGISTERS
 from pagewalk.formats.os.layer import bare
 from pagewalk.formats.os.linux import LINUX, Linux
@@ -32,21 +33,24 @@ SYSTEMS: Final = (*_KERNELS, "none")
 """The names that ``--os`` takes."""
 
 
-def find_format(name: str | PagingFormat, os: str | None = None) -> PagingFormat:
+def find_format(name: str | PagingFormat, os: str | None = None, *, encryption_bit: int | None = None) -> PagingFormat:
     """The format of a name; a format is handed back as it is.
 
     Args:
         name: A name out of ``FORMATS``, or a format.
         os: The operating system whose entries stand in it, a name out of ``SYSTEMS``; None: the newest Linux.
+        encryption_bit: The bit of addresses that marks encrypted memory, as ``encrypted`` has it; None: there is none.
 
     Raises:
-        UnsupportedError: No format or system of that name; a system beside a format that has one.
+        UnsupportedError: No format or system of that name; a system beside a format that has one; an encryption bit of
+            a format that has none.
+        ValueError: That bit is none of 32 to 51.
         TypeError: Neither a format nor a name.
     """
     if isinstance(name, PagingFormat):
         if os is not None and os != name.system:
             raise UnsupportedError(f"{name.name} is given with {name.system}'s entries: {shown(os)} contradicts that")
-        return name
+        return encrypted(name, encryption_bit)
     if not isinstance(name, str):
         raise TypeError(f"a paging format or its name is needed, not {shown(name)}")
     if name not in MODELS:
@@ -54,7 +58,7 @@ def find_format(name: str | PagingFormat, os: str | None = None) -> PagingFormat
     system = _system(os)
     if os is not None and system not in (known := systems_of(name)):
         raise UnsupportedError(f"{name} has no rows for {shown(os)}'s entries: known are {', '.join(known)}")
-    return _made(name, system)
+    return encrypted(_made(name, system), encryption_bit)
 
 
 def systems_of(name: str) -> tuple[str, ...]:
@@ -82,12 +86,14 @@ def _made(name: str, os: str) -> PagingFormat:
     return model.make(model.linux(_KERNELS[os]))
 
 
-def from_registers(registers: Mapping[str, Any] | str, os: str | None = None) -> Paging:
+def from_registers(
+    registers: Mapping[str, Any] | str, os: str | None = None, *, encryption_bit: int | None = None
+) -> Paging:
     """The format and the windows that registers say.
 
     Args:
         registers: By name, as QEMU and gdb print them, in any case; or as text: ``name=value,...``.
-        os: As ``find_format``.
+        os, encryption_bit: As ``find_format``; the bit is taken off roots too.
 
     Raises:
         UnsupportedError: Registers that are not known, belong to two architectures, contradict each other, or say
@@ -111,7 +117,10 @@ def from_registers(registers: Mapping[str, Any] | str, os: str | None = None) ->
     def choose(linux: Callable[[Linux], Layer]) -> Layer:
         return bare(1) if system == "none" else linux(_KERNELS[system])
 
-    return file.read(values, choose)
+    found = file.read(values, choose)
+    mask = encryption_mask(encryption_bit)
+    windows = tuple(window._replace(root=window.root & ~mask) for window in found.windows)
+    return found._replace(format=encrypted(found.format, encryption_bit), windows=windows)
 
 
 def _near(name: str, known: tuple[str, ...]) -> str:
