@@ -278,7 +278,8 @@ class Level:
         row, said = self._open_table
         value = _word(paddr, "paddr")
         if _some(value & (NO_PADDR ^ row.reach)):
-            raise ValueError(f"not an address of a table that {self.name} entries can name: {shown(paddr)}")
+            where = hex(value) if isinstance(value, int) else shown(paddr)
+            raise ValueError(f"{where} is no address of a table that {self.real_name} entries can name")
         return self.codec.make(row, value, said)
 
     @cached_property
