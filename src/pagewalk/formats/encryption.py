@@ -15,7 +15,6 @@ from pagewalk.errors import UnsupportedError
 from pagewalk.formats.bits import Pattern
 from pagewalk.formats.fields import ENCRYPTED, Field
 from pagewalk.formats.flags import Kind
-from pagewalk.formats.level import Level
 
 if TYPE_CHECKING:
     from pagewalk.formats.paging import PagingFormat
@@ -71,14 +70,7 @@ def encrypted(form: PagingFormat, bit: int | None) -> PagingFormat:
 def _marked(form: PagingFormat, mask: int) -> PagingFormat:
     """The format, made once."""
     levels = tuple(
-        Level(
-            level.manual,
-            level.shift,
-            level.index_bits,
-            tuple(_with_field(row, mask) for row in level.rows),
-            level.word,
-            level.access,
-        )
+        replace(level, rows=tuple(_with_field(row, mask) for row in level.rows), codec=None, _shared=[])  # type: ignore[arg-type]
         for level in form.hardware
     )
     return replace(form, hardware=levels)
