@@ -105,6 +105,11 @@ class TestPae:
         line = fails(4, "vtop", pae, "--root", "0x1fe8", "--format", "pae", "0x5000")
         assert "0x1fe8 is not a 32-byte aligned physical address" in line
 
+    def test_a_table_of_another_format(self, fails, two_levels):
+        line = fails(4, "vtop", two_levels, "--root", "0x1000", "--format", "pae", "0x5000")
+        assert "is hardly a top table: of 1 entries that are not empty, 1 set reserved bits" in line
+        assert "the format (pae)?" in line
+
     def test_registers_of_another_mode(self, fails, pae):
         registers = "cr3=0x1fe0,cr4=0x6d0,efer=0x400"
         line = fails(8, "vtop", pae, "--registers", registers, "0x5000")

@@ -7,6 +7,7 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.formats import AccessRules, find_format, from_registers
+from tests.reference import ia32 as reference
 
 X86 = {"cr0": 0x8005_0033, "cr3": 0x4B2_4000, "cr4": 0x75_0EF0, "efer": 0xD01}
 I386 = {"cr0": 0x8005_0033, "cr3": 0x2D7_E000, "cr4": 0x6D0, "efer": 0}
@@ -171,6 +172,11 @@ class TestIa32:
     def test_the_root_of_pae_has_32_bytes(self, low):
         """Table 5-7: CR3 bits 31:5; 4 and 3 are PCD and PWT."""
         assert from_registers({**PAE, "cr3": 0xFFFF_F01F | low}).windows[0].root == 0xFFFF_F000 | low
+
+    @pytest.mark.parametrize("registers", [I386, PAE], ids=["i386", "pae"])
+    def test_as_the_manual_says(self, registers):
+        walker = reference.from_registers(lambda _: None, registers["cr3"] | 0x18, registers["cr4"])
+        assert from_registers({**registers, "cr3": registers["cr3"] | 0x18}).windows[0].root == walker.root
 
     def test_execute_disable(self):
         form = from_registers({**PAE, "efer": 0}).format

@@ -6,7 +6,7 @@ from pagewalk.formats.access import AccessRule, AccessRules
 from pagewalk.formats.bits import NO_PADDR, Bits, Pattern
 from pagewalk.formats.capture import capture_format
 from pagewalk.formats.codec import Decoded, key_of, memory_of
-from pagewalk.formats.encryption import encryption_mask
+from pagewalk.formats.encryption import encryption_bits, encryption_mask
 from pagewalk.formats.fields import ENCRYPTED, Field
 from pagewalk.formats.find import DEFAULT, FORMATS, SYSTEMS, find_format, from_registers, systems_of
 from pagewalk.formats.flags import Flag, Kind, Rights
@@ -39,6 +39,7 @@ __all__ = [
     "Window",
     "Word",
     "capture_format",
+    "encryption_bits",
     "encryption_mask",
     "find_format",
     "from_registers",

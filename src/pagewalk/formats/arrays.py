@@ -416,7 +416,7 @@ class Arrays:
                 said |= np.array(field.by_rights, np.uint64)[(flags & 15).astype(np.intp)]
                 continue
             if not field.flags:
-                said |= np.uint64(field.unasked)
+                said |= np.uint64(field.unasked)  # one word, so nothing that depends on how many there are
                 continue
             for bits, meaning in field.meanings:
                 if bits and isinstance(meaning, Flag):

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pagewalk.formats.paging import PagingFormat
     from pagewalk.formats.rows import Row
 
-__all__ = ["encrypted", "encryption_mask"]
+__all__ = ["encrypted", "encryption_bits", "encryption_mask"]
 
 _FORMATS: Final = ("x86-64", "x86-64-la57")
-_LOWEST, _HIGHEST = 32, 51
+_BITS: Final = range(32, 52)
 _WITH_ADDRESSES: Final = (Kind.TABLE, Kind.PRESENT, Kind.PROT_NONE)
 
 
@@ -37,9 +37,14 @@ def encryption_mask(bit: int | None) -> int:
     if bit is None:
         return 0
     bit = integer(bit, "encryption_bit")
-    if not _LOWEST <= bit <= _HIGHEST:
-        raise ValueError(f"an encryption bit is one of bits {_LOWEST} to {_HIGHEST} of an address, not {bit}")
+    if bit not in _BITS:
+        raise ValueError(f"an encryption bit is one of bits {_BITS[0]} to {_BITS[-1]} of an address, not {bit}")
     return 1 << bit
+
+
+def encryption_bits(form: PagingFormat) -> range:
+    """The bits of a format's addresses that may be one."""
+    return _BITS if form.name in _FORMATS else range(0)
 
 
 def encrypted(form: PagingFormat, bit: int | None) -> PagingFormat:
@@ -59,7 +64,7 @@ def encrypted(form: PagingFormat, bit: int | None) -> PagingFormat:
     mask = encryption_mask(bit)
     if not mask:
         return form
-    if form.name not in _FORMATS:
+    if not encryption_bits(form):
         raise UnsupportedError(f"an encryption bit is one of x86-64's, and {form.name} has none: leave it out")
     if any(row.field(ENCRYPTED) for level in form.hardware for row in level.rows):
         raise UnsupportedError(f"the format {form.name} is given with an encryption bit: leave out the other one")

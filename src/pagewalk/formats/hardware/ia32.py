@@ -102,6 +102,8 @@ def pae(
 ) -> PagingFormat:
     """The paging format of PAE: a root of four entries, 32 bytes, above two levels of 512.
 
+    The CPU keeps the four in registers from one write of CR3 to the next; what is read here is what lies in memory.
+
     Args:
         layer: The operating system's part.
         physical_bits: MAXPHYADDR; the bits above it, up to 62, are reserved.
