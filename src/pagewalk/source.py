@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import integer
 from pagewalk.errors import BadRoot, UnsupportedError
-from pagewalk.formats import DEFAULT, PagingFormat, encryption_mask, find_format, from_registers
+from pagewalk.formats import DEFAULT, PagingFormat, encryption_bits, encryption_mask, find_format, from_registers
 from pagewalk.memory import RawImage
 from pagewalk.tables import PageTables
 
@@ -141,9 +141,18 @@ def _refuse_outside(memory: RawImage, form: PagingFormat, windows: dict[Window, 
     }
     for name, root in outside.items():
         where, what = ("", "the root") if name == "root" else (f"of {name} ", name)
+        hint = _encryption(memory, form, root)
         why = f"{where}is outside the memory, which has {memory.extent}"
         rest = f"; without {name} the rest can be opened" if len(outside) < len(set(windows.values())) else ""
-        raise BadRoot(root, f"{why}: the image is truncated, or its base (--base) or {what} is wrong{rest}")
+        raise BadRoot(root, f"{why}: {hint}the image is truncated, or its base (--base) or {what} is wrong{rest}")
+
+
+def _encryption(memory: RawImage, form: PagingFormat, root: int) -> str:
+    """What to say of a root that would be inside but for one bit: it marks encrypted memory."""
+    for bit in encryption_bits(form):
+        if root >> bit & 1 and memory.view(root & ~(1 << bit), form.word.size) is not None:
+            return f"bit {bit} is an encryption bit (--encryption-bit {bit}), or "
+    return ""
 
 
 def _local(source: str | os.PathLike[str]) -> Path:

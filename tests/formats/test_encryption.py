@@ -99,6 +99,13 @@ class TestOpen:
         ):
             check_root(tables)
 
+    @pytest.mark.parametrize("where", [{"root": C_BIT | 0x1000}, {"registers": {"cr3": C_BIT | 0x1000}}])
+    def test_a_root_with_the_bit_says_so_too(self, image, where):
+        with pytest.raises(
+            pw.BadRoot, match=r"outside the memory, .*: bit 51 is an encryption bit .*, or the image is"
+        ):
+            pw.open(image, **where)
+
     def test_tables_that_grow_are_encrypted(self, image):
         with pw.open(image, root=0x1000, encryption_bit=51) as opened:
             memory = pw.Ram(16 * 4096)
