@@ -24,6 +24,7 @@ from pagewalk.errors import (
 )
 from pagewalk.formats import DEFAULT, NO_PADDR, Flag, Kind, Level, PagingFormat, Rights, Window, find_format
 from pagewalk.memory import BadAnswer, Closable, RemoteSlots, is_flat, read_exactly, write_to, writes
+from pagewalk.tables.groups import standing_alone
 from pagewalk.tables.table import Entry, Table
 
 if TYPE_CHECKING:
@@ -357,8 +358,9 @@ class PageTables:
         """
         below = entry.level.beneath
         assert below is not None
+        alone = standing_alone(entry.level, entry.table.slots, entry.index) if entry.level.has_groups else {}
         try:
-            first, step = entry.level.split(entry.value)
+            first, step = entry.level.split(alone.get(entry.index, entry.value))
         except ValueError as error:
             raise _refused(entry, vaddr, f"cannot be split: {error}") from None
         return below.word.pack([first + step * at & below.word.mask for at in range(below.entries)])
