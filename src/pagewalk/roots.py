@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.errors import BadRoot
-from pagewalk.formats import Kind
+from pagewalk.formats import Kind, encryption_bits
 from pagewalk.memory import is_flat
 
 if TYPE_CHECKING:
@@ -125,10 +125,11 @@ def _encryption(tables: PageTables, top: _Top) -> str:
     """What to say if all entries would be right but for one bit: it marks encrypted memory."""
     form, memory, level = tables.format, tables.memory, top.level
     named = [level.frame(value) for _, value in top.held if level.is_table(value)]
-    for bit in reversed(range(form.physical_bits)):
+    for bit in reversed(encryption_bits(form)):
         plain = [paddr & ~(1 << bit) for paddr in named if paddr >> bit & 1]
         if len(plain) == len(named) and is_flat(memory) and all(_is_inside(memory, level, at) for at in plain):
-            return f"without bit {bit}, which all of them set, they would be inside: an encryption bit (SEV, TDX)? or "
+            what = f"an encryption bit (SEV, TDX: --encryption-bit {bit})"
+            return f"without bit {bit}, which all of them set, they would be inside: {what}? or "
     return ""
 
 

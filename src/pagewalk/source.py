@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import integer
 from pagewalk.errors import BadRoot, UnsupportedError
-from pagewalk.formats import DEFAULT, PagingFormat, find_format, from_registers
+from pagewalk.formats import DEFAULT, PagingFormat, encryption_bits, encryption_mask, find_format, from_registers
 from pagewalk.memory import RawImage
 from pagewalk.tables import PageTables
 
@@ -45,6 +45,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     base: int = 0,
     segments: Iterable[tuple[int, int, int]] | None = None,
     os: str | None = None,
+    encryption_bit: int | None = None,
     writable: bool = False,
 ) -> PageTables:
     """Open page tables in a raw memory image: by the address of the top table, or by the CPU's registers.
@@ -61,6 +62,9 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         segments: Where the image's parts lie, as ``(paddr, offset, size)`` in bytes; None: all of it, from ``base`` on.
         os: The operating system whose entries stand beside the hardware's: ``linux`` (the newest), ``linux-6.12``,
             ``linux-7.3,device_private=no``, ``windows``, ``none``: ``docs/images.md``.
+        encryption_bit: Of x86-64, the bit of addresses that marks encrypted memory (SEV's C-bit, TDX's shared bit), 32
+            to 51: it is taken off the root and off what entries name. New tables and pages have it set, as SEV's
+            private memory has it. The image must hold the memory in the clear. None: there is no such bit.
         writable: Let what is written to the memory reach the file.
 
     Raises:
@@ -69,11 +73,13 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         BadRoot: A root is misaligned, too wide, or outside the memory. That of one register of two as well: what the
             other one translates is opened without the first.
         UnsupportedError: No format or system of that name; the source is no raw image; registers that are not known,
-            contradict each other or the format, or are of a CPU that translates nothing.
-        ValueError: Both a root and registers, or a base and segments; a register that is no number of 64 bits.
+            contradict each other or the format, or are of a CPU that translates nothing; an encryption bit of a format
+            that has none.
+        ValueError: Both a root and registers, or a base and segments; a register that is no number of 64 bits; an
+            encryption bit that is none of 32 to 51.
         TypeError: Neither a root nor registers; an address is no integer.
     """
-    form, windows, names = _found(format, root, registers, os)
+    form, windows, names = _found(format, root, registers, os, encryption_bit)
     base = integer(base, "base")
     path = _local(source)
     parts = None if segments is None else tuple(segments)
@@ -92,6 +98,7 @@ def _found(
     root: int | None,
     registers: Mapping[str, Any] | str | None,
     os: str | None,
+    encryption_bit: int | None,
 ) -> tuple[PagingFormat, tuple[Window, ...], tuple[str, ...]]:
     """The format, the windows, and what each root was given as."""
     if root is not None and registers is not None:
@@ -99,12 +106,13 @@ def _found(
     if registers is None:
         if root is None:
             raise TypeError("where the tables are is not said: give a root, or registers")
-        form, root = find_format(DEFAULT if format is None else format, os), integer(root, "root")
+        form = find_format(DEFAULT if format is None else format, os, encryption_bit=encryption_bit)
+        root = integer(root, "root") & ~encryption_mask(encryption_bit)
         windows = tuple(window._replace(root=root) for window in form.windows)
         return form, windows, ("root",) * len(windows)
-    given = None if format is None else find_format(format, os)
+    given = None if format is None else find_format(format, os, encryption_bit=encryption_bit)
     own = isinstance(format, PagingFormat)
-    found = from_registers(registers, None if own else os)
+    found = from_registers(registers, None if own else os, encryption_bit=encryption_bit)
     if given is not None and given.name != found.format.name:
         raise UnsupportedError(
             f"the registers say {found.format.name}, and the format {given.name} contradicts them: give one alone"
@@ -133,9 +141,18 @@ def _refuse_outside(memory: RawImage, form: PagingFormat, windows: dict[Window, 
     }
     for name, root in outside.items():
         where, what = ("", "the root") if name == "root" else (f"of {name} ", name)
+        hint = _encryption(memory, form, root)
         why = f"{where}is outside the memory, which has {memory.extent}"
         rest = f"; without {name} the rest can be opened" if len(outside) < len(set(windows.values())) else ""
-        raise BadRoot(root, f"{why}: the image is truncated, or its base (--base) or {what} is wrong{rest}")
+        raise BadRoot(root, f"{why}: {hint}the image is truncated, or its base (--base) or {what} is wrong{rest}")
+
+
+def _encryption(memory: RawImage, form: PagingFormat, root: int) -> str:
+    """What to say of a root that would be inside but for one bit: it marks encrypted memory."""
+    for bit in encryption_bits(form):
+        if root >> bit & 1 and memory.view(root & ~(1 << bit), form.word.size) is not None:
+            return f"bit {bit} is an encryption bit (--encryption-bit {bit}), or "
+    return ""
 
 
 def _local(source: str | os.PathLike[str]) -> Path:

@@ -7,8 +7,11 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.formats import AccessRules, find_format, from_registers
+from tests.reference import ia32 as reference
 
 X86 = {"cr0": 0x8005_0033, "cr3": 0x4B2_4000, "cr4": 0x75_0EF0, "efer": 0xD01}
+I386 = {"cr0": 0x8005_0033, "cr3": 0x2D7_E000, "cr4": 0x6D0, "efer": 0}
+PAE = {**I386, "cr3": 0x1CF_2020, "cr4": 0x6F0, "efer": 0x800}
 ARM64 = {"ttbr0_el1": 0x43B9_5000, "ttbr1_el1": 0x5_0000_4209_A000, "tcr_el1": 0x450_0074_B550_3510}
 RISCV = {"satp": 0x8000_2000_0008_398E}
 TOP = 1 << 64
@@ -76,7 +79,13 @@ class TestRefused:
             ({"tcr_el1": 0}, "ttbr0_el1 or ttbr1_el1 is missing beside tcr_el1"),
             ({"mair_el1": 0}, "tcr_el1 is missing"),
             ({**X86, "cr0": 0x33}, "cr0 0x33 says that paging is off"),
-            ({**X86, "efer": 0x100}, "efer 0x100 says that the CPU is not in 64-bit mode"),
+            ({**X86, "efer": 0x100}, "efer 0x100 has LME .bit 8. without LMA .bit 10.*of one moment"),
+            (
+                {**X86, "cr4": 0x77_0EF0, "efer": 0},
+                "cr4 0x770ef0 with PCIDs .bit 17. contradicts a CPU that is not in 64-bit mode",
+            ),
+            ({**I386, "cr3": 0x1_0000_0000}, "cr3 0x100000000 is wider than 32 bits, and the CPU is not in 64-bit"),
+            ({"cr3": 0x1000, "efer": 0}, "efer 0x0 says that the CPU is not in 64-bit mode .bit 10.: give cr4 as well"),
             ({**X86, "cr4": 0x10}, "cr4 0x10 without PAE .bit 5. contradicts 64-bit mode"),
             ({"satp": 0}, "satp 0x0 says that translation is off: 8, 9 and 10"),
             ({"satp": 1 << 60}, "satp 0x1000000000000000 has mode 1, which is reserved"),
@@ -135,6 +144,79 @@ class TestX86:
         assert opened(cr3=0).format.last.access == AccessRules()
 
 
+class TestIa32:
+    """SDM vol. 3A, 5.1.1: LMA clear; CR4.PAE tells three levels from two, and CR4.PSE says whether these have 4 MiB."""
+
+    def test_two_levels(self):
+        form, (window,), names = from_registers(I386)
+        assert (form, names) == (find_format("ia32"), ("cr3",))
+        assert (window.start, window.end, window.root) == (0, 1 << 32, 0x2D7_E000)
+
+    def test_without_efer(self):
+        """Which a CPU may not have; with PAE, it is 64-bit mode that is taken for granted."""
+        rest = {name: value for name, value in I386.items() if name != "efer"}
+        assert from_registers(rest) == from_registers(I386)
+        assert opened(cr3=0x1000, cr4=0x20).format.name == "x86-64"
+
+    def test_without_large_pages(self):
+        """Bit 7 of a directory's entry means nothing then."""
+        (directory, _) = from_registers({**I386, "cr4": 0x6C0}).format.hardware
+        assert directory.kind(0x24000E7) is pw.Kind.TABLE
+        assert from_registers(I386).format.hardware[0].kind(0x24000E7) is pw.Kind.PRESENT
+
+    def test_pae(self):
+        form, (window,), _ = from_registers(PAE)
+        assert form == find_format("pae")
+        assert form.levels_of(window)[0].table_bytes == 32
+        assert window.root == 0x1CF_2020
+
+    @pytest.mark.parametrize("low", range(0, 0x1000, 0x20))
+    def test_the_root_of_pae_has_32_bytes(self, low):
+        """Table 5-7: CR3 bits 31:5; 4 and 3 are PCD and PWT."""
+        assert from_registers({**PAE, "cr3": 0xFFFF_F01F | low}).windows[0].root == 0xFFFF_F000 | low
+
+    @pytest.mark.parametrize("registers", [I386, PAE], ids=["i386", "pae"])
+    def test_as_the_manual_says(self, registers):
+        walker = reference.from_registers(lambda _: None, registers["cr3"] | 0x18, registers["cr4"])
+        assert from_registers({**registers, "cr3": registers["cr3"] | 0x18}).windows[0].root == walker.root
+
+    def test_execute_disable(self):
+        form = from_registers({**PAE, "efer": 0}).format
+        assert form.last.wrong(1 << 63 | 0x1025) == 1 << 63
+        assert not find_format("pae").last.wrong(1 << 63 | 0x1025)
+
+    def test_rights_follow_the_control_registers(self):
+        for registers in (I386, PAE):
+            form = from_registers({**registers, "cr4": registers["cr4"] | 1 << 20}).format
+            assert [rule.name for rule in form.last.access.rules] == ["SMEP"]
+
+    def test_five_levels_are_of_64_bit_mode_alone(self):
+        """SDM 2.5: CR4.LA57 may be set before the switch to that mode."""
+        assert from_registers({**PAE, "cr4": PAE["cr4"] | 1 << 12}).format.name == "pae"
+
+
+class TestUsersRoot:
+    """Linux 6.1 with PTI, arch/x86/mm/tlb.c: the user's root is a page above the kernel's, its PCID has bit 11."""
+
+    KERNEL, USER = 0x4B2_4001, 1 << 63 | 0x4B2_5801
+
+    def test_each_root_is_the_one_that_is_given(self):
+        assert opened(cr3=self.KERNEL).windows[0].root == 0x4B2_4000
+        assert opened(cr3=self.USER).windows[0].root == 0x4B2_5000
+
+    def test_the_users_from_the_kernels(self):
+        assert opened(cr3=self.KERNEL | 1 << 12).windows[0].root == 0x4B2_5000
+
+    @pytest.mark.parametrize("bit", [*range(12), *range(52, 64)])
+    def test_no_other_bit_is_of_the_root(self, bit):
+        """PCID in 11:0, LAM in 62:61, 63 keeps what the TLB has; 60:52 are above any physical address."""
+        assert {window.root for window in opened(cr3=0x4B2_4000 | 1 << bit).windows} == {0x4B2_4000}
+
+    def test_tags_with_the_users_root(self):
+        user, kernel = opened(cr3=self.USER | 1 << 62, cr4=0x20).windows
+        assert (user.root, user.ignored) == (kernel.root, 0x7FFF << 48) == (0x4B2_5000, 0x7FFF << 48)
+
+
 class TestArm64:
     def test_each_half_has_its_root(self):
         form, windows, names = from_registers(ARM64)
@@ -191,7 +273,7 @@ class TestRiscv:
         ]
 
 
-@pytest.mark.parametrize("registers", [X86, ARM64, RISCV], ids=["x86", "arm64", "riscv"])
+@pytest.mark.parametrize("registers", [X86, I386, PAE, ARM64, RISCV], ids=["x86", "i386", "pae", "arm64", "riscv"])
 def test_the_system_is_the_one_that_is_asked_for(registers):
     for os in ("linux", "linux-7.2", "none"):
         form = from_registers(registers, os).format

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagewalk.formats import FORMATS, Flag, Kind, find_format
-from tests.property.entries import ADDRESS, RAW
+from tests.property.entries import RAW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ BY_ENTRY: dict[str, Callable[..., Any]] = {
     "frame": lambda level, entry: level.frame(entry),
     "swap type": lambda level, entry: level.swap_slot(entry)[0] if level.swaps else entry & 0,
     "swap offset": lambda level, entry: level.swap_slot(entry)[1] if level.swaps else entry & 0,
-    "table": lambda level, entry: entry & 0 if level.is_last else level.table(entry & ADDRESS),
+    "table": lambda level, entry: entry & 0 if level.is_last else level.table(entry & _reach(level, Kind.TABLE)),
     "dirty": lambda level, entry: level.with_flags(entry, Flag.DIRTY),
     "read-only": lambda level, entry: level.without_flags(entry, Flag.WRITE | Flag.ACCESSED),
 }
@@ -63,7 +63,7 @@ class TestEncoding:
     @given(frames=st.lists(st.integers(0, (1 << 40) - 1), min_size=1, max_size=8), flags=st.integers(0, sum(Flag)))
     def test_leaf_entries_round_trip(self, form: PagingFormat, frames: list[int], flags: int) -> None:
         for level in (level for level in form.levels if level.may_be_leaf):
-            paddrs = [frame * 4096 & -level.span & (1 << form.physical_bits) - 1 for frame in frames]
+            paddrs = [frame * 4096 & _reach(level, Kind.PRESENT) for frame in frames]
             agree(partial(form.leaf_entry, flags=flags, level=level), paddrs)
             for paddr in paddrs:
                 entry = form.leaf_entry(paddr, flags, level)
@@ -79,9 +79,10 @@ class TestEncoding:
     def test_table_entries_round_trip(self, form: PagingFormat, frames: list[int]) -> None:
         for level in form.levels[:-1]:
             for frame in frames:
-                entry = form.table_entry(frame * form.page_size & (1 << form.physical_bits) - 1, level)
+                paddr = frame * form.page_size & _reach(level, Kind.TABLE)
+                entry = form.table_entry(paddr, level)
                 assert form.is_table(entry, level)
-                assert level.frame(entry) == frame * form.page_size & (1 << form.physical_bits) - 1
+                assert level.frame(entry) == paddr
                 assert not level.wrong(entry)
 
     @given(type_=st.integers(0, 31), offset=st.integers(0, (1 << 50) - 1))
@@ -102,6 +103,11 @@ class TestEncoding:
             if not fits:
                 with pytest.raises(ValueError, match=level.name if level.may_be_leaf else "cannot map"):
                     form.leaf_entry(paddr, 0, level)
+
+
+def _reach(level: Level, kind: Kind) -> int:
+    """The bits of an address that an entry of a level can name."""
+    return next(row.reach for row in level.rows if row.kind is kind and not row.order)
 
 
 def _known(level: Level) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tests.reference.arm64 import Arm64
-from tests.reference.linux import Arm64Linux, Bare, Linux, Meaning, RiscVLinux, X86Linux
+from tests.reference.ia32 import Pae, TwoLevels
+from tests.reference.linux import Arm64Linux, Bare, Linux, Meaning, PaeLinux, RiscVLinux, TwoLevelLinux, X86Linux
 from tests.reference.riscv import RiscV, Sv32
 from tests.reference.x86 import Hardware
 
@@ -50,6 +51,8 @@ FAMILIES = {
     # MAX_PHYSMEM_BITS is 46, and 52 with five levels
     "x86-64": Family(lambda read, root, _: Hardware(read, root), 48, X86Linux(12, 46 - 12)),
     "x86-64-la57": Family(lambda read, root, _: Hardware(read, root, 5), 57, X86Linux(12, 52 - 12)),
+    "ia32": Family(lambda read, root, _: TwoLevels(read, root), 32, TwoLevelLinux(12, 32 - 12)),
+    "pae": Family(lambda read, root, _: Pae(read, root), 32, PaeLinux(12, 36 - 12)),
     "arm64-4k": Family(lambda read, root, bits: Arm64(read, root, 12, bits), 48, Arm64Linux(12, 52 - 12)),
     "arm64-16k": Family(lambda read, root, bits: Arm64(read, root, 14, bits), 47, Arm64Linux(14, 52 - 14)),
     "arm64-64k": Family(lambda read, root, bits: Arm64(read, root, 16, bits), 48, Arm64Linux(16, 52 - 16)),

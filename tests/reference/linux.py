@@ -6,15 +6,13 @@ The kernel's headers: ``arch/ARCH/include/asm/pgtable*.h``, ``include/linux/swap
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from tests.reference.x86 import ADDRESS
 
 if TYPE_CHECKING:
     from tests.reference.found import Decoded, Walker
 
-# linux/swap.h, 6.15 to 7.3 with CONFIG_DEVICE_PRIVATE: counted down from 31
-HWPOISON, MIGRATION, DEVICE, MARKER = (24,), (25, 26, 27), (28, 29, 30), (31,)
 # linux/swapops.h: PTE_MARKER_UFFD_WP, PTE_MARKER_POISONED, PTE_MARKER_GUARD
 MARKED_UFFD_WP, MARKED_POISONED, MARKED_GUARD = 1, 2, 4
 
@@ -43,6 +41,11 @@ class Linux:
     page_shift: int
     frame_bits: int
 
+    # linux/swap.h, 6.15 to 7.3 with CONFIG_DEVICE_PRIVATE: counted down from 31, which is the marker
+    hwpoison: ClassVar[tuple[int, ...]] = (24,)
+    migration: ClassVar[tuple[int, ...]] = (25, 26, 27)
+    device: ClassVar[tuple[int, ...]] = (28, 29, 30)
+
     def meaning(self, walker: Walker, shift: int, raw: int) -> Meaning:
         """One entry of the level with this shift."""
         entry = walker.decode(shift, raw)
@@ -59,7 +62,7 @@ class Linux:
         there = self.without_rights(walker, shift, raw)
         if there is not None:
             return self.page("prot_none", there._replace(global_=False), set(), self.software(raw))
-        return self.absent(raw)
+        return self.absent(shift, raw)
 
     def page(self, kind: str, entry: Decoded, rights: set[str], software: frozenset[str]) -> Meaning:
         """A page that is there, with or without rights."""
@@ -71,18 +74,18 @@ class Linux:
         flags = frozenset(rights | state | software)
         return Meaning(kind, entry.frame, flags, entry.memory, entry.key, order=entry.order)
 
-    def absent(self, raw: int) -> Meaning:
+    def absent(self, shift: int, raw: int) -> Meaning:
         """A swap entry: a file and an offset, or one of the special types."""
         type_, offset = self.type_and_offset(raw)
         frame = (offset & (1 << self.frame_bits) - 1) << self.page_shift
-        flags = self.swap_flags(raw)
-        if type_ < HWPOISON[0]:
+        flags = self.swap_flags(shift, raw)
+        if type_ < self.hwpoison[0]:
             return Meaning("swap", flags=flags, swap=(type_, offset))
-        if type_ in HWPOISON:
+        if type_ in self.hwpoison:
             return Meaning("hwpoison", frame)
-        if type_ in MIGRATION:
+        if type_ in self.migration:
             return Meaning("migration", frame, flags - {"EXCLUSIVE"})
-        if type_ in DEVICE:
+        if type_ in self.device:
             return Meaning("other")
         if offset & MARKED_GUARD:
             return Meaning("guard")
@@ -94,7 +97,7 @@ class Linux:
         """The kernel's own bits of a page."""
         raise NotImplementedError
 
-    def swap_flags(self, raw: int) -> frozenset[str]:
+    def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
         """The bits that a swap entry has beside type and offset."""
         raise NotImplementedError
 
@@ -110,7 +113,7 @@ class Linux:
 class Bare(Linux):
     """No operating system: what the hardware does not take is empty, or nobody knows what."""
 
-    def absent(self, raw: int) -> Meaning:
+    def absent(self, shift: int, raw: int) -> Meaning:
         return Meaning("other")
 
     def without_rights(self, walker: Walker, shift: int, raw: int) -> None:
@@ -128,7 +131,7 @@ class X86Linux(Linux):
         """_PAGE_BIT_SPECIAL, _UFFD_WP, _SOFT_DIRTY; _SAVED_DIRTY is a software bit above the address."""
         return named(raw, {9: "SPECIAL", 10: "UFFD_WP", 11: "SOFT_DIRTY", 58: "SAVED_DIRTY"})
 
-    def swap_flags(self, raw: int) -> frozenset[str]:
+    def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
         return named(raw, {1: "SOFT_DIRTY", 2: "UFFD_WP", 3: "EXCLUSIVE"})
 
     def type_and_offset(self, raw: int) -> tuple[int, int]:
@@ -146,6 +149,58 @@ class X86Linux(Linux):
         return walker.decode(shift, frame | rest)
 
 
+class Ia32Linux(Linux):
+    """32-bit x86: no soft-dirty, no write protection by userfaultfd, no memory of devices (arch/x86/Kconfig)."""
+
+    # linux/swap.h without CONFIG_DEVICE_PRIVATE
+    hwpoison, migration, device = (27,), (28, 29, 30), ()
+
+    def software(self, raw: int) -> frozenset[str]:
+        """_PAGE_BIT_SPECIAL; _PAGE_BIT_SAVED_DIRTY is _PAGE_BIT_SOFTW2."""
+        return named(raw, {9: "SPECIAL", 10: "SAVED_DIRTY"})
+
+
+@dataclass(frozen=True)
+class TwoLevelLinux(Ia32Linux):
+    """arch/x86/include/asm/pgtable-2level.h."""
+
+    def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
+        """_PAGE_SWP_EXCLUSIVE is _PAGE_PSE."""
+        return named(raw, {7: "EXCLUSIVE"})
+
+    def type_and_offset(self, raw: int) -> tuple[int, int]:
+        """Type in 5:1, the offset as it is in 31:9."""
+        return raw >> 1 & 31, raw >> 9
+
+    def without_rights(self, walker: Walker, shift: int, raw: int) -> Decoded | None:
+        """_PAGE_PROTNONE is bit 8; no huge page is ever split. What is reserved where P is set does not matter here."""
+        if not raw & 0x100:
+            return None
+        return walker.decode(shift, raw & ~0x100 | 1 if shift == 12 else raw & ~0x20_0100 | 0x81)
+
+
+@dataclass(frozen=True)
+class PaeLinux(Ia32Linux):
+    """arch/x86/include/asm/pgtable-3level.h: swap and frames as on x86-64."""
+
+    def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
+        """_PAGE_SWP_EXCLUSIVE is _PAGE_PSE, which makes a directory's entry a huge page that is being split."""
+        return named(raw, {7: "EXCLUSIVE"}) if shift == 12 else frozenset()
+
+    def type_and_offset(self, raw: int) -> tuple[int, int]:
+        return raw >> 59, ~raw >> 9 & (1 << 50) - 1
+
+    def without_rights(self, walker: Walker, shift: int, raw: int) -> Decoded | None:
+        """As X86Linux; what is reserved in an entry that is valid does not matter in one that is not."""
+        if not raw & (0x100 if shift == 12 else 0x180):
+            return None
+        frame = ~raw & ADDRESS & -(1 << shift)
+        rest = raw & 0xEFF | 1
+        if shift > 12:
+            rest |= raw & 0x1000 | 0x80
+        return walker.decode(shift, frame | rest)
+
+
 @dataclass(frozen=True)
 class Arm64Linux(Linux):
     """arch/arm64/include/asm/pgtable.h and pgtable-prot.h, 6.12 and later."""
@@ -154,7 +209,7 @@ class Arm64Linux(Linux):
         """PTE_DIRTY, PTE_SPECIAL, PTE_UFFD_WP."""
         return named(raw, {55: "DIRTY", 56: "SPECIAL", 58: "UFFD_WP"})
 
-    def swap_flags(self, raw: int) -> frozenset[str]:
+    def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
         return named(raw, {2: "EXCLUSIVE", 3: "UFFD_WP"})
 
     def type_and_offset(self, raw: int) -> tuple[int, int]:
@@ -176,7 +231,7 @@ class RiscVLinux(Linux):
         """_PAGE_SPECIAL."""
         return named(raw, {8: "SPECIAL"})
 
-    def swap_flags(self, raw: int) -> frozenset[str]:
+    def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
         return named(raw, {3: "SOFT_DIRTY", 4: "UFFD_WP", 6: "EXCLUSIVE"})
 
     def type_and_offset(self, raw: int) -> tuple[int, int]:

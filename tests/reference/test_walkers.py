@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reference import arm64, riscv
+from tests.reference import arm64, ia32, riscv
 from tests.reference.arm64 import Arm64
 from tests.reference.families import FAMILIES
 from tests.reference.found import depths as depths_of
@@ -32,6 +32,8 @@ def test_nothing_comes_from_what_it_judges():
     [
         ("x86-64", [39, 30, 21, 12], [0, 2, 3, 4], 512),
         ("x86-64-la57", [48, 39, 30, 21, 12], [0, 1, 2, 3, 4], 512),
+        ("ia32", [22, 12], [0, 4], 1024),
+        ("pae", [30, 21, 12], [0, 3, 4], 4),
         ("arm64-4k", [39, 30, 21, 12], [0, 2, 3, 4], 512),
         ("arm64-16k", [36, 25, 14], [0, 3, 4], 2048),
         ("arm64-4k-lpa2", [48, 39, 30, 21, 12], [0, 1, 2, 3, 4], 16),
@@ -45,6 +47,23 @@ def test_shapes(name, shifts, depths, root):
     assert walker.shifts() == shifts
     assert walker.entries(shifts[0]) == root
     assert depths_of(len(shifts)) == depths
+
+
+class TestIa32Registers:
+    """Tables 5-3 and 5-7: what of CR3 is the root, by CR4.PAE; CR4.PSE says what bit 7 of a PDE means."""
+
+    def test_two_levels(self):
+        words = {0x2D7_E000: 0x0100_00E7, 0x0100_0000: 0x5067}
+        large = ia32.from_registers(memory(words), 0x2D7_E018, 0x6D0).look(0x3000)
+        small = ia32.from_registers(memory(words), 0x2D7_E018, 0x6C0).look(0)
+        assert (large.what, large.size, large.paddr) == ("leaf", 1 << 22, 0x100_0000)
+        assert (small.what, small.size, small.paddr) == ("leaf", 4096, 0x5000)
+
+    def test_pae(self):
+        """The last of four entries at an address that is a multiple of 32."""
+        words = {0x1CF_2038: 0x5001, 0x5000: 0x8000_0000_0020_00E7}
+        found = ia32.from_registers(memory(words), 0x1CF_2038, 0x6F0).look(0xC000_1000)
+        assert (found.what, found.size, found.paddr, found.execute) == ("leaf", 1 << 21, 0x20_0000, False)
 
 
 class TestArm64Registers:

@@ -27,6 +27,8 @@ class Hardware(Walker):
 
     levels: int = 4
     physical_bits: int = 52
+    encryption: int = 0
+    """AMD APM vol. 2, 15.34.5: the C-bit is no bit of an address, and not reserved."""
 
     def depths(self) -> list[int]:
         return depths(self.levels)
@@ -55,11 +57,11 @@ class Hardware(Walker):
         write, user, run = bool(raw & 2), bool(raw & 4), not raw >> 63
         rights = Rights(True, write, run, user, user and write, user and run)  # SDM 5.6.1
         if not leaf:
-            return Decoded("table", raw & ADDRESS, rights)
+            return Decoded("table", raw & ADDRESS & ~self.encryption, rights)
         pat = raw >> (7 if shift == 12 else 12) & 1
         return Decoded(
             "leaf",
-            raw & ADDRESS & (EVERYTHING << shift),
+            raw & ADDRESS & ~self.encryption & (EVERYTHING << shift),
             rights,
             accessed=bool(raw & 0x20),
             dirty=bool(raw & 0x40),
@@ -70,7 +72,7 @@ class Hardware(Walker):
 
     def must_be_zero(self, shift: int, leaf: bool) -> int:
         """Reserved bits: above MAXPHYADDR, PS in PML5E and PML4E, and the address bits under a large page."""
-        above = (1 << 52) - (1 << self.physical_bits)
+        above = (1 << 52) - (1 << self.physical_bits) & ~self.encryption
         if shift > 30:
             return above | 0x80
         if leaf and shift == 30:

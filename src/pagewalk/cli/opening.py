@@ -83,7 +83,7 @@ def open_source(source: str, **options: Any) -> Opened:
             complain(f"note: {source} is taken for the file of that name; the process would be {_PREFIX}{source}")
         _tell(opened)
         return opened
-    if given := [f"--{name}" for name, value in sorted(options.items()) if value not in (None, ())]:
+    if given := [f"--{name.replace('_', '-')}" for name, value in sorted(options.items()) if value not in (None, ())]:
         raise _usage(f"{_PREFIX}{pid} is a process, and takes no {', '.join(given)}, as memory images do.")
     opened = _captured(pid)
     what = (

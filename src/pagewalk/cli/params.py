@@ -9,7 +9,7 @@ import click
 
 from pagewalk.cli.numbers import MOST, parse
 from pagewalk.doors import shown
-from pagewalk.formats import DEFAULT, LINUX, SETTINGS, SPELLINGS
+from pagewalk.formats import DEFAULT, FORMATS, LINUX, SETTINGS, SPELLINGS, encryption_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -115,6 +115,15 @@ def _registers(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...
         raise click.BadParameter(f"{error}.", ctx, param) from None
 
 
+def _encryption_bit(ctx: click.Context, param: click.Parameter, bit: int | None) -> int | None:
+    """The bit of ``--encryption-bit``, if it can be one."""
+    try:
+        encryption_mask(bit)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", ctx, param) from None
+    return bit
+
+
 _SOURCE_OPTIONS = (
     click.argument("source", metavar="SOURCE"),
     click.option("--root", type=ADDRESS, metavar="PADDR", help="An image's top table (x86: CR3, flags off)."),
@@ -126,12 +135,22 @@ _SOURCE_OPTIONS = (
         help="Instead of --root: the registers that say where an image's tables are, and of which format: "
         "cr3 (cr0, cr4, efer); tcr_el1, ttbr0_el1, ttbr1_el1; satp.",
     ),
-    click.option("--format", help=f"An image's paging format.  [default: what registers say, else {DEFAULT}]"),
+    click.option(
+        "--format",
+        help=f"An image's paging format: {', '.join(FORMATS)}.  [default: what registers say, else {DEFAULT}]",
+    ),
     click.option(
         "--os",
         metavar="NAME[,OPTION=yes|no]...",
         help=f"Whose entries stand beside the hardware's: {SPELLINGS}; options of a kernel are {', '.join(SETTINGS)}.  "
         f"[default: {LINUX.name}, the newest]",
+    ),
+    click.option(
+        "--encryption-bit",
+        type=NUMBER,
+        metavar="BIT",
+        callback=_encryption_bit,
+        help="Of x86-64, the bit of addresses that marks encrypted memory (SEV, TDX), 32 to 51.",
     ),
     click.option(
         "--base", type=ADDRESS, metavar="PADDR", help="Physical address of the image's first byte.  [default: 0]"

@@ -6,7 +6,8 @@ from pagewalk.formats.access import AccessRule, AccessRules
 from pagewalk.formats.bits import NO_PADDR, Bits, Pattern
 from pagewalk.formats.capture import capture_format
 from pagewalk.formats.codec import Decoded, key_of, memory_of
-from pagewalk.formats.fields import Field
+from pagewalk.formats.encryption import encryption_bits, encryption_mask
+from pagewalk.formats.fields import ENCRYPTED, Field
 from pagewalk.formats.find import DEFAULT, FORMATS, find_format, from_registers, systems_of
 from pagewalk.formats.flags import Flag, Kind, Rights
 from pagewalk.formats.level import Level, Window
@@ -18,6 +19,7 @@ from pagewalk.formats.word import Word
 
 __all__ = [
     "DEFAULT",
+    "ENCRYPTED",
     "FORMATS",
     "LINUX",
     "NO_PADDR",
@@ -40,6 +42,8 @@ __all__ = [
     "Window",
     "Word",
     "capture_format",
+    "encryption_bits",
+    "encryption_mask",
     "find_format",
     "from_registers",
     "key_of",

@@ -433,6 +433,9 @@ class Arrays:
             if field.name == RIGHTS:
                 said |= np.array(field.by_rights, np.uint64)[(flags & 15).astype(np.intp)]
                 continue
+            if not field.flags:
+                said |= np.uint64(field.unasked)  # one word, so nothing that depends on how many there are
+                continue
             for bits, meaning in field.meanings:
                 if bits and isinstance(meaning, Flag):
                     said |= ((flags & int(field.flags)) == int(meaning)).astype(np.uint64) * np.uint64(bits)

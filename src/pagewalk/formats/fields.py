@@ -12,13 +12,13 @@ from pagewalk.formats.flags import Flag, Rights, flags_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["KEY", "MEMORY", "RIGHTS", "SWAP_TYPE", "Field", "Meaning", "flag", "number"]
+__all__ = ["ENCRYPTED", "KEY", "MEMORY", "RIGHTS", "SWAP_TYPE", "Field", "Meaning", "flag", "number"]
 
 Meaning: TypeAlias = Flag | Rights | int
 
 _RIGHTS: Final = int(Flag.rights())
 
-RIGHTS, MEMORY, KEY, SWAP_TYPE = "rights", "memory", "key", "type"
+RIGHTS, MEMORY, KEY, SWAP_TYPE, ENCRYPTED = "rights", "memory", "key", "type", "encrypted"
 """Fields that pagewalk asks for by name. Each of these names has one sense, whatever the format."""
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import shown
 from pagewalk.errors import UnsupportedError
+from pagewalk.formats.encryption import encrypted, encryption_mask
 from pagewalk.formats.hardware import MODELS, REGISTERS
 from pagewalk.formats.os.layer import bare
 from pagewalk.formats.os.systems import SYSTEMS, System, near, system
@@ -27,21 +28,24 @@ FORMATS: Final = tuple(MODELS)
 """The names that ``--format`` takes."""
 
 
-def find_format(name: str | PagingFormat, os: str | None = None) -> PagingFormat:
+def find_format(name: str | PagingFormat, os: str | None = None, *, encryption_bit: int | None = None) -> PagingFormat:
     """The format of a name; a format is handed back as it is.
 
     Args:
         name: A name out of ``FORMATS``, or a format.
         os: The operating system whose entries stand in it, as ``system`` takes it; None: the newest Linux.
+        encryption_bit: The bit of addresses that marks encrypted memory, as ``encrypted`` has it; None: there is none.
 
     Raises:
-        UnsupportedError: No format or system of that name; a system beside a format that has one.
+        UnsupportedError: No format or system of that name; a system beside a format that has one; an encryption bit of
+            a format that has none.
+        ValueError: That bit is none of 32 to 51.
         TypeError: Neither a format nor a name.
     """
     if isinstance(name, PagingFormat):
         if os is not None and os != name.system:
             raise UnsupportedError(f"{name.name} is given with {name.system}'s entries: {shown(os)} contradicts that")
-        return name
+        return encrypted(name, encryption_bit)
     if not isinstance(name, str):
         raise TypeError(f"a paging format or its name is needed, not {shown(name)}")
     if name not in MODELS:
@@ -51,7 +55,7 @@ def find_format(name: str | PagingFormat, os: str | None = None) -> PagingFormat
         if os is not None:
             raise UnsupportedError(f"{name} has no rows for the entries of {shown(os)}: known are {', '.join(known)}")
         asked = System("none", "none")
-    return _made(name, asked)
+    return encrypted(_made(name, asked), encryption_bit)
 
 
 def systems_of(name: str) -> tuple[str, ...]:
@@ -70,12 +74,14 @@ def _made(name: str, asked: System) -> PagingFormat:
     return model.make(model.windows if asked.family == "windows" and model.windows is not None else bare(model.valid))
 
 
-def from_registers(registers: Mapping[str, Any] | str, os: str | None = None) -> Paging:
+def from_registers(
+    registers: Mapping[str, Any] | str, os: str | None = None, *, encryption_bit: int | None = None
+) -> Paging:
     """The format and the windows that registers say.
 
     Args:
         registers: By name, as QEMU and gdb print them, in any case; or as text: ``name=value,...``.
-        os: As ``find_format``.
+        os, encryption_bit: As ``find_format``; the bit is taken off roots too.
 
     Raises:
         UnsupportedError: Registers that are not known, belong to two architectures, contradict each other, or say
@@ -103,4 +109,7 @@ def from_registers(registers: Mapping[str, Any] | str, os: str | None = None) ->
             raise UnsupportedError(f"the format of {', '.join(values)} has no rows for the entries of {shown(os)}")
         return windows if asked.family == "windows" and windows is not None else bare(1)
 
-    return file.read(values, choose)
+    found = file.read(values, choose)
+    mask = encryption_mask(encryption_bit)
+    windows = tuple(window._replace(root=window.root & ~mask) for window in found.windows)
+    return found._replace(format=encrypted(found.format, encryption_bit), windows=windows)

@@ -305,9 +305,17 @@ class Level:
         return row
 
     def table(self, paddr: Any) -> Any:
-        """An entry that points to the table at ``paddr``, granting every right (the pages below decide)."""
+        """An entry that points to the table at ``paddr``, granting every right (the pages below decide).
+
+        Raises:
+            ValueError: The address is misaligned or too wide.
+        """
         row, said = self._open_table
-        return self.codec.make(row, _word(paddr, "paddr"), said)
+        value = _word(paddr, "paddr")
+        if _some(value & (NO_PADDR ^ row.reach)):
+            where = hex(value) if isinstance(value, int) else shown(paddr)
+            raise ValueError(f"{where} is no address of a table that {self.real_name} entries can name")
+        return self.codec.make(row, value, said)
 
     @cached_property
     def _open_table(self) -> tuple[Row, int]:
@@ -411,7 +419,10 @@ class Level:
         to = below.codec.row(row.name) or below.codec.row(row.kind.label)
         if to is None:
             raise ValueError(f"no {below.name} entry is {row.name} in this format: {entry:#x} cannot be split")
-        first = below.codec.converted(entry, row, to, joined(row.address, entry))
+        frame = joined(row.address, entry)
+        if frame & ~to.reach:
+            raise ValueError(f"its frame at {frame:#x} is none that {below.name} entries can name")
+        first = below.codec.converted(entry, row, to, frame)
         part = to.address[0]
         step = below.span << part.down >> part.up
         return first, -step if part.flip else step

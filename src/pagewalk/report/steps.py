@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.errors import TranslationError
-from pagewalk.formats import LINUX, Flag, Kind
+from pagewalk.formats import ENCRYPTED, LINUX, Flag, Kind
 from pagewalk.memory import is_flat
 from pagewalk.report.words import columns, flag_names, hexed, read_as, rights_text, size_text, state_names
 
@@ -142,12 +142,20 @@ def _fields(entry: Entry) -> dict[str, int]:
     """What it holds beside flags: the hardware's fields, or those of a swap entry."""
     level, found = entry.level, entry.level.decode(entry.value)
     if found.kind in (Kind.PRESENT, Kind.PROT_NONE):
-        return {"memory": found.memory, "pkey": found.key}
+        return {"memory": found.memory, "pkey": found.key, **_marked(entry)}
+    if found.kind is Kind.TABLE:
+        return _marked(entry)
     if found.kind in _PLAIN or not level.stored_as_swap(entry.value):
         return {}
     type_, offset = level.swap_slot(entry.value)
     said = found.kind is not Kind.OTHER or type_ or offset
     return {"swap_type": type_, "swap_offset": offset} if said else {}
+
+
+def _marked(entry: Entry) -> dict[str, int]:
+    """Whether it is marked as encrypted memory, where the format says which bit does that."""
+    field = entry.level.decode(entry.value).row.field(ENCRYPTED)
+    return {} if field is None else {ENCRYPTED: int(entry.value & field.mask != 0)}
 
 
 def _what(entry: Entry) -> str:

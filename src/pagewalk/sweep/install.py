@@ -426,6 +426,7 @@ class _Installer:
         reason: BaseException | None = None
         reached = count
         try:
+            made = level.table(frames)
             try:
                 good = self._values.take(addr, None, count)
             except Refused as refused:
@@ -438,7 +439,7 @@ class _Installer:
             self._give_back(frames)
             raise
         self._give_back(frames[needed:])
-        links[:needed] = level.table(frames[:needed])
+        links[:needed] = made[:needed]
         self._progress.tables_allocated += needed
         self._note(addr, installed)
         if reason is not None:

@@ -328,11 +328,12 @@ class PageTables:
             vaddr: The address that asked for it.
 
         Raises:
-            WalkError: EINVAL: the entry is no such page, or lies in another memory.
+            WalkError: EINVAL: the entry is no such page, or one whose frame is too high for smaller pages (PSE-36), or
+                lies in another memory.
             OutOfFrames, UnsupportedError, MemoryWriteError: As ``grow``.
         """
         self.check_split(entry, vaddr)
-        self._link(entry, vaddr, self.split_contents(entry))
+        self._link(entry, vaddr, self.split_contents(entry, vaddr))
 
     def check_split(self, entry: Entry, vaddr: int) -> None:
         """Refuse to split what is no page above the last level, nor one on its way elsewhere.
@@ -349,12 +350,19 @@ class PageTables:
         if entry.table.tables.memory is not self.memory:
             raise _refused(entry, vaddr, f"belongs to other tables, not to these with their root at {self.root:#x}")
 
-    def split_contents(self, entry: Entry) -> bytes:
-        """The table that says the same as a huge page's entry."""
+    def split_contents(self, entry: Entry, vaddr: int) -> bytes:
+        """The table that says the same as a huge page's entry.
+
+        Raises:
+            WalkError: EINVAL: smaller pages cannot say it.
+        """
         below = entry.level.beneath
         assert below is not None
         alone = standing_alone(entry.level, entry.table.slots, entry.index) if entry.level.has_groups else {}
-        first, step = entry.level.split(alone.get(entry.index, entry.value))
+        try:
+            first, step = entry.level.split(alone.get(entry.index, entry.value))
+        except ValueError as error:
+            raise _refused(entry, vaddr, f"cannot be split: {error}") from None
         return below.word.pack([first + step * at & below.word.mask for at in range(below.entries)])
 
     def _link(self, entry: Entry, vaddr: int, contents: bytes) -> None:

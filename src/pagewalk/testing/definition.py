@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pagewalk.formats import Kind, Pattern, Window
+from pagewalk.formats import ENCRYPTED, Kind, Pattern, Window
 from pagewalk.formats.bits import left_over, run
 
 if TYPE_CHECKING:
@@ -143,9 +143,11 @@ def _addresses_fit(where: str, form: PagingFormat, level: Level) -> None:
             raise AssertionError(f"{where}, row {row.name}: its address has bits {row.reach:#x}: too wide")
         if row.kind is Kind.TABLE:
             continue
-        wanted = run(form.physical_bits - 1, level.shift)
+        marked = row.field(ENCRYPTED)
+        wanted = run(form.physical_bits - 1, level.shift) & ~(marked.mask if marked else 0)
+        held = wanted & form.word.mask  # what a word has room for that holds the address as it is
         given = run(level.shift + row.order - 1, level.shift)  # what a group may take from the virtual address
-        if row.reach & wanted not in (wanted, wanted & ~given):
+        if row.reach & wanted not in (wanted, wanted & ~given, held):
             why = f"its address has bits {row.reach:#x}, a page's are {wanted:#x}"
             raise AssertionError(f"{where}, row {row.name}: {why}")
 

@@ -347,11 +347,25 @@ def _alone(place: _Place, entry: int, found: Golden, rng: Random) -> None:
         raise place.says(entry, f"taken out of its group at {vaddr:#x} is {became}; was {_brief(found)}")
 
 
+def _cannot_be_split(place: _Place, entry: int) -> None:
+    """A page that smaller ones have no room to name is refused (PSE-36)."""
+    try:
+        first, _ = place.level.split(entry)
+    except ValueError:
+        return
+    raise place.says(entry, f"split is {first:#x}: its frame has bits that entries below have no room for")
+
+
 def _split(place: _Place, entry: int, found: Golden) -> None:
     level = place.level
     below = level.below
     assert below is not None
     assert found.frame is not None
+    to = below.codec.row(level.decode(entry).row.name)
+    assert to is not None
+    if found.frame & ~to.reach:
+        _cannot_be_split(place, entry)
+        return
     first, step = level.split(entry)
     for at in {0, 1, below.entries // 2, below.entries - 1}:
         part = first + step * at & place.form.word.mask

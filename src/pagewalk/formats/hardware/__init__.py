@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.formats.hardware.arm64 import REGISTERS as ARM64_REGISTERS
 from pagewalk.formats.hardware.arm64 import arm64
+from pagewalk.formats.hardware.ia32 import ia32, pae
 from pagewalk.formats.hardware.riscv import REGISTERS as RISCV_REGISTERS
 from pagewalk.formats.hardware.riscv import riscv
 from pagewalk.formats.hardware.sv32 import sv32
-from pagewalk.formats.hardware.x86 import REGISTERS as X86_REGISTERS
 from pagewalk.formats.hardware.x86 import x86_64
+from pagewalk.formats.hardware.x86_registers import REGISTERS as X86_REGISTERS
 from pagewalk.formats.os.linux_arm64 import linux_arm64
+from pagewalk.formats.os.linux_ia32 import linux_ia32
 from pagewalk.formats.os.linux_riscv import linux_riscv
 from pagewalk.formats.os.linux_x86 import linux_x86
 from pagewalk.formats.os.windows_x86 import WINDOWS_X86
@@ -55,6 +57,8 @@ def _arm64(page_shift: int, bits: int, *, wide: bool = False) -> Model:
 MODELS: Final[dict[str, Model]] = {
     "x86-64": _x86(4),
     "x86-64-la57": _x86(5),
+    "ia32": Model(ia32, 1, lambda linux: linux_ia32(wide=False, linux=linux)),
+    "pae": Model(pae, 1, lambda linux: linux_ia32(wide=True, linux=linux)),
     "arm64-4k": _arm64(12, 48),
     "arm64-4k-lpa2": _arm64(12, 52, wide=True),
     "arm64-16k": _arm64(14, 47),

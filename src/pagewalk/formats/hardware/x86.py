@@ -6,36 +6,31 @@ Source: Intel SDM vol. 3A, 5.4 and 5.5 (tables 5-14 to 5-20); AMD APM vol. 2, 5.
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from pagewalk.errors import UnsupportedError
-from pagewalk.formats.access import NO_RULES, AccessRule, AccessRules
+from pagewalk.formats.access import NO_RULES, AccessRules
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, Field, flag, number
 from pagewalk.formats.flags import Flag, Kind, Rights
 from pagewalk.formats.level import Level, Window
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_x86 import linux_x86
-from pagewalk.formats.os.windows_x86 import WINDOWS_X86
 from pagewalk.formats.paging import PagingFormat
-from pagewalk.formats.registers import Chooser, Paging, RegisterFile
 from pagewalk.formats.rows import Row
 from pagewalk.formats.word import Word
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["REGISTERS", "x86_64"]
+__all__ = ["grants", "level_rows", "state_of", "x86_64"]
 
 P, RW, US, A, D, PS, G, XD = (bit(place) for place in (0, 1, 2, 5, 6, 7, 8, 63))
 SOFTWARE: Final = run(11, 9) | run(58, 52)
 """Bits of a page's entry that the hardware leaves to software; of a table's also 8, and 59 to 62."""
-_TABLE_ACCESSED: Final = Field("accessed", A, ((A, Flag.ACCESSED), (0, Flag(0))))
+TABLE_ACCESSED: Final = Field("accessed", A, ((A, Flag.ACCESSED), (0, Flag(0))))
+_KEYS: Final = number(KEY, 62, 59)
 _WORD: Final = Word()
 _NAMES: Final = (("PML5", 48), ("PML4", 39), ("PDPT", 30), ("PD", 21), ("PT", 12))
 
 
-def _rights(no_execute: bool) -> Field:
+def grants(no_execute: bool) -> Field:
     """What is present can be read; R/W, U/S, and XD where EFER.NXE is set."""
     meanings: list[tuple[int, Rights]] = []
     for shut, user, write in product((0, XD) if no_execute else (0,), (0, US), (0, RW)):
@@ -44,7 +39,7 @@ def _rights(no_execute: bool) -> Field:
     return Field(RIGHTS, RW | US | (XD if no_execute else 0), tuple(meanings))
 
 
-def _memory(pat: int) -> Field:
+def memory_type(pat: int) -> Field:
     """The entry of the page attribute table that PAT, PCD and PWT select (SDM 5.9.2)."""
     numbers = tuple(((index & 3) << 3 | (index >> 2) << pat, index) for index in range(8))
     return Field(MEMORY, bit(3, 4, pat), numbers)
@@ -79,7 +74,7 @@ def x86_64(
         name="x86-64" if levels == 4 else "x86-64-la57",
         word=_WORD,
         hardware=tuple(
-            Level(manual, shift, 9, _rows(shift, wide, _rights(no_execute), layer), _WORD, access)
+            Level(manual, shift, 9, level_rows(shift, wide, grants(no_execute), layer), _WORD, access)
             for manual, shift in _NAMES[5 - levels :]
         ),
         windows=(Window(0, half), Window((1 << 64) - half, 1 << 64, layered=not layer.user_only)),
@@ -88,17 +83,31 @@ def x86_64(
     )
 
 
-def _rows(shift: int, wide: int, rights: Field, layer: Layer) -> tuple[Row, ...]:
-    """The rows of a level: those of the operating system, then table and page."""
-    last, pages = shift == 12, shift <= 30
-    state = (
+def state_of(rights: Field, *, last: bool) -> tuple[Field, ...]:
+    """What the entry of a page says in every paging mode: bit 7, which makes a page large, is PAT at the last level."""
+    return (
         rights,
         flag("accessed", 5, Flag.ACCESSED),
         flag("dirty", 6, Flag.DIRTY),
         flag("global", 8, Flag.GLOBAL),
-        _memory(7 if last else 12),
-        number(KEY, 62, 59),
+        memory_type(7 if last else 12),
     )
+
+
+def level_rows(
+    shift: int, wide: int, rights: Field, layer: Layer, *, more: tuple[Field, ...] = (_KEYS,)
+) -> tuple[Row, ...]:
+    """The rows of a level with 8-byte entries: those of the operating system, then table and page.
+
+    Args:
+        shift: log2 of the bytes that an entry covers.
+        wide: Bits that are reserved at every level.
+        rights: The field of rights.
+        layer: The operating system's part.
+        more: Fields of a page that not every paging mode has.
+    """
+    last, pages = shift == 12, shift <= 30
+    state = (*state_of(rights, last=last), *more)
     frame = (Bits(run(51, shift)),)
     rows = list(layer.absent(Place(last, pages, frame, state)))
     inside = run(51, 12) & ~wide
@@ -108,16 +117,13 @@ def _rows(shift: int, wide: int, rights: Field, layer: Layer) -> tuple[Row, ...]
                 Kind.TABLE,
                 (Pattern(P | PS, P) if pages else Pattern(P, P),),
                 (Bits(inside),),
-                (rights, _TABLE_ACCESSED),
+                (rights, TABLE_ACCESSED),
                 Pattern(wide | (0 if pages else PS), 0),
                 sets=D,  # Linux's _PAGE_TABLE
-                ignored=run(4, 3) | run(11, 8) | run(62, 52),
+                ignored=(run(4, 3) | run(11, 8) | run(62, 52)) & ~wide,
             )
         )
     if pages:
-        own = 0
-        for one in layer.state:
-            own |= one.mask
         below = 0 if last else run(shift - 1, 13)  # tables 5-16 to 5-20: bit 12 of a large page is PAT
         rows.append(
             Row(
@@ -126,54 +132,7 @@ def _rows(shift: int, wide: int, rights: Field, layer: Layer) -> tuple[Row, ...]
                 (Bits(run(51, shift) & ~wide),),
                 (*state, *layer.state),
                 Pattern(wide | below, 0),
-                ignored=SOFTWARE & ~own,
+                ignored=SOFTWARE & ~wide & ~layer.owned,
             )
         )
     return tuple(rows)
-
-
-# -- registers ---------------------------------------------------------------------------------------------------------
-
-PAGING, WRITE_PROTECT = bit(31), bit(16)  # CR0.PG, CR0.WP
-WIDE_ENTRIES, FIVE_LEVELS, SMEP, SMAP, LAM_KERNEL = (bit(place) for place in (5, 12, 20, 21, 28))  # CR4
-LONG_MODE, NO_EXECUTE = bit(10), bit(11)  # EFER.LMA, EFER.NXE
-LAM_57, LAM_48 = bit(61), bit(62)  # CR3: SDM 4.4
-_USER: Final = Rights.USER_READ | Rights.USER_WRITE | Rights.USER_EXEC
-_RULES: Final = (
-    ("cr4", SMEP, True, AccessRule("SMEP", _USER, strip=Rights.KERNEL_EXEC)),
-    ("cr4", SMAP, True, AccessRule("SMAP", _USER, strip=Rights.KERNEL_READ | Rights.KERNEL_WRITE)),
-    ("cr0", WRITE_PROTECT, False, AccessRule("WP", Rights.KERNEL_READ, add=Rights.KERNEL_WRITE)),
-)
-"""What a bit of a control register, set or clear, makes of rights (SDM 5.6.1)."""
-
-
-def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
-    """What CR0, CR3, CR4 and EFER say; what is not given is as in 64-bit mode with 4 levels.
-
-    Raises:
-        UnsupportedError: Paging is off, or not that of 64-bit mode.
-    """
-    cr0, cr3 = values.get("cr0", PAGING | WRITE_PROTECT), values["cr3"]
-    cr4, efer = values.get("cr4", WIDE_ENTRIES), values.get("efer", LONG_MODE | NO_EXECUTE)
-    if not cr0 & PAGING:
-        raise UnsupportedError(f"cr0 {cr0:#x} says that paging is off (bit 31): take registers of a later moment")
-    if not efer & LONG_MODE:
-        raise UnsupportedError(f"efer {efer:#x} says that the CPU is not in 64-bit mode (bit 10): that is not read yet")
-    if not cr4 & WIDE_ENTRIES:
-        raise UnsupportedError(f"cr4 {cr4:#x} without PAE (bit 5) contradicts 64-bit mode: are they of one CPU?")
-    levels = 5 if cr4 & FIVE_LEVELS else 4
-    rules = [rule for name, mask, on, rule in _RULES if name in values and bool(values[name] & mask) is on]
-    form = x86_64(
-        levels,
-        layer=choose(lambda linux: linux_x86(levels, linux), WINDOWS_X86),
-        no_execute=bool(efer & NO_EXECUTE),
-        access=AccessRules(tuple(rules)),
-    )
-    user, kernel = (window._replace(root=cr3 & run(51, 12)) for window in form.windows)
-    tag = run(62, 57) if cr3 & LAM_57 else run(62, 48) if cr3 & LAM_48 else 0
-    kernel_tag = (run(62, 57) if levels == 5 else run(62, 48)) if cr4 & LAM_KERNEL else 0
-    windows = user._replace(ignored=tag), kernel._replace(ignored=kernel_tag)
-    return Paging(form, windows, ("cr3", "cr3"))
-
-
-REGISTERS: Final = RegisterFile(("cr0", "cr3", "cr4", "efer"), (("cr3",),), _read)

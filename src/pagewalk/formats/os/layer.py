@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pagewalk.formats.bits import EVERY, Bits, Pattern
@@ -55,6 +57,11 @@ class Layer:
     absent: Absent
     state: tuple[Field, ...] = ()
     user_only: bool = False
+
+    @property
+    def owned(self) -> int:
+        """The bits of a page that are the operating system's."""
+        return reduce(or_, (field.mask for field in self.state), 0)
 
 
 def bare(valid: int) -> Layer:

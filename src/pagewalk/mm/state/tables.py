@@ -104,7 +104,7 @@ class MmTables(PageTables):
     def _split(self, entry: Entry, vaddr: int) -> None:
         self.check_split(entry, vaddr)
         zero = entry.target == self.machine.huge_zero
-        contents = self._zero_pages(entry) if zero else self.split_contents(entry)
+        contents = self._zero_pages(entry) if zero else self.split_contents(entry, vaddr)
         table = self.deposits.pop()
         self.machine.memory.write(table, contents)
         entry.value = self.geometry.upper.table(table)

@@ -1,0 +1,110 @@
+"""x86's control registers: which of the four paging modes they say, where its root is, what becomes of rights.
+
+Source: Intel SDM vol. 3A, 5.1.1 and figure 5-1 (modes), 5.6.1 (rights), 5.10.1 (PCID), 4.4 (LAM); vol. 3A, 2.5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pagewalk.errors import UnsupportedError
+from pagewalk.formats.access import AccessRule, AccessRules
+from pagewalk.formats.bits import bit, run
+from pagewalk.formats.flags import Rights
+from pagewalk.formats.hardware.ia32 import ia32, pae
+from pagewalk.formats.hardware.x86 import x86_64
+from pagewalk.formats.os.linux_ia32 import linux_ia32
+from pagewalk.formats.os.linux_x86 import linux_x86
+from pagewalk.formats.os.windows_x86 import WINDOWS_X86
+from pagewalk.formats.registers import Chooser, Paging, RegisterFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pagewalk.formats.paging import PagingFormat
+
+__all__ = ["REGISTERS"]
+
+PAGING, WRITE_PROTECT = bit(31), bit(16)  # CR0.PG, CR0.WP
+LARGE_PAGES, WIDE_ENTRIES, FIVE_LEVELS, PCIDS = (bit(place) for place in (4, 5, 12, 17))  # CR4.PSE, PAE, LA57, PCIDE
+SMEP, SMAP, LAM_KERNEL = (bit(place) for place in (20, 21, 28))  # CR4
+WANTED, LONG_MODE, NO_EXECUTE = (bit(place) for place in (8, 10, 11))  # EFER.LME, LMA, NXE
+LAM_57, LAM_48 = bit(61), bit(62)  # CR3
+_USER: Final = Rights.USER_READ | Rights.USER_WRITE | Rights.USER_EXEC
+_RULES: Final = (
+    ("cr4", SMEP, True, AccessRule("SMEP", _USER, strip=Rights.KERNEL_EXEC)),
+    ("cr4", SMAP, True, AccessRule("SMAP", _USER, strip=Rights.KERNEL_READ | Rights.KERNEL_WRITE)),
+    ("cr0", WRITE_PROTECT, False, AccessRule("WP", Rights.KERNEL_READ, add=Rights.KERNEL_WRITE)),
+)
+"""What a bit of a control register, set or clear, makes of rights (SDM 5.6.1)."""
+
+
+def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
+    """What CR0, CR3, CR4 and EFER say; what is not given is as in 64-bit mode with 4 levels.
+
+    Only CR4 without PAE says by itself that the mode is another.
+
+    Raises:
+        UnsupportedError: Paging is off, or they contradict each other.
+    """
+    cr0 = values.get("cr0", PAGING | WRITE_PROTECT)
+    cr4 = values.get("cr4", WIDE_ENTRIES)
+    efer = values.get("efer", LONG_MODE | NO_EXECUTE if cr4 & WIDE_ENTRIES else 0)
+    if not cr0 & PAGING:
+        raise UnsupportedError(f"cr0 {cr0:#x} says that paging is off (bit 31): take registers of a later moment")
+    rules = [rule for name, mask, on, rule in _RULES if name in values and bool(values[name] & mask) is on]
+    access = AccessRules(tuple(rules))
+    if not efer & LONG_MODE:
+        return _narrow(values, choose, access)
+    if not cr4 & WIDE_ENTRIES:
+        raise UnsupportedError(f"cr4 {cr4:#x} without PAE (bit 5) contradicts 64-bit mode: are they of one CPU?")
+    levels = 5 if cr4 & FIVE_LEVELS else 4
+    form = x86_64(
+        levels,
+        layer=choose(lambda linux: linux_x86(levels, linux), WINDOWS_X86),
+        no_execute=bool(efer & NO_EXECUTE),
+        access=access,
+    )
+    return _tagged(form, values["cr3"], cr4)
+
+
+def _tagged(form: PagingFormat, cr3: int, cr4: int) -> Paging:
+    """The two windows of 64-bit mode, without the bits of addresses that LAM leaves to software.
+
+    CR3 has more than the root: PCID or PWT and PCD in 11:0, LAM in 62:61, and in 63 that translations are kept when it
+    is written. Under PTI the kernel's and the user's roots lie side by side, the user's where bit 12 is set, and each
+    is what CR3 holds in its turn: whichever is given is read.
+    """
+    user, kernel = (window._replace(root=cr3 & run(51, 12)) for window in form.windows)
+    tag = run(62, 57) if cr3 & LAM_57 else run(62, 48) if cr3 & LAM_48 else 0
+    kernel_tag = (run(62, 57) if cr4 & FIVE_LEVELS else run(62, 48)) if cr4 & LAM_KERNEL else 0
+    return Paging(form, (user._replace(ignored=tag), kernel._replace(ignored=kernel_tag)), ("cr3", "cr3"))
+
+
+def _narrow(values: Mapping[str, int], choose: Chooser, access: AccessRules) -> Paging:
+    """What registers say outside 64-bit mode: PAE, or two levels.
+
+    Raises:
+        UnsupportedError: They contradict each other, or it is not said which of the two.
+    """
+    efer, cr3 = values.get("efer", 0), values["cr3"]
+    if "cr4" not in values:
+        raise UnsupportedError(f"efer {efer:#x} says that the CPU is not in 64-bit mode (bit 10): give cr4 as well")
+    cr4 = values["cr4"]
+    if efer & WANTED:
+        raise UnsupportedError(f"efer {efer:#x} has LME (bit 8) without LMA (bit 10), and paging is on: of one moment?")
+    if cr4 & PCIDS:
+        raise UnsupportedError(f"cr4 {cr4:#x} with PCIDs (bit 17) contradicts a CPU that is not in 64-bit mode")
+    if cr3 >> 32:
+        raise UnsupportedError(f"cr3 {cr3:#x} is wider than 32 bits, and the CPU is not in 64-bit mode: of one CPU?")
+    wide = bool(cr4 & WIDE_ENTRIES)
+    layer = choose(lambda linux: linux_ia32(wide=wide, linux=linux))
+    if wide:
+        form = pae(layer, no_execute=bool(efer & NO_EXECUTE), access=access)
+    else:
+        form = ia32(layer, large_pages=bool(cr4 & LARGE_PAGES), access=access)
+    (window,) = form.windows
+    return Paging(form, (window._replace(root=cr3 & run(31, 5 if wide else 12)),), ("cr3",))
+
+
+REGISTERS: Final = RegisterFile(("cr0", "cr3", "cr4", "efer"), (("cr3",),), _read)
