@@ -6,8 +6,9 @@ from typing import Final
 from pagewalk.formats import Kind, PagingFormat, find_format
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import RIGHTS, Field
-from pagewalk.formats.level import Level, Window
+from pagewalk.formats.level import Level
 from pagewalk.formats.rows import Row
+from pagewalk.formats.window import Window
 
 __all__ = ["SHAPES"]
 

@@ -10,11 +10,12 @@ from pagewalk.formats.encryption import encryption_bits, encryption_mask
 from pagewalk.formats.fields import ENCRYPTED, Field
 from pagewalk.formats.find import DEFAULT, FORMATS, find_format, from_registers, systems_of
 from pagewalk.formats.flags import Flag, Kind, Rights
-from pagewalk.formats.level import Level, Window
+from pagewalk.formats.level import Level
 from pagewalk.formats.os.linux import LINUX, SETTINGS, Linux
 from pagewalk.formats.os.systems import SPELLINGS, SYSTEMS
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.rows import Row
+from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
 
 __all__ = [

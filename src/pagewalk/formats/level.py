@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import integer, shown
 from pagewalk.formats.access import NO_RULES, AccessRules
@@ -20,13 +20,13 @@ from pagewalk.formats.flags import Flag, Kind
 from pagewalk.formats.rows import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from pagewalk.formats.arrays import Arrays
     from pagewalk.formats.fields import Field
     from pagewalk.formats.word import Word
 
-__all__ = ["LAST_DEPTH", "Level", "Window", "placed"]
+__all__ = ["LAST_DEPTH", "Level"]
 
 NAMES: Final = ("PGD", "P4D", "PUD", "PMD", "PTE")
 LAST_DEPTH: Final = len(NAMES) - 1
@@ -438,52 +438,6 @@ class Level:
         to = self._needed(row.name)
         left = self.codec.left_open(self.codec.shape_of(row))
         return int(self.codec.converted(entry, row, to, joined(row.address, entry) | vaddr & left))
-
-
-class Window(NamedTuple):
-    """A range of virtual addresses, and the table that translates it.
-
-    Attributes:
-        start, end: The range, half-open, in bytes.
-        root: Physical address of the top table; in a format's own windows 0.
-        level: The index of the level, among the format's, where the descent begins.
-        bits: log2 of the entries of the top table, where it is not the level's; None: the level's.
-        ignored: Address bits that the hardware does not look at (TBI, LAM).
-        layered: What the MMU does not take is what the operating system's rows say; else it is *other*, if not empty
-            (Linux's kernel half: KFENCE and DEBUG_PAGEALLOC take pages away there, and nothing is swapped).
-    """
-
-    start: int
-    end: int
-    root: int = 0
-    level: int = 0
-    bits: int | None = None
-    ignored: int = 0
-    layered: bool = True
-
-    def holds(self, vaddr: int) -> bool:
-        """Whether an address is of this window."""
-        return self.start <= self.plain(vaddr) < self.end
-
-    def plain(self, vaddr: int) -> int:
-        """An address as it stands where its ignored bits are those of the window."""
-        return vaddr & ~self.ignored | self.start & self.ignored
-
-
-def placed(levels: Sequence[Level], window: Window) -> tuple[Level, ...]:
-    """The kernel's five levels in a window."""
-    own = list(levels[window.level :])
-    if window.bits is not None:
-        own[0] = replace(own[0], index_bits=window.bits)
-    folds = [replace(own[0], index_bits=0)] * (LAST_DEPTH + 1 - len(own))
-    found: list[Level] = []
-    for depth, level in reversed(list(enumerate([own[0], *folds, *own[1:]]))):
-        real = 0 if level.folded else depth
-        above = depth - 1 if depth - 1 > len(folds) else 0
-        below = found[-1] if found else None
-        bits = own[0].index_bits if level.folded else level.index_bits
-        found.append(replace(level, depth=depth, real_depth=real, above=above, real_index_bits=bits, below=below))
-    return tuple(reversed(found))
 
 
 # -- one entry, or many ------------------------------------------------------------------------------------------------

@@ -20,10 +20,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.formats.flags import Kind
-from pagewalk.formats.level import placed
+from pagewalk.formats.window import placed
 
 if TYPE_CHECKING:
-    from pagewalk.formats.level import Level, Window
+    from pagewalk.formats.level import Level
+    from pagewalk.formats.window import Window
     from pagewalk.formats.word import Word
 
 __all__ = ["PagingFormat"]

@@ -13,10 +13,10 @@ from pagewalk.doors import integer, shortened, shown
 from pagewalk.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from pagewalk.formats.level import Window
     from pagewalk.formats.os.layer import Layer
     from pagewalk.formats.os.linux import Linux
     from pagewalk.formats.paging import PagingFormat
+    from pagewalk.formats.window import Window
 
 __all__ = ["Chooser", "Paging", "RegisterFile", "parsed"]
 

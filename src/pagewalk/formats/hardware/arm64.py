@@ -13,12 +13,13 @@ from pagewalk.formats.access import AccessRule, AccessRules
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag, number
 from pagewalk.formats.flags import Flag, Kind, Rights
-from pagewalk.formats.level import Level, Window
+from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_arm64 import linux_arm64
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.registers import Chooser, Paging, RegisterFile
 from pagewalk.formats.rows import Row, grouped
+from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import Field, flag
 from pagewalk.formats.flags import Flag, Kind
 from pagewalk.formats.hardware.x86 import PS, TABLE_ACCESSED, D, P, grants, level_rows, state_of
-from pagewalk.formats.level import Level, Window
+from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Place
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.rows import Row
+from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from typing import Final
 from pagewalk.formats.bits import Bits, Pattern, run
 from pagewalk.formats.flags import Kind
 from pagewalk.formats.hardware.riscv import LEAVES, RSW, STATE, A, D, G, R, U, V, W, X, rights
-from pagewalk.formats.level import Level, Window
+from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.rows import Row
+from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
 
 __all__ = ["sv32"]

@@ -12,11 +12,12 @@ from pagewalk.formats.access import NO_RULES, AccessRules
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, Field, flag, number
 from pagewalk.formats.flags import Flag, Kind, Rights
-from pagewalk.formats.level import Level, Window
+from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_x86 import linux_x86
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.rows import Row
+from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
 
 __all__ = ["grants", "level_rows", "state_of", "x86_64"]
