@@ -22,6 +22,8 @@ def pages(draw: st.DrawFn) -> tuple[World, int, int, int]:
     world = new_world(draw(st.sampled_from([4, 5])))
     shift = SHIFT_OF[world.levels][depth]
     vaddr = draw(addresses(world.levels)) & -(1 << shift)
+    if kind is not leaf:
+        vaddr &= world.half_of(0)[1] - 1  # the kernel's half has no such pages
     raw = draw(kind(shift))
     slot = world.slot(vaddr, depth)
     assert slot is not None

@@ -29,6 +29,8 @@ class World:
     made: dict[tuple[int, int], int] = field(default_factory=dict)
     addresses: list[int] = field(default_factory=list)
     next_table: int = 0
+    user: bool = False
+    """Only the user's half holds something."""
 
     def __repr__(self) -> str:
         words = {f"{at:#x}": f"{value:#x}" for at in range(self.base, self.next_table, 8) if (value := self.word(at))}
@@ -103,22 +105,28 @@ def new_world(levels: int, base: int = 0) -> World:
 
 
 @st.composite
-def addresses(draw: st.DrawFn, levels: int) -> int:
-    """Canonical page addresses that share tables with one another more often than not."""
+def addresses(draw: st.DrawFn, levels: int, *, user: bool = False) -> int:
+    """Canonical page addresses that share tables with one another more often than not; the user's, if that is said."""
     vaddr = 0
     for depth in (0, 1, 2, 3, 4) if levels == 5 else (0, 2, 3, 4):
         vaddr |= draw(st.sampled_from(INDEXES[depth])) << SHIFT_OF[levels][depth]
     top = 47 if levels == 4 else 56
+    if user:
+        return vaddr & (1 << top) - 1
     return vaddr | (((1 << 64) - (1 << top)) if vaddr >> top else 0)
 
 
 @st.composite
 def worlds(draw: st.DrawFn, *, absent: bool = True, aliases: bool = True, pages: int = 8) -> World:
-    """Sound tables: pages of every size, and with ``absent`` upper entries of all levels that are no page, no table."""
+    """Sound tables: pages of every size, and with ``absent`` upper entries of all levels that are no page, no table.
+
+    Without, they can be split wherever they are: in the user's half, where alone pages without rights are pages.
+    """
     levels = draw(st.sampled_from([4, 5]))
     world = new_world(levels, draw(st.sampled_from([0, 0x8000_0000])))
+    world.user = not absent
     for _ in range(draw(st.integers(0, pages))):
-        vaddr = draw(addresses(levels))
+        vaddr = draw(addresses(levels, user=world.user))
         depth = draw(st.sampled_from([4, 4, 4, 3, 2, *([0, 1] if absent and levels == 5 else [0] if absent else [])]))
         span = 1 << SHIFT_OF[levels][depth]
         slot = world.slot(vaddr, depth, draw(st.sampled_from([TABLE, TABLE, 0x61, 0x8000_0000_0000_0065])))
@@ -157,7 +165,7 @@ def _neighbours(draw: st.DrawFn, world: World, slot: int, value: int, span: int)
 def _alias(draw: st.DrawFn, world: World, vaddr: int) -> None:
     """Let another entry of the same level point to a table that is there, and its neighbours too."""
     depth = draw(st.sampled_from([3, 2, 0] if world.levels == 5 else [3, 2]))
-    there, other = world.slot(vaddr, depth), draw(addresses(world.levels))
+    there, other = world.slot(vaddr, depth), draw(addresses(world.levels, user=world.user))
     entry = world.word(there) if there is not None else None
     slot = world.slot(other, depth)
     if not entry or entry & 0x81 != 1 or slot is None:
@@ -172,7 +180,7 @@ def _alias(draw: st.DrawFn, world: World, vaddr: int) -> None:
 @st.composite
 def ranges(draw: st.DrawFn, world: World, most: int | None = None) -> tuple[int, int]:
     """A page-aligned range in one half, its ends near something; ``most`` limits its bytes."""
-    points = [*world.addresses, draw(addresses(world.levels))]
+    points = [*world.addresses, draw(addresses(world.levels, user=world.user))]
     near = st.integers(-3, 3).map(lambda pages: pages << 12)
     start = draw(st.sampled_from(points))
     low, high = world.half_of(start)

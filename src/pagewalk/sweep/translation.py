@@ -67,25 +67,27 @@ def translate(
     source, left = Source(tables.memory, tables.format), np.ones(len(addresses), np.bool_)
     for windows in _by_root(tables.windows):
         inside = _inside(windows, addresses)
+        if not inside.any():
+            continue
         left &= ~inside
         way = _Way(tables, windows[0], hardware, found, source)
         fast = way.compiled() if len(addresses) >= _WORTH_IT else None
         for at in range(0, len(addresses), _AT_ONCE):
             some = slice(at, at + _AT_ONCE)
             out = paddrs[some], mapped[some]
-            places = np.flatnonzero(inside[some])
-            if fast is None or not _descended(fast, addresses[some], places, out):
-                way.descend(addresses[some], places, out)
+            if fast is None or not _descended(fast, addresses[some], inside[some], out):
+                way.descend(addresses[some], np.flatnonzero(inside[some]), out)
     for vaddr in addresses[left].tolist():
         found.add(NonCanonical(vaddr, -1, 0, f"not canonical: {tables.format.name} has {told(tables.windows)}"))
     found.close()
     return paddrs, mapped
 
 
-def _descended(fast: FastWay, addresses: Words, places: npt.NDArray[np.intp], out: tuple[Words, Mask]) -> bool:
-    """Let the compiled way take the addresses at ``places``; whether it could."""
-    if len(places) == len(addresses):
+def _descended(fast: FastWay, addresses: Words, inside: Mask, out: tuple[Words, Mask]) -> bool:
+    """Let the compiled way take the addresses that are inside; whether it could."""
+    if inside.all():
         return fast.descend(addresses, *out)
+    places = np.flatnonzero(inside)
     some = np.full(len(places), NO_PADDR, np.uint64), np.zeros(len(places), np.bool_)
     if len(places) and not fast.descend(addresses[places], *some):
         return False
