@@ -43,6 +43,7 @@ class PagingFormat:
         windows: Which addresses are translated, and by which level first; their roots are 0.
         physical_bits: Width of a physical address.
         system: The operating system's layer, as ``--os`` spells it.
+        memory_types: What the numbers of memory types stand for; empty where no register says so.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PagingFormat:
     windows: tuple[Window, ...]
     physical_bits: int
     system: str
+    memory_types: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<PagingFormat {self.name}: {len(self.real_levels)} levels, {self.physical_bits} physical bits>"
@@ -116,6 +118,10 @@ class PagingFormat:
     def page_sizes(self) -> tuple[int, ...]:
         """Every size a page can have, ascending."""
         return tuple(sorted({size for level in self.hardware for size in level.page_sizes}))
+
+    def memory_type(self, number: int) -> str:
+        """What the number of a memory type stands for; empty where that is not known."""
+        return self.memory_types[number] if number < len(self.memory_types) else ""
 
     def window_of(self, vaddr: int) -> Window | None:
         """The window that an address is of; None if it is of none."""

@@ -5,14 +5,16 @@ Source: Intel SDM vol. 3A, 5.4 and 5.5 (tables 5-14 to 5-20); AMD APM vol. 2, 5.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats.access import NO_RULES, AccessRule, AccessRules
+from pagewalk.formats.access import NO_RULES, AccessRules
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, Field, flag, number
 from pagewalk.formats.flags import Flag, Kind, Rights
+from pagewalk.formats.hardware.x86_access import access_of, memory_types
 from pagewalk.formats.level import Level, Window
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_x86 import linux_x86
@@ -40,7 +42,8 @@ def _rights(no_execute: bool) -> Field:
     for shut, user, write in product((0, XD) if no_execute else (0,), (0, US), (0, RW)):
         kernel = Rights.KERNEL_READ | (Rights.KERNEL_WRITE if write else 0) | (0 if shut else Rights.KERNEL_EXEC)
         meanings.append((shut | user | write, Rights(kernel | kernel << 3 if user else kernel)))
-    return Field(RIGHTS, RW | US | (XD if no_execute else 0), tuple(meanings))
+    names = ((RW, "R/W"), (US, "U/S"), (XD, "XD"))
+    return Field(RIGHTS, RW | US | (XD if no_execute else 0), tuple(meanings), names=names)
 
 
 def _memory(pat: int) -> Field:
@@ -133,17 +136,10 @@ def _rows(shift: int, wide: int, rights: Field, layer: Layer) -> tuple[Row, ...]
 
 # -- registers ---------------------------------------------------------------------------------------------------------
 
-PAGING, WRITE_PROTECT = bit(31), bit(16)  # CR0.PG, CR0.WP
-WIDE_ENTRIES, FIVE_LEVELS, SMEP, SMAP, LAM_KERNEL = (bit(place) for place in (5, 12, 20, 21, 28))  # CR4
+PAGING = bit(31)  # CR0.PG
+WIDE_ENTRIES, FIVE_LEVELS, LAM_KERNEL = (bit(place) for place in (5, 12, 28))  # CR4
 LONG_MODE, NO_EXECUTE = bit(10), bit(11)  # EFER.LMA, EFER.NXE
 LAM_57, LAM_48 = bit(61), bit(62)  # CR3: SDM 4.4
-_USER: Final = Rights.USER_READ | Rights.USER_WRITE | Rights.USER_EXEC
-_RULES: Final = (
-    ("cr4", SMEP, True, AccessRule("SMEP", _USER, strip=Rights.KERNEL_EXEC)),
-    ("cr4", SMAP, True, AccessRule("SMAP", _USER, strip=Rights.KERNEL_READ | Rights.KERNEL_WRITE)),
-    ("cr0", WRITE_PROTECT, False, AccessRule("WP", Rights.KERNEL_READ, add=Rights.KERNEL_WRITE)),
-)
-"""What a bit of a control register, set or clear, makes of rights (SDM 5.6.1)."""
 
 
 def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
@@ -152,7 +148,7 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     Raises:
         UnsupportedError: Paging is off, or not that of 64-bit mode.
     """
-    cr0, cr3 = values.get("cr0", PAGING | WRITE_PROTECT), values["cr3"]
+    cr0, cr3 = values.get("cr0", PAGING), values["cr3"]
     cr4, efer = values.get("cr4", WIDE_ENTRIES), values.get("efer", LONG_MODE | NO_EXECUTE)
     if not cr0 & PAGING:
         raise UnsupportedError(f"cr0 {cr0:#x} says that paging is off (bit 31): take registers of a later moment")
@@ -161,13 +157,13 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     if not cr4 & WIDE_ENTRIES:
         raise UnsupportedError(f"cr4 {cr4:#x} without PAE (bit 5) contradicts 64-bit mode: are they of one CPU?")
     levels = 5 if cr4 & FIVE_LEVELS else 4
-    rules = [rule for name, mask, on, rule in _RULES if name in values and bool(values[name] & mask) is on]
     form = x86_64(
         levels,
         layer=choose(lambda linux: linux_x86(levels, linux)),
         no_execute=bool(efer & NO_EXECUTE),
-        access=AccessRules(tuple(rules)),
+        access=access_of(values),
     )
+    form = replace(form, memory_types=memory_types(values.get("pat")))
     user, kernel = (window._replace(root=cr3 & run(51, 12)) for window in form.windows)
     tag = run(62, 57) if cr3 & LAM_57 else run(62, 48) if cr3 & LAM_48 else 0
     kernel_tag = (run(62, 57) if levels == 5 else run(62, 48)) if cr4 & LAM_KERNEL else 0
@@ -175,4 +171,4 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     return Paging(form, windows, ("cr3", "cr3"))
 
 
-REGISTERS: Final = RegisterFile(("cr0", "cr3", "cr4", "efer"), (("cr3",),), _read)
+REGISTERS: Final = RegisterFile(("cr0", "cr3", "cr4", "efer", "pkru", "pkrs", "pat"), (("cr3",),), _read)
