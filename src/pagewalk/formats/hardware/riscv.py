@@ -24,7 +24,24 @@ from pagewalk.formats.word import Word
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LEAVES", "REGISTERS", "RSW", "STATE", "UNASKED", "A", "D", "G", "R", "U", "V", "W", "X", "rights", "riscv"]
+__all__ = [
+    "LEAVES",
+    "REGISTERS",
+    "RSW",
+    "STATE",
+    "UNASKED",
+    "A",
+    "D",
+    "G",
+    "R",
+    "U",
+    "V",
+    "W",
+    "X",
+    "access_of",
+    "rights",
+    "riscv",
+]
 
 V, R, W, X, U, G, A, D = (bit(place) for place in range(8))
 RSW: Final = run(9, 8)
@@ -118,6 +135,11 @@ _RULES: Final = (
 """What bits of ``sstatus`` make of rights. MXR comes first: SUM takes from the user's pages what it gave."""
 
 
+def access_of(values: Mapping[str, int]) -> AccessRules:
+    """The rules that ``sstatus`` and ``menvcfg`` switch on."""
+    return AccessRules(switched(_RULES, values), switched(_AGES, {"menvcfg": 0, **values}))
+
+
 def riscv(levels: int = 3, layer: Layer | None = None, *, access: AccessRules = UNASKED) -> PagingFormat:
     """The paging format of RISC-V with 64-bit entries.
 
@@ -194,8 +216,7 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     if mode not in MODES:
         why = "says that translation is off" if not mode else f"has mode {mode}, which is reserved or not read"
         raise UnsupportedError(f"satp {satp:#x} {why}: 8, 9 and 10 (Sv39, Sv48, Sv57) are, in bits 63:60")
-    ages = switched(_AGES, {"menvcfg": 0, **values})
-    form = riscv(MODES[mode], choose(linux_riscv), access=AccessRules(switched(_RULES, values), ages))
+    form = riscv(MODES[mode], choose(linux_riscv), access=access_of(values))
     root = (satp & run(43, 0)) << 12
     return Paging(form, tuple(window._replace(root=root) for window in form.windows), ("satp", "satp"))
 
