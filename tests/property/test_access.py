@@ -35,8 +35,8 @@ def arm64_of(rng: Random) -> PagingFormat:
     """arm64 likewise."""
     sctlr = 1 | rng.getrandbits(1) << 19 | rng.getrandbits(1) << 57
     values = {"sctlr_el1": sctlr, "pstate": rng.getrandbits(1) << 22, "tcr_el1": rng.getrandbits(1) << 39}
-    options = {"hierarchical": rng.random() < 0.8, "hardware_dirty": rng.random() < 0.5}
-    return arm64(rng.choice((12, 14, 16)), 39, access=arm64_access.access_of(values), **options)
+    access, hierarchical, dirty = arm64_access.access_of(values), rng.random() < 0.8, rng.random() < 0.5
+    return arm64(rng.choice((12, 14, 16)), 39, hierarchical=hierarchical, hardware_dirty=dirty, access=access)
 
 
 def riscv_of(rng: Random) -> PagingFormat:

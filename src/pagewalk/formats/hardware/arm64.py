@@ -243,8 +243,14 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     ((page_shift, hierarchical),) = kinds
     wide = bool(tcr & DS) if page_shift < 16 else tcr >> 32 & 7 == WIDEST
     layer = choose(lambda linux: linux_arm64(page_shift, linux))
-    tables = {"wide": wide, "hierarchical": hierarchical, "hardware_dirty": bool(tcr & HD)}
-    form = arm64(page_shift, layer=layer, access=access_of(values), **tables)
+    form = arm64(
+        page_shift,
+        layer=layer,
+        wide=wide,
+        hierarchical=hierarchical,
+        hardware_dirty=bool(tcr & HD),
+        access=access_of(values),
+    )
     form = replace(form, memory_types=memory_types(values.get("mair_el1")))
     windows = tuple(_window(form, half, values[half.name], tcr) for half in halves)
     return Paging(form, windows, tuple(half.name for half in halves))
