@@ -119,10 +119,6 @@ class PagingFormat:
         """Every size a page can have, ascending."""
         return tuple(sorted({size for level in self.hardware for size in level.page_sizes}))
 
-    def memory_type(self, number: int) -> str:
-        """What the number of a memory type stands for; empty where that is not known."""
-        return self.memory_types[number] if number < len(self.memory_types) else ""
-
     def window_of(self, vaddr: int) -> Window | None:
         """The window that an address is of; None if it is of none."""
         return next((window for window in self.windows if window.holds(vaddr)), None)

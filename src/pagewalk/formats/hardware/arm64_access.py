@@ -5,6 +5,7 @@ Source: Arm ARM (DDI 0487) D8.4 (rights), D8.5 (hardware's access flag), D8.6.2 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import UnsupportedError
@@ -61,7 +62,7 @@ _ACCESS_FLAG: Final = AccessRule(
     why="a page whose access flag (AF) is clear faults",
     source="D8.5.1",
 )
-UNASKED: Final = AccessRules((_ALWAYS,), (_ACCESS_FLAG,))
+UNASKED: Final = AccessRules((_ALWAYS,), (replace(_ACCESS_FLAG, register=""),))
 """What holds where no register is known: an access flag that is clear faults, as on every CPU before FEAT_HAFDBS."""
 
 

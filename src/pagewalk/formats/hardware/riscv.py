@@ -100,7 +100,7 @@ _AGES: Final = (
         source="virtual address translation process, step 9",
     ),
 )
-UNASKED: Final = AccessRules((), _AGES)
+UNASKED: Final = AccessRules((), tuple(replace(rule, register="") for rule in _AGES))
 """What holds where no register is known: software sets A and D (Svade), and supervisor mode uses the user's pages."""
 _RULES: Final = (
     AccessRule(
@@ -137,7 +137,8 @@ _RULES: Final = (
 
 def access_of(values: Mapping[str, int]) -> AccessRules:
     """The rules that ``sstatus`` and ``menvcfg`` switch on."""
-    return AccessRules(switched(_RULES, values), switched(_AGES, {"menvcfg": 0, **values}))
+    ages = switched(_AGES, values) if "menvcfg" in values else UNASKED.checks
+    return AccessRules(switched(_RULES, values), ages)
 
 
 def riscv(levels: int = 3, layer: Layer | None = None, *, access: AccessRules = UNASKED) -> PagingFormat:
