@@ -28,7 +28,7 @@ def verdict_text(verdict: Verdict, *, told: bool) -> str:
     """
     what = "allowed" if verdict.allowed else "refused"
     if verdict.rule is not None:
-        return f"{verdict.access}: {what} by {_rule(verdict.rule)}"
+        return f"{verdict.access}: {what}{_rule(verdict.rule)}"
     if not verdict.by:
         return f"{verdict.access}: {what}"
     by = "; ".join(f"{_where(one)}: {_bits(one.bits)}" for one in verdict.by) if told else "the page's rights"
@@ -83,8 +83,8 @@ def _state(is_set: bool) -> str:
 
 def _rule(rule: AccessRule) -> str:
     """A rule: which bit of which register makes it hold, and what it says."""
-    where = f"{rule.register}.{rule.name} (bit {rule.bit}), which is {_state(rule.on)}: " if rule.register else ""
-    return f"{where}{rule.why} ({rule.source})"
+    where = f" by {rule.register}.{rule.name} (bit {rule.bit}), which is {_state(rule.on)}" if rule.register else ""
+    return f"{where}: {rule.why} ({rule.source})"
 
 
 def _rule_json(rule: AccessRule) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _ALWAYS: Final = AccessRule(
     Rights.USER_WRITE,
     strip=Rights.KERNEL_EXEC,
     why="what EL0 may write, EL1 does not execute",
-    source="D8.4.1",
+    source="Arm ARM D8.4.1",
 )
 _NEVER_WRITTEN: Final = (
     AccessRule(
@@ -39,7 +39,7 @@ _NEVER_WRITTEN: Final = (
         register="sctlr_el1",
         bit=19,
         why="what EL1 may write, it does not execute",
-        source="D8.4.1",
+        source="Arm ARM D8.4.1",
     ),
     AccessRule(
         "WXN",
@@ -48,7 +48,7 @@ _NEVER_WRITTEN: Final = (
         register="sctlr_el1",
         bit=19,
         why="what EL0 may write, it does not execute",
-        source="D8.4.1",
+        source="Arm ARM D8.4.1",
     ),
 )
 _ACCESS_FLAG: Final = AccessRule(
@@ -60,7 +60,7 @@ _ACCESS_FLAG: Final = AccessRule(
     bit=39,
     on=False,
     why="a page whose access flag (AF) is clear faults",
-    source="D8.5.1",
+    source="Arm ARM D8.5.1",
 )
 UNASKED: Final = AccessRules((_ALWAYS,), (replace(_ACCESS_FLAG, register=""),))
 """What holds where no register is known: an access flag that is clear faults, as on every CPU before FEAT_HAFDBS."""
@@ -92,7 +92,7 @@ def _private(values: Mapping[str, int]) -> tuple[AccessRule, ...]:
             register=register,
             bit=22,
             why="what EL0 may access, EL1 does not read or write",
-            source="D8.4.1",
+            source="Arm ARM D8.4.1",
         )
         for register in SYSTEM[1:]
     )

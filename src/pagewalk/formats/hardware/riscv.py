@@ -86,7 +86,7 @@ _AGES: Final = (
         bit=61,
         on=False,
         why="a page whose A is clear faults (Svade)",
-        source="virtual address translation process, step 9",
+        source="Virtual Address Translation Process, step 9",
     ),
     AccessRule(
         "ADUE",
@@ -97,7 +97,7 @@ _AGES: Final = (
         bit=61,
         on=False,
         why="a write to a page whose D is clear faults (Svade)",
-        source="virtual address translation process, step 9",
+        source="Virtual Address Translation Process, step 9",
     ),
 )
 UNASKED: Final = AccessRules((), tuple(replace(rule, register="") for rule in _AGES))
@@ -110,7 +110,7 @@ _RULES: Final = (
         register="sstatus",
         bit=19,
         why="what can be executed can be read",
-        source="supervisor status register, 3.1.6.3",
+        source="Memory Privilege in mstatus",
     ),
     AccessRule(
         "MXR",
@@ -119,7 +119,7 @@ _RULES: Final = (
         register="sstatus",
         bit=19,
         why="what can be executed can be read",
-        source="supervisor status register, 3.1.6.3",
+        source="Memory Privilege in mstatus",
     ),
     AccessRule(
         "SUM",
@@ -129,7 +129,7 @@ _RULES: Final = (
         bit=18,
         on=False,
         why="what the user may access, supervisor mode does not read or write",
-        source="supervisor status register, 3.1.6.3",
+        source="Memory Privilege in mstatus",
     ),
 )
 """What bits of ``sstatus`` make of rights. MXR comes first: SUM takes from the user's pages what it gave."""
