@@ -17,7 +17,8 @@ from pagewalk.formats.hardware import arm64_access, x86_access
 from pagewalk.formats.hardware.arm64 import arm64
 from pagewalk.formats.hardware.riscv import access_of, riscv
 from pagewalk.formats.hardware.x86 import x86_64
-from pagewalk.tables.verdict import judge
+from pagewalk.sweep import translation
+from pagewalk.tables import judge
 from pagewalk.testing.drawn import draw_tables
 
 if TYPE_CHECKING:
@@ -90,3 +91,15 @@ class TestArraysAndOneAddress:
         rng = Random(name)
         for _ in range(3):
             agree(find_format(name), rng)
+
+    def test_the_kernel_answers_by_itself(self, engine, monkeypatch):
+        """Once NumPy has met what entries there are."""
+        if engine != "numba":
+            return
+        drawn = draw_tables(find_format("x86-64"), Random(5))
+        vaddrs = np.array(drawn.places * 200, np.uint64)
+        before = [pw.translate(drawn.tables, vaddrs, access=access) for access in ACCESSES]
+        monkeypatch.setattr(translation._Way, "descend", None)
+        for access, found in zip(ACCESSES, before, strict=True):
+            for one, other in zip(pw.translate(drawn.tables, vaddrs, access=access), found, strict=True):
+                assert (one == other).all()

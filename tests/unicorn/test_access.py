@@ -12,7 +12,7 @@ import pytest
 import pagewalk as pw
 from pagewalk.formats import from_registers
 from pagewalk.formats.access import ACCESSES
-from pagewalk.tables.verdict import judge
+from pagewalk.tables import judge
 from tests.unicorn.machines import X86, Arm64, Machine, RiscV
 from tests.unicorn.world import SIZE, World, build
 

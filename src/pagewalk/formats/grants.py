@@ -7,7 +7,7 @@ them, which the rules fill once. So an access is two lookups more a page, whatev
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache, reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from pagewalk.formats.access import AccessRule, AccessRules
     from pagewalk.formats.codec import Codec
-    from pagewalk.formats.packed import Run
 
     Words = npt.NDArray[np.uint64]
     Bytes = npt.NDArray[np.uint8]
@@ -49,33 +48,34 @@ class Grants:
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
-        self.lookup = np.full(1 << sum(run.bits for run in self.runs), UNKNOWN, np.uint8)
-
-    @cached_property
-    def runs(self) -> tuple[Run, ...]:
+        live = [row for row in codec.rows if row.kind in (Kind.TABLE, Kind.PRESENT)]
+        fields = [field.mask for row in live if (field := row.field(RIGHTS)) is not None]
+        self.mask = reduce(or_, (*fields, *(row.tested for row in live))) if fields else 0
         """The bits that tell what an entry grants that is a table or a page."""
-        live = [row for row in self._codec.rows if row.kind in (Kind.TABLE, Kind.PRESENT)]
-        fields = [field for row in live if (field := row.field(RIGHTS)) is not None]
-        if not fields:
-            return ()
-        tested = reduce(or_, (row.tested for row in live))
-        return runs_of(reduce(or_, (field.mask for field in fields), tested))
+        self.runs = runs_of(self.mask)
+        self.lookup = np.full(1 << sum(run.bits for run in self.runs), UNKNOWN, np.uint8)
 
     def of(self, entries: Words) -> Bytes:
         """The rights that entries grant, all of them tables or pages, of those that the levels above do. Shape (n,)."""
         if not len(entries):
             return np.empty(0, np.uint8)
         low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
-        if not (low ^ high) & self._codec.significant:
-            return np.full(len(entries), self._codec.decode(low).rights, np.uint8)
+        if not (low ^ high) & self.mask:
+            self._learn(entries[:1])
+            return np.full(len(entries), self._codec.decode(int(entries[0])).rights, np.uint8)
         index = packed(entries, self.runs)
         rights = self.lookup.take(index, mode="clip")
         if rights.max() == UNKNOWN:
-            new, firsts = np.unique(index[rights == UNKNOWN], return_index=True)
-            some = entries[rights == UNKNOWN][firsts]
-            self.lookup[new] = [self._codec.decode(entry).rights for entry in some.tolist()]
+            firsts = np.unique(index[rights == UNKNOWN], return_index=True)[1]
+            self._learn(entries[rights == UNKNOWN][firsts])
             rights = self.lookup.take(index, mode="clip")
         return rights
+
+    def _learn(self, entries: Words) -> None:
+        """Write down what entries grant: by their bits as they are, gaps between runs too, and by those that tell."""
+        rights = [self._codec.decode(entry).rights for entry in entries.tolist()]
+        for some in (entries, entries & np.uint64(self.mask)):
+            self.lookup[packed(some, self.runs)] = rights
 
 
 def code_of(rights: Bytes, states: Any) -> npt.NDArray[np.intp]:

@@ -151,9 +151,9 @@ class FastWay:
     def _checks(self, levels: Sequence[Level], right: Rights) -> tuple[Any, ...]:
         """What the kernel wants to know of each level to tell whether an access goes through."""
         grants = [arrays.grants for arrays in self._arrays]
-        moves = tuple(moves_of(one.runs) for one in grants)
+        masks = np.array([one.mask for one in grants], np.uint64)
         permits = np.stack([permitted(level.codec.access, int(right)) for level in levels])
-        return tuple(one.lookup for one in grants), moves, permits
+        return tuple(one.lookup for one in grants), masks, tuple(moves_of(one.runs) for one in grants), permits
 
     def descend(self, addresses: Words, paddrs: Words, mapped: npt.NDArray[np.bool_]) -> bool:
         """Translate addresses of the window; whether that was possible."""

@@ -323,7 +323,7 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
     (paddrs, mapped), (places, granted) = out, room
     starts, sizes, offsets = segments
     if asked is not None:
-        all_grants, grant_moves, permits = asked
+        all_grants, masks, grant_moves, permits = asked
         granted[:] = EVERY_RIGHT
     halfway = uint64(starts.shape[0]) >> ONE
     start, size, ahead = starts[0], sizes[0], offsets[0]
@@ -357,7 +357,7 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
                 if inside >= size or size - inside < below_size:
                     return UNKNOWN
                 if asked is not None:
-                    own = all_grants[depth][_index(entry, grant_moves[depth])]
+                    own = all_grants[depth][_index(entry & masks[depth], grant_moves[depth])]
                     if own == NO_RIGHTS:
                         return UNKNOWN
                     granted[at] &= own
@@ -373,7 +373,7 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
             if kinds >> kind & ONE32 == NONE32:
                 continue
             if asked is not None:
-                own = all_grants[depth][_index(entry, grant_moves[depth])]
+                own = all_grants[depth][_index(entry & masks[depth], grant_moves[depth])]
                 if own == NO_RIGHTS:
                     return UNKNOWN
                 if permits[depth, _code(granted[at] & own, state)] == NOT_PERMITTED:
@@ -401,8 +401,8 @@ def translate(words, segments, root, vaddrs, levels, known, asked, paddrs, mappe
             has which is not empty, bytes of a table, significant bits. Shape (levels, 8), uint64.
         known: What is wanted (kinds that are mapped, the flag of no frame); ``lookup``, ``moves`` and rules of each
             level.
-        asked: None, or for an access, each level's: rights that entries grant, where to find the bits that tell them,
-            and what is permitted.
+        asked: None, or for an access, each level's: rights that entries grant, the bits that tell them and where those
+            are found, and what is permitted.
         paddrs, mapped: Where the answers go; they say that nothing is mapped.
 
     Returns:
