@@ -11,6 +11,7 @@ from pagewalk.formats.access import ACCESSES, AccessRules, right_of
 from pagewalk.formats.flags import flags_of
 from pagewalk.formats.grants import code_of, permitted
 from pagewalk.report.words import rights_text
+from pagewalk.testing import check_format
 
 KR, KW, KX = Rights.KERNEL_READ, Rights.KERNEL_WRITE, Rights.KERNEL_EXEC
 UR, UW, UX = Rights.USER_READ, Rights.USER_WRITE, Rights.USER_EXEC
@@ -108,6 +109,9 @@ class TestRules:
         for tcr, wanted in ((25, KR | UR), (25 | 1 << 40, KR | KW | UR | UW)):
             level = from_registers(ARM64 | {"tcr_el1": tcr}).format.last
             assert Rights(level.decode(clean).rights) & ~(KX | UX) == wanted
+
+    def test_a_format_with_hardware_dirty_is_sound(self):
+        check_format(from_registers(ARM64 | {"tcr_el1": 25 | 1 << 40}).format)
 
     def test_every_rule_says_what_and_where(self):
         for registers, *_ in CASES:
