@@ -15,7 +15,7 @@
       UnsupportedError                     exit 8   a feature this kernel, format or source does not have
       ProcessError (OSError)               exit 9   a live process that is gone, or may not be looked at
       SystemCallError (OSError)            exit 11  a simulated system call that failed, with Linux's errno
-      MemoryFault                          exit 12  an access that the simulated CPU refuses
+      MemoryFault                          exit 12  an access that a CPU refuses: simulated, or asked for
         SegmentationFault                           SIGSEGV: no mapping, no right, a guard
         BusError                                    SIGBUS: beyond the end of a file, a poisoned page
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagewalk.formats import FORMATS, Flag, Kind, find_format
+from pagewalk.formats.flags import GRANTED
 from tests.property.entries import RAW
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class TestEncoding:
                 entry = form.leaf_entry(paddr, flags, level)
                 assert form.kind(entry, level) == Kind.PRESENT
                 assert form.frame(entry, level) == paddr
-                state = ~Flag.rights()
+                state = ~GRANTED
                 assert form.flags(entry, level) & state == flags & _known(level) & state
                 assert not flags & Flag.rights() & ~form.flags(entry, level)  # more may be granted: reading, mostly
                 assert not level.wrong(entry)

@@ -110,6 +110,12 @@ class TestTranslateArguments:
 
     def test_nothing(self, world):
         assert [len(part) for part in translate(world.tables, [])] == [0, 0]
+        assert [len(part) for part in translate(world.tables, [], access="user-write")] == [0, 0]
+
+    @pytest.mark.parametrize("wrong", ["user-wriet", "write", "", 7])
+    def test_an_access_that_is_none(self, world, wrong):
+        with pytest.raises(ValueError, match="access is one of 'user-read', 'user-write', 'user-execute'"):
+            translate(world.tables, [BASE], access=wrong)
 
     @pytest.mark.parametrize("vaddrs", [np.array([1.0]), np.array([[1]]), np.array([True])])
     def test_no_addresses(self, world, vaddrs):

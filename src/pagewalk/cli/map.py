@@ -70,7 +70,7 @@ def map(  # noqa: A001 - the command's name
       present prot_none swap migration guard uffd_wp hwpoison other
     FLAGS, with commas between:
       read write exec user global accessed dirty special soft_dirty uffd_wp
-      exclusive file no_frame saved_dirty repeated outside shadow_stack grouped
+      exclusive file no_frame saved_dirty repeated outside kernel_exec grouped
     """  # noqa: D301 - click's mark, that the lines stay as they are, is this character
     wanted = Wanted(
         having=_flags(having),

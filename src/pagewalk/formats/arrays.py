@@ -21,6 +21,7 @@ from pagewalk.formats.bits import NO_PADDR, joined
 from pagewalk.formats.codec import ATTRIBUTES, FLAGS, KIND_SHIFT, KINDS, SHAPE_SHIFT
 from pagewalk.formats.fields import RIGHTS
 from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
+from pagewalk.formats.grants import Grants
 from pagewalk.formats.learn import states_of
 from pagewalk.formats.packed import packed, runs_of
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats.codec import Codec
-    from pagewalk.formats.packed import Run
     from pagewalk.formats.rows import Row
 
     Words: TypeAlias = npt.NDArray[np.uint64]
@@ -201,32 +201,13 @@ class Arrays:
         return found
 
     def rights(self, entries: Words) -> npt.NDArray[np.uint8]:
-        """The rights that entries which point to tables pass on, of those that they are granted. Shape (n,), uint8."""
-        if not len(entries):
-            return np.empty(0, np.uint8)
-        low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
-        if not (low ^ high) & self.codec.significant:
-            return np.full(len(entries), self.codec.decode(low).rights, np.uint8)
-        index = packed(entries, self._granting)
-        rights = self._granted.take(index, mode="clip")
-        if rights.max() == _UNKNOWN:
-            new, firsts = np.unique(index[rights == _UNKNOWN], return_index=True)
-            some = entries[rights == _UNKNOWN][firsts]
-            self._granted[new] = [self.codec.decode(entry).rights for entry in some.tolist()]
-            rights = self._granted.take(index, mode="clip")
-        return rights
+        """The rights that entries grant, all of them tables or pages, of those that those above do: (n,), uint8."""
+        return self.grants.of(entries)
 
     @cached_property
-    def _granting(self) -> tuple[Run, ...]:
-        """The bits of entries that point to tables that tell what they grant."""
-        fields = [field for row in self.codec.rows if row.kind is Kind.TABLE for field in row.fields]
-        grants = [field.mask for field in fields if any(isinstance(meaning, Rights) for _, meaning in field.meanings)]
-        return runs_of(reduce(int.__or__, grants, 0))
-
-    @cached_property
-    def _granted(self) -> npt.NDArray[np.uint8]:
-        """What they grant, by these bits, packed; ``_UNKNOWN`` where nobody has asked."""
-        return np.full(1 << sum(run.bits for run in self._granting), _UNKNOWN, np.uint8)
+    def grants(self) -> Grants:
+        """What looks that up."""
+        return Grants(self.codec)
 
     # -- what is empty, what is wrong --------------------------------------------------------------------------------
 
@@ -445,8 +426,6 @@ class Arrays:
 _SHAPES: Final = 7 << SHAPE_SHIFT
 _FLAGS_OF: Final = np.array([int(flags_of(rights)) for rights in range(_ALL + 1)], np.uint32)
 _NO_FRAME: Final = int(Flag.NO_FRAME)
-_UNKNOWN: Final = 255
-"""No set of rights."""
 _FEW: Final = 8
 """Bits that an empty entry may have, at most, for a quick look at whether an array has empty ones."""
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pagewalk.formats.access import NO_RULES, AccessRules
 from pagewalk.formats.bits import ANY, EVERY, Bits, Pattern, joined, run, scattered
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, SWAP_TYPE, Field
-from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
+from pagewalk.formats.flags import GRANTED, Flag, Kind, Rights, flags_of
 from pagewalk.formats.rows import Row, settled
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ ATTRIBUTES_SHIFT: Final = 16
 KIND_SHIFT: Final = 24
 SHAPE_SHIFT: Final = 28
 """A *state* is ``flags | attributes << 16 | kind << 24 | shape << 28``, in 32 bits; no state is 0."""
-FLAGS: Final = (1 << ATTRIBUTES_SHIFT) - 1 | Flag.SHADOW_STACK | Flag.GROUPED
+FLAGS: Final = (1 << ATTRIBUTES_SHIFT) - 1 | Flag.KERNEL_EXEC | Flag.GROUPED
 """The flags of a state."""
 ATTRIBUTES: Final = 127
 KINDS: Final = 15
@@ -223,7 +223,8 @@ class Codec:
             elif field.name in NUMBER_SHIFTS:
                 attributes |= meaning << NUMBER_SHIFTS[field.name]
         said, flags = flags, Flag(0) if kind is Kind.TABLE else flags | Flag.GROUPED * bool(row.order)
-        flags |= flags_of(self.access.allowed(rights)) if kind in _LIVE else Flag(0)
+        if kind in _LIVE:
+            flags |= flags_of(rights if kind is Kind.TABLE else self.access.allowed(rights))
         address = row.address if row.names_frame and not flags & Flag.NO_FRAME else ()
         return Decoded(row, kind, flags, int(rights), attributes, self.shape_of(row), said, address)
 
@@ -244,7 +245,7 @@ class Codec:
         if found.kind is Kind.NONE:
             return EMPTY
         if found.kind in _LIVE:
-            flags = flags & ~Flag.rights() | flags_of(self.access.allowed(found.rights & granted))
+            flags = flags & ~GRANTED | flags_of(self.access.allowed(found.rights & granted))
         return int(flags) | found.attributes << ATTRIBUTES_SHIFT | found.kind << KIND_SHIFT | found.shape << SHAPE_SHIFT
 
     def wrong(self, entry: int) -> int:

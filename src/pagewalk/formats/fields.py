@@ -33,6 +33,7 @@ class Field:
             with one meaning the first are. Without meanings the bits, one run of them, are a number.
         strict: A value without a meaning is a reserved encoding.
         derived: Read off bits that other fields own, and never written.
+        names: What the manual calls its bits, each with its mask; where they have names of their own.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Field:
     meanings: tuple[tuple[int, Meaning], ...] = ()
     strict: bool = False
     derived: bool = False
+    names: tuple[tuple[int, str], ...] = ()
 
     @cached_property
     def lowest(self) -> int:
@@ -72,6 +74,11 @@ class Field:
     def put(self, meaning: Any) -> Any:
         """The bits of a meaning; of a number, an array of numbers as well."""
         return self.written[meaning] if self.meanings else meaning << self.lowest & self.mask
+
+    def in_the_way(self, entry: int, right: Rights) -> int:
+        """The bits of an entry that withhold a right: the fewest that would have to be otherwise."""
+        changes = ((bits ^ entry) & self.mask for bits, meaning in self.meanings if int(meaning) & right)
+        return min(changes, key=lambda change: (change.bit_count(), change), default=0)
 
     @cached_property
     def by_rights(self) -> tuple[int, ...]:

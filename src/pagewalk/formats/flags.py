@@ -8,8 +8,9 @@ page grants, and ``flags_of`` says that as flags.
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from typing import Final
 
-__all__ = ["Flag", "Kind", "Rights", "flags_of"]
+__all__ = ["GRANTED", "Flag", "Kind", "Rights", "flags_of"]
 
 
 class Flag(IntFlag):
@@ -39,14 +40,14 @@ class Flag(IntFlag):
     """Of a row of a listing: every page of the row maps the one frame at ``paddr`` (the zero page, KASAN's shadow)."""
     OUTSIDE = 1 << 15
     """Of a row of a listing: its frame is outside a memory that claims to hold frames (a file does, a capture not)."""
-    SHADOW_STACK = 1 << 23
-    """A page of a shadow stack: only the hardware's own pushes and its special instructions write it."""
+    KERNEL_EXEC = 1 << 23
+    """The user may access it, and only the kernel may execute it."""
     GROUPED = 1 << 31
     """One of a group of entries that the hardware may hold as one (contiguous entries, NAPOT)."""
 
     @classmethod
     def rights(cls) -> Flag:
-        """The flags that every level on the way must grant."""
+        """The flags that every level on the way must grant; ``KERNEL_EXEC`` follows from what they do."""
         return cls.READ | cls.WRITE | cls.EXEC | cls.USER
 
 
@@ -93,7 +94,14 @@ class Rights(IntFlag):
         return cls(63)
 
 
+GRANTED: Final = Flag.rights() | Flag.KERNEL_EXEC
+"""Every flag that rights can be told by."""
+
+
 def flags_of(rights: int) -> Flag:
     """Rights as flags: those of the user where it has any (``Flag.USER``), else the kernel's."""
     user = rights >> 3 & 7
-    return Flag(user | Flag.USER if user else rights & 7)
+    if not user:
+        return Flag(rights & 7)
+    alone = rights & Rights.KERNEL_EXEC and not rights & Rights.USER_EXEC
+    return Flag(user | Flag.USER | (Flag.KERNEL_EXEC if alone else 0))

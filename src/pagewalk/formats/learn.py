@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats.codec import ATTRIBUTES_SHIFT, EMPTY, KIND_SHIFT, NUMBER_SHIFTS, SHAPE_SHIFT
-from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
+from pagewalk.formats.flags import GRANTED, Flag, Kind, Rights, flags_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -79,7 +79,7 @@ def _states_of_row(codec: Codec, row: Row, entries: Words, granted: int) -> Stat
         flags |= np.uint32(Flag.GROUPED)
     if live:
         flags |= _flags_of(codec.access)[rights]
-        flags[refused] &= np.uint32((1 << 32) - 1 - int(Flag.rights()))
+        flags[refused] &= np.uint32((1 << 32) - 1 - int(GRANTED))
     kinds = np.where(refused, np.uint32(Kind.RESERVED), np.uint32(row.kind))
     states: States = flags | attributes << np.uint32(ATTRIBUTES_SHIFT) | kinds << np.uint32(KIND_SHIFT)
     return states | np.uint32(codec.shape_of(row) << SHAPE_SHIFT)

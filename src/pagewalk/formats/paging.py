@@ -44,6 +44,7 @@ class PagingFormat:
         windows: Which addresses are translated, and by which level first; their roots are 0.
         physical_bits: Width of a physical address.
         system: The operating system's layer, as ``--os`` spells it.
+        memory_types: What the numbers of memory types stand for; empty where no register says so.
     """
 
     name: str
@@ -52,6 +53,7 @@ class PagingFormat:
     windows: tuple[Window, ...]
     physical_bits: int
     system: str
+    memory_types: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<PagingFormat {self.name}: {len(self.real_levels)} levels, {self.physical_bits} physical bits>"

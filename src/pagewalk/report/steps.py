@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pagewalk.errors import TranslationError
 from pagewalk.formats import ENCRYPTED, LINUX, Flag, Kind
 from pagewalk.memory import is_flat
+from pagewalk.report.verdicts import inherited, inherited_json, inherited_text, verdict_json, verdict_text
 from pagewalk.report.words import columns, flag_names, hexed, read_as, rights_text, size_text, state_names
+from pagewalk.tables import judge
 
 if TYPE_CHECKING:
-    from pagewalk.tables import Entry, PageTables, Translation
+    from pagewalk.tables import Entry, PageTables, Translation, Verdict, Withheld
 
 __all__ = ["Trip", "trip"]
 
@@ -32,6 +34,9 @@ class Trip:
             are and their raw values mean nothing, and are left out.
         swap_known: Where entries are made, swap slots were told too.
         system: The operating system as whose the entries were read.
+        memory_types: What the numbers of memory types stand for, where that is known.
+        access: The access that was asked for; None: none was.
+        verdict: What became of it, where the address translates.
     """
 
     vaddr: int
@@ -41,15 +46,45 @@ class Trip:
     told: bool = True
     swap_known: bool = True
     system: str = LINUX.name
+    memory_types: tuple[str, ...] = ()
+    access: str | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def inherited(self) -> tuple[Withheld, ...]:
+        """What tables on the way take away of what the page grants."""
+        return inherited(self.entries) if self.result is not None and self.told else ()
 
     def text(self) -> list[str]:
-        """Lines: the address, a line a level, and where it leads."""
-        rows = [_row(entry) if self.told else self._made(entry) for entry in self.entries]
+        """Lines: the address, a line a level, where it leads, what of its rights is lost on the way, and the access."""
+        rows = [self._row(entry) if self.told else self._made(entry) for entry in self.entries]
         return [
             f"{self.vaddr:#x}{read_as(self.system, '  ')}",
             *(f"  {line}" for line in columns(rows, _RIGHT if self.told else frozenset())),
             f"  {self._outcome()}",
+            *(f"  {line}" for line in inherited_text(self.inherited)),
+            *(f"  {verdict_text(one, told=self.told)}" for one in (self.verdict,) if one is not None),
         ]
+
+    def _row(self, entry: Entry) -> tuple[str, ...]:
+        """The cells of one entry's line."""
+        level, flags, target = entry.level, _flags(entry), entry.target
+        return (
+            level.manual,
+            level.real_name,
+            f"[{_slot(entry)}]",
+            f"at {entry.paddr:#x}",
+            f"{entry.value:#0{2 * entry.level.word.size + 2}x}",
+            _what(entry),
+            "" if target is None else f"{target:#x}",
+            rights_text(flags) if entry.is_present else "",
+            " ".join((*state_names(flags), *_words(_fields(entry), self._memory_type(entry)))),
+        )
+
+    def _memory_type(self, entry: Entry) -> str:
+        """What an entry's memory type is called; empty where that is not known, or it has none."""
+        number = _fields(entry).get("memory", len(self.memory_types))
+        return self.memory_types[number] if number < len(self.memory_types) else ""
 
     def _made(self, entry: Entry) -> tuple[str, ...]:
         """The cells of an entry that was made: what its page is."""
@@ -94,24 +129,50 @@ class Trip:
             "kind": page.kind.label if page else None,
             "flags": list(flag_names(page.flags)) if page else [],
             "error": str(self.error) if self.error else None,
-            "entries": [_data(entry) | ({} if self.told else self._unmade(entry)) for entry in self.entries],
+            "inherited": inherited_json(self.inherited),
+            "access": self._access_json(),
+            "entries": [_data(entry) | self._more(entry) for entry in self.entries],
         }
 
+    def _access_json(self) -> dict[str, Any] | None:
+        """What became of the access that was asked for; of an address that does not translate, nothing more is said."""
+        if self.access is None or self.verdict is not None:
+            return None if self.verdict is None else verdict_json(self.verdict, told=self.told)
+        return {"asked": self.access, "allowed": False, "by": []}
 
-def trip(tables: PageTables, vaddr: int, *, hardware: bool = False, told: bool = True, swap_known: bool = True) -> Trip:
+    def _more(self, entry: Entry) -> dict[str, Any]:
+        """What an entry alone does not tell; or what of it is not so, where it was made."""
+        if not self.told:
+            return self._unmade(entry)
+        name = self._memory_type(entry)
+        return {"fields": _fields(entry) | ({"memory_type": name} if name else {})}
+
+
+def trip(
+    tables: PageTables,
+    vaddr: int,
+    *,
+    hardware: bool = False,
+    access: str | None = None,
+    told: bool = True,
+    swap_known: bool = True,
+) -> Trip:
     """Follow an address as far as it goes.
 
     Args:
         tables: The page tables.
         vaddr: The address in bytes.
         hardware: Answer as the MMU would: a PROT_NONE page is not there.
+        access: Also answer whether it would let an access through, such as ``user-write``.
         told, swap_known: As ``Trip`` says.
     """
-    way = Trip(vaddr, told=told, swap_known=swap_known, system=tables.format.system)
+    way = Trip(vaddr, told=told, swap_known=swap_known, system=tables.format.system, access=access)
+    way.memory_types = tables.format.memory_types
     try:
         for entry in tables.steps(vaddr):
             way.entries.append(entry)
-        way.result = _located(tables, tables.translate(vaddr, hardware=hardware))
+        way.result = _located(tables, tables.translate(vaddr, hardware=hardware or access is not None))
+        way.verdict = None if access is None else judge(way.entries, access)
     except TranslationError as error:
         way.error = error
     return way
@@ -165,25 +226,14 @@ def _what(entry: Entry) -> str:
     return f"{_holds(entry)} {size_text(entry.level.span)}" if entry.is_leaf else _holds(entry)
 
 
-def _words(fields: dict[str, int]) -> list[str]:
-    """Fields in words: those that say something."""
-    return [f"{name}={value:#x}" for name, value in fields.items() if value or "swap" in name]
-
-
-def _row(entry: Entry) -> tuple[str, ...]:
-    """The cells of one entry's line."""
-    level, flags, target = entry.level, _flags(entry), entry.target
-    return (
-        level.manual,
-        level.real_name,
-        f"[{_slot(entry)}]",
-        f"at {entry.paddr:#x}",
-        f"{entry.value:#0{2 * entry.level.word.size + 2}x}",
-        _what(entry),
-        "" if target is None else f"{target:#x}",
-        rights_text(flags) if entry.is_present else "",
-        " ".join((*state_names(flags), *_words(_fields(entry)))),
-    )
+def _words(fields: dict[str, int], memory_type: str = "") -> list[str]:
+    """Fields in words: those that say something, the memory type with what it is called."""
+    words = []
+    for name, value in fields.items():
+        called = f" ({memory_type})" if memory_type and name == "memory" else ""
+        if value or called or "swap" in name:
+            words.append(f"{name}={value:#x}{called}")
+    return words
 
 
 def _slot(entry: Entry) -> int:

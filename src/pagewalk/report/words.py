@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 from pagewalk.formats import LINUX, Flag
+from pagewalk.formats.flags import GRANTED
 
 __all__ = ["columns", "flag_names", "hexed", "read_as", "rights_text", "size_text", "state_names"]
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_LETTERS = (("r", Flag.READ), ("w", Flag.WRITE), ("x", Flag.EXEC), ("u", Flag.USER))
+_PLACES = (("r", Flag.READ), ("w", Flag.WRITE), ("x", Flag.EXEC), ("u", Flag.USER))
 
 
 def size_text(size: int) -> str:
@@ -38,13 +39,17 @@ def flag_names(flags: int) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def rights_text(flags: int) -> str:
-    """The rights as letters: ``rw-u`` (read, write, execute, user)."""
-    return "".join(letter if flags & flag else "-" for letter, flag in _LETTERS)
+    """The rights as letters: ``rw-u`` (read, write, execute, user).
+
+    They are the user's where it has any: then ``X`` says that the kernel alone may execute.
+    """
+    r, w, x, u = (letter if flags & flag else "-" for letter, flag in _PLACES)
+    return f"{r}{w}{'X' if flags & Flag.KERNEL_EXEC else x}{u}"
 
 
 def state_names(flags: int) -> tuple[str, ...]:
     """The names of the flags that are not rights."""
-    return flag_names(flags & ~int(Flag.rights()))
+    return flag_names(flags & ~int(GRANTED))
 
 
 def columns(rows: list[tuple[str, ...]], right: frozenset[int] = frozenset()) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats import NO_PADDR, Bits, Flag, Kind
+from pagewalk.formats.grants import permitted
 from pagewalk.sweep.chunk import bounds_of
 from pagewalk.sweep.columns import DEPTH_SHIFT, part
 from pagewalk.sweep.jit import kernels
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pagewalk.formats import Level
+    from pagewalk.formats import Level, Rights
     from pagewalk.formats.codec import Shape
+    from pagewalk.formats.packed import Run
     from pagewalk.sweep.chunk import Tables
     from pagewalk.sweep.columns import Block
     from pagewalk.sweep.filters import Filter
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pagewalk.sweep.task import Task
 
     Words = npt.NDArray[np.uint64]
+    Wanted = tuple[tuple[Kind, ...], Rights | None]
 
 __all__ = ["Fast", "FastWay", "fast_for", "way_for"]
 
@@ -66,7 +69,7 @@ def is_plain(level: Level) -> bool:
     one_bit = visible is not None and visible.mask.bit_count() == 1
     empty = len(codec.empties) == 1 and not codec.empty
     shapes = all(_is_simple(shape) for shape in codec.shapes) and len(codec.table_patterns) <= 1
-    runs = len(level.arrays.runs) <= MOST_RUNS and not codec.wide
+    runs = max(len(level.arrays.runs), len(level.arrays.grants.runs)) <= MOST_RUNS and not codec.wide
     return level.word.is_native and level.word.size == _NOTHING.itemsize and one_bit and empty and shapes and runs
 
 
@@ -80,9 +83,9 @@ def words(*numbers: Any) -> tuple[Any, ...]:
     return tuple(np.uint64(number) for number in numbers)
 
 
-def moves_of(level: Level) -> tuple[Any, ...]:
-    """Where the kernels find the significant bits: shift right, mask, shift left, for each run."""
-    moves = [part for run in level.arrays.runs for part in (run.first, run.mask >> run.to, run.to)]
+def moves_of(runs: Sequence[Run]) -> tuple[Any, ...]:
+    """Where the kernels find the bits that they look something up by: shift right, mask, shift left, for each run."""
+    moves = [part for run in runs for part in (run.first, run.mask >> run.to, run.to)]
     return words(*moves, *[0] * (3 * MOST_RUNS - len(moves)))
 
 
@@ -119,19 +122,22 @@ class FastWay:
         levels: The levels that the hardware has, root first.
         here: The memory, in place.
         root: The number of the top table's first word.
-        mapped: The kinds that are mapped.
+        wanted: The kinds that are mapped, and the right that all levels must grant, if one is asked for.
     """
 
-    def __init__(
-        self, compiled: Any, levels: Sequence[Level], here: InPlace, root: int, mapped: tuple[Kind, ...]
-    ) -> None:
+    def __init__(self, compiled: Any, levels: Sequence[Level], here: InPlace, root: int, wanted: Wanted) -> None:
         self._kernel = compiled.translate
         self._memory = here.words, (here.starts, here.sizes, here.offsets), np.uint64(root)
         self._levels = np.array([self._level(level) for level in levels], np.uint64)
+        mapped, right = wanted
         lacks = any(level.arrays.may_lack_frames for level in levels)
         self._wanted = np.uint32(sum(1 << kind for kind in mapped)), np.uint32(int(Flag.NO_FRAME) * lacks)
         self._arrays = [level.arrays for level in levels]
-        self._known = tuple(moves_of(level) for level in levels), np.stack([rules_of(level) for level in levels])
+        self._known = (
+            tuple(moves_of(arrays.runs) for arrays in self._arrays),
+            np.stack([rules_of(level) for level in levels]),
+        )
+        self._asked = None if right is None else self._checks(levels, right)
 
     @staticmethod
     def _level(level: Level) -> tuple[int, ...]:
@@ -142,13 +148,20 @@ class FastWay:
         held = codec.empties[0].mask
         return (level.shift, level.entries - 1, *test, table, held, level.table_bytes, codec.telling)
 
+    def _checks(self, levels: Sequence[Level], right: Rights) -> tuple[Any, ...]:
+        """What the kernel wants to know of each level to tell whether an access goes through."""
+        grants = [arrays.grants for arrays in self._arrays]
+        masks = np.array([one.mask for one in grants], np.uint64)
+        permits = np.stack([permitted(level.codec.access, int(right)) for level in levels])
+        return tuple(one.lookup for one in grants), masks, tuple(moves_of(one.runs) for one in grants), permits
+
     def descend(self, addresses: Words, paddrs: Words, mapped: npt.NDArray[np.bool_]) -> bool:
         """Translate addresses of the window; whether that was possible."""
         known = self._wanted, tuple(arrays.lookup for arrays in self._arrays), *self._known
-        return not self._kernel(*self._memory, addresses, self._levels, known, paddrs, mapped)
+        return not self._kernel(*self._memory, addresses, self._levels, known, self._asked, paddrs, mapped)
 
 
-def way_for(levels: Sequence[Level], source: Source, root: int, mapped: tuple[Kind, ...]) -> FastWay | None:
+def way_for(levels: Sequence[Level], source: Source, root: int, wanted: Wanted) -> FastWay | None:
     """The compiled way to translate; None where NumPy does.
 
     Raises:
@@ -159,7 +172,7 @@ def way_for(levels: Sequence[Level], source: Source, root: int, mapped: tuple[Ki
         return None
     top = levels[0].table_bytes
     (first,), outside = source.here.places(np.array([root], np.uint64), top)
-    return FastWay(compiled, levels, source.here, int(first), mapped) if outside is None else None
+    return FastWay(compiled, levels, source.here, int(first), wanted) if outside is None else None
 
 
 class Fast:
@@ -200,7 +213,7 @@ class Fast:
     @property
     def _known(self) -> tuple[Any, ...]:
         """What the kernels know of entries; the lookup grows."""
-        return self._bits, self._passing, self._arrays.lookup, moves_of(self._level), self._rules
+        return self._bits, self._passing, self._arrays.lookup, moves_of(self._arrays.runs), self._rules
 
     def _places(self, some: Tables) -> tuple[Any, ...] | None:
         """Tables as the kernels take them; None if they cannot all be used in place."""

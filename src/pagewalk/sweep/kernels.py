@@ -35,7 +35,7 @@ from llvmlite import ir
 from numba import int64, njit, types, uint32, uint64
 from numba.extending import intrinsic
 
-from pagewalk.formats import Flag, Kind, codec
+from pagewalk.formats import Flag, Kind, Rights, codec, grants
 
 __all__ = ["count_pages", "fill_empty", "list_pages", "list_runs", "per_entry", "table_driver", "translate"]
 
@@ -52,6 +52,9 @@ UNSHAPED = np.uint32(0xFFFF_FFFF ^ 7 << codec.SHAPE_SHIFT)
 NONE32, ONE32 = np.uint32(0), np.uint32(1)
 RESERVED = np.uint32(Kind.RESERVED)
 REPEATED = np.uint32(Flag.REPEATED)
+EVERY_RIGHT, NO_RIGHTS, NOT_PERMITTED = np.uint8(Rights.all()), np.uint8(grants.UNKNOWN), np.uint8(0)
+AGES, AGE_FROM, AGE_TO = np.uint32(grants.AGES), np.uint32(grants.AGE_FROM), np.uint32(grants.AGE_TO)
+KEYS, KEY_FROM, KEY_TO = np.uint32(grants.KEYS), np.uint32(grants.KEY_FROM), np.uint32(grants.KEY_TO)
 GROUPED, GROUP_SHIFT = np.uint32(Flag.GROUPED), np.uint32(27)  # from its place to 16: kinds of groups come after kinds
 
 # The columns of a rule: ``((entry ^ flip) & mask) << left >> right | none``; where there is ``more``, or something to
@@ -306,13 +309,22 @@ def count_pages(words, places, parts, times, limits, known, found):  # type: ign
     return DONE
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _code(rights: Any, state: Any) -> Any:
+    """Where in the table of what is permitted a page is found, by its rights and its state (``grants.code_of``)."""
+    return uint32(rights) | (state >> AGE_FROM & AGES) << AGE_TO | (state >> KEY_FROM & KEYS) << KEY_TO
+
+
 @njit(nogil=True, cache=True)
-def _translate(words, segments, root, vaddrs, levels, known, places, out):  # type: ignore[no-untyped-def]
+def _translate(words, segments, root, vaddrs, levels, known, asked, room, out):  # type: ignore[no-untyped-def]
     """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
     kinds, no_frame = known[0]
     lookups, all_moves, all_rules = known[1:]
-    paddrs, mapped = out
+    (paddrs, mapped), (places, granted) = out, room
     starts, sizes, offsets = segments
+    if asked is not None:
+        all_grants, masks, grant_moves, permits = asked
+        granted[:] = EVERY_RIGHT
     halfway = uint64(starts.shape[0]) >> ONE
     start, size, ahead = starts[0], sizes[0], offsets[0]
     for at in range(vaddrs.shape[0]):
@@ -344,6 +356,11 @@ def _translate(words, segments, root, vaddrs, levels, known, places, out):  # ty
                 inside = child - start
                 if inside >= size or size - inside < below_size:
                     return UNKNOWN
+                if asked is not None:
+                    own = all_grants[depth][_index(entry & masks[depth], grant_moves[depth])]
+                    if own == NO_RIGHTS:
+                        return UNKNOWN
+                    granted[at] &= own
                 places[at] = (inside + ahead >> WORD) + (vaddrs[at] >> down & slots)
                 _prefetch(words, places[at])  # type: ignore[call-arg]
                 continue
@@ -355,6 +372,12 @@ def _translate(words, segments, root, vaddrs, levels, known, places, out):  # ty
                 return UNKNOWN
             if kinds >> kind & ONE32 == NONE32:
                 continue
+            if asked is not None:
+                own = all_grants[depth][_index(entry & masks[depth], grant_moves[depth])]
+                if own == NO_RIGHTS:
+                    return UNKNOWN
+                if permits[depth, _code(granted[at] & own, state)] == NOT_PERMITTED:
+                    continue
             mapped[at] = True
             if state & no_frame == NONE32:
                 frame = ((entry ^ rules[shape, FLIP]) & rules[shape, MASK]) << rules[shape, LEFT] >> rules[shape, RIGHT]
@@ -365,7 +388,7 @@ def _translate(words, segments, root, vaddrs, levels, known, places, out):  # ty
 
 
 @njit(nogil=True, cache=True)
-def translate(words, segments, root, vaddrs, levels, known, paddrs, mapped):  # type: ignore[no-untyped-def]
+def translate(words, segments, root, vaddrs, levels, known, asked, paddrs, mapped):  # type: ignore[no-untyped-def]
     """Translate addresses.
 
     Args:
@@ -378,16 +401,18 @@ def translate(words, segments, root, vaddrs, levels, known, paddrs, mapped):  # 
             has which is not empty, bytes of a table, significant bits. Shape (levels, 8), uint64.
         known: What is wanted (kinds that are mapped, the flag of no frame); ``lookup``, ``moves`` and rules of each
             level.
+        asked: None, or for an access, each level's: rights that entries grant, the bits that tell them and where those
+            are found, and what is permitted.
         paddrs, mapped: Where the answers go; they say that nothing is mapped.
 
     Returns:
         Whether NumPy has to do it all over.
     """
-    places = np.empty(TOGETHER, np.uint64)
+    room = np.empty(TOGETHER, np.uint64), np.empty(TOGETHER, np.uint8)
     for first in range(0, vaddrs.shape[0], TOGETHER):
         some = slice(first, min(first + TOGETHER, vaddrs.shape[0]))
         out = paddrs[some], mapped[some]
-        if _translate(words, segments, root, vaddrs[some], levels, known, places, out) != DONE:
+        if _translate(words, segments, root, vaddrs[some], levels, known, asked, room, out) != DONE:
             return UNKNOWN
     return DONE
 

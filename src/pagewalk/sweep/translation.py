@@ -8,8 +8,10 @@ import numpy as np
 
 from pagewalk.doors import word_array
 from pagewalk.errors import NonCanonical
-from pagewalk.formats import NO_PADDR, Kind
+from pagewalk.formats import NO_PADDR, Kind, Rights
+from pagewalk.formats.access import right_of
 from pagewalk.formats.codec import KIND_SHIFT, KINDS
+from pagewalk.formats.grants import code_of, permitted
 from pagewalk.sweep.fast import FastWay, way_for
 from pagewalk.sweep.findings import Findings
 from pagewalk.sweep.reader import tables_of
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
+    Granted = npt.NDArray[np.uint8] | None
+    States = npt.NDArray[np.uint32] | int
 
 __all__ = ["translate"]
 
@@ -40,6 +44,7 @@ def translate(
     vaddrs: npt.NDArray[Any] | Sequence[int],
     *,
     hardware: bool = False,
+    access: str | None = None,
     findings: list[TranslationError] | None = None,
 ) -> tuple[Words, Mask]:
     """Translate virtual addresses, a level at a time for all of them.
@@ -48,17 +53,21 @@ def translate(
         tables: Page tables, or an address space for its tables.
         vaddrs: Virtual addresses in bytes. Shape (n,), uint64 or other non-negative integers.
         hardware: Answer as the MMU would: a PROT_NONE page is not there.
+        access: Answer as the MMU would to an access: ``user-read``, ``user-write``, ``user-execute``, or the same of
+            ``kernel``. What it refuses is not there, by the rights of all levels, and by what registers make of them.
         findings: Collects what is wrong with the tables or the addresses, instead of raising the first.
 
     Returns:
-        Physical addresses in bytes, shape (n,), uint64, and a mask of those that are mapped, shape (n,), bool. Where
-        nothing is mapped, or the frame is not known, the address is ``NO_PADDR``.
+        Physical addresses in bytes, shape (n,), uint64, and a mask of those that are mapped (with ``access``, of those
+        where it is let through), shape (n,), bool. Elsewhere, and where the frame is not known, the address is
+        ``NO_PADDR``.
 
     Raises:
         NonCanonical, ReservedBits, Malformed: As ``PageTables.translate``, and ``findings`` is None.
-        TypeError, ValueError: Not addresses.
-    Source: Intel SDM vol. 3A, 5.5.4 (4-level and 5-level paging).
+        TypeError, ValueError: Not addresses, or no such access.
+    Source: Intel SDM vol. 3A, 5.5.4 (4-level and 5-level paging), 5.6 (rights).
     """
+    right = None if access is None else right_of(access)
     tables = tables_of(tables)
     addresses: Words = word_array(vaddrs, "an address")
     paddrs = np.full(len(addresses), NO_PADDR, np.uint64)
@@ -70,7 +79,7 @@ def translate(
         if not inside.any():
             continue
         left &= ~inside
-        way = _Way(tables, windows[0], hardware, found, source)
+        way = _Way(tables, windows[0], (hardware, right), found, source)
         fast = way.compiled() if len(addresses) >= _WORTH_IT else None
         for at in range(0, len(addresses), _AT_ONCE):
             some = slice(at, at + _AT_ONCE)
@@ -121,26 +130,36 @@ class _Way:
     Args:
         tables: The page tables.
         window: The window whose root it is.
-        hardware: Only what the MMU would translate.
+        asked: Only what the MMU would translate; the right that all levels must grant, if one is asked for.
         findings: Takes what is wrong.
         source: Where tables are read from.
     """
 
-    def __init__(self, tables: PageTables, window: Window, hardware: bool, findings: Findings, source: Source) -> None:
+    def __init__(
+        self,
+        tables: PageTables,
+        window: Window,
+        asked: tuple[bool, Rights | None],
+        findings: Findings,
+        source: Source,
+    ) -> None:
         self._window = window
         self._levels = tuple(level for level in tables.format.levels_of(window) if not level.folded)
         self._source = source
-        self._mapped = (Kind.PRESENT,) if hardware else (Kind.PRESENT, Kind.PROT_NONE)
+        hardware, self._right = asked
+        only = hardware or self._right is not None
+        self._mapped = (Kind.PRESENT,) if only else (Kind.PRESENT, Kind.PROT_NONE)
         self._findings = findings
 
     def compiled(self) -> FastWay | None:
         """The compiled way, where there is one."""
-        return way_for(self._levels, self._source, self._window.root, self._mapped)
+        return way_for(self._levels, self._source, self._window.root, (self._mapped, self._right))
 
     def descend(self, addresses: Words, places: npt.NDArray[np.intp], out: tuple[Words, Mask]) -> None:
         """Take the addresses at ``places`` from the root to their pages."""
         at = np.full(len(places), self._window.root, np.uint64)
         above, parent = at, None
+        granted = None if self._right is None else np.full(len(places), int(Rights.all()), np.uint8)
         for level in self._levels:
             if not len(places):
                 return
@@ -154,11 +173,14 @@ class _Way:
                 table &= ~wrong
                 ends &= ~wrong
             if ends.any():
-                self._finish(level, (places, vaddr, entry), ends, out)
+                self._finish(level, (places, vaddr, entry), (ends, granted), out)
             if not table.any():
                 return
             if not table.all():
                 places, entry = places[table], entry[table]
+                granted = None if granted is None else granted[table]
+            if granted is not None:
+                granted = granted & level.arrays.rights(entry)
             above, parent, at = entry, level, level.arrays.tables(entry)
 
     def _wrong(self, parent: Level | None, level: Level, asked: tuple[Words, Words, Words], found: Mask) -> Mask | None:
@@ -186,21 +208,24 @@ class _Way:
             report(level, entry[first], vaddr[first])
 
     def _finish(
-        self, level: Level, asked: tuple[npt.NDArray[np.intp], Words, Words], ends: Mask, out: tuple[Words, Mask]
+        self,
+        level: Level,
+        asked: tuple[npt.NDArray[np.intp], Words, Words],
+        ends: tuple[Mask, Granted],
+        out: tuple[Words, Mask],
     ) -> None:
-        """Write down the addresses whose way ends at this level."""
+        """Write down the addresses whose way ends at this level, by the rights that are granted on it."""
         places, vaddr, entry = asked
-        arrays = level.arrays
-        held = ends & ~level.codec.is_none(entry)
+        arrays, (held, granted) = level.arrays, ends
+        held = held & ~level.codec.is_none(entry)
         if not held.all():
             places, vaddr, entry = places[held], vaddr[held], entry[held]
+            granted = None if granted is None else granted[held]
         states = arrays.states(entry)
-        if isinstance(states, int):
-            if states >> KIND_SHIFT & KINDS not in self._mapped:
-                return
-        else:
-            there = np.isin(states >> KIND_SHIFT & KINDS, self._mapped)
-            places, vaddr, entry, states = places[there], vaddr[there], entry[there], states[there]
+        there = self._there(level, entry, states, granted)
+        if there is not None:
+            places, vaddr, entry = places[there], vaddr[there], entry[there]
+            states = states if isinstance(states, int) else states[there]
         frame = arrays.addresses(entry, states, vaddr)
         paddrs, mapped = out
         mapped[places] = True
@@ -208,3 +233,18 @@ class _Way:
         frame |= vaddr & np.uint64(level.span - 1)
         frame[unknown] = NO_PADDR
         paddrs[places] = frame
+
+    def _there(self, level: Level, entry: Words, states: States, granted: Granted) -> Mask | None:
+        """Which entries are mapped and, where a right is asked for, let the access through; None: all."""
+        if isinstance(states, int):
+            there = None if states >> KIND_SHIFT & KINDS in self._mapped else np.zeros(len(entry), np.bool_)
+        else:
+            there = np.isin(states >> KIND_SHIFT & KINDS, self._mapped)
+        if self._right is None or granted is None:
+            return there
+        there = np.ones(len(entry), np.bool_) if there is None else there
+        pages = np.flatnonzero(there)
+        of_pages = states if isinstance(states, int) else states[pages]
+        code = code_of(granted[pages] & level.arrays.rights(entry[pages]), of_pages)
+        there[pages] = permitted(level.codec.access, int(self._right)).take(code, mode="clip")
+        return there

@@ -8,7 +8,7 @@ import numpy as np
 
 from pagewalk.errors import Malformed, NotPresent, ReservedBits, TranslationError
 from pagewalk.formats import NO_PADDR, Flag, Kind, Rights
-from pagewalk.formats.flags import flags_of
+from pagewalk.formats.flags import GRANTED, flags_of
 from pagewalk.sweep import holes, mappings, translate
 from pagewalk.testing.definition import real_levels
 from pagewalk.testing.entries import entries_of, told
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["check_against", "check_meaning", "check_meanings"]
 
 _RAISES: Final = {"reserved": ReservedBits, "outside": Malformed}
-_RIGHTS: Final = Flag.rights()
 _PAGES: Final = ("present", "prot_none")
 
 
@@ -168,7 +167,7 @@ def _listing(drawn: Drawn, wanted: list[_Row], found: Sequence[Found], start: in
     for vaddr, size, entry, kind, paddr, flags, *rest in zip(
         *(getattr(table, name).tolist() for name in names), strict=True
     ):
-        frame, rights = None if paddr == NO_PADDR else paddr, told(Flag(flags) & _RIGHTS)
+        frame, rights = None if paddr == NO_PADDR else paddr, told(Flag(flags) & GRANTED)
         rows.append(_Row(vaddr, size, entry, Kind(kind).label, frame, rights, *rest))
     _equal(drawn, "the sweep", rows, wanted)
     _wrong(drawn, "the sweep", findings, found, start)
@@ -186,7 +185,7 @@ def _runs(drawn: Drawn, wanted: list[_Row], start: int, end: int) -> None:
         while at < vaddr + size:
             page = next(pages, None)
             frame = None if paddr == NO_PADDR else paddr + (0 if flags & Flag.REPEATED else at - vaddr)
-            said = (at, Kind(kind).label, told(Flag(flags) & _RIGHTS), memory, pkey)
+            said = (at, Kind(kind).label, told(Flag(flags) & GRANTED), memory, pkey)
             if page is None or said != (page.vaddr, page.kind, page.rights, page.memory, page.pkey):
                 raise AssertionError(f"{drawn.form.name}: joined, {at:#x} is {said[1:]}; the reference: {page}")
             if page.kind == "present" and frame != page.paddr:
@@ -312,6 +311,6 @@ def _translated(drawn: Drawn, vaddr: int, found: Found) -> int | None:
     if expected is not None:
         raise AssertionError(f"{where} is translated; the reference: {found.what}")
     rights = told(flags_of(_as_rights(found.rights)))
-    if told(page.flags & _RIGHTS) != rights or page.entry.value != found.entry:
-        raise AssertionError(f"{where} grants {told(page.flags & _RIGHTS)}; the reference: {rights}")
+    if told(page.flags & GRANTED) != rights or page.entry.value != found.entry:
+        raise AssertionError(f"{where} grants {told(page.flags & GRANTED)}; the reference: {rights}")
     return page.paddr

@@ -5,14 +5,15 @@ Source: Arm ARM (DDI 0487) D8.3 (descriptors), D8.4 (rights), D8.6 (memory types
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats.access import AccessRule, AccessRules
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag, number
 from pagewalk.formats.flags import Flag, Kind, Rights
+from pagewalk.formats.hardware.arm64_access import SYSTEM, UNASKED, access_of, memory_types
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_arm64 import linux_arm64
@@ -24,6 +25,8 @@ from pagewalk.formats.word import Word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pagewalk.formats.access import AccessRules
 
 __all__ = ["REGISTERS", "arm64", "window_of"]
 
@@ -41,36 +44,40 @@ WIDE_BLOCKS: Final = {12: 0, 14: 1, 16: 1}
 """The level that has blocks as well where addresses have 52 bits."""
 GROUPS: Final = {12: 4, 14: 7, 16: 5}
 """log2 of the pages of a contiguous group of the last level."""
-NOT_EXECUTED: Final = AccessRules((AccessRule("EL0 may write", Rights.USER_WRITE, strip=Rights.KERNEL_EXEC),))
-"""D8.4.1: what EL0 may write, EL1 does not execute."""
 _WORD: Final = Word()
 
 
-def _page_rights() -> Field:
-    """D8.4.1: AP[2] is read-only, AP[1] lets EL0 in."""
+_STRIPS: Final = (
+    (bit(59), "PXNTable", Rights.KERNEL_EXEC),
+    (bit(60), "UXNTable", Rights.USER_EXEC),
+    (bit(61), "APTable[0]", Rights.USER_READ | Rights.USER_WRITE),
+    (bit(62), "APTable[1]", Rights.KERNEL_WRITE | Rights.USER_WRITE),
+)
+"""D8.4.2: what each bit of a table's descriptor takes from everything below."""
+
+
+def _page_rights(hardware_dirty: bool) -> Field:
+    """D8.4.1: AP[2] is read-only, AP[1] lets EL0 in. With TCR.HD the hardware clears AP[2] where DBM is set: D8.5.2."""
     meanings = []
-    for uxn, pxn, read_only, user in product((0, UXN), (0, PXN), (0, AP2), (0, AP1)):
-        rights = Rights.KERNEL_READ | (0 if read_only else Rights.KERNEL_WRITE) | (0 if pxn else Rights.KERNEL_EXEC)
-        rights |= (Rights.USER_READ | (0 if read_only else Rights.USER_WRITE)) if user else 0
-        meanings.append((uxn | pxn | read_only | user, Rights(rights | (0 if uxn else Rights.USER_EXEC))))
-    return Field(RIGHTS, AP1 | AP2 | PXN | UXN, tuple(meanings))
+    modifiers = (0, DBM) if hardware_dirty else (0,)
+    for uxn, pxn, modifier, read_only, user in product((0, UXN), (0, PXN), modifiers, (0, AP2), (0, AP1)):
+        write = not read_only or modifier
+        rights = Rights.KERNEL_READ | (Rights.KERNEL_WRITE if write else 0) | (0 if pxn else Rights.KERNEL_EXEC)
+        rights |= (Rights.USER_READ | (Rights.USER_WRITE if write else 0)) if user else 0
+        meanings.append((uxn | pxn | modifier | read_only | user, Rights(rights | (0 if uxn else Rights.USER_EXEC))))
+    names = ((AP1, "AP[1]"), (AP2, "AP[2]"), (PXN, "PXN"), (UXN, "UXN"))
+    return Field(RIGHTS, AP1 | AP2 | PXN | UXN | (DBM if hardware_dirty else 0), tuple(meanings), names=names)
 
 
 def _table_rights() -> Field:
     """D8.4.2: APTable, UXNTable and PXNTable take rights away from everything below."""
     meanings = []
-    strips = (
-        (bit(59), Rights.KERNEL_EXEC),
-        (bit(60), Rights.USER_EXEC),
-        (bit(61), Rights.USER_READ | Rights.USER_WRITE),
-        (bit(62), Rights.KERNEL_WRITE | Rights.USER_WRITE),
-    )
-    for chosen in product((False, True), repeat=len(strips)):
+    for chosen in product((False, True), repeat=len(_STRIPS)):
         bits, rights = 0, Rights.all()
-        for taken, (place, stripped) in zip(chosen, strips, strict=True):
+        for taken, (place, _, stripped) in zip(chosen, _STRIPS, strict=True):
             bits, rights = (bits | place, rights & ~stripped) if taken else (bits, rights)
         meanings.append((bits, rights))
-    return Field(RIGHTS, run(62, 59), tuple(meanings))
+    return Field(RIGHTS, run(62, 59), tuple(meanings), names=tuple((place, name) for place, name, _ in _STRIPS))
 
 
 _HARDWARE_DIRTY: Final = Field(
@@ -89,6 +96,8 @@ def arm64(
     *,
     wide: bool = False,
     hierarchical: bool = True,
+    hardware_dirty: bool = False,
+    access: AccessRules = UNASKED,
 ) -> PagingFormat:
     """The paging format of arm64.
 
@@ -98,6 +107,8 @@ def arm64(
         layer: The operating system's part: Linux's unless given.
         wide: Addresses of 52 bits: LPA2 (TCR.DS) with 4 and 16 KiB, LPA with 64 KiB.
         hierarchical: Tables take rights away; not so with TCR.HPD0 and HPD1.
+        hardware_dirty: The hardware makes clean pages writable (TCR.HD).
+        access: What SCTLR_EL1, TCR_EL1 and PSTATE make of rights.
 
     Raises:
         ValueError: Another granule, or a width that it cannot have.
@@ -109,7 +120,8 @@ def arm64(
         )
     layer = layer or linux_arm64(page_shift)
     top = -1 if page_shift == 12 and wide else 0
-    levels = tuple(_level(page_shift, at, layer, wide=wide, hierarchical=hierarchical) for at in range(top, 4))
+    rights = _page_rights(hardware_dirty), _table_rights() if hierarchical else None
+    levels = tuple(_level(page_shift, at, layer, rights, wide=wide, access=access) for at in range(top, 4))
     levels = tuple(level for level in levels if level.shift < most)
     upper = window_of(levels, (1 << 64) - (1 << bits), bits, layered=not layer.user_only)
     return PagingFormat(
@@ -137,34 +149,37 @@ def _address(page_shift: int, shift: int, wide: bool) -> tuple[Bits, ...]:
     return Bits(run(49, shift)), Bits(SH, up=42)
 
 
-def _level(page_shift: int, number_: int, layer: Layer, *, wide: bool, hierarchical: bool) -> Level:
-    """One level, by the manual's number."""
+def _level(
+    page_shift: int, number_: int, layer: Layer, rights: tuple[Field, Field | None], *, wide: bool, access: AccessRules
+) -> Level:
+    """One level, by the manual's number, with the rights of its pages and of its tables."""
     shift = page_shift + (page_shift - 3) * (3 - number_)
     last, share = number_ == 3, wide and page_shift != 16
     groups = {**BLOCKS[page_shift], **({WIDE_BLOCKS[page_shift]: 0} if wide else {}), 3: GROUPS[page_shift]}
-    state = (
-        _page_rights(),
+    of_pages, of_tables = rights
+    state: tuple[Field, ...] = (
+        of_pages,
         number(MEMORY, 4, 2),  # AttrIndx
         flag("accessed", 10, Flag.ACCESSED),
         flag("global", 11, Flag.GLOBAL, clear=True),
-        number("dirty bit modifier", 51, 51),
         _HARDWARE_DIRTY,
     )
+    state += () if of_pages.mask & DBM else (number("dirty bit modifier", 51, 51),)
     place = Place(last, number_ in groups, _address(page_shift, shift, wide), state, groups.get(number_, 0))
     rows = list(layer.absent(place))
     if last:
         rows.append(Row(Kind.RESERVED, (Pattern(VALID | TYPE, VALID),)))
         rows += _pages(place, layer, Pattern(VALID | TYPE, VALID | TYPE), share, run(shift - 1, 12))
     else:
-        fields = (_table_rights(),) if hierarchical else ()
+        fields = () if of_tables is None else (of_tables,)
         frame = _address(page_shift, page_shift, wide)
-        ignored = bit(63) | run(58, 48) | run(page_shift - 1, 2) | (0 if hierarchical else run(62, 59))
+        ignored = bit(63) | run(58, 48) | run(page_shift - 1, 2) | (0 if fields else run(62, 59))
         ignored &= ~(AF | sum(part.mask for part in frame))
         rows.append(Row(Kind.TABLE, (Pattern(VALID | TYPE, VALID | TYPE),), frame, fields, sets=AF, ignored=ignored))
         block = Pattern(VALID | TYPE, VALID)
         none = [Row(Kind.RESERVED, (block,))]
         rows += _pages(place, layer, block, share, run(shift - 1, 12)) if place.pages else none
-    return Level(f"level {number_}", shift, page_shift - 3, tuple(rows), _WORD, NOT_EXECUTED)
+    return Level(f"level {number_}", shift, page_shift - 3, tuple(rows), _WORD, access)
 
 
 def _pages(place: Place, layer: Layer, when: Pattern, share: bool, below: int) -> list[Row]:
@@ -206,7 +221,7 @@ _HALVES: Final = (
     _Half("ttbr0_el1", 0, 14, {0: 12, 1: 16, 2: 14}, bit(7), bit(41), bit(37), upper=False),
     _Half("ttbr1_el1", 16, 30, {1: 14, 2: 12, 3: 16}, bit(23), bit(42), bit(38), upper=True),
 )
-DS, WIDEST = bit(59), 6  # TCR_EL1.DS; TCR_EL1.IPS of 52 bits
+HD, DS, WIDEST = bit(40), bit(59), 6  # TCR_EL1.HD, TCR_EL1.DS; TCR_EL1.IPS of 52 bits
 
 
 def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
@@ -230,7 +245,15 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     ((page_shift, hierarchical),) = kinds
     wide = bool(tcr & DS) if page_shift < 16 else tcr >> 32 & 7 == WIDEST
     layer = choose(lambda linux: linux_arm64(page_shift, linux))
-    form = arm64(page_shift, layer=layer, wide=wide, hierarchical=hierarchical)
+    form = arm64(
+        page_shift,
+        layer=layer,
+        wide=wide,
+        hierarchical=hierarchical,
+        hardware_dirty=bool(tcr & HD),
+        access=access_of(values),
+    )
+    form = replace(form, memory_types=memory_types(values.get("mair_el1")))
     windows = tuple(_window(form, half, values[half.name], tcr) for half in halves)
     return Paging(form, windows, tuple(half.name for half in halves))
 
@@ -260,5 +283,5 @@ def _window(form: PagingFormat, half: _Half, ttbr: int, tcr: int) -> Window:
 
 
 REGISTERS: Final = RegisterFile(
-    ("ttbr0_el1", "ttbr1_el1", "tcr_el1", "mair_el1"), (("tcr_el1",), ("ttbr0_el1", "ttbr1_el1")), _read
+    ("ttbr0_el1", "ttbr1_el1", "tcr_el1", "mair_el1", *SYSTEM), (("tcr_el1",), ("ttbr0_el1", "ttbr1_el1")), _read
 )

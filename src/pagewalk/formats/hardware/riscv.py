@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import UnsupportedError
+from pagewalk.formats.access import USER, AccessRule, AccessRules, switched
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag
 from pagewalk.formats.flags import Flag, Kind, Rights
@@ -24,7 +25,24 @@ from pagewalk.formats.word import Word
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LEAVES", "REGISTERS", "RSW", "STATE", "A", "D", "G", "R", "U", "V", "W", "X", "rights", "riscv"]
+__all__ = [
+    "LEAVES",
+    "REGISTERS",
+    "RSW",
+    "STATE",
+    "UNASKED",
+    "A",
+    "D",
+    "G",
+    "R",
+    "U",
+    "V",
+    "W",
+    "X",
+    "access_of",
+    "rights",
+    "riscv",
+]
 
 V, R, W, X, U, G, A, D = (bit(place) for place in range(8))
 RSW: Final = run(9, 8)
@@ -37,7 +55,10 @@ _WORD: Final = Word()
 
 
 def rights() -> Field:
-    """The U bit: user mode needs it; supervisor mode reads and writes there, but never executes. W needs R."""
+    """The U bit: user mode needs it; supervisor mode reads and writes there (``sstatus.SUM``), but never executes.
+
+    W needs R.
+    """
     meanings = []
     for user in (U, 0):
         for bits in (R, R | W, R | X, R | W | X, X):
@@ -45,22 +66,89 @@ def rights() -> Field:
             execute = Rights.KERNEL_EXEC * bool(bits & X)
             granted = data | (data | execute) << 3 if user else data | execute
             meanings.append((bits | user, Rights(granted)))
-    return Field(RIGHTS, R | W | X | U, tuple(meanings))
+    names = ((R, "R"), (W, "W"), (X, "X"), (U, "U"))
+    return Field(RIGHTS, R | W | X | U, tuple(meanings), names=names)
 
 
 STATE: Final = (flag("global", 5, Flag.GLOBAL), flag("accessed", 6, Flag.ACCESSED), flag("dirty", 7, Flag.DIRTY))
 _MEMORY: Final = Field(MEMORY, PBMT, ((0, 0), (bit(61), 1), (bit(62), 2)), strict=True)
-"""Svpbmt: PMA, NC, IO."""
+"""Svpbmt: PMA (what the memory itself is), NC, IO."""
 LEAVES: Final = (Pattern(V | R, V | R), Pattern(V | R | W | X, V | X))
 """A page can be read, or only executed."""
 
 
-def riscv(levels: int = 3, layer: Layer | None = None) -> PagingFormat:
+_AGES: Final = (
+    AccessRule(
+        "ADUE",
+        Rights.all(),
+        strip=Rights.all(),
+        lacking=Flag.ACCESSED,
+        register="menvcfg",
+        bit=61,
+        on=False,
+        why="a page whose A is clear faults (Svade)",
+        source="Virtual Address Translation Process, step 9",
+    ),
+    AccessRule(
+        "ADUE",
+        Rights.KERNEL_WRITE | Rights.USER_WRITE,
+        strip=Rights.KERNEL_WRITE | Rights.USER_WRITE,
+        lacking=Flag.DIRTY,
+        register="menvcfg",
+        bit=61,
+        on=False,
+        why="a write to a page whose D is clear faults (Svade)",
+        source="Virtual Address Translation Process, step 9",
+    ),
+)
+UNASKED: Final = AccessRules((), tuple(replace(rule, register="") for rule in _AGES))
+"""What holds where no register is known: software sets A and D (Svade), and supervisor mode uses the user's pages."""
+_RULES: Final = (
+    AccessRule(
+        "MXR",
+        Rights.USER_EXEC,
+        add=Rights.USER_READ | Rights.KERNEL_READ,
+        register="sstatus",
+        bit=19,
+        why="what can be executed can be read",
+        source="Memory Privilege in mstatus",
+    ),
+    AccessRule(
+        "MXR",
+        Rights.KERNEL_EXEC,
+        add=Rights.KERNEL_READ,
+        register="sstatus",
+        bit=19,
+        why="what can be executed can be read",
+        source="Memory Privilege in mstatus",
+    ),
+    AccessRule(
+        "SUM",
+        USER,
+        strip=Rights.KERNEL_READ | Rights.KERNEL_WRITE,
+        register="sstatus",
+        bit=18,
+        on=False,
+        why="what the user may access, supervisor mode does not read or write",
+        source="Memory Privilege in mstatus",
+    ),
+)
+"""What bits of ``sstatus`` make of rights. MXR comes first: SUM takes from the user's pages what it gave."""
+
+
+def access_of(values: Mapping[str, int]) -> AccessRules:
+    """The rules that ``sstatus`` and ``menvcfg`` switch on."""
+    ages = switched(_AGES, values) if "menvcfg" in values else UNASKED.checks
+    return AccessRules(switched(_RULES, values), ages)
+
+
+def riscv(levels: int = 3, layer: Layer | None = None, *, access: AccessRules = UNASKED) -> PagingFormat:
     """The paging format of RISC-V with 64-bit entries.
 
     Args:
         levels: 3, 4 or 5: Sv39, Sv48, Sv57.
         layer: The operating system's part: Linux's unless given.
+        access: What ``sstatus`` and ``menvcfg`` make of rights.
 
     Raises:
         ValueError: Another number of levels.
@@ -72,14 +160,15 @@ def riscv(levels: int = 3, layer: Layer | None = None) -> PagingFormat:
     return PagingFormat(
         name=f"riscv-sv{9 * levels + 12}",
         word=_WORD,
-        hardware=tuple(_level(at, layer) for at in reversed(range(levels))),
+        hardware=tuple(_level(at, layer, access) for at in reversed(range(levels))),
         windows=(Window(0, half), Window((1 << 64) - half, 1 << 64, layered=not layer.user_only)),
         physical_bits=56,
         system=layer.name,
+        memory_types=("", "NC", "IO"),
     )
 
 
-def _level(number: int, layer: Layer) -> Level:
+def _level(number: int, layer: Layer, access: AccessRules) -> Level:
     """One level, by the manual's number: 0 is the last."""
     shift, last = 12 + 9 * number, not number
     frame = (Bits(NUMBER & run(63, shift - 2), up=2),)
@@ -96,7 +185,7 @@ def _level(number: int, layer: Layer) -> Level:
     ignored = RSW & ~sum(one.mask for one in layer.state)
     page = Row(Kind.PRESENT, LEAVES, frame, (*state, *layer.state), must, ignored=ignored)
     rows += _napot(page) if last else [page]
-    return Level(f"level {number}", shift, 9, tuple(rows), _WORD)
+    return Level(f"level {number}", shift, 9, tuple(rows), _WORD, access)
 
 
 def _napot(page: Row) -> list[Row]:
@@ -129,9 +218,9 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     if mode not in MODES:
         why = "says that translation is off" if not mode else f"has mode {mode}, which is reserved or not read"
         raise UnsupportedError(f"satp {satp:#x} {why}: 8, 9 and 10 (Sv39, Sv48, Sv57) are, in bits 63:60")
-    form = riscv(MODES[mode], choose(linux_riscv))
+    form = riscv(MODES[mode], choose(linux_riscv), access=access_of(values))
     root = (satp & run(43, 0)) << 12
     return Paging(form, tuple(window._replace(root=root) for window in form.windows), ("satp", "satp"))
 
 
-REGISTERS: Final = RegisterFile(("satp",), (("satp",),), _read)
+REGISTERS: Final = RegisterFile(("satp", "sstatus", "menvcfg"), (("satp",),), _read)

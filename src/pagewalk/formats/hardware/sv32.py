@@ -9,7 +9,7 @@ from typing import Final
 
 from pagewalk.formats.bits import Bits, Pattern, run
 from pagewalk.formats.flags import Kind
-from pagewalk.formats.hardware.riscv import LEAVES, RSW, STATE, A, D, G, R, U, V, W, X, rights
+from pagewalk.formats.hardware.riscv import LEAVES, RSW, STATE, UNASKED, A, D, G, R, U, V, W, X, rights
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.paging import PagingFormat
@@ -53,4 +53,4 @@ def _level(number: int, layer: Layer) -> Level:
         rows.append(Row(Kind.TABLE, (table,), (Bits(NUMBER, up=2),), (), Pattern(A | D | U, 0), ignored=G | RSW))
     below = NUMBER & run(shift - 3, 10)  # a page is aligned to its size
     rows.append(Row(Kind.PRESENT, LEAVES, frame, (*fields, *layer.state), Pattern(below, 0), ignored=RSW))
-    return Level(f"level {number}", shift, 10, tuple(rows), _WORD)
+    return Level(f"level {number}", shift, 10, tuple(rows), _WORD, UNASKED)

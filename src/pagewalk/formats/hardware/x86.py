@@ -37,7 +37,8 @@ def grants(no_execute: bool) -> Field:
     for shut, user, write in product((0, XD) if no_execute else (0,), (0, US), (0, RW)):
         kernel = Rights.KERNEL_READ | (Rights.KERNEL_WRITE if write else 0) | (0 if shut else Rights.KERNEL_EXEC)
         meanings.append((shut | user | write, Rights(kernel | kernel << 3 if user else kernel)))
-    return Field(RIGHTS, RW | US | (XD if no_execute else 0), tuple(meanings))
+    names = ((RW, "R/W"), (US, "U/S"), (XD, "XD"))
+    return Field(RIGHTS, RW | US | (XD if no_execute else 0), tuple(meanings), names=names)
 
 
 def memory_type(pat: int) -> Field:

@@ -1,18 +1,18 @@
-"""x86's control registers: which of the four paging modes they say, where its root is, what becomes of rights.
+"""x86's control registers: which of the four paging modes they say, and where its root is.
 
-Source: Intel SDM vol. 3A, 5.1.1 and figure 5-1 (modes), 5.6.1 (rights), 5.10.1 (PCID), 4.4 (LAM); vol. 3A, 2.5.
+Source: Intel SDM vol. 3A, 5.1.1 and figure 5-1 (modes), 5.10.1 (PCID), 4.4 (LAM); vol. 3A, 2.5.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats.access import AccessRule, AccessRules
 from pagewalk.formats.bits import bit, run
-from pagewalk.formats.flags import Rights
 from pagewalk.formats.hardware.ia32 import ia32, pae
 from pagewalk.formats.hardware.x86 import x86_64
+from pagewalk.formats.hardware.x86_access import access_of, memory_types
 from pagewalk.formats.os.linux_ia32 import linux_ia32
 from pagewalk.formats.os.linux_x86 import linux_x86
 from pagewalk.formats.os.windows_x86 import WINDOWS_X86
@@ -25,18 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["REGISTERS"]
 
-PAGING, WRITE_PROTECT = bit(31), bit(16)  # CR0.PG, CR0.WP
+PAGING = bit(31)  # CR0.PG
 LARGE_PAGES, WIDE_ENTRIES, FIVE_LEVELS, PCIDS = (bit(place) for place in (4, 5, 12, 17))  # CR4.PSE, PAE, LA57, PCIDE
-SMEP, SMAP, LAM_KERNEL = (bit(place) for place in (20, 21, 28))  # CR4
+LAM_KERNEL = bit(28)  # CR4
 WANTED, LONG_MODE, NO_EXECUTE = (bit(place) for place in (8, 10, 11))  # EFER.LME, LMA, NXE
 LAM_57, LAM_48 = bit(61), bit(62)  # CR3
-_USER: Final = Rights.USER_READ | Rights.USER_WRITE | Rights.USER_EXEC
-_RULES: Final = (
-    ("cr4", SMEP, True, AccessRule("SMEP", _USER, strip=Rights.KERNEL_EXEC)),
-    ("cr4", SMAP, True, AccessRule("SMAP", _USER, strip=Rights.KERNEL_READ | Rights.KERNEL_WRITE)),
-    ("cr0", WRITE_PROTECT, False, AccessRule("WP", Rights.KERNEL_READ, add=Rights.KERNEL_WRITE)),
-)
-"""What a bit of a control register, set or clear, makes of rights (SDM 5.6.1)."""
 
 
 def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
@@ -47,15 +40,21 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     Raises:
         UnsupportedError: Paging is off, or they contradict each other.
     """
-    cr0 = values.get("cr0", PAGING | WRITE_PROTECT)
+    cr0 = values.get("cr0", PAGING)
     cr4 = values.get("cr4", WIDE_ENTRIES)
     efer = values.get("efer", LONG_MODE | NO_EXECUTE if cr4 & WIDE_ENTRIES else 0)
     if not cr0 & PAGING:
         raise UnsupportedError(f"cr0 {cr0:#x} says that paging is off (bit 31): take registers of a later moment")
-    rules = [rule for name, mask, on, rule in _RULES if name in values and bool(values[name] & mask) is on]
-    access = AccessRules(tuple(rules))
-    if not efer & LONG_MODE:
-        return _narrow(values, choose, access)
+    found = _wide(values, choose, cr4, efer) if efer & LONG_MODE else _narrow(values, choose)
+    return found._replace(format=replace(found.format, memory_types=memory_types(values.get("pat"))))
+
+
+def _wide(values: Mapping[str, int], choose: Chooser, cr4: int, efer: int) -> Paging:
+    """What registers say in 64-bit mode.
+
+    Raises:
+        UnsupportedError: They contradict each other.
+    """
     if not cr4 & WIDE_ENTRIES:
         raise UnsupportedError(f"cr4 {cr4:#x} without PAE (bit 5) contradicts 64-bit mode: are they of one CPU?")
     levels = 5 if cr4 & FIVE_LEVELS else 4
@@ -63,7 +62,7 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
         levels,
         layer=choose(lambda linux: linux_x86(levels, linux), WINDOWS_X86),
         no_execute=bool(efer & NO_EXECUTE),
-        access=access,
+        access=access_of(values),
     )
     return _tagged(form, values["cr3"], cr4)
 
@@ -81,7 +80,7 @@ def _tagged(form: PagingFormat, cr3: int, cr4: int) -> Paging:
     return Paging(form, (user._replace(ignored=tag), kernel._replace(ignored=kernel_tag)), ("cr3", "cr3"))
 
 
-def _narrow(values: Mapping[str, int], choose: Chooser, access: AccessRules) -> Paging:
+def _narrow(values: Mapping[str, int], choose: Chooser) -> Paging:
     """What registers say outside 64-bit mode: PAE, or two levels.
 
     Raises:
@@ -100,11 +99,11 @@ def _narrow(values: Mapping[str, int], choose: Chooser, access: AccessRules) -> 
     wide = bool(cr4 & WIDE_ENTRIES)
     layer = choose(lambda linux: linux_ia32(wide=wide, linux=linux))
     if wide:
-        form = pae(layer, no_execute=bool(efer & NO_EXECUTE), access=access)
+        form = pae(layer, no_execute=bool(efer & NO_EXECUTE), access=access_of(values))
     else:
-        form = ia32(layer, large_pages=bool(cr4 & LARGE_PAGES), access=access)
+        form = ia32(layer, large_pages=bool(cr4 & LARGE_PAGES), access=access_of(values))
     (window,) = form.windows
     return Paging(form, (window._replace(root=cr3 & run(31, 5 if wide else 12)),), ("cr3",))
 
 
-REGISTERS: Final = RegisterFile(("cr0", "cr3", "cr4", "efer"), (("cr3",),), _read)
+REGISTERS: Final = RegisterFile(("cr0", "cr3", "cr4", "efer", "pkru", "pkrs", "pat"), (("cr3",),), _read)
