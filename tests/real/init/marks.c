@@ -1,0 +1,43 @@
+/* Write protection by userfaultfd: of pages that are there, and of such as are not. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "guest.h"
+
+/* include/uapi/linux/userfaultfd.h; the headers of a cross compiler may be older than the kernel */
+#define API 0xAA
+#define USER_MODE_ONLY 1
+#define FEATURE_WRITE_PROTECT (1ULL << 0)
+#define FEATURE_SHMEM (1ULL << 12)
+#define MODE_WRITE_PROTECT 2
+struct api {
+  uint64_t api, features, ioctls;
+};
+struct registration {
+  uint64_t start, length, mode, ioctls;
+};
+struct protection {
+  uint64_t start, length, mode;
+};
+
+/* Register memory and write-protect its pages 2 to 5. */
+static int protect(char *at, size_t bytes, uint64_t features) {
+  int file = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY);
+  struct api api = {API, features, 0};
+  struct registration all = {(uintptr_t)at, bytes, MODE_WRITE_PROTECT, 0};
+  struct protection some = {(uintptr_t)at + 2 * page, 4 * page, 1};
+  if (file < 0 || ioctl(file, _IOWR(API, 0x3F, struct api), &api)) return errno;
+  if (ioctl(file, _IOWR(API, 0x00, struct registration), &all)) return errno;
+  return ioctl(file, _IOWR(API, 0x06, struct protection), &some) ? errno : 0;
+}
+
+int protect_written(char *at, size_t bytes) {
+  for (int i = 0; i < 4; i++) fill(at + i * page);
+  return protect(at, bytes, FEATURE_WRITE_PROTECT);
+}
+
+int protect_untouched(char *at, size_t bytes) { return protect(at, bytes, FEATURE_WRITE_PROTECT | FEATURE_SHMEM); }
