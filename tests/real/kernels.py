@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 __all__ = ["ARM64", "ARM64_16K", "RISCV64", "X86_64_5_10", "X86_64_6_1", "X86_64_6_12", "X86_64_7_3", "Kernel"]
 
-SWAP: Final = ("842_compress", "842_decompress", "lz4hc_compress", "lz4_compress", "lzo_compress", "lzo-rle", "zsmalloc", "zram")
+SWAP: Final = ("zlib_deflate", "842_compress", "842_decompress", "lz4hc_compress", "lz4_compress", "lzo_compress", "lzo-rle", "zsmalloc", "zram")
 """Modules for swap in compressed memory. A kernel may have some of them built in, or not need them."""
 
 

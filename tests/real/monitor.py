@@ -73,5 +73,5 @@ class Monitor:
     def physical(self, vaddr: int) -> int | None:
         """Where the CPU finds an address, None if nowhere."""
         said = self.ask("human-monitor-command", **{"command-line": f"gva2gpa {vaddr:#x}"})
-        found = re.match(r"gpa: (0x[0-9a-f]+)", said)
+        found = re.match(r"gpa: (0x[0-9a-f]+|0)", said)
         return int(found[1], 16) if found else None

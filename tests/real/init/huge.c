@@ -35,7 +35,10 @@ void plant_hugetlb(void) {
   char path[128];
   for (size_t i = 0; i < SIZES; i++) {
     size_t bytes = sizes[i] << 10;
-    if (!is_there(HUGETLB, sizes[i], path)) continue;
+    if (!is_there(HUGETLB, sizes[i], path)) {
+      say("plant hugetlb_%zuk 0 0 %d", sizes[i], ENOENT);
+      continue;
+    }
     if (!number_in(path, 0)) put(path, "1");
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (int)(__builtin_ctzl(bytes) << 26);
     touch("hugetlb", sizes[i], ground(bytes, bytes, PROT_READ | PROT_WRITE, flags, -1), bytes);
@@ -46,7 +49,10 @@ void plant_multi_size(void) {
   char path[128];
   for (size_t i = 0; i < SIZES; i++) {
     size_t bytes = sizes[i] << 10;
-    if (bytes >= block || !is_there(MULTI, sizes[i], path)) continue;
+    if (bytes >= block || !is_there(MULTI, sizes[i], path)) {
+      say("plant thp_%zuk 0 0 %d", sizes[i], ENOENT);
+      continue;
+    }
     put(path, "always");
     char *at = ground(bytes, block, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     madvise(at, bytes, MADV_HUGEPAGE);

@@ -44,8 +44,10 @@ static void use_console(void) {
   if (console > 2) close(console);
 }
 
-/* Nothing may change the tables once the truth is said. */
-static void calm_down(void) {
+/* Huge pages also where the kernel thinks that it has too little memory for them (mm/huge_memory.c, hugepage_init: less
+ * than 512 MiB); and nothing may change the tables once the truth is said. */
+static void set_up(void) {
+  put("/sys/kernel/mm/transparent_hugepage/enabled", "always");
   put("/proc/sys/kernel/printk", "1");
   put("/sys/kernel/mm/transparent_hugepage/khugepaged/defrag", "0");
   put("/sys/kernel/mm/ksm/run", "0");
@@ -71,7 +73,7 @@ static void child(void) {
 int main(void) {
   mount_all();
   use_console();
-  calm_down();
+  set_up();
   pid_t started = fork();
   if (!started) child();
   for (;;) {

@@ -10,7 +10,6 @@
 
 /* include/uapi/linux/userfaultfd.h; the headers of a cross compiler may be older than the kernel */
 #define API 0xAA
-#define USER_MODE_ONLY 1
 #define FEATURE_WRITE_PROTECT (1ULL << 0)
 #define FEATURE_SHMEM (1ULL << 12)
 #define MODE_WRITE_PROTECT 2
@@ -26,7 +25,7 @@ struct protection {
 
 /* Register memory and write-protect its pages 2 to 5. */
 static int protect(char *at, size_t bytes, uint64_t features) {
-  int file = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY);
+  int file = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
   struct api api = {API, features, 0};
   struct registration all = {(uintptr_t)at, bytes, MODE_WRITE_PROTECT, 0};
   struct protection some = {(uintptr_t)at + 2 * page, 4 * page, 1};

@@ -23,6 +23,7 @@ void make_control(void) {
   control = (struct control *)ground(page, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
   memset(control, 0, page);
   mlock(control, page);
+  madvise(control, page, MADV_DONTFORK); /* or the first write would move it to another frame */
   control->magic = 0x6c61776567617063ULL;
   say("control %llx", (unsigned long long)(uintptr_t)control);
 }

@@ -149,8 +149,8 @@ static void say_plant(const char *name, char *at, size_t bytes, int error) {
   say("plant %s %llx %llx %d", name, (unsigned long long)(uintptr_t)at, (unsigned long long)(uintptr_t)at + bytes, error);
 }
 
-static int eight_pages(void) {
-  int file = open("/eight", O_RDWR | O_CREAT | O_TRUNC, 0600);
+static int eight_pages(const char *name) {
+  int file = open(name, O_RDWR | O_CREAT, 0600);
   ftruncate(file, 8 * page);
   for (int i = 0; i < 8; i++) pwrite(file, &i, sizeof i, i * page);
   return file;
@@ -158,7 +158,7 @@ static int eight_pages(void) {
 
 static void plant(const struct plant *plant) {
   size_t bytes = plant->pages * page + plant->blocks * block;
-  int file = plant->is_file ? eight_pages() : -1;
+  int file = plant->is_file ? eight_pages(plant->name) : -1;
   char *at = ground(bytes, block, READ_WRITE, plant->flags, file);
   madvise(at, bytes, MADV_NOHUGEPAGE);
   say_plant(plant->name, at, bytes, plant->make(at, bytes));

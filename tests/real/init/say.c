@@ -1,5 +1,6 @@
 /* The truth: lines on the console that begin with "@". */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include "guest.h"
 
 #define PRESENT (1ULL << 63)
+#define SOFT_DIRTY (1ULL << 55) /* of the area as well: no word on the page */
 #define CHUNK 2048
 
 static uint64_t entries[CHUNK];
@@ -66,7 +68,7 @@ static void say_pages(uint64_t start, uint64_t end) {
     uint64_t pages = (end - at) / page;
     ssize_t got = pread(open_pagemap(), entries, (pages < CHUNK ? pages : CHUNK) * 8, at / page * 8);
     for (ssize_t i = 0; i < got / 8; i++)
-      if (entries[i]) add(&run, at + i * page, entries[i]);
+      if (entries[i] & ~SOFT_DIRTY) add(&run, at + i * page, entries[i] & ~SOFT_DIRTY);
   }
   flush(&run);
 }
@@ -99,8 +101,9 @@ static size_t slurp(const char *path) {
   return size;
 }
 
-/* Memory that is used from here on must be there before: page tables may not grow while they are read. */
+/* Memory that is written from here on must be this process's own before: tables may not change once they are told. */
 static void touch_all(void) {
+  if (!attempt()) errno = 0;
   volatile char stack[1 << 15];
   memset(entries, 1, sizeof entries);
   memset(found, 1, sizeof found);

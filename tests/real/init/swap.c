@@ -27,7 +27,7 @@ static int format_swap(const char *device) {
 }
 
 int swap_on(void) {
-  static const char *modules[] = {"/842_compress.ko", "/842_decompress.ko", "/lz4hc_compress.ko", "/lz4_compress.ko",
+  static const char *modules[] = {"/zlib_deflate.ko", "/842_compress.ko", "/842_decompress.ko", "/lz4hc_compress.ko", "/lz4_compress.ko",
                                   "/lzo_compress.ko", "/lzo-rle.ko",        "/zsmalloc.ko",       "/zram.ko"};
   char size[16];
   for (size_t i = 0; i < sizeof modules / sizeof *modules; i++) load(modules[i]);
