@@ -42,9 +42,7 @@ class Architecture(NamedTuple):
     privilege: Privilege | None
 
 
-X86_64: Final = Architecture(
-    "qemu-system-x86_64", "gcc", "q35", "ttyS0", 0, ("cr0", "cr3", "cr4", "efer"), "rip", None
-)
+X86_64: Final = Architecture("qemu-system-x86_64", "gcc", "q35", "ttyS0", 0, ("cr0", "cr3", "cr4", "efer"), "rip", None)
 AARCH64: Final = Architecture(
     "qemu-system-aarch64",
     "aarch64-linux-gnu-gcc",

@@ -9,7 +9,17 @@ from typing import Final, NamedTuple
 
 __all__ = ["ARM64", "ARM64_16K", "RISCV64", "X86_64_5_10", "X86_64_6_1", "X86_64_6_12", "X86_64_7_3", "Kernel"]
 
-SWAP: Final = ("zlib_deflate", "842_compress", "842_decompress", "lz4hc_compress", "lz4_compress", "lzo_compress", "lzo-rle", "zsmalloc", "zram")
+SWAP: Final = (
+    "zlib_deflate",
+    "842_compress",
+    "842_decompress",
+    "lz4hc_compress",
+    "lz4_compress",
+    "lzo_compress",
+    "lzo-rle",
+    "zsmalloc",
+    "zram",
+)
 """Modules for swap in compressed memory. A kernel may have some of them built in, or not need them."""
 
 
@@ -33,7 +43,9 @@ class Kernel(NamedTuple):
 X86_64_5_10 = Kernel("bullseye", "amd64", r"linux-image-5\.10\..*-cloud-amd64-unsigned")
 X86_64_6_1 = Kernel("bookworm", "amd64", r"linux-image-6\.1\..*-cloud-amd64-unsigned")
 X86_64_6_12 = Kernel("trixie", "amd64", r"linux-image-6\.12\..*-cloud-amd64-unsigned")
-X86_64_7_3 = Kernel("trixie-backports", "amd64", r"linux-binary-7\.[3-9]\..*-cloud-amd64", r"linux-modules-7\.[3-9]\..*-cloud-amd64")
+X86_64_7_3 = Kernel(
+    "trixie-backports", "amd64", r"linux-binary-7\.[3-9]\..*-cloud-amd64", r"linux-modules-7\.[3-9]\..*-cloud-amd64"
+)
 ARM64 = Kernel("forky", "arm64", r"linux-binary-7\..*-cloud-arm64", r"linux-modules-7\..*-cloud-arm64")
 ARM64_16K = Kernel("forky", "arm64", r"linux-binary-7\..*-arm64-16k", r"linux-modules-7\..*-arm64-16k")
 RISCV64 = Kernel("forky", "riscv64", r"linux-binary-7\..*-riscv64", r"linux-modules-7\..*-riscv64")

@@ -111,12 +111,20 @@ def _private_state(kernel: Kernel, scratch: Path) -> list[str]:
 
 def _mirror() -> str:
     """The mirror that this machine has its own Debian from."""
-    suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    system = _system()
     lines = _run("apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages").splitlines()
-    mirrors = [uri for release, uri in map(str.split, lines) if release == suite]
-    if platform.freedesktop_os_release().get("ID") != "debian" or not mirrors:
+    mirrors = [uri for release, uri in map(str.split, lines) if release == system.get("VERSION_CODENAME")]
+    if system.get("ID") != "debian" or not mirrors:
         raise NotToBeHad("no mirror of Debian is in /etc/apt")
     return mirrors[0]
+
+
+def _system() -> dict[str, str]:
+    """What this machine runs."""
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
 
 
 def _newest(names: list[str], pattern: str, suite: str) -> str:
@@ -132,7 +140,7 @@ def _pick(package: Path, files: Path, found: Path) -> None:
     modules = [f"*/{name}.ko{ending}" for name in SWAP for ending in ("", ".xz", ".zst")]
     files.mkdir(exist_ok=True)
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as archive:
-        words = ["tar", "-x", "-C", files, "--wildcards", *IMAGES, *modules]
+        words = ["tar", "-x", "-C", str(files), "--wildcards", *IMAGES, *modules]
         subprocess.run(words, stdin=archive.stdout, stderr=subprocess.DEVNULL, check=False, timeout=SECONDS)
     for path in files.rglob("*"):
         if path.is_file():

@@ -66,7 +66,10 @@ def listed(rows: np.ndarray, page: int) -> Pages:
 
 def differences(ours: Pages, theirs: Pages) -> list[str]:
     """Each page of which two do not say the same."""
-    one, other = ({row[0]: row[1:] for row in zip(*(column.tolist() for column in pages), strict=True)} for pages in (ours, theirs))
+    one, other = (
+        {row[0]: row[1:] for row in zip(*(column.tolist() for column in pages), strict=True)}
+        for pages in (ours, theirs)
+    )
     return [
         f"{vaddr:#x}: pagewalk says {_told(one.get(vaddr))}, the kernel {_told(other.get(vaddr))}"
         for vaddr in sorted(one.keys() | other.keys())

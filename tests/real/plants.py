@@ -30,7 +30,11 @@ ABSENCES: Final = (
     Absence(("uffd_wp", "uffd_marker"), "riscv64-.*", "the bit for it is Svrsw60t59b's, which QEMU 7.2 has not"),
     Absence(("hwpoison",), f"{OLD}|riscv64-.*", "built without MEMORY_FAILURE"),
     Absence(("high",), r"x86_64-(7\.3|6.*|5.*)|arm64-(4k|16k)|riscv64-sv(39|48)", "no address is that high"),
-    Absence(("hugetlb_64k",), "x86_64-.*|arm64-16k.*|riscv64-sv(39|57)", "no page of that size: Svnapot, or 4K's contiguous bit"),
+    Absence(
+        ("hugetlb_64k",),
+        "x86_64-.*|arm64-16k.*|riscv64-sv(39|57)",
+        "no page of that size: Svnapot, or 4K's contiguous bit",
+    ),
     Absence(("hugetlb_32768k",), "x86_64-.*|riscv64-.*", "no page of that size"),
     Absence(("hugetlb_1048576k",), SMALL, "too little memory for one"),
     Absence(("thp_64k",), OLD, "folios of several sizes came with Linux 6.8"),
@@ -41,6 +45,4 @@ ABSENCES: Final = (
 
 def absent(machine: str) -> dict[str, str]:
     """What a guest cannot plant, and why."""
-    return {
-        plant: one.why for one in ABSENCES if re.fullmatch(one.machines, machine) for plant in one.plants
-    }
+    return {plant: one.why for one in ABSENCES if re.fullmatch(one.machines, machine) for plant in one.plants}

@@ -50,7 +50,10 @@ class Truth:
     def pages(self) -> tuple[np.ndarray, np.ndarray]:
         """Each page that has an entry in pagemap, by address, and the entry."""
         where = [start + self.page * np.arange(count, dtype=np.uint64) for start, count, _, _ in self.runs]
-        words = [np.uint64(first) + np.uint64(step) * np.arange(count, dtype=np.uint64) for _, count, step, first in self.runs]
+        words = [
+            np.uint64(first) + np.uint64(step) * np.arange(count, dtype=np.uint64)
+            for _, count, step, first in self.runs
+        ]
         return np.concatenate(where), np.concatenate(words)
 
     def planted(self, name: str) -> range:
