@@ -10,10 +10,12 @@ from pagewalk.formats import NO_PADDR
 from tests.real.obey import filled
 from tests.real.pages import differences, leaves, listed, said
 from tests.real.plants import absent
+from tests.real.truth import FRAME
 
 __all__ = ["TestKernelHalf", "TestUserHalf"]
 
 RANDOM = 2000
+RIGHTS = {"r": pw.Flag.READ, "w": pw.Flag.WRITE, "x": pw.Flag.EXEC}
 FILLED = {"holes": 2, "rights": 1, "thp": 3, "shmem": 3}
 """Plants whose pages were filled, and how many pages there are from one to the next."""
 
@@ -87,6 +89,25 @@ class TestUserHalf:
             wanted = paddr - vaddr % size + np.arange(0, size, page, dtype=np.uint64)
             assert (pw.translate(tables, start + np.arange(0, size, page, dtype=np.uint64))[0] == wanted).all()
 
+    def test_swap(self, guest):
+        """Type and place, as pagemap has them."""
+        words = dict(zip(*(column.tolist() for column in guest.truth.pages()), strict=True))
+        rows = leaves(guest.tables())
+        rows = rows[(rows["kind"] == int(pw.Kind.SWAP)) & _all_inside([guest.truth.plants["swap"]], rows["vaddr"])]
+        assert len(rows)
+        for vaddr, type_, offset in rows[["vaddr", "swap_type", "swap_offset"]].tolist():
+            assert words[vaddr] & FRAME == type_ | offset << 5, hex(vaddr)
+
+    def test_rights(self, guest):
+        """A page grants nothing that its area does not."""
+        rows = leaves(guest.tables())
+        present = rows[rows["kind"] == int(pw.Kind.PRESENT)]
+        assert (present["flags"] & int(pw.Flag.USER) != 0).sum() > len(present) // 2
+        for area in guest.truth.areas:
+            inside = present[_all_inside([area], present["vaddr"])]
+            refused = sum(int(flag) for letter, flag in RIGHTS.items() if letter not in area.rights)
+            assert not (inside["flags"] & refused).any(), hex(area.start)
+
     def test_bytes(self, guest):
         tables = guest.tables()
         for name, step in FILLED.items():
@@ -120,6 +141,11 @@ class TestKernelHalf:
 def _inside(ranges, vaddr):
     """Whether an address lies in one of some areas or plants."""
     return any(one[0] <= vaddr < one[1] for one in ranges)
+
+
+def _all_inside(ranges, vaddrs):
+    """Which of many addresses do."""
+    return np.array([_inside(ranges, vaddr) for vaddr in vaddrs.tolist()], bool)
 
 
 def _random_pages(runs, page):

@@ -105,6 +105,7 @@ def _private_state(kernel: Kernel, scratch: Path) -> list[str]:
         "APT::Architectures::": kernel.architecture,
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
+        "APT::Update::Error-Mode": "any",
     }
     return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 import pagewalk as pw
-from tests.real.truth import FRAME, GUARD, PRESENT, SWAP
+from tests.real.truth import FRAME, GUARD, PRESENT, SWAP, UFFD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,8 +37,9 @@ def said(guest: Guest) -> Pages:
     for name, kind in (("hwpoison", pw.Kind.HWPOISON), ("uffd_wp", pw.Kind.UFFD_WP), ("uffd_marker", pw.Kind.UFFD_WP)):
         kinds[swap & _inside(vaddrs, [guest.truth.plants[name][:2]])] = int(kind)
     shut = [(area.start, area.end) for area in guest.truth.areas if area.rights.startswith("---")]
+    tracked = _inside(vaddrs, [guest.truth.plants["uffd_rwp"][:2]]) & (words & np.uint64(UFFD) != 0)
     kinds[there] = int(pw.Kind.PRESENT)
-    kinds[there & _inside(vaddrs, shut)] = int(pw.Kind.PROT_NONE)
+    kinds[there & (tracked | _inside(vaddrs, shut))] = int(pw.Kind.PROT_NONE)
     frames = (words & np.uint64(FRAME)) * np.uint64(guest.truth.page)
     paddrs = np.where(there, frames, np.uint64(pw.NO_PADDR))
     some = kinds != int(pw.Kind.NONE)

@@ -28,6 +28,7 @@ ABSENCES: Final = (
     Absence(("guard", "guard_alone", "guard_file"), rf"{OLD}|x86_64-6\.12", "guard regions came with Linux 6.13"),
     Absence(("uffd_marker",), r"x86_64-5\.10", "shared memory can be write-protected from Linux 5.19 on"),
     Absence(("uffd_wp", "uffd_marker"), "riscv64-.*", "the bit for it is Svrsw60t59b's, which QEMU 7.2 has not"),
+    Absence(("uffd_rwp",), r"x86_64-[56].*|arm64-.*|riscv64-.*", "tracking of all access came with Linux 7.3"),
     Absence(("hwpoison",), f"{OLD}|riscv64-.*", "built without MEMORY_FAILURE"),
     Absence(("high",), r"x86_64-(7\.3|6.*|5.*)|arm64-(4k|16k)|riscv64-sv(39|48)", "no address is that high"),
     Absence(

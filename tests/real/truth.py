@@ -7,11 +7,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-__all__ = ["FRAME", "PRESENT", "SWAP", "Area", "Plant", "Truth", "parse"]
+__all__ = ["FRAME", "PRESENT", "SWAP", "UFFD", "Area", "Plant", "Truth", "parse"]
 
 PRESENT: Final = 1 << 63
 SWAP: Final = 1 << 62
 GUARD: Final = 1 << 58
+UFFD: Final = 1 << 57
 FRAME: Final = (1 << 55) - 1
 """Bits of a page's entry (Documentation/admin-guide/mm/pagemap.rst)."""
 

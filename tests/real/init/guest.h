@@ -28,6 +28,7 @@ void fill(char *at);
 /* marks.c, huge.c, swap.c: what takes more than a line. Each returns an errno, 0 if it is there. */
 int protect_written(char *at, size_t bytes);
 int protect_untouched(char *at, size_t bytes);
+int protect_access(char *at, size_t bytes);
 void plant_hugetlb(void);
 void plant_multi_size(void);
 int swap_on(void);

@@ -136,6 +136,7 @@ static const struct plant plants[] = {
     {"guard_file", 8, 0, MAP_SHARED, 1, guard_file},
     {"uffd_wp", 8, 0, ANONYMOUS, 0, protect_written},
     {"uffd_marker", 8, 0, SHARED, 0, protect_untouched},
+    {"uffd_rwp", 8, 0, ANONYMOUS, 0, protect_access},
     {"thp", 0, 1, ANONYMOUS, 0, thp},
     {"thp_split", 0, 1, ANONYMOUS, 0, thp_split},
     {"hwpoison", 4, 0, ANONYMOUS, 0, poison},
