@@ -1,0 +1,65 @@
+"""What a guest's architecture decides: how it is built and started, and which registers say where its tables are."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+__all__ = ["AARCH64", "RISCV64", "X86_64", "Architecture"]
+
+
+class Privilege(NamedTuple):
+    """A register's field that says who runs, and its value for the kernel.
+
+    QEMU's ``gva2gpa`` translates for whoever runs: a program is not told where the kernel's pages are.
+    """
+
+    register: str
+    mask: int
+    kernel: int
+
+
+class Architecture(NamedTuple):
+    """An architecture.
+
+    Attributes:
+        emulator: QEMU's program for it.
+        compiler: A C compiler that makes static programs for it.
+        machine: The machine that QEMU plays.
+        console: The kernel's name for its serial port.
+        base: Physical address of the first byte of RAM.
+        registers: Those that pagewalk is given, by the names that the gdb stub has.
+        counter: The register that says where the program is.
+        privilege: None: ``gva2gpa`` asks nobody.
+    """
+
+    emulator: str
+    compiler: str
+    machine: str
+    console: str
+    base: int
+    registers: tuple[str, ...]
+    counter: str
+    privilege: Privilege | None
+
+
+X86_64: Final = Architecture("qemu-system-x86_64", "gcc", "q35", "ttyS0", 0, ("cr0", "cr3", "cr4", "efer"), "rip", None)
+AARCH64: Final = Architecture(
+    "qemu-system-aarch64",
+    "aarch64-linux-gnu-gcc",
+    "virt",
+    "ttyAMA0",
+    0x4000_0000,
+    ("ttbr0_el1", "ttbr1_el1", "tcr_el1", "mair_el1"),
+    "pc",
+    Privilege("cpsr", 0xF, 5),  # EL1h
+)
+RISCV64: Final = Architecture(
+    "qemu-system-riscv64",
+    "riscv64-linux-gnu-gcc",
+    "virt",
+    "ttyS0",
+    0x8000_0000,
+    ("satp",),
+    "pc",
+    Privilege("priv", 3, 1),  # supervisor
+)

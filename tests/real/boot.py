@@ -1,0 +1,174 @@
+"""A guest: QEMU under TCG, its RAM a file that both see."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import pagewalk as pw
+from tests.real import initramfs, packages, truth
+from tests.real.monitor import Monitor
+from tests.real.packages import NotToBeHad
+from tests.real.stub import Stub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.real.machines import Machine
+
+__all__ = ["Guest", "booted"]
+
+STARTED: Final = 30.0
+"""Seconds until QEMU's sockets must be there, and until each answer."""
+READY: Final = 120.0
+"""Seconds until the guest's program must be ready."""
+
+
+@contextmanager
+def booted(machine: Machine, folder: Path) -> Iterator[Guest]:
+    """A guest that is ready and stopped, its program in user mode; ended afterwards, whatever happens.
+
+    Args:
+        machine: What to boot.
+        folder: An empty folder for RAM, sockets and logs.
+
+    Raises:
+        NotToBeHad: QEMU, the kernel or a compiler is not to be had.
+    """
+    words = _command(machine, folder)
+    with (folder / "qemu.log").open("w") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        try:
+            guest = Guest(machine, folder, process)
+            try:
+                yield guest
+            finally:
+                guest.close()
+        finally:
+            process.kill()
+            process.wait()
+            (folder / "ram").unlink(missing_ok=True)
+
+
+def _command(machine: Machine, folder: Path) -> list[str]:
+    """The words that start QEMU; it dies with this process."""
+    architecture = machine.architecture
+    for tool in (architecture.emulator, "setpriv"):
+        if shutil.which(tool) is None:
+            raise NotToBeHad(f"{tool} is not here")
+    kernel = packages.fetch(machine.kernel)
+    initramfs.build(architecture, sorted(kernel.glob("*.ko")), folder / "initramfs")
+    ram = f"memory-backend-file,id=ram,size={machine.megabytes}M,mem-path={folder / 'ram'},share=on"
+    return [
+        *("setpriv", "--pdeathsig", "KILL", architecture.emulator, "-accel", "tcg", "-cpu", machine.cpu),
+        *("-machine", f"{architecture.machine},memory-backend=ram", "-object", ram, "-m", f"{machine.megabytes}M"),
+        *("-kernel", str(kernel / "vmlinuz"), "-initrd", str(folder / "initramfs"), "-append", _options(machine)),
+        *("-smp", "1", "-display", "none", "-nodefaults", "-no-reboot", "-serial", f"file:{folder / 'console'}"),
+        *("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off", "-gdb", f"unix:{folder / 'gdb'},server=on,wait=off"),
+        *(("-dtb", str(_device_tree(machine, folder))) if machine.device_tree else ()),
+    ]
+
+
+def _options(machine: Machine) -> str:
+    """The kernel's command line."""
+    return f"console={machine.architecture.console} quiet panic=-1 transparent_hugepage=always {machine.options}"
+
+
+def _device_tree(machine: Machine, folder: Path) -> Path:
+    """QEMU's own device tree, one text in it replaced by another of the same length."""
+    path, architecture = folder / "device-tree", machine.architecture
+    words = [architecture.emulator, "-machine", f"{architecture.machine},dumpdtb={path}", "-cpu", machine.cpu]
+    size = ["-m", f"{machine.megabytes}M", "-smp", "1", "-display", "none"]
+    subprocess.run([*words, *size], check=True, timeout=STARTED, capture_output=True)
+    old, new = (text.encode() for text in machine.device_tree)
+    path.write_bytes(path.read_bytes().replace(old, new))
+    return path
+
+
+class Guest:
+    """A running guest.
+
+    Attributes:
+        machine: What it is.
+        ram: The file that is its memory, from the architecture's base on.
+        truth: What its program said.
+        registers: Those that say where its program's tables are.
+        monitor, stub: QEMU's two doors.
+    """
+
+    def __init__(self, machine: Machine, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.machine = machine
+        self.ram = folder / "ram"
+        self._folder, self._process = folder, process
+        self.monitor = Monitor(self._socket("qmp"), STARTED)
+        self.truth = truth.parse(self._until_ready())
+        self.monitor.ask("stop")
+        self.stub = Stub(self._socket("gdb"), STARTED)
+        self.registers = self._program_registers()
+
+    def _socket(self, name: str) -> Path:
+        return self._folder / name
+
+    def _until_ready(self) -> str:
+        """The console's text, once the program has said everything.
+
+        Raises:
+            RuntimeError: The guest ended, or took too long.
+        """
+        end = time.monotonic() + READY
+        console = self._folder / "console"
+        while True:
+            text = console.read_text(errors="replace") if console.exists() else ""
+            if "\n@ ready" in text:
+                return text
+            if self._process.poll() is not None or time.monotonic() > end or "\n@ ended" in text:
+                said = (self._folder / "qemu.log").read_text(errors="replace")
+                raise RuntimeError(f"{self.machine.name} does not come up:\n{said}\n{text[-2000:]}")
+            time.sleep(0.05)
+
+    def _program_registers(self) -> dict[str, int]:
+        """The registers at a moment when the program runs, and not the kernel for it."""
+        counter = self.machine.architecture.counter
+        for _ in range(200):
+            if not self.stub.register(counter) >> 63:
+                return {name: self.stub.register(name) for name in self.machine.architecture.registers}
+            with self.running():
+                time.sleep(0.01)
+        raise RuntimeError(f"{self.machine.name} never runs its program")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let the guest run for a while."""
+        self.monitor.ask("cont")
+        try:
+            yield
+        finally:
+            self.monitor.ask("stop")
+
+    @contextmanager
+    def as_kernel(self) -> Iterator[None]:
+        """Have QEMU translate as for the kernel; the guest stands still meanwhile."""
+        privilege = self.machine.architecture.privilege
+        if privilege is None:
+            yield
+            return
+        before = self.stub.register(privilege.register)
+        self.stub.set_register(privilege.register, before & ~privilege.mask | privilege.kernel)
+        try:
+            yield
+        finally:
+            self.stub.set_register(privilege.register, before)
+
+    def tables(self, *, writable: bool = False) -> pw.PageTables:
+        """Its program's page tables, by its registers alone."""
+        base = self.machine.architecture.base
+        return pw.open(self.ram, registers=self.registers, base=base, os=self.machine.os, writable=writable)
+
+    def close(self) -> None:
+        """Close both doors."""
+        self.stub.close()
+        self.monitor.close()

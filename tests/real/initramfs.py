@@ -1,0 +1,62 @@
+"""The guest's root: the program of ``init/``, and modules."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tests.real.packages import NotToBeHad, alone, cache
+
+if TYPE_CHECKING:
+    from tests.real.architectures import Architecture
+
+__all__ = ["build"]
+
+SOURCES: Final = Path(__file__).parent / "init"
+FLAGS: Final = ("-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-static")
+SECONDS: Final = 120
+
+
+def build(architecture: Architecture, modules: list[Path], path: Path) -> None:
+    """Write an initramfs: a cpio archive with the program as ``/init``.
+
+    Raises:
+        NotToBeHad: There is no compiler or no cpio.
+    """
+    program = _compiled(architecture)
+    root = path.with_suffix(".root")
+    for folder in ("dev", "proc", "sys", "tmp"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(program, root / "init")
+    for module in modules:
+        shutil.copy(module, root)
+    names = "\n".join(sorted(str(one.relative_to(root)) for one in root.rglob("*")))
+    with path.open("wb") as archive:
+        _run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], input=names.encode(), cwd=root, stdout=archive)
+
+
+def _compiled(architecture: Architecture) -> Path:
+    """The program, built once for each state of its sources."""
+    sources = sorted(SOURCES.glob("*.c"))
+    text = b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir())) + repr((architecture, FLAGS)).encode()
+    program = cache() / f"init-{hashlib.sha256(text).hexdigest()[:16]}"
+    with alone():
+        if not program.exists():
+            unfinished = program.with_suffix(".new")
+            _run([architecture.compiler, *FLAGS, "-o", str(unfinished), *map(str, sources)])
+            unfinished.rename(program)
+    return program
+
+
+def _run(words: list[str], **how: object) -> None:
+    """Run a tool.
+
+    Raises:
+        NotToBeHad: It is not here.
+    """
+    if shutil.which(words[0]) is None:
+        raise NotToBeHad(f"{words[0]} is not here")
+    subprocess.run(words, check=True, timeout=SECONDS, **how)  # type: ignore[call-overload]

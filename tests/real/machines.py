@@ -1,0 +1,81 @@
+"""The table of guests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tests.real import kernels
+from tests.real.architectures import AARCH64, RISCV64, X86_64
+
+if TYPE_CHECKING:
+    from tests.real.architectures import Architecture
+    from tests.real.kernels import Kernel
+
+__all__ = ["MACHINES", "Machine"]
+
+
+class Machine(NamedTuple):
+    """A guest.
+
+    Attributes:
+        name: Its name, also that of its tests.
+        architecture: What it is built for.
+        kernel: What it runs.
+        format: The format that its registers must say.
+        cpu: QEMU's name for its CPU.
+        os: Whose entries stand in its tables.
+        megabytes: Its memory.
+        options: Words for the kernel's command line.
+        device_tree: A text in QEMU's device tree, and what stands in its place.
+        unsure: Plants of which ``os`` does not say the kind as this kernel has it.
+    """
+
+    name: str
+    architecture: Architecture
+    kernel: Kernel
+    format: str
+    cpu: str
+    os: str = "linux"
+    megabytes: int = 512
+    options: str = ""
+    device_tree: tuple[str, str] | tuple[()] = ()
+    unsure: tuple[str, ...] = ()
+
+
+GIGABYTE: Final = "hugepagesz=1G hugepages=1"
+X86_4: Final = "max,la57=off"
+ARM_WIDE: Final = "max,pauth-impdef=on"
+MACHINES: Final = {
+    machine.name: machine
+    for machine in (
+        Machine("x86_64-7.3", X86_64, kernels.X86_64_7_3, "x86-64", X86_4, megabytes=2700, options=GIGABYTE),
+        Machine("x86_64-7.3-la57", X86_64, kernels.X86_64_7_3, "x86-64-la57", "max"),
+        Machine("x86_64-6.12", X86_64, kernels.X86_64_6_12, "x86-64", X86_4, unsure=("hwpoison",)),
+        Machine(
+            "x86_64-6.1-pti", X86_64, kernels.X86_64_6_1, "x86-64", X86_4, options="pti=on", unsure=("uffd_marker",)
+        ),
+        Machine("x86_64-5.10", X86_64, kernels.X86_64_5_10, "x86-64", X86_4),
+        # Without KPTI: with it a program's TTBR1 leads to a handful of pages, and the kernel's own tables are unseen.
+        Machine(
+            "arm64-4k", AARCH64, kernels.ARM64, "arm64-4k", "cortex-a72", megabytes=3072, options=f"kpti=off {GIGABYTE}"
+        ),
+        Machine("arm64-4k-lpa2", AARCH64, kernels.ARM64, "arm64-4k-lpa2", ARM_WIDE),
+        Machine("arm64-16k", AARCH64, kernels.ARM64_16K, "arm64-16k", "cortex-a76", options="kpti=off"),
+        Machine(
+            "arm64-16k-lpa2", AARCH64, kernels.ARM64_16K, "arm64-16k-lpa2", ARM_WIDE, megabytes=3072, options=GIGABYTE
+        ),
+        Machine("riscv64-sv39", RISCV64, kernels.RISCV64, "riscv-sv39", "rv64", options="no4lvl"),
+        Machine(
+            "riscv64-sv48",
+            RISCV64,
+            kernels.RISCV64,
+            "riscv-sv48",
+            "rv64,svnapot=on,svpbmt=on",
+            megabytes=4096,
+            options=GIGABYTE,
+        ),
+        Machine(
+            "riscv64-sv57", RISCV64, kernels.RISCV64, "riscv-sv57", "rv64", device_tree=("riscv,sv48", "riscv,sv57")
+        ),
+    )
+}
