@@ -27,7 +27,6 @@ class Machine(NamedTuple):
         megabytes: Its memory.
         options: Words for the kernel's command line.
         device_tree: A text in QEMU's device tree, and what stands in its place.
-        unsure: Plants of which ``os`` does not say the kind as this kernel has it.
     """
 
     name: str
@@ -39,7 +38,6 @@ class Machine(NamedTuple):
     megabytes: int = 512
     options: str = ""
     device_tree: tuple[str, str] | tuple[()] = ()
-    unsure: tuple[str, ...] = ()
 
 
 GIGABYTE: Final = "hugepagesz=1G hugepages=1"
@@ -50,11 +48,9 @@ MACHINES: Final = {
     for machine in (
         Machine("x86_64-7.3", X86_64, kernels.X86_64_7_3, "x86-64", X86_4, megabytes=2700, options=GIGABYTE),
         Machine("x86_64-7.3-la57", X86_64, kernels.X86_64_7_3, "x86-64-la57", "max"),
-        Machine("x86_64-6.12", X86_64, kernels.X86_64_6_12, "x86-64", X86_4, unsure=("hwpoison",)),
-        Machine(
-            "x86_64-6.1-pti", X86_64, kernels.X86_64_6_1, "x86-64", X86_4, options="pti=on", unsure=("uffd_marker",)
-        ),
-        Machine("x86_64-5.10", X86_64, kernels.X86_64_5_10, "x86-64", X86_4),
+        Machine("x86_64-6.12", X86_64, kernels.X86_64_6_12, "x86-64", X86_4, "linux-6.12,device_private=no"),
+        Machine("x86_64-6.1-pti", X86_64, kernels.X86_64_6_1, "x86-64", X86_4, "linux-6.1", options="pti=on"),
+        Machine("x86_64-5.10", X86_64, kernels.X86_64_5_10, "x86-64", X86_4, "linux-5.10"),
         # Without KPTI: with it a program's TTBR1 leads to a handful of pages, and the kernel's own tables are unseen.
         Machine(
             "arm64-4k", AARCH64, kernels.ARM64, "arm64-4k", "cortex-a72", megabytes=3072, options=f"kpti=off {GIGABYTE}"
