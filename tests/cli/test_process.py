@@ -117,6 +117,14 @@ class TestVtop:
         (said,) = json.loads(invoke("vtop", process, hex(page + 5), "--json").stdout)
         assert int(said["paddr"], 16) == pw.capture(process).tables.translate(page + 5).paddr
 
+    def test_access(self, invoke, process, page):
+        """By which bit is not said: the entries were made."""
+        done = invoke("vtop", process, hex(page), "--access", "user-execute")
+        assert (done.exit_code, done.stdout.splitlines()[-1]) == (12, "  user-execute: refused by the page's rights")
+        done = invoke("vtop", process, hex(page), "--access", "user-write", "--json")
+        (said,) = json.loads(done.stdout)
+        assert (done.exit_code, said["access"]) == (0, {"asked": "user-write", "allowed": True, "by": []})
+
     def test_the_kernels_half_is_not_said_to_be_empty(self, invoke, process):
         done = invoke("vtop", process, "ffffffff81000000")
         assert done.exit_code == 4

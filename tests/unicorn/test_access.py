@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FAMILIES = [(X86, 4), (X86, 5), (Arm64, 39), (Arm64, 48), (RiscV, 3), (RiscV, 4), (RiscV, 5)]
-WORLDS = 25
+WORLDS = 40
 
 
 RULES = {X86: {"SMEP", "SMAP", "WP", "AD", "WD"}, Arm64: {"EL0 may write", "WXN", "PAN", "HA"}, RiscV: {"SUM", "MXR"}}

@@ -133,7 +133,7 @@ _SOURCE_OPTIONS = (
         multiple=True,
         callback=_registers,
         help="Instead of --root: the registers that say where an image's tables are, and of which format: "
-        "cr3 (cr0, cr4, efer); tcr_el1, ttbr0_el1, ttbr1_el1; satp.",
+        "cr3 (cr0, cr4, efer, pkru, pat); tcr_el1, ttbr0_el1, ttbr1_el1 (sctlr_el1, pan, mair_el1); satp (sstatus).",
     ),
     click.option(
         "--format",
