@@ -11,6 +11,7 @@ import pagewalk as pw
 from pagewalk.formats import FORMATS, Window, find_format, systems_of
 from pagewalk.testing import check_format
 from tests.formats.golden_files import golden, layers, row_names
+from tests.reference.older import OLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,12 @@ class TestGolden:
     @pytest.mark.parametrize(("name", "os"), layers(), ids=lambda one: one)
     def test_every_layer(self, name: str, os: str) -> None:
         check_format(find_format(name, os), golden=layers()[name, os])
+
+    @pytest.mark.parametrize(("name", "os"), OLDER, ids=lambda one: one)
+    def test_walks_agree(self, name: str, os: str) -> None:
+        """Walk, sweep and the walker from the older headers, on random tables."""
+        known = layers().get((name, os), ())
+        check_format(find_format(name, os), golden=known, reference=OLDER[name, os], rounds=10)
 
     def test_rows_are_named(self) -> None:
         for (name, os, shift, entry), said in row_names().items():

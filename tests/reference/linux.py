@@ -1,5 +1,7 @@
 """What Linux 7.2 and 7.3 make of entries: those that are not valid, and the bits that are the kernel's own.
 
+Older kernels: ``older.py``.
+
 The kernel's headers: ``arch/ARCH/include/asm/pgtable*.h``, ``include/linux/swapops.h`` (``leafops.h``), ``swap.h``.
 """
 
@@ -13,8 +15,6 @@ from tests.reference.x86 import ADDRESS
 if TYPE_CHECKING:
     from tests.reference.found import Decoded, Walker
 
-# linux/swap.h, 6.15 to 7.3 with CONFIG_DEVICE_PRIVATE: counted down from 31
-HWPOISON, MIGRATION, DEVICE, MARKER = (24,), (25, 26, 27), (28, 29, 30), (31,)
 # linux/swapops.h: PTE_MARKER_UFFD_WP, PTE_MARKER_POISONED, PTE_MARKER_GUARD
 MARKED_UFFD_WP, MARKED_POISONED, MARKED_GUARD = 1, 2, 4
 
@@ -31,6 +31,20 @@ class Meaning(NamedTuple):
     order: int = 0
 
 
+class Special(NamedTuple):
+    """linux/swap.h, 6.15 to 7.3 with CONFIG_DEVICE_PRIVATE: counted down from 31; and the markers' bits."""
+
+    hwpoison: tuple[int, ...] = (24,)
+    migration: tuple[int, ...] = (25, 26, 27)
+    device: tuple[int, ...] = (28, 29, 30)
+    marker: tuple[int, ...] = (31,)
+    error: tuple[int, ...] = ()
+    marks: int = MARKED_UFFD_WP | MARKED_POISONED | MARKED_GUARD
+
+
+NEWEST = Special()
+
+
 def named(raw: int, bits: dict[int, str]) -> frozenset[str]:
     """The names of the bits that are set."""
     return frozenset(name for bit, name in bits.items() if raw >> bit & 1)
@@ -42,6 +56,7 @@ class Linux:
 
     page_shift: int
     frame_bits: int
+    special: Special = NEWEST
 
     def meaning(self, walker: Walker, shift: int, raw: int) -> Meaning:
         """One entry of the level with this shift."""
@@ -76,19 +91,25 @@ class Linux:
         type_, offset = self.type_and_offset(raw)
         frame = (offset & (1 << self.frame_bits) - 1) << self.page_shift
         flags = self.swap_flags(raw)
-        if type_ < HWPOISON[0]:
-            return Meaning("swap", flags=flags, swap=(type_, offset))
-        if type_ in HWPOISON:
+        if type_ in self.special.hwpoison:
             return Meaning("hwpoison", frame)
-        if type_ in MIGRATION:
+        if type_ in self.special.migration:
             return Meaning("migration", frame, flags - {"EXCLUSIVE"})
-        if type_ in DEVICE:
+        if type_ in self.special.device:
             return Meaning("other")
-        if offset & MARKED_GUARD:
-            return Meaning("guard")
-        if offset & MARKED_POISONED:
+        if type_ in self.special.error:
             return Meaning("hwpoison")
-        return Meaning("uffd_wp" if offset & MARKED_UFFD_WP else "other")
+        if type_ in self.special.marker:
+            return self.marker(offset & self.special.marks)
+        return Meaning("swap", flags=flags, swap=(type_, offset))
+
+    def marker(self, marks: int) -> Meaning:
+        """A marker, by the bits of its offset that mean something."""
+        if marks & MARKED_GUARD:
+            return Meaning("guard")
+        if marks & MARKED_POISONED:
+            return Meaning("hwpoison")
+        return Meaning("uffd_wp" if marks & MARKED_UFFD_WP else "other")
 
     def software(self, raw: int) -> frozenset[str]:
         """The kernel's own bits of a page."""
