@@ -1,7 +1,8 @@
-"""The user half of a real guest's address space: every page that the processor sees."""
+"""The user half of a real guest's address space: every page that the processor sees; and of guests of other formats."""
 
 from __future__ import annotations
 
+import json
 import lzma
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
 
     from benchmarks.frame import Scale
 
-IMAGE = Path(__file__).parent.parent / "tests" / "data" / "x86_64-7.3-4level.ram.xz"
+DATA = Path(__file__).parent.parent / "tests" / "data"
+IMAGE = DATA / "x86_64-7.3-4level.ram.xz"
+GUESTS = {"x86-64": "x86_64-7.3-4level", "arm64-4k": "aarch64-7.2-4k-48", "riscv-sv39": "riscv64-7.2-sv39"}
+REGISTERS = {"cr3": "cr3", "satp": "satp", "ttbr0": "ttbr0_el1", "ttbr1": "ttbr1_el1", "tcr": "tcr_el1"}
+"""What the files of truth call them, and what QEMU and gdb do."""
 ROOT = 0x4B24000
 END = 1 << 47
 PRESENT = 1
+PRESENT_BIT = 63
 SPANS = np.array([1 << 39, 1 << 39, 1 << 30, 1 << 21, 1 << 12], np.uint64)
 
 
@@ -100,11 +106,43 @@ def by_volatility(folder: Path) -> Job:
     return job(path, lambda: [piece[:3] for piece in find()], forget)
 
 
+def of_format(name: str, folder: Path) -> Job:
+    """The bulk engine on the guest of a format; what it finds is compared with what the guest said in pagemap.
+
+    Raises:
+        Missing: Not in this checkout.
+    """
+    packed, path = DATA / f"{GUESTS[name]}.ram.xz", folder / f"{GUESTS[name]}.ram"
+    if not packed.exists():
+        raise Missing(f"there is no {packed.name}")
+    if not path.exists():
+        path.write_bytes(lzma.decompress(packed.read_bytes()))
+    truth = json.loads(lzma.decompress((DATA / f"{GUESTS[name]}.truth.json.xz").read_bytes()))
+    registers = {told: truth[ours] for ours, told in REGISTERS.items() if ours in truth}
+    tables = pw.open(path, registers=registers, base=truth["ram_base"])
+    here = {int(vaddr): (entry & (1 << 55) - 1) << 12 for vaddr, entry in truth["pm"].items() if entry >> PRESENT_BIT}
+    wanted = pages_of(np.array([(vaddr, 4096, paddr) for vaddr, paddr in sorted(here.items())], np.uint64))
+    there = engine.sweep.Filter(kinds={pw.Kind.PRESENT, pw.Kind.PROT_NONE})
+    engine.checked(lambda: engine.sweep.mappings(engine.small()))
+
+    def work() -> Any:
+        return engine.sweep.mappings(tables, 0, tables.windows[0].end, coalesce=False, where=there)
+
+    def digest(found: Any) -> list[int]:
+        return pages_of(np.stack([found.vaddr, found.size, found.paddr], axis=1))
+
+    return Job(wanted[0], work, digest, wanted)
+
+
 def benchmarks(scale: Scale) -> list[Benchmark]:
-    """One."""
+    """Two."""
     cases = (
         Case("pagewalk, the scalar walk", by_walk),
         Case("pagewalk, NumPy, sweep.mappings", by_sweep, {"PAGEWALK_ENGINE": "numpy"}),
         Case("volatility3, layer.mapping", by_volatility),
     )
-    return [Benchmark("The user half of a real guest", "pages", cases)]
+    formats = tuple(Case(name, partial(of_format, name), {"PAGEWALK_ENGINE": "numpy"}) for name in GUESTS)
+    return [
+        Benchmark("The user half of a real guest", "pages", cases),
+        Benchmark("Guests of several formats, sweep.mappings", "pages", formats),
+    ]

@@ -333,10 +333,15 @@ class Arrays:
         if not parts:
             out.fill(NO_PADDR)
             return
-        if len(parts) == 1 and parts[0][1:] == (0, 0, False):
-            np.bitwise_and(entries, np.uint64(parts[0].mask), out=out)
+        mask, up, down, flip = parts[0]
+        if len(parts) > 1 or flip:
+            out[:] = joined(parts, entries)
             return
-        out[:] = joined(parts, entries)
+        np.bitwise_and(entries, np.uint64(mask), out=out)
+        if up:
+            out <<= np.uint64(up)
+        if down:
+            out >>= np.uint64(down)
 
     def _filled(self, shape: int, out: Words, vaddrs: Words | None) -> None:
         """Put in what the address of a group leaves open."""

@@ -168,6 +168,11 @@ class Level:
         """Bytes in a page that an entry here can map, groups included, ascending."""
         return tuple(sorted({self.span << row.order for row in self.rows if row.kind is Kind.PRESENT}))
 
+    @cached_property
+    def has_groups(self) -> bool:
+        """Whether entries here can be one page together (contiguous, NAPOT)."""
+        return any(row.order for row in self.rows)
+
     def index(self, vaddr: int) -> int:
         """The slot of ``vaddr`` in a table of this level."""
         return (vaddr >> self.shift) & (self.entries - 1)

@@ -12,17 +12,11 @@ from pagewalk.doors import integer
 from pagewalk.errors import MemoryWriteError
 from pagewalk.formats import NO_PADDR, Flag, Kind, Level
 from pagewalk.memory import Memory, RemoteSlots
+from pagewalk.tables.groups import Slots, unfold
 
 __all__ = ["Entry", "Slots", "Table"]
 
 _PAGES = (Kind.PRESENT, Kind.PROT_NONE)
-
-
-class Slots(Protocol):
-    """The raw values of a table."""
-
-    def __getitem__(self, index: int, /) -> int: ...
-    def __setitem__(self, index: int, value: int, /) -> None: ...
 
 
 class Owner(Protocol):
@@ -86,7 +80,8 @@ def _table_at(tables: Owner, paddr: int, level: Level) -> Table:
 class Entry:
     """A reference to one slot of a table.
 
-    ``value`` is read from and written to the memory at each use; everything else decodes what is there now.
+    ``value`` is read from and written to the memory at each use; everything else decodes what is there now. Before one
+    of a group changes, the others are made to stand alone (``tables.groups``).
     """
 
     __slots__ = ("index", "table")
@@ -111,6 +106,8 @@ class Entry:
         if value & word.mask != value:
             raise ValueError(f"{integer(value, 'an entry'):#x} does not fit an entry of {8 * word.size} bits")
         try:
+            if self.table.level.has_groups and value != self.value:
+                unfold(self.table.level, self.table.slots, self.index)
             self.table.slots[self.index] = value
         except TypeError:
             raise MemoryWriteError(self.paddr, word.size, "opened read-only: open it with writable=True") from None

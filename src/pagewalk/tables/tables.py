@@ -24,6 +24,7 @@ from pagewalk.errors import (
 )
 from pagewalk.formats import DEFAULT, NO_PADDR, Flag, Kind, Level, PagingFormat, Rights, Window, find_format
 from pagewalk.memory import BadAnswer, Closable, RemoteSlots, is_flat, read_exactly, write_to, writes
+from pagewalk.tables.groups import standing_alone
 from pagewalk.tables.table import Entry, Table
 
 if TYPE_CHECKING:
@@ -352,7 +353,8 @@ class PageTables:
         """The table that says the same as a huge page's entry."""
         below = entry.level.beneath
         assert below is not None
-        first, step = entry.level.split(entry.value)
+        alone = standing_alone(entry.level, entry.table.slots, entry.index) if entry.level.has_groups else {}
+        first, step = entry.level.split(alone.get(entry.index, entry.value))
         return below.word.pack([first + step * at & below.word.mask for at in range(below.entries)])
 
     def _link(self, entry: Entry, vaddr: int, contents: bytes) -> None:
