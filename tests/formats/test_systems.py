@@ -55,12 +55,12 @@ class TestGolden:
     )
     def test_guests_are_read_by_their_own_kernels(self, guest: str, os: str) -> None:
         entries = [one for one in golden("x86-64") if one.source.startswith(guest)]
-        assert len(entries) > 20
+        assert len(entries) >= 20
         form = find_format("x86-64", os)
         levels = {level.shift: level for level in form.real_levels}
         for one in entries:
             level = levels[one.shift]
-            assert (level.kind(one.entry), level.frame(one.entry)) == (one.kind, one.frame or pw.NO_PADDR) or one.swap
+            assert (level.kind(one.entry), level.frame(one.entry)) == (one.kind, one.frame or pw.NO_PADDR)
 
 
 def swap(type_: int, offset: int) -> int:
