@@ -68,7 +68,7 @@ OPTIONS = st.one_of(
     st.sampled_from(["--frames", "--segment"]).flatmap(lambda name: option(name, COLONS)),
     option("--format", TEXT | st.just("x86-64-la57")),
     option("--registers", REGISTERS),
-    option("--os", TEXT | st.sampled_from(["linux-7.2", "none"])),
+    option("--os", TEXT | st.sampled_from(["linux-7.2", "none", "windows", "linux-6.1,pte_marker=no"])),
     TEXT.map(lambda text: [f"--{text}"]),
     VALUE.map(lambda value: [value]),
 )

@@ -11,6 +11,7 @@ import pagewalk as pw
 from pagewalk.formats import FORMATS, Window, find_format, systems_of
 from pagewalk.testing import check_format
 from tests.formats.golden_files import golden, layers, row_names
+from tests.reference.older import OLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,12 @@ class TestGolden:
     def test_every_layer(self, name: str, os: str) -> None:
         check_format(find_format(name, os), golden=layers()[name, os])
 
+    @pytest.mark.parametrize(("name", "os"), OLDER, ids=lambda one: one)
+    def test_walks_agree(self, name: str, os: str) -> None:
+        """Walk, sweep and the walker from the older headers, on random tables."""
+        known = layers().get((name, os), ())
+        check_format(find_format(name, os), golden=known, reference=OLDER[name, os], rounds=10)
+
     def test_rows_are_named(self) -> None:
         for (name, os, shift, entry), said in row_names().items():
             form = find_format(name, os)
@@ -48,12 +55,12 @@ class TestGolden:
     )
     def test_guests_are_read_by_their_own_kernels(self, guest: str, os: str) -> None:
         entries = [one for one in golden("x86-64") if one.source.startswith(guest)]
-        assert len(entries) > 20
+        assert len(entries) >= 20
         form = find_format("x86-64", os)
         levels = {level.shift: level for level in form.real_levels}
         for one in entries:
             level = levels[one.shift]
-            assert (level.kind(one.entry), level.frame(one.entry)) == (one.kind, one.frame or pw.NO_PADDR) or one.swap
+            assert (level.kind(one.entry), level.frame(one.entry)) == (one.kind, one.frame or pw.NO_PADDR)
 
 
 def swap(type_: int, offset: int) -> int:

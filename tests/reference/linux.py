@@ -1,12 +1,14 @@
 """What Linux 7.2 and 7.3 make of entries: those that are not valid, and the bits that are the kernel's own.
 
+Older kernels: ``older.py``.
+
 The kernel's headers: ``arch/ARCH/include/asm/pgtable*.h``, ``include/linux/swapops.h`` (``leafops.h``), ``swap.h``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.reference.x86 import ADDRESS
 
@@ -29,6 +31,21 @@ class Meaning(NamedTuple):
     order: int = 0
 
 
+class Special(NamedTuple):
+    """linux/swap.h, 6.15 to 7.3 with CONFIG_DEVICE_PRIVATE: counted down from 31; and the markers' bits."""
+
+    hwpoison: tuple[int, ...] = (24,)
+    migration: tuple[int, ...] = (25, 26, 27)
+    device: tuple[int, ...] = (28, 29, 30)
+    marker: tuple[int, ...] = (31,)
+    error: tuple[int, ...] = ()
+    marks: int = MARKED_UFFD_WP | MARKED_POISONED | MARKED_GUARD
+
+
+NEWEST = Special()
+WITHOUT_DEVICES = Special((27,), (28, 29, 30), ())
+
+
 def named(raw: int, bits: dict[int, str]) -> frozenset[str]:
     """The names of the bits that are set."""
     return frozenset(name for bit, name in bits.items() if raw >> bit & 1)
@@ -40,11 +57,7 @@ class Linux:
 
     page_shift: int
     frame_bits: int
-
-    # linux/swap.h, 6.15 to 7.3 with CONFIG_DEVICE_PRIVATE: counted down from 31, which is the marker
-    hwpoison: ClassVar[tuple[int, ...]] = (24,)
-    migration: ClassVar[tuple[int, ...]] = (25, 26, 27)
-    device: ClassVar[tuple[int, ...]] = (28, 29, 30)
+    special: Special = NEWEST
 
     def meaning(self, walker: Walker, shift: int, raw: int) -> Meaning:
         """One entry of the level with this shift."""
@@ -79,19 +92,25 @@ class Linux:
         type_, offset = self.type_and_offset(raw)
         frame = (offset & (1 << self.frame_bits) - 1) << self.page_shift
         flags = self.swap_flags(shift, raw)
-        if type_ < self.hwpoison[0]:
-            return Meaning("swap", flags=flags, swap=(type_, offset))
-        if type_ in self.hwpoison:
+        if type_ in self.special.hwpoison:
             return Meaning("hwpoison", frame)
-        if type_ in self.migration:
+        if type_ in self.special.migration:
             return Meaning("migration", frame, flags - {"EXCLUSIVE"})
-        if type_ in self.device:
+        if type_ in self.special.device:
             return Meaning("other")
-        if offset & MARKED_GUARD:
-            return Meaning("guard")
-        if offset & MARKED_POISONED:
+        if type_ in self.special.error:
             return Meaning("hwpoison")
-        return Meaning("uffd_wp" if offset & MARKED_UFFD_WP else "other")
+        if type_ in self.special.marker:
+            return self.marker(offset & self.special.marks)
+        return Meaning("swap", flags=flags, swap=(type_, offset))
+
+    def marker(self, marks: int) -> Meaning:
+        """A marker, by the bits of its offset that mean something."""
+        if marks & MARKED_GUARD:
+            return Meaning("guard")
+        if marks & MARKED_POISONED:
+            return Meaning("hwpoison")
+        return Meaning("uffd_wp" if marks & MARKED_UFFD_WP else "other")
 
     def software(self, raw: int) -> frozenset[str]:
         """The kernel's own bits of a page."""
@@ -149,11 +168,11 @@ class X86Linux(Linux):
         return walker.decode(shift, frame | rest)
 
 
+@dataclass(frozen=True)
 class Ia32Linux(Linux):
     """32-bit x86: no soft-dirty, no write protection by userfaultfd, no memory of devices (arch/x86/Kconfig)."""
 
-    # linux/swap.h without CONFIG_DEVICE_PRIVATE
-    hwpoison, migration, device = (27,), (28, 29, 30), ()
+    special: Special = WITHOUT_DEVICES
 
     def software(self, raw: int) -> frozenset[str]:
         """_PAGE_BIT_SPECIAL; _PAGE_BIT_SAVED_DIRTY is _PAGE_BIT_SOFTW2."""

@@ -265,12 +265,6 @@ class Codec:
         return common if alike and not any(pattern.meets(common) for pattern in hidden) else None
 
     @cached_property
-    def unseen(self) -> tuple[Pattern, ...]:
-        """What entries look like that the hardware does not look at; nothing if no one pattern tells those it does."""
-        seen = self.visible or ANY
-        return tuple(Pattern(place, place & ~seen.value) for place in _places(seen.mask))
-
-    @cached_property
     def table_patterns(self) -> tuple[Pattern, ...]:
         """What tells entries that point to tables; no row before theirs may claim one (``check`` sees to that)."""
         return tuple(pattern for row in self.rows if row.kind is Kind.TABLE for pattern in row.when)
@@ -398,7 +392,7 @@ def _moved(was: Field, field: Field, entry: Any) -> Any:
 
 def _switch(field: Field, flag: Flag) -> tuple[int, int] | None:
     """The bit of a field that says a flag alone, and how it stands where the flag is set; None: there is none."""
-    for place in _places(field.mask):
+    for place in (1 << at for at in range(64) if field.mask >> at & 1):
         pairs = [(bits, bits | place) for bits in field.known if not bits & place]
         if len(pairs) * 2 != len(field.known) or any(more not in field.known for _, more in pairs):
             continue
@@ -413,11 +407,6 @@ def _switch(field: Field, flag: Flag) -> tuple[int, int] | None:
 def _flags(meaning: Meaning) -> Flag:
     """What a field's value says, as flags."""
     return flags_of(int(meaning)) if isinstance(meaning, Rights) else Flag(meaning)
-
-
-def _places(mask: int) -> list[int]:
-    """The bits of a mask, one by one."""
-    return [1 << at for at in range(mask.bit_length()) if mask >> at & 1]
 
 
 def _values(mask: int) -> list[int]:

@@ -7,7 +7,7 @@ the first of a window is the kernel's PGD, the last its PTE, whatever the hardwa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,21 +17,19 @@ from pagewalk.formats.bits import NO_PADDR, joined, scattered
 from pagewalk.formats.codec import FLAGS, Codec, Decoded
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, SWAP_TYPE
 from pagewalk.formats.flags import Flag, Kind
-from pagewalk.formats.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pagewalk.formats.arrays import Arrays
     from pagewalk.formats.fields import Field
+    from pagewalk.formats.rows import Row
     from pagewalk.formats.word import Word
 
 __all__ = ["LAST_DEPTH", "Level"]
 
 NAMES: Final = ("PGD", "P4D", "PUD", "PMD", "PTE")
 LAST_DEPTH: Final = len(NAMES) - 1
-_HARDWARE: Final = (Kind.TABLE, Kind.PRESENT, Kind.RESERVED)
-"""Kinds of entries that the MMU takes."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,19 +92,6 @@ class Level:
         if not self._shared:
             self._shared.append(Arrays(self.codec))
         return self._shared[0]
-
-    def without_layer(self) -> Level:
-        """The level where the operating system says nothing of entries that are neither empty nor for the MMU.
-
-        The level itself where it says nothing anyway.
-        """
-        hidden = [row for row in self.rows if row.kind not in (Kind.NONE, *_HARDWARE)]
-        whole = self.codec.unseen
-        if not hidden or not whole:
-            return self
-        empty, seen = ([row for row in self.rows if row.kind in kinds] for kinds in ((Kind.NONE,), _HARDWARE))
-        rows = (*empty, Row(Kind.OTHER, whole), *seen)
-        return self if rows == self.rows else replace(self, rows=rows, codec=None, _shared=[])  # type: ignore[arg-type]
 
     # -- addresses ---------------------------------------------------------------------------------------------------
 

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.formats.bits import ANY, Pattern
 from pagewalk.formats.flags import Kind
+from pagewalk.formats.rows import Row
 from pagewalk.formats.window import placed
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class PagingFormat:
     @cached_property
     def _without_layer(self) -> tuple[Level, ...]:
         """The levels that the hardware has, in windows of which the operating system says nothing."""
-        return tuple(level.without_layer() for level in self.hardware)
+        return tuple(_without_layer(level) for level in self.hardware)
 
     def head_of(self, window: Window) -> Level:
         """The first level of a window with the window's own entries only, as if they were a table: x86 has two in one.
@@ -182,3 +184,22 @@ class PagingFormat:
             ValueError: The level holds no page, or the address is misaligned or too wide.
         """
         return (level or self.last).page(paddr, flags)
+
+
+_HARDWARE: Final = (Kind.TABLE, Kind.PRESENT, Kind.RESERVED)
+"""Kinds of entries that the MMU takes."""
+
+
+def _without_layer(level: Level) -> Level:
+    """A level of which the operating system says nothing: what is neither empty nor for the MMU is *other*.
+
+    The level itself where it is so anyway, or no one pattern tells what the MMU takes.
+    """
+    mask, value = level.codec.visible or ANY
+    unseen = tuple(Pattern(place, place & ~value) for place in (1 << at for at in range(64)) if mask & place)
+    empty, seen = ([row for row in level.rows if row.kind in kinds] for kinds in ((Kind.NONE,), _HARDWARE))
+    if not unseen or len(empty) + len(seen) == len(level.rows):
+        return level
+    rows = (*empty, Row(Kind.OTHER, unseen), *seen)
+    fresh: Any = {"rows": rows, "codec": None, "_shared": []}
+    return level if rows == level.rows else replace(level, **fresh)
