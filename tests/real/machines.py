@@ -27,7 +27,7 @@ class Machine(NamedTuple):
         megabytes: Its memory.
         options: Words for the kernel's command line.
         device_tree: A text in QEMU's device tree, and what stands in its place.
-        unsure: Plants of which ``os`` does not say the kind as this kernel has it.
+        unsure: Plants of which ``os`` does not say the kind as this kernel has it; none, once ``os`` names its version.
     """
 
     name: str
