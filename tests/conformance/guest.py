@@ -50,7 +50,21 @@ def main() -> None:
 def boot(kernel: Path, initrd: Path, cpu: str, append: str, module: list[str]) -> None:
     """Run a guest to its end; the file that the module writes there is written here."""
     init = f"rdinit={sys.executable} -- {Path(__file__)} {' '.join(module)}"
-    command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", cpu, "-m", "1536", "-machine", "q35", "-nodefaults"]
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "qemu-system-x86_64",
+        "-accel",
+        "tcg",
+        "-cpu",
+        cpu,
+        "-m",
+        "1536",
+        "-machine",
+        "q35",
+        "-nodefaults",
+    ]
     command += ["-display", "none", "-no-reboot", "-kernel", str(kernel), "-initrd", str(initrd)]
     command += ["-append", f"console=ttyS0 quiet panic=-1 transparent_hugepage=madvise {append} {init}"]
     subprocess.run([*command, "-serial", "stdio", "-serial", f"file:{module[-1]}"], check=True)

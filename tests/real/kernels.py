@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-__all__ = ["ARM64", "ARM64_16K", "RISCV64", "X86_64_5_10", "X86_64_6_1", "X86_64_6_12", "X86_64_7_3", "Kernel"]
+__all__ = [
+    "ARM64",
+    "ARM64_16K",
+    "RISCV64",
+    "X86_64_5_10",
+    "X86_64_6_1",
+    "X86_64_6_12",
+    "X86_64_6_18",
+    "X86_64_7_3",
+    "Kernel",
+]
 
 SWAP: Final = (
     "zlib_deflate",
@@ -43,6 +53,7 @@ class Kernel(NamedTuple):
 X86_64_5_10 = Kernel("bullseye", "amd64", r"linux-image-5\.10\..*-cloud-amd64-unsigned")
 X86_64_6_1 = Kernel("bookworm", "amd64", r"linux-image-6\.1\..*-cloud-amd64-unsigned")
 X86_64_6_12 = Kernel("trixie", "amd64", r"linux-image-6\.12\..*-cloud-amd64-unsigned")
+X86_64_6_18 = Kernel("trixie-backports", "amd64", r"linux-image-6\.18\..*-cloud-amd64")
 X86_64_7_3 = Kernel(
     "trixie-backports", "amd64", r"linux-binary-7\.[3-9]\..*-cloud-amd64", r"linux-modules-7\.[3-9]\..*-cloud-amd64"
 )

@@ -48,6 +48,7 @@ MACHINES: Final = {
     for machine in (
         Machine("x86_64-7.3", X86_64, kernels.X86_64_7_3, "x86-64", X86_4, megabytes=2700, options=GIGABYTE),
         Machine("x86_64-7.3-la57", X86_64, kernels.X86_64_7_3, "x86-64-la57", "max"),
+        Machine("x86_64-6.18", X86_64, kernels.X86_64_6_18, "x86-64", X86_4, "linux-6.18"),
         Machine("x86_64-6.12", X86_64, kernels.X86_64_6_12, "x86-64", X86_4, "linux-6.12,device_private=no"),
         Machine("x86_64-6.1-pti", X86_64, kernels.X86_64_6_1, "x86-64", X86_4, "linux-6.1", options="pti=on"),
         Machine("x86_64-5.10", X86_64, kernels.X86_64_5_10, "x86-64", X86_4, "linux-5.10"),
