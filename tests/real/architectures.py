@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-__all__ = ["AARCH64", "RISCV64", "X86_64", "Architecture"]
+__all__ = ["AARCH64", "I386", "RISCV64", "X86_64", "Architecture"]
 
 
 class Privilege(NamedTuple):
@@ -30,6 +30,8 @@ class Architecture(NamedTuple):
         registers: Those that pagewalk is given, by the names that the gdb stub has.
         counter: The register that says where the program is.
         privilege: None: ``gva2gpa`` asks nobody.
+        kernel: The first address that is the kernel's.
+        withheld: The rights that a page lacks where its area does. The 32-bit kernels set no XD, not even with PAE.
     """
 
     emulator: str
@@ -40,9 +42,23 @@ class Architecture(NamedTuple):
     registers: tuple[str, ...]
     counter: str
     privilege: Privilege | None
+    kernel: int = 1 << 63
+    withheld: str = "rwx"
 
 
 X86_64: Final = Architecture("qemu-system-x86_64", "gcc", "q35", "ttyS0", 0, ("cr0", "cr3", "cr4", "efer"), "rip", None)
+I386: Final = Architecture(
+    "qemu-system-i386",
+    "i686-linux-gnu-gcc",
+    "q35",
+    "ttyS0",
+    0,
+    ("cr0", "cr3", "cr4", "efer"),
+    "eip",
+    None,
+    0xC000_0000,
+    "rw",
+)
 AARCH64: Final = Architecture(
     "qemu-system-aarch64",
     "aarch64-linux-gnu-gcc",

@@ -134,7 +134,7 @@ class Guest:
         """The registers at a moment when the program runs, and not the kernel for it."""
         counter = self.machine.architecture.counter
         for _ in range(200):
-            if not self.stub.register(counter) >> 63:
+            if self.stub.register(counter) < self.machine.architecture.kernel:
                 return {name: self.stub.register(name) for name in self.machine.architecture.registers}
             with self.running():
                 time.sleep(0.01)

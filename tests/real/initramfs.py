@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["build"]
 
 SOURCES: Final = Path(__file__).parent / "init"
-FLAGS: Final = ("-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-static")
+FLAGS: Final = ("-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-static", "-D_FILE_OFFSET_BITS=64")
 SECONDS: Final = 120
 
 

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 __all__ = [
     "ARM64",
     "ARM64_16K",
+    "I386_6_1",
+    "I386_6_1_PAE",
     "RISCV64",
     "X86_64_5_10",
     "X86_64_6_1",
@@ -57,6 +59,8 @@ X86_64_6_18 = Kernel("trixie-backports", "amd64", r"linux-image-6\.18\..*-cloud-
 X86_64_7_3 = Kernel(
     "trixie-backports", "amd64", r"linux-binary-7\.[3-9]\..*-cloud-amd64", r"linux-modules-7\.[3-9]\..*-cloud-amd64"
 )
+I386_6_1 = Kernel("bookworm", "i386", r"linux-image-6\.1\.0-[0-9]+-686-unsigned")
+I386_6_1_PAE = Kernel("bookworm", "i386", r"linux-image-6\.1\.0-[0-9]+-686-pae-unsigned")
 ARM64 = Kernel("forky", "arm64", r"linux-binary-7\..*-cloud-arm64", r"linux-modules-7\..*-cloud-arm64")
 ARM64_16K = Kernel("forky", "arm64", r"linux-binary-7\..*-arm64-16k", r"linux-modules-7\..*-arm64-16k")
 RISCV64 = Kernel("forky", "riscv64", r"linux-binary-7\..*-riscv64", r"linux-modules-7\..*-riscv64")

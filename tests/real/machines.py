@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.real import kernels
-from tests.real.architectures import AARCH64, RISCV64, X86_64
+from tests.real.architectures import AARCH64, I386, RISCV64, X86_64
 
 if TYPE_CHECKING:
     from tests.real.architectures import Architecture
@@ -52,6 +52,8 @@ MACHINES: Final = {
         Machine("x86_64-6.12", X86_64, kernels.X86_64_6_12, "x86-64", X86_4, "linux-6.12,device_private=no"),
         Machine("x86_64-6.1-pti", X86_64, kernels.X86_64_6_1, "x86-64", X86_4, "linux-6.1", options="pti=on"),
         Machine("x86_64-5.10", X86_64, kernels.X86_64_5_10, "x86-64", X86_4, "linux-5.10"),
+        Machine("i386-6.1", I386, kernels.I386_6_1, "ia32", "max", "linux-6.1"),
+        Machine("i386-6.1-pae", I386, kernels.I386_6_1_PAE, "pae", "max", "linux-6.1"),
         # Without KPTI: with it a program's TTBR1 leads to a handful of pages, and the kernel's own tables are unseen.
         Machine(
             "arm64-4k", AARCH64, kernels.ARM64, "arm64-4k", "cortex-a72", megabytes=3072, options=f"kpti=off {GIGABYTE}"

@@ -47,10 +47,11 @@ def said(guest: Guest) -> Pages:
     return Pages(vaddrs[some][order], paddrs[some][order], kinds[some][order])
 
 
-def leaves(tables: pw.PageTables, window: int = 0) -> np.ndarray:
-    """What pagewalk lists in a window, a row an entry."""
-    one = tables.windows[window]
-    return pw.mappings(tables, one.start, one.end, coalesce=False)
+def leaves(guest: Guest) -> np.ndarray:
+    """What pagewalk lists of its program, a row an entry."""
+    tables = guest.tables()
+    one = tables.windows[0]
+    return pw.mappings(tables, one.start, min(one.end, guest.machine.architecture.kernel), coalesce=False)
 
 
 def listed(rows: np.ndarray, page: int) -> Pages:

@@ -192,8 +192,8 @@ class TwoLevelLinux(Ia32Linux):
         return raw >> 1 & 31, raw >> 9
 
     def without_rights(self, walker: Walker, shift: int, raw: int) -> Decoded | None:
-        """_PAGE_PROTNONE is bit 8; no huge page is ever split. What is reserved where P is set does not matter here."""
-        if not raw & 0x100:
+        """_PAGE_PROTNONE is bit 8; ``pmd_present`` looks at PSE too. Reserved bits do not matter."""
+        if not raw & (0x100 if shift == 12 else 0x180):
             return None
         return walker.decode(shift, raw & ~0x100 | 1 if shift == 12 else raw & ~0x20_0100 | 0x81)
 

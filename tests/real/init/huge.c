@@ -10,7 +10,7 @@
 #define HUGETLB "/sys/kernel/mm/hugepages/hugepages-%zukB/nr_hugepages"
 #define MULTI "/sys/kernel/mm/transparent_hugepage/hugepages-%zukB/enabled"
 
-static const size_t sizes[] = {64, 2048, 32768, 1048576}; /* KiB */
+static const size_t sizes[] = {64, 2048, 4096, 32768, 1048576}; /* KiB */
 #define SIZES (sizeof sizes / sizeof *sizes)
 
 static int is_there(const char *format, size_t size, char path[128]) {

@@ -35,12 +35,12 @@ static uint64_t pagemap(uint64_t at, uint64_t pages) {
 
 static uint64_t carried_out(uint64_t at, uint64_t length, uint64_t argument) {
   switch (control->command) {
-    case READ: return *(volatile uint64_t *)at;
-    case WRITE: return *(volatile uint64_t *)at = argument;
+    case READ: return *(volatile uint64_t *)(uintptr_t)at;
+    case WRITE: return *(volatile uint64_t *)(uintptr_t)at = argument;
     case PAGEMAP: return pagemap(at, length);
-    case MADVISE: return madvise((void *)at, length, (int)argument);
-    case MUNMAP: return munmap((void *)at, length);
-    case MPROTECT: return mprotect((void *)at, length, (int)argument);
+    case MADVISE: return madvise((void *)(uintptr_t)at, length, (int)argument);
+    case MUNMAP: return munmap((void *)(uintptr_t)at, length);
+    case MPROTECT: return mprotect((void *)(uintptr_t)at, length, (int)argument);
     default: errno = ENOSYS; return -1;
   }
 }

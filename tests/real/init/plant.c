@@ -167,9 +167,9 @@ static void plant(const struct plant *plant) {
 
 /* An address that only five levels, or 52 bits, reach. */
 static void plant_high(void) {
-  char *at = mmap((void *)(1ULL << 50), 4 * page, READ_WRITE, ANONYMOUS, -1, 0);
+  char *at = mmap((void *)(uintptr_t)(1ULL << 50), 4 * page, READ_WRITE, ANONYMOUS, -1, 0);
   fill_pages(at, 4, 2);
-  say_plant("high", at, 4 * page, (uintptr_t)at >> 48 ? 0 : ENOMEM);
+  say_plant("high", at, 4 * page, (uint64_t)(uintptr_t)at >> 48 ? 0 : ENOMEM);
 }
 
 void plant_all(void) {

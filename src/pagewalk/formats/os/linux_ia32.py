@@ -58,9 +58,9 @@ def linux_ia32(*, wide: bool, linux: Linux = LINUX) -> Layer:
             return none, Row(Kind.OTHER, (Pattern(bit(0), 0),))
         huge = 0 if place.last else bit(7)
         shut = _without_rights(place, huge, state, flip=stored.offset.flip)
-        if not (wide and huge):
+        if not huge:
             return none, shut, *swap_rows(stored, types)
-        # only with PAE are there transparent huge pages: PSE alone is one that is being split
+        # ``pmd_present`` looks at PSE as well: alone it is a transparent huge page that is being split
         splitting = replace(shut, when=(Pattern(bit(0, 7, 8), bit(7)),), sets=0, name="splitting")
         swap = replace(stored, base=Pattern(bit(0, 7, 8), 0), flags=())
         return none, shut, splitting, *swap_rows(swap, types)
