@@ -34,15 +34,15 @@ def kernels() -> Any:
     if asked and asked not in _ENGINES:
         raise UnsupportedError(f"{VARIABLE}={asked}: there is no such engine, but {' and '.join(_ENGINES)}")
     if asked == "numba" or (not asked and "numba" in sys.modules):
-        return _compiled()
+        return _compiled("kernels")
     return None
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> Any:
-    """The module of compiled kernels."""
+@lru_cache(maxsize=2)
+def _compiled(name: str) -> Any:
+    """A module of what Numba compiles."""
     try:
-        return importlib.import_module("pagewalk.sweep.kernels")
+        return importlib.import_module(f"pagewalk.sweep.{name}")
     except ImportError as error:
         raise UnsupportedError(f"the engine numba is not installed ({error}): pip install 'pagewalk[jit]'") from None
 
@@ -58,7 +58,7 @@ def table_driver(callback: Any, *, writes: bool = False) -> Callable[[Any, Any],
     Returns:
         ``driver(entries, vaddrs)``: the number of the table that ended it, and with what.
     """
-    return _compiled().table_driver(callback, writes) if is_compiled(callback) else None
+    return _compiled("callbacks").table_driver(callback, writes) if is_compiled(callback) else None
 
 
 def per_entry(callback: Any, page_size: int = 4096) -> Any:
@@ -73,4 +73,4 @@ def per_entry(callback: Any, page_size: int = 4096) -> Any:
     """
     if not is_compiled(callback):
         raise TypeError(f"{callback!r} is not compiled: decorate it with numba.njit")
-    return _compiled().per_entry(callback, page_size)
+    return _compiled("callbacks").per_entry(callback, page_size)

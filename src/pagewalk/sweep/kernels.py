@@ -27,17 +27,16 @@ What the kernels are given:
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import int64, njit, types, uint32, uint64
+from numba import njit, types, uint32, uint64
 from numba.extending import intrinsic
 
 from pagewalk.formats import Flag, Kind, Rights, codec, grants
 
-__all__ = ["count_pages", "fill_empty", "list_pages", "list_runs", "per_entry", "table_driver", "translate"]
+__all__ = ["count_pages", "fill_empty", "list_pages", "list_runs", "translate"]
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -315,6 +314,41 @@ def _code(rights: Any, state: Any) -> Any:
     return uint32(rights) | (state >> AGE_FROM & AGES) << AGE_TO | (state >> KEY_FROM & KEYS) << KEY_TO
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _segment_of(starts, halfway, paddr):  # type: ignore[no-untyped-def]
+    """The segment that an address may lie in, without a branch on what is found: nobody can guess it."""
+    segment, half = ZERO, halfway
+    while half != ZERO:
+        segment += half if paddr >= starts[segment + half] else ZERO
+        half >>= ONE
+    return segment
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _parts(rules, shape):  # type: ignore[no-untyped-def]
+    """Where entries of the shape of tables have the table's address: read once a level."""
+    return rules[shape, MASK], rules[shape, LEFT], rules[shape, RIGHT], rules[shape, MORE]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _child(rules, shape, entry, parts):  # type: ignore[no-untyped-def]
+    """The address of the table that an entry points to."""
+    mask, left, right, more = parts
+    child = (entry & mask) << left >> right
+    if more != ZERO:
+        child |= _rest(rules, shape, entry, ZERO)
+    return child
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _page_of(rules, shape, entry, vaddr, shift):  # type: ignore[no-untyped-def]
+    """Where an entry that maps a page leads an address."""
+    frame = ((entry ^ rules[shape, FLIP]) & rules[shape, MASK]) << rules[shape, LEFT] >> rules[shape, RIGHT]
+    if rules[shape, MORE] | rules[shape, FILL] != ZERO:
+        frame |= _rest(rules, shape, entry, vaddr)
+    return frame | vaddr & (ONE << shift) - ONE
+
+
 @njit(nogil=True, cache=True)
 def _translate(words, segments, root, vaddrs, levels, known, asked, room, out):  # type: ignore[no-untyped-def]
     """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
@@ -334,8 +368,7 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
         shift, tested, table, held, telling = level[0], level[2], level[3], level[5], level[7]
         down, slots, below_size = below[0], below[1], below[6]
         lookup, moves, rules = lookups[depth], all_moves[depth], all_rules[depth]
-        table_must, table_mask = rules[level[4], MUST], rules[level[4], MASK]
-        table_left, table_right, table_more = rules[level[4], LEFT], rules[level[4], RIGHT], rules[level[4], MORE]
+        table_must, parts = rules[level[4], MUST], _parts(rules, level[4])
         for at in range(vaddrs.shape[0]):
             if places[at] == ALL:
                 continue
@@ -344,14 +377,9 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
             if entry & tested == table:  # a table, mostly, and then this is all
                 if entry & table_must != ZERO:
                     return UNKNOWN
-                child = (entry & table_mask) << table_left >> table_right
-                if table_more != ZERO:
-                    child |= _rest(rules, level[4], entry, ZERO)
+                child = _child(rules, level[4], entry, parts)
                 if halfway != ZERO:
-                    segment, half = ZERO, halfway
-                    while half != ZERO:  # without a branch on what is found: nobody can guess it
-                        segment += half if child >= starts[segment + half] else ZERO
-                        half >>= ONE
+                    segment = _segment_of(starts, halfway, child)
                     start, size, ahead = starts[segment], sizes[segment], offsets[segment]
                 inside = child - start
                 if inside >= size or size - inside < below_size:
@@ -366,7 +394,7 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
                 continue
             if entry & held == ZERO:
                 continue
-            state = lookup[_index(entry & telling, moves)]  # unasked: neighbours differ here
+            state = lookup[_index(entry & telling, moves)]  # always: neighbours differ here
             kind, shape = state >> KIND_SHIFT & KINDS, state >> SHAPE_SHIFT & SHAPES
             if state == NONE32 or kind == RESERVED or entry & rules[shape, MUST] != ZERO:
                 return UNKNOWN
@@ -380,10 +408,7 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
                     continue
             mapped[at] = True
             if state & no_frame == NONE32:
-                frame = ((entry ^ rules[shape, FLIP]) & rules[shape, MASK]) << rules[shape, LEFT] >> rules[shape, RIGHT]
-                if rules[shape, MORE] | rules[shape, FILL] != ZERO:
-                    frame |= _rest(rules, shape, entry, vaddrs[at])
-                paddrs[at] = frame | vaddrs[at] & (ONE << shift) - ONE
+                paddrs[at] = _page_of(rules, shape, entry, vaddrs[at], shift)
     return DONE
 
 
@@ -429,54 +454,3 @@ def fill_empty(words, places, limits, held, value):  # type: ignore[no-untyped-d
                 words[at] = value
                 count += 1
     return count
-
-
-def _table_type(writes: bool) -> Any:
-    """The type of a callback for tables."""
-    row = types.Array(uint64, 1, "C", readonly=not writes)
-    return types.FunctionType(int64(row, uint64))
-
-
-@lru_cache(maxsize=2)
-def _driver(writes: bool) -> Any:
-    """The loop that calls a callback for each table, compiled once for all callbacks."""
-    batch = types.Array(uint64, 2, "C", readonly=not writes)
-    pair: Any = types.Tuple((int64, int64))  # type: ignore[no-untyped-call]
-    signature = pair(batch, types.Array(uint64, 1, "C"), _table_type(writes))
-
-    @njit(signature, nogil=True)
-    def drive(entries, vaddrs, callback):  # type: ignore[no-untyped-def]
-        for at in range(entries.shape[0]):
-            result = callback(entries[at], vaddrs[at])
-            if result != 0:
-                return at, result
-        return 0, 0
-
-    return drive
-
-
-def table_driver(callback: Any, writes: bool) -> Any:
-    """See ``jit.table_driver``."""
-    drive = _driver(writes)
-
-    def driver(entries: Any, vaddrs: Any) -> tuple[int, int]:
-        at, result = drive(entries, vaddrs, callback)
-        return int(at), int(result)
-
-    return driver
-
-
-@lru_cache(maxsize=64)
-def per_entry(callback: Any, page_size: int) -> Any:
-    """See ``jit.per_entry``."""
-    step = np.uint64(page_size)
-
-    @njit(nogil=True)
-    def table(entries, vaddr):  # type: ignore[no-untyped-def]
-        for at in range(entries.shape[0]):
-            result = callback(entries[at], vaddr + uint64(at) * step)
-            if result != 0:
-                return int64(result)
-        return int64(0)
-
-    return table
