@@ -43,7 +43,8 @@ ABSENCES: Final = (
     Absence(("thp_2048k",), "i386-.*|x86_64-.*|arm64-4k.*|riscv64-.*", "that is the size of a block"),
     Absence(("hugetlb_4096k",), "(?!i386-6.1$).*", "no page of that size: two levels have it alone"),
     Absence(("hugetlb_2048k",), "i386-6.1", "no page of that size: a block has 4 MiB"),
-    Absence(("thp_4096k", "thp_32768k", "thp_1048576k"), ".*", "a block is as large, or smaller"),
+    Absence(("thp_4096k",), "(?!arm64-16k).*", "a block is smaller"),
+    Absence(("thp_32768k", "thp_1048576k"), ".*", "a block is as large, or smaller"),
 )
 
 

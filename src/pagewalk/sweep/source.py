@@ -42,6 +42,7 @@ class Source:
         self.memory = memory
         self.here = InPlace(memory, form.word)
         self._word = form.word
+        self._alone: tuple[int, int, tuple[Words, Mask]] | None = None
 
     def rows(self, paddrs: Words, level: Level, out: Words) -> tuple[Words, Mask | None]:
         """Whole tables.
@@ -106,11 +107,15 @@ class Source:
             yield places[mine], tables, row[mine] - first
 
     def _read(self, paddrs: list[int], level: Level) -> tuple[Words, Mask]:
-        """Read tables: their entries, and which are in the memory."""
+        """Read tables: their entries, and which are in the memory. A root that two windows have is read once."""
+        if len(paddrs) == 1 and self._alone is not None and self._alone[:2] == (paddrs[0], level.entries):
+            return self._alone[2]
         tables, there = np.zeros((len(paddrs), level.entries), np.uint64), np.ones(len(paddrs), np.bool_)
         for at, data in enumerate(read_each(self.memory, paddrs, level.table_bytes)):
             if data is None:
                 there[at] = False
             else:
                 tables[at] = np.frombuffer(data, self._word.dtype)
+        if len(paddrs) == 1 and level.above == level.depth == 0:
+            self._alone = paddrs[0], level.entries, (tables, there)
         return tables, there

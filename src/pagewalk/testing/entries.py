@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
-from pagewalk.formats.bits import left_over
+from pagewalk.formats.bits import EVERY, Pattern, left_over
 from pagewalk.formats.fields import KEY, MEMORY, SWAP_TYPE
 from pagewalk.testing.definition import deepest, every_level, real_levels
 from pagewalk.testing.golden import FLAGS, Golden, meaning
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from pagewalk.formats import Level, PagingFormat, Row
-    from pagewalk.formats.bits import Pattern
 
 __all__ = ["check_golden", "check_round_trips", "check_splits", "drawn_entry", "entries_of"]
 
@@ -109,7 +108,8 @@ def drawn_entry(row: Row, before: Sequence[Pattern], rng: Random, mask: int) -> 
         entry = entry & ~(row.must.mask & ~pattern.mask) | row.must.value
         if row.matches(entry) and not any(one(entry) for one in before):
             return entry
-    left = next((left for pattern in row.when if (left := left_over(before, pattern))), None)
+    inside = (Pattern(pattern.mask | EVERY ^ mask, pattern.value) for pattern in row.when)  # no bit beyond the word
+    left = next((left for pattern in inside if (left := left_over(before, pattern))), None)
     return None if left is None else left.value
 
 
