@@ -20,7 +20,7 @@ import numpy as np
 from pagewalk.formats.bits import NO_PADDR, joined
 from pagewalk.formats.codec import ATTRIBUTES, FLAGS, KIND_SHIFT, KINDS, SHAPE_SHIFT
 from pagewalk.formats.fields import RIGHTS
-from pagewalk.formats.flags import Flag, Kind, Rights, flags_of
+from pagewalk.formats.flags import BARE, Flag, Kind, Rights, flags_of
 from pagewalk.formats.grants import Grants
 from pagewalk.formats.learn import states_of
 from pagewalk.formats.packed import packed, runs_of
@@ -86,7 +86,7 @@ class Arrays:
 
     def parts(self, granted: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
         """``part`` of each of many tables."""
-        where = np.zeros(_ALL + 1, np.intp)
+        where = np.zeros((_ALL | BARE) + 1, np.intp)
         for rights in np.unique(granted).tolist():
             where[rights] = self.part(rights)
         return where[granted]
@@ -96,7 +96,7 @@ class Arrays:
 
         Args:
             entries: Raw entries. Shape (n,), uint64.
-            granted: The rights that the levels above grant, to all of them.
+            granted: The rights that the levels above grant, to all of them; with ``BARE``, where no system's rows hold.
             parts: In place of that, ``part`` of each entry. Shape (n,).
 
         Returns:
@@ -167,7 +167,10 @@ class Arrays:
         if len(empty):
             keys = keys.copy()
             keys[empty] = [self._held(key) for key in keys[empty].tolist()]
-        return states_of(self.codec, keys, granted)
+        states = states_of(self.codec, keys, granted & _ALL)
+        if granted & BARE and self.codec.visible is not None:
+            states[~np.isin(kinds_of(states), _HARDWARE)] = Kind.OTHER << KIND_SHIFT  # of the shape that names nothing
+        return states
 
     def index(self, entries: Words) -> npt.NDArray[np.intp]:
         """The telling bits of entries, packed, and whether they match the wide patterns."""
@@ -423,6 +426,8 @@ class Arrays:
         return said
 
 
+_HARDWARE: Final = np.array([Kind.NONE, Kind.TABLE, Kind.PRESENT, Kind.RESERVED], np.uint8)
+"""What entries are whatever the operating system."""
 _SHAPES: Final = 7 << SHAPE_SHIFT
 _FLAGS_OF: Final = np.array([int(flags_of(rights)) for rights in range(_ALL + 1)], np.uint32)
 _NO_FRAME: Final = int(Flag.NO_FRAME)

@@ -94,6 +94,8 @@ class Rights(IntFlag):
         return cls(63)
 
 
+BARE: Final = 64
+"""Beside the rights that tables grant: they are of a window of which the operating system says nothing."""
 GRANTED: Final = Flag.rights() | Flag.KERNEL_EXEC
 """Every flag that rights can be told by."""
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from pagewalk.formats import Flag, Kind, Rights
 from pagewalk.formats.codec import KIND_SHIFT, KINDS
+from pagewalk.formats.flags import BARE
 from pagewalk.sweep.chunk import Tables, all_match, bounds_of, mostly_match, open_chunk
 from pagewalk.sweep.fast import fast_for
 from pagewalk.sweep.filters import Filter
@@ -38,7 +39,7 @@ COUNT: Final = np.dtype([("kind", "u1"), ("page_size", "u8"), ("entries", "u8")]
 """How many entries there are of a kind and a size."""
 
 _COMPRESS: Final = 1 << 20
-_RIGHTS: Final = int(Rights.all()).bit_length()
+_RIGHTS: Final = int(Rights.all() | BARE).bit_length()
 
 
 def _numbers(states: States) -> npt.NDArray[np.uint8]:
@@ -148,7 +149,11 @@ class Census:
         """
         visible, arrays, often = level.codec.visible, level.arrays, int(times[0])
         if not (
-            self._wanted.everything and level.is_last and visible and often == int(times.min()) == int(times.max())
+            self._wanted.everything
+            and level.is_last
+            and visible
+            and often == int(times.min()) == int(times.max())
+            and not (read[0].rights[0] ^ read[0].rights[-1]) & BARE
         ):
             return False
         tables, words = read
@@ -164,7 +169,9 @@ class Census:
             hidden = flat.take(np.flatnonzero(~seen), mode="clip")
             held = hidden.take(arrays.places(hidden), mode="clip")
             if len(held):
-                self._note(level, arrays.states(held), len(held), often)
+                self._note(
+                    level, arrays.states(held, int(tables.rights[0]) & BARE | int(Rights.all())), len(held), often
+                )
         return True
 
     def _add(self, chunk: Chunk, times: Words) -> None:

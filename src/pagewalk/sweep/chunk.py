@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.formats.flags import BARE
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -234,5 +236,5 @@ def _below(chunk: Chunk) -> Tables:
     at = np.flatnonzero(table)
     places = at + chunk.first if chunk.places is None else chunk.places[at]
     children, vaddrs = entries[at], chunk.vaddrs(places)  # copied: the buffer will hold other tables
-    rights = arrays.rights(children) & chunk.tables.rights[places >> chunk.level.index_bits]
+    rights = (arrays.rights(children) | BARE) & chunk.tables.rights[places >> chunk.level.index_bits]
     return Tables(children, vaddrs, rights)

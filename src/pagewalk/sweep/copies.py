@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats import Rights
+from pagewalk.formats.flags import BARE
 from pagewalk.sweep.chunk import Tables
 from pagewalk.sweep.columns import part
 from pagewalk.sweep.findings import Findings
@@ -39,7 +40,7 @@ MANY: Final = 8
 MOST: Final = 1 << 16
 """Rows of shared tables that are kept; those of further tables are found where they are reached."""
 
-_RIGHTS: Final = int(Rights.all()).bit_length()
+_RIGHTS: Final = int(Rights.all() | BARE).bit_length()
 _SCATTERED: Final = 16
 """How many numbers there may be for each entry before it is better to sort."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from pagewalk.doors import integer, shown
 from pagewalk.errors import NonCanonical, WalkError
 from pagewalk.formats import Rights
+from pagewalk.formats.flags import BARE
 from pagewalk.space import AddressSpace
 from pagewalk.sweep.chunk import Chunk, Tables, open_chunk
 from pagewalk.sweep.source import Source
@@ -90,18 +91,23 @@ def bounds(tables: PageTables, start: int | None, end: int | None) -> tuple[int,
 def parts_of(tables: PageTables, span: tuple[int, int]) -> Iterator[tuple[list[Window], tuple[int, int]]]:
     """The windows that a range meets, those together that are gone down from alike; the range's first and last byte.
 
-    Going down from two at once halves what it costs to begin: x86's, if the operating system's entries stand in both.
+    Going down from two at once halves what it costs to begin: x86's two have one root.
     """
 
-    def way(window: Window) -> tuple[int, int | None, bool, Level, int | None]:
-        head = tables.format.head_of(window)
+    def way(window: Window) -> tuple[int, int | None, Level, int | None]:
+        head = tables.format.head_of(_layered(window))
         alone = window.end - window.start != head.span << head.index_bits  # its table reaches out of it
-        return window.level, window.bits, window.layered, head, window.start if alone else None
+        return window.level, window.bits, head, window.start if alone else None
 
     met = (window for window in tables.windows if window.start <= span[1] and span[0] < window.end)
     for _, alike in groupby(met, key=way):
         windows = list(alike)
         yield windows, (max(span[0], windows[0].start), min(span[1], windows[-1].end - 1))
+
+
+def _layered(window: Window) -> Window:
+    """A window as if the operating system's entries stood in it."""
+    return window._replace(layered=True)
 
 
 def pieces(count: int, entries: int) -> Iterator[slice]:
@@ -139,8 +145,9 @@ class Reader:
     ) -> None:
         self.tables = tables
         self.windows = windows
-        self._top, *below = (level for level in tables.format.levels_of(windows[0]) if not level.folded)
-        self.levels = tables.format.head_of(windows[0]), *below
+        first = _layered(windows[0])  # tables say by ``BARE`` where no system's entries stand
+        self._top, *below = (level for level in tables.format.levels_of(first) if not level.folded)
+        self.levels = tables.format.head_of(first), *below
         self.last = self.levels[-1]
         self._above = {below.depth: level for level, below in pairwise(self.levels)}
         self.source = source or Source(tables.memory, tables.format)
@@ -174,7 +181,7 @@ class Reader:
         head = self.levels[0]
         firsts = [window.start & -(head.span << head.index_bits) for window in self.windows]
         at = [window.root + self._ahead(first) for window, first in zip(self.windows, firsts, strict=True)]
-        rights = np.full(len(firsts), int(Rights.all()), np.uint8)
+        rights = np.array([Rights.all() | (0 if window.layered else BARE) for window in self.windows], np.uint8)
         return Tables(np.array(at, np.uint64), np.array(firsts, np.uint64), rights)
 
     def _ahead(self, vaddr: int) -> int:
