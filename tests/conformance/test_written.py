@@ -3,12 +3,15 @@
 import pytest
 
 from pagewalk import abi
-from pagewalk.conform.campaign.compare import compare
+from pagewalk.conform.campaign.compare import Verdict, compare
 from pagewalk.conform.campaign.text import disagreement_text
 from pagewalk.conform.scenarios import STEPS, Madvise, Mmap, Mremap, ProcessMadvise
 from tests.conformance.written import THEMES, WRITTEN
 
 pytestmark = pytest.mark.slow
+
+TRIES = 3
+"""One that proves nothing is run again: compaction and reclaim change pages when they like."""
 
 STEPS_TAKEN = [step for scenario in WRITTEN.values() for step in scenario.steps]
 
@@ -26,7 +29,8 @@ def test_both_sides_agree(kernel, model, request, title):
     scenario = WRITTEN[title]
     if needs_pool(scenario):
         request.getfixturevalue("huge_pool")
-    verdict = compare(scenario, kernel, model)
+    tries = (compare(scenario, kernel, model) for _ in range(TRIES))
+    verdict = next((verdict for verdict in tries if not verdict.inconclusive), Verdict(None, "each time"))
     assert verdict.disagreement is None, disagreement_text(verdict.disagreement)
     assert not verdict.inconclusive
 

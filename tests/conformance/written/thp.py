@@ -5,6 +5,7 @@ from pagewalk import abi
 from .words import (
     HUGE,
     NONE,
+    PAGE,
     RW,
     R,
     advise,
@@ -15,6 +16,7 @@ from .words import (
     guard,
     huge,
     kernel_read,
+    kernel_write,
     leave,
     lock,
     move,
@@ -107,6 +109,23 @@ PAGED_OUT_IN_PART = *huge(), write(600), advise(590, 20, PAGEOUT), read(600), wr
 PAGED_OUT_WHOLE = *huge(), write(600), advise(HUGE, HUGE, PAGEOUT), read(600), write(601)
 FORKED_AND_WRITTEN = *huge(), fork(), write(600, process=1), write(601), exit_(1), write(602), write(600)
 FORKED_AND_READ_BY_THE_KERNEL = *huge(), fork(), kernel_read(600, process=1), kernel_read(601)
+WHAT_A_FORK_LEFT_IS_PINNED = *huge(), fork(), write(900, process=1), guard(HUGE, HUGE)
+A_PINNED_FOLIO_IS_NOT_REUSED_FOR_READING = (
+    *WHAT_A_FORK_LEFT_IS_PINNED, kernel_read(806, 4 * PAGE, process=1), advise(HUGE, HUGE, FREE, process=1),
+)  # fmt: skip
+A_PINNED_FOLIO_IS_NOT_REUSED_FOR_WRITING = (
+    *WHAT_A_FORK_LEFT_IS_PINNED, kernel_write(806, bytes(4 * PAGE), process=1), advise(HUGE, HUGE, FREE, process=1),
+)  # fmt: skip
+NOR_ONE_WHOSE_FIRST_PAGE_IS_ITS_OWN_ALREADY = (
+    *WHAT_A_FORK_LEFT_IS_PINNED, kernel_read(806, process=1), kernel_read(806, 4 * PAGE, process=1),
+    kernel_write(700, process=1), kernel_read(699, 3 * PAGE, process=1), kernel_read(702, 2 * PAGE, process=1),
+    advise(HUGE, HUGE, FREE, process=1),
+)  # fmt: skip
+PINS_ARE_FOR_1024_PAGES = (
+    *huge(pages=3 * HUGE), write(1024), write(1536), fork(), write(HUGE, process=1), write(1024, process=1),
+    write(1536, process=1), guard(HUGE, 3 * HUGE), kernel_read(600, 1400 * PAGE, process=1),
+    advise(HUGE, 3 * HUGE, FREE, process=1),
+)  # fmt: skip
 FORKED_AND_LEFT = *huge(), fork(), exit_(1), write(600), fork(2), unmap(HUGE, HUGE), write(600, process=2)
 A_ZERO_PAGE_FORKED = (
     anon(HUGE, HUGE), advise(HUGE, HUGE, abi.MADV_HUGEPAGE), read(HUGE), fork(), write(600, process=1), read(600),

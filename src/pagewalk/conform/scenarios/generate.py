@@ -263,12 +263,13 @@ def _execute(plan: Plan) -> do.Step:
 
 def _kernel_read(plan: Plan) -> do.Step:
     at, pages = plan.spot()
-    return do.KernelRead(at, min(pages, 16) * PAGE, process=plan.process)
+    return do.KernelRead(at, min(pages, plan.choice([16, 2048])) * PAGE, process=plan.process)
 
 
 def _kernel_write(plan: Plan) -> do.Step:
     at = _touch(plan)
-    return do.KernelWrite(plan.choice([at, _before_border(at)]), _data(plan, 16), process=plan.process)
+    pages = 0 if at.base or not plan.one_in(3) else min(plan.pages(), 16)
+    return do.KernelWrite(plan.choice([at, _before_border(at)]), _data(plan, pages * PAGE or 16), process=plan.process)
 
 
 def _fork(plan: Plan) -> do.Step:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk import abi
 from pagewalk.errors import MemoryFault, OutOfFrames, SegmentationFault, SystemCallError
-from pagewalk.mm.paging.fault import unshare
+from pagewalk.mm.paging.pins import PINNED_TOGETHER, pinned
 from pagewalk.mm.paging.touch import touch
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
-    from pagewalk.mm.hardware.cpu import Access
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
 
@@ -111,16 +110,6 @@ def _store(mm: Space, vaddr: int, data: bytes, paddrs: Entries) -> None:
         at, inside = at + len(part), 0
 
 
-def _note_dirty(mm: Space, vaddr: int) -> None:
-    """The page at an address was written on the process's behalf: its folio is known to be dirty, as ``unpin`` says."""
-    frames, entry = mm.machine.frames, mm.tables.upper_at(vaddr)
-    if entry is not None and entry.is_table:
-        entry = mm.tables.last_at(vaddr)
-    paddr = None if entry is None else entry.target
-    if paddr is not None:
-        frames.set_dirty(frames.folio(paddr))
-
-
 def kernel_copy(mm: Space, vaddr: int, size: int, data: bytes | None = None) -> bytes:
     """Access memory on the process's behalf, as process_vm_readv and process_vm_writev do.
 
@@ -136,27 +125,27 @@ def kernel_copy(mm: Space, vaddr: int, size: int, data: bytes | None = None) -> 
     Raises:
         SystemCallError: EFAULT, not even the first byte could be had.
     """
-    access: Access = "read" if data is None else "write"
-    right = VmaFlags.READ if data is None else VmaFlags.WRITE
     done: list[bytes] = []
-    at, end = vaddr, vaddr + size
+    at, end, together = vaddr, vaddr + size, PINNED_TOGETHER * mm.geometry.page_size
     while at < end:
-        area = mm.area_at(at)
-        step = min(end, mm.geometry.page_start(at) + mm.geometry.page_size) - at
-        if area is None or not area.flags & right or area.flags & (VmaFlags.IO | VmaFlags.PFNMAP):
+        stop = min(end, mm.geometry.page_start(at) + together)
+        part = mm.machine.do(_copy_pinned, mm, at, stop - at, None if data is None else data[at - vaddr : stop - vaddr])
+        done.append(part)
+        at += len(part)
+        if at < stop:
             break
-        try:
-            if data is None:
-                read(mm, at, 1)
-                unshare(mm, at)
-                done.append(read(mm, at, step))
-            else:
-                write(mm, at, data[at - vaddr : at - vaddr + step])
-                _note_dirty(mm, at)
-                done.append(data[at - vaddr : at - vaddr + step])
-        except (MemoryFault, OutOfFrames):
-            break
-        at += step
-    if not done and size:
+    if at == vaddr < end:
+        access = "read" if data is None else "write"
         raise SystemCallError(errno.EFAULT, f"cannot {access} {vaddr:#x} on the process's behalf")
     return b"".join(done)
+
+
+def _copy_pinned(mm: Space, vaddr: int, size: int, data: bytes | None) -> bytes:
+    """Read, or write data, as far as pages can be pinned."""
+    first, last = mm.geometry.page_start(vaddr), mm.geometry.page_end(vaddr + size)
+    inside = vaddr - first
+    with pinned(mm, first, last, "read" if data is None else "write") as paddrs:
+        if data is None:
+            return mm.machine.frames.bytes_of(paddrs)[inside : inside + size]
+        _store(mm, vaddr, data, paddrs)
+        return data[: max(len(paddrs) * mm.geometry.page_size - inside, 0)]

@@ -246,19 +246,26 @@ def unshare(mm: Space, vaddr: int) -> None:
     frames = mm.machine.frames
     with mm.tables.lock(upper.table):
         target = upper.target if upper.is_leaf else None
-        if target not in (None, mm.machine.huge_zero) and not huge.may_reuse(mm, target):
-            mm.tables.split(upper, page)
+        if target not in (None, mm.machine.huge_zero):
+            if huge.may_reuse(mm, target):
+                frames.set_exclusive(frames.run(target, mm.geometry.block_size), exclusive=True)
+            else:
+                mm.tables.split(upper, page)
     entry = mm.tables.last_at(page)
     if entry is None or entry.kind is not Kind.PRESENT or Flag.SPECIAL in entry.flags:
         return
     frame = entry.target
     assert frame is not None
-    if frames.is_anonymous(frame) and not huge.may_reuse(mm, frame):
-        fresh = mm.take_frame(Usage.ANON, page)
-        frames.copy(frame, fresh)
-        prepare_anon(mm, area)
-        _map(mm, area, entry, page, fresh, writable=False)
-        frames.drop(frame)
+    if not frames.is_anonymous(frame):
+        return
+    if huge.may_reuse(mm, frame):
+        frames.set_exclusive(frame, exclusive=True)
+        return
+    fresh = mm.take_frame(Usage.ANON, page)
+    frames.copy(frame, fresh)
+    prepare_anon(mm, area)
+    _map(mm, area, entry, page, fresh, writable=False)
+    frames.drop(frame)
 
 
 def _swap_in(mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> None:

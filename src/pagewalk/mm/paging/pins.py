@@ -1,0 +1,72 @@
+"""Pages pinned for the kernel's own use: brought in, the process's own, and held until they are let go.
+
+How it works. A pin is a reference like a mapping's: while one page of a large folio is pinned, no other page of it can
+be taken over without a copy, for somebody else may have it. (``pin_user_pages_remote``, mm/gup.c, Linux 6.18.)
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pagewalk.errors import MemoryFault, OutOfFrames
+from pagewalk.mm.paging.fault import unshare
+from pagewalk.mm.paging.touch import touch
+from pagewalk.space import VmaFlags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pagewalk.mm.hardware.cpu import Access
+    from pagewalk.mm.state.space import Space
+    from pagewalk.mm.state.tables import Entries
+
+__all__ = ["PINNED_TOGETHER", "pinned"]
+
+PINNED_TOGETHER: Final = 1024
+"""Pages that process_vm_readv and process_vm_writev pin before they copy (``PVM_MAX_KMALLOC_PAGES``, 4 KiB pages)."""
+
+RIGHTS: Final = {"read": VmaFlags.READ, "write": VmaFlags.WRITE}
+
+
+@contextmanager
+def pinned(mm: Space, start: int, end: int, access: Access) -> Iterator[Entries]:
+    """The physical addresses of the pages of ``[start, end)``, as far as they can be had; held meanwhile.
+
+    Args:
+        mm: The address space, its machine's lock held.
+        start, end: Whole pages.
+        access: "read", or "write": then their folios are known to be dirty afterwards.
+    """
+    frames, paddrs, held = mm.machine.frames, list[int](), list[int]()
+    try:
+        for page in range(start, end, mm.geometry.page_size):
+            paddr = _bring_in(mm, page, access)
+            if paddr is None:
+                break
+            paddrs.append(paddr)
+            if frames.is_anonymous(paddr):
+                frames.hold(paddr)
+                held.append(paddr)
+        yield np.array(paddrs, np.uint64)
+    finally:
+        for paddr in paddrs if access == "write" else ():
+            frames.set_dirty(frames.folio(paddr))
+        for paddr in held:
+            frames.drop(paddr)
+
+
+def _bring_in(mm: Space, page: int, access: Access) -> int | None:
+    """Where a page is, once it can be accessed and is nobody else's; None if it cannot be had."""
+    area, end = mm.area_at(page), page + mm.geometry.page_size
+    if area is None or not area.flags & RIGHTS[access] or area.flags & (VmaFlags.IO | VmaFlags.PFNMAP):
+        return None
+    try:
+        touch(mm, page, end, access)
+        if access == "read":
+            unshare(mm, page)
+        return int(touch(mm, page, end, access)[0])
+    except (MemoryFault, OutOfFrames):
+        return None
