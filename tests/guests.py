@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pagewalk.source
+import pagewalk.sources
 from tests.reference import arm64, riscv, x86
 from tests.reference.families import FAMILIES, Family
 
@@ -60,7 +60,7 @@ class Guest:
         return range(found[1], found[2], 4096)
 
     def tables(self) -> PageTables:
-        return pagewalk.source.open(self.path, root=self.root)
+        return pagewalk.sources.open(self.path, root=self.root)
 
     @cached_property
     def ram(self) -> bytes:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RAISED = [
     pw.PagewalkError("why"),
     pw.MemoryReadError(0x1000, 8),
+    pw.PageNotInDump(0x1000, 8, "left out of the dump"),
     pw.MemoryWriteError(0x1000, 8, "opened read-only"),
     pw.TranslationError(0x1000, 3, 7, "why"),
     pw.NotPresent(0x1000, 3, 7, "why"),

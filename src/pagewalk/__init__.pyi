@@ -57,6 +57,7 @@ from .errors import (
     NonCanonical,
     NotPresent,
     OutOfFrames,
+    PageNotInDump,
     PagewalkError,
     ProcessError,
     ReservedBits,
@@ -100,8 +101,10 @@ from .query import (
     mappings,
     translate,
 )
-from .source import (
+from .sources import (
+    Source,
     open,
+    source,
 )
 from .space import (
     AddressSpace,
@@ -218,6 +221,7 @@ __all__ = [
     "NonCanonical",
     "NotPresent",
     "OutOfFrames",
+    "PageNotInDump",
     "PageTables",
     "PagewalkError",
     "PagingFormat",
@@ -227,6 +231,7 @@ __all__ = [
     "RawImage",
     "ReservedBits",
     "SegmentationFault",
+    "Source",
     "SystemCallError",
     "Translation",
     "TranslationError",
@@ -246,6 +251,7 @@ __all__ = [
     "holes",
     "mappings",
     "open",
+    "source",
     "translate",
     "walk_page_mapping",
     "walk_page_range",

@@ -2,6 +2,7 @@
 
     PagewalkError                          exit 1
       MemoryReadError                      exit 3   outside the memory, short file, hole in the dump
+        PageNotInDump                      exit 3   a page that the dump leaves out, though the machine had it
         MemoryWriteError                   exit 3   the same for a write, or the source is read-only
       TranslationError                     exit 4   an address that does not translate
         NotPresent                                  an entry on the way is empty or not present
@@ -42,6 +43,7 @@ __all__ = [
     "NonCanonical",
     "NotPresent",
     "OutOfFrames",
+    "PageNotInDump",
     "PagewalkError",
     "ProcessError",
     "ReservedBits",
@@ -84,6 +86,10 @@ class MemoryReadError(PagewalkError):
         super().__init__(f"cannot {self._verb} {size} bytes at physical {paddr:#x}: {why}")
         self.paddr = paddr
         self.size = size
+
+
+class PageNotInDump(MemoryReadError):
+    """A page that the machine had and the dump leaves out: its maker excluded it, or the dump is incomplete."""
 
 
 class MemoryWriteError(MemoryReadError):

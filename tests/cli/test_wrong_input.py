@@ -280,7 +280,7 @@ class TestOutput:
 
 AS_NOBODY = """
 import os, pwd, sys
-import pagewalk.cli.map, pagewalk.cli.vtop, pagewalk.live, pagewalk.source, pagewalk.sweep.listing  # while they may be
+import pagewalk.cli.map, pagewalk.cli.vtop, pagewalk.live, pagewalk.sources, pagewalk.sweep.listing  # while they may be
 from pagewalk.cli import main
 nobody = pwd.getpwnam("nobody")
 os.setgroups([])

@@ -9,7 +9,7 @@ import pagewalk as pw
 from pagewalk.formats import NO_PADDR, Flag, Kind, find_format, from_registers
 from pagewalk.formats.encryption import encrypted
 from pagewalk.formats.hardware.x86 import x86_64
-from pagewalk.roots import check_root
+from pagewalk.sources import check_root
 from pagewalk.testing import check_format
 from tests.built import C_BIT, ENCRYPTED, build
 from tests.reference.families import Family

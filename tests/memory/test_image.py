@@ -178,14 +178,14 @@ class TestCutOff:
     def test_the_command_line_listens_before_it_opens(self, image: Path) -> None:
         code = f"""
             import os
-            import pagewalk.source
+            import pagewalk.sources
             from pagewalk.cli import main
-            opened = pagewalk.source.open
+            opened = pagewalk.sources.open
             def cut(*arguments, **options):
                 tables = opened(*arguments, **options)
                 os.truncate({str(image)!r}, 4096)
                 tables.memory.segments[0].data[8192]
-            pagewalk.source.open = cut
+            pagewalk.sources.open = cut
             main(["vtop", {str(image)!r}, "--root", "0", "0x1000"])
         """
         done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)

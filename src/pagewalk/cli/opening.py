@@ -75,7 +75,7 @@ def open_source(source: str, **options: Any) -> Opened:
     """
     pid = _process(source)
     if pid is None:
-        from pagewalk.roots import notes_of
+        from pagewalk.sources import notes_of
 
         tables = _image(source, **options)
         opened = Opened(source, tables, notes=tuple(notes_of(tables)))
@@ -115,9 +115,8 @@ def _process(source: str) -> int | None:
 
 def _image(source: str, *, base: int | None, segment: Any, **where: Any) -> PageTables:
     """The page tables in a memory image, by the options that ``pagewalk.open`` has too: root, registers, format, os."""
-    from pagewalk.roots import check_root
-    from pagewalk.source import open as open_image
-    from pagewalk.source import refuse_remote
+    from pagewalk.sources import check_root, refuse_remote
+    from pagewalk.sources import open as open_image
 
     refuse_remote(source)
     if where["root"] is None and where["registers"] is None:

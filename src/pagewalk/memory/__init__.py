@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pagewalk.memory.cache import CachedMemory
 from pagewalk.memory.exact import BadAnswer, read_each, read_exactly
+from pagewalk.memory.extents import blocks_of, extents_of
 from pagewalk.memory.flat import FlatMemory, Ram
 from pagewalk.memory.image import RawImage
 from pagewalk.memory.protocol import Closable, Flat, Memory, ReadsMany, Segment, WritableMemory, is_flat
@@ -23,6 +24,8 @@ __all__ = [
     "RemoteSlots",
     "Segment",
     "WritableMemory",
+    "blocks_of",
+    "extents_of",
     "is_flat",
     "read_each",
     "read_exactly",

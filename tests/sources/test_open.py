@@ -1,8 +1,8 @@
-"""``pagewalk.source.open``: what the command line tests do not reach."""
+"""``pagewalk.sources.open``: what the command line tests do not reach."""
 
 import pytest
 
-from pagewalk import source
+from pagewalk import sources as source
 from pagewalk.errors import BadRoot, ImageFormatError, Malformed, UnsupportedError
 from pagewalk.formats.hardware.arm64 import arm64
 from pagewalk.formats.hardware.x86 import x86_64

@@ -10,7 +10,7 @@ import pagewalk as pw
 from pagewalk.formats import from_registers
 from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.memory import FlatMemory, Segment
-from pagewalk.roots import check_root, notes_of
+from pagewalk.sources import check_root, notes_of
 from pagewalk.tables import PageTables
 
 TABLE = 0x67
