@@ -25,7 +25,8 @@ MREMAP_DONTUNMAP MREMAP_FIXED MREMAP_MAYMOVE NO_PADDR PGWALK_RDLOCK PGWALK_VMA_R
 PGWALK_WRLOCK_VERIFY PROT_EXEC PROT_NONE PROT_READ PROT_WRITE SKIP Action AddressSpace BadRoot BusError Capture
 CachedMemory CountingAllocator Entry File Flag FlatMemory FolioWalk FrameAllocator ImageFormatError Kind Machine
 Malformed Mapping Memory MemoryFault MemoryReadError MemoryWriteError Mm MmapLock NonCanonical NotPresent OutOfFrames
-PageNotInDump Source source PageTables PagewalkError PagingFormat ProcessError Ram RangeAllocator RawImage ReservedBits SegmentationFault
+PageNotInDump PageTables PagewalkError PagingFormat ProcessError Ram RangeAllocator RawImage ReservedBits
+SegmentationFault Source source
 SystemCallError Translation TranslationError UnsupportedError Vma VmaFlags VmaLock Walk WalkError WalkLock WalkOps
 WritableMemory capture find_format folio_walk holes mappings open translate walk_page_mapping walk_page_range
 walk_page_range_novma walk_page_range_vma walk_page_vma __version__
