@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pagewalk.sweep.task import Task
 
     Words = npt.NDArray[np.uint64]
-    Wanted = tuple[tuple[Kind, ...], Rights | None]
+    Wanted = tuple[tuple[Kind, ...], int, Rights | None]
 
 __all__ = ["Fast", "FastWay", "fast_for", "way_for"]
 
@@ -122,16 +122,18 @@ class FastWay:
         levels: The levels that the hardware has, root first.
         here: The memory, in place.
         root: The number of the top table's first word.
-        wanted: The kinds that are mapped, and the right that all levels must grant, if one is asked for.
+        wanted: The kinds that are mapped; from which address on only what the hardware knows is; and the right that
+            all levels must grant, if one is asked for.
     """
 
     def __init__(self, compiled: Any, levels: Sequence[Level], here: InPlace, root: int, wanted: Wanted) -> None:
         self._kernel = compiled.translate
         self._memory = here.words, (here.starts, here.sizes, here.offsets), np.uint64(root)
         self._levels = np.array([self._level(level) for level in levels], np.uint64)
-        mapped, right = wanted
+        mapped, bare, right = wanted
         lacks = any(level.arrays.may_lack_frames for level in levels)
-        self._wanted = np.uint32(sum(1 << kind for kind in mapped)), np.uint32(int(Flag.NO_FRAME) * lacks)
+        kinds = [np.uint32(sum(1 << kind for kind in some)) for some in (mapped, (Kind.PRESENT,))]
+        self._wanted = kinds[0], kinds[1], np.uint64(bare), np.uint32(int(Flag.NO_FRAME) * lacks)
         self._arrays = [level.arrays for level in levels]
         self._known = (
             tuple(moves_of(arrays.runs) for arrays in self._arrays),

@@ -379,7 +379,7 @@ class _Installer:
         """Write those of the values that are not to be skipped."""
         values, skip = good
         chosen = empty if skip is None else empty & ~skip
-        np.copyto(slots, values, where=chosen)
+        self._store.put_into(slots, chosen, values)
         self._note(start, int(np.count_nonzero(chosen)) if self._mm is None else np.flatnonzero(chosen))
 
     # -- tables that are missing -------------------------------------------------------------------------------------

@@ -352,7 +352,7 @@ def _page_of(rules, shape, entry, vaddr, shift):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _translate(words, segments, root, vaddrs, levels, known, asked, room, out):  # type: ignore[no-untyped-def]
     """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
-    kinds, no_frame = known[0]
+    kinds, bare_kinds, bare, no_frame = known[0]
     lookups, all_moves, all_rules = known[1:]
     (paddrs, mapped), (places, granted) = out, room
     starts, sizes, offsets = segments
@@ -398,7 +398,7 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
             kind, shape = state >> KIND_SHIFT & KINDS, state >> SHAPE_SHIFT & SHAPES
             if state == NONE32 or kind == RESERVED or entry & rules[shape, MUST] != ZERO:
                 return UNKNOWN
-            if kinds >> kind & ONE32 == NONE32:
+            if (kinds if vaddrs[at] < bare else bare_kinds) >> kind & ONE32 == NONE32:
                 continue
             if asked is not None:
                 own = all_grants[depth][_index(entry & masks[depth], grant_moves[depth])]
@@ -424,8 +424,8 @@ def translate(words, segments, root, vaddrs, levels, known, asked, paddrs, mappe
         vaddrs: The addresses, all of them of its window.
         levels: For each shift, mask of the index, mask and value of a table's entry, its shape, the bits that an entry
             has which is not empty, bytes of a table, significant bits. Shape (levels, 8), uint64.
-        known: What is wanted (kinds that are mapped, the flag of no frame); ``lookup``, ``moves`` and rules of each
-            level.
+        known: What is wanted (kinds that are mapped; those that are from an address on, and that address; the flag of
+            no frame); ``lookup``, ``moves`` and rules of each level.
         asked: None, or for an access, each level's: rights that entries grant, the bits that tell them and where those
             are found, and what is permitted.
         paddrs, mapped: Where the answers go; they say that nothing is mapped.

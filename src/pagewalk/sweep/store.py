@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
 
 __all__ = ["Store"]
+
+_MOST: Final = 8
+"""One slot in as many may be left as it is where most are written."""
 
 
 class Store:
@@ -83,6 +86,21 @@ class Store:
         finally:
             if not np.may_share_memory(slots[:1], self._here.words[places[0] : places[0] + per]):
                 self._here.put_rows(places, slots)
+
+    def put_into(self, slots: Words, chosen: Mask, values: Any) -> None:
+        """Write the chosen ones of slots that ``open`` gave: one value, or one for each slot.
+
+        Slots that are shown in place change in one step, whoever interrupts this. In a copy, where most are chosen for
+        one value, it is faster to write that everywhere, and then what the others held.
+        """
+        if np.ndim(values) == 0 and not np.may_share_memory(slots, self._here.words):
+            others = np.flatnonzero(~chosen)
+            if len(others) * _MOST < len(slots):
+                kept = slots[others]
+                slots[:] = values
+                slots[others] = kept
+                return
+        np.copyto(slots, values, where=chosen)
 
     def _places(self, paddrs: list[int]) -> npt.NDArray[np.intp]:
         """Where tables of the last level begin that lie in place."""

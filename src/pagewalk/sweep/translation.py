@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -73,32 +74,42 @@ def translate(
     paddrs = np.full(len(addresses), NO_PADDR, np.uint64)
     mapped = np.zeros(len(addresses), np.bool_)
     found = Findings(tables, findings)
-    source, left = Source(tables.memory, tables.format), np.ones(len(addresses), np.bool_)
-    for windows in _by_root(tables.windows):
-        inside = _inside(windows, addresses)
-        if not inside.any():
-            continue
-        left &= ~inside
-        way = _Way(tables, windows[0], (hardware, right), found, source)
-        fast = way.compiled() if len(addresses) >= _WORTH_IT else None
-        for at in range(0, len(addresses), _AT_ONCE):
-            some = slice(at, at + _AT_ONCE)
-            out = paddrs[some], mapped[some]
-            if fast is None or not _descended(fast, addresses[some], inside[some], out):
-                way.descend(addresses[some], np.flatnonzero(inside[some]), out)
-    for vaddr in addresses[left].tolist():
+    source = Source(tables.memory, tables.format)
+    ways = [(windows, _Way(tables, windows, (hardware, right), found, source)) for windows in _by_root(tables.windows)]
+    nowhere: list[int] = []
+    for first in range(0, len(addresses), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        nowhere += _translated(
+            ways, addresses[some], (paddrs[some], mapped[some]), compiled=len(addresses) >= _WORTH_IT
+        )
+    for vaddr in nowhere:
         found.add(NonCanonical(vaddr, -1, 0, f"not canonical: {tables.format.name} has {told(tables.windows)}"))
     found.close()
     return paddrs, mapped
 
 
-def _descended(fast: FastWay, addresses: Words, inside: Mask, out: tuple[Words, Mask]) -> bool:
-    """Let the compiled way take the addresses that are inside; whether it could."""
-    if inside.all():
-        return fast.descend(addresses, *out)
-    places = np.flatnonzero(inside)
+def _translated(
+    ways: Sequence[tuple[list[Window], _Way]], addresses: Words, out: tuple[Words, Mask], *, compiled: bool
+) -> list[int]:
+    """Translate a part of the addresses; returns those that no window has."""
+    left: Mask | None = None
+    for windows, way in ways:
+        inside = _inside(windows, addresses)
+        if inside.all():
+            if not compiled or not way.compiled(addresses, out):
+                way.descend(addresses, np.arange(len(addresses)), out)
+            return []
+        places = np.flatnonzero(inside)
+        if len(places) and not (compiled and _scattered(way, addresses, places, out)):
+            way.descend(addresses, places, out)
+        left = ~inside if left is None else left & ~inside
+    return addresses[left].tolist() if left is not None else addresses.tolist()
+
+
+def _scattered(way: _Way, addresses: Words, places: npt.NDArray[np.intp], out: tuple[Words, Mask]) -> bool:
+    """Let the compiled way take the addresses at some places; whether it could."""
     some = np.full(len(places), NO_PADDR, np.uint64), np.zeros(len(places), np.bool_)
-    if len(places) and not fast.descend(addresses[places], *some):
+    if not way.compiled(addresses[places], some):
         return False
     for column, found in zip(out, some, strict=True):
         column[places] = found
@@ -106,10 +117,13 @@ def _descended(fast: FastWay, addresses: Words, inside: Mask, out: tuple[Words, 
 
 
 def _by_root(windows: Sequence[Window]) -> list[list[Window]]:
-    """Windows that are gone down from alike, together."""
-    found: dict[tuple[int, int, int | None, bool], list[Window]] = {}
-    for window in windows:
-        found.setdefault((window.root, window.level, window.bits, window.layered), []).append(window)
+    """Windows that are gone down from together: of one root, those without a system's entries above those with them."""
+    found: dict[tuple[int, int, int | None, int], list[Window]] = {}
+    turns, layered = 0, True
+    for window in sorted(windows, key=lambda window: window.start):
+        turns += window.layered and not layered
+        layered = window.layered
+        found.setdefault((window.root, window.level, window.bits, turns), []).append(window)
     return list(found.values())
 
 
@@ -120,7 +134,7 @@ def _inside(windows: Sequence[Window], vaddrs: Words) -> Mask:
         plain = vaddrs
         if window.ignored:
             plain = vaddrs & np.uint64(NO_PADDR ^ window.ignored) | np.uint64(window.start & window.ignored)
-        inside |= (plain >= np.uint64(window.start)) & (plain <= np.uint64(window.end - 1))
+        inside |= plain - np.uint64(window.start) <= np.uint64(window.end - 1 - window.start)
     return inside
 
 
@@ -129,7 +143,7 @@ class _Way:
 
     Args:
         tables: The page tables.
-        window: The window whose root it is.
+        windows: The windows whose root it is, as ``_by_root`` has them.
         asked: Only what the MMU would translate; the right that all levels must grant, if one is asked for.
         findings: Takes what is wrong.
         source: Where tables are read from.
@@ -138,12 +152,13 @@ class _Way:
     def __init__(
         self,
         tables: PageTables,
-        window: Window,
+        windows: Sequence[Window],
         asked: tuple[bool, Rights | None],
         findings: Findings,
         source: Source,
     ) -> None:
-        self._window = window
+        self._window = window = next((window for window in windows if window.layered), windows[0])
+        self._bare = min((window.start for window in windows if not window.layered), default=NO_PADDR)
         self._levels = tuple(level for level in tables.format.levels_of(window) if not level.folded)
         self._source = source
         hardware, self._right = asked
@@ -151,9 +166,15 @@ class _Way:
         self._mapped = (Kind.PRESENT,) if only else (Kind.PRESENT, Kind.PROT_NONE)
         self._findings = findings
 
-    def compiled(self) -> FastWay | None:
+    def compiled(self, addresses: Words, out: tuple[Words, Mask]) -> bool:
+        """Take addresses the compiled way; whether there is one, and it knows all that it meets."""
+        fast = self._fast
+        return fast is not None and fast.descend(addresses, *out)
+
+    @cached_property
+    def _fast(self) -> FastWay | None:
         """The compiled way, where there is one."""
-        return way_for(self._levels, self._source, self._window.root, (self._mapped, self._right))
+        return way_for(self._levels, self._source, self._window.root, (self._mapped, self._bare, self._right))
 
     def descend(self, addresses: Words, places: npt.NDArray[np.intp], out: tuple[Words, Mask]) -> None:
         """Take the addresses at ``places`` from the root to their pages."""
@@ -222,7 +243,7 @@ class _Way:
             places, vaddr, entry = places[held], vaddr[held], entry[held]
             granted = None if granted is None else granted[held]
         states = arrays.states(entry)
-        there = self._there(level, entry, states, granted)
+        there = self._there(level, (vaddr, entry), states, granted)
         if there is not None:
             places, vaddr, entry = places[there], vaddr[there], entry[there]
             states = states if isinstance(states, int) else states[there]
@@ -234,12 +255,13 @@ class _Way:
         frame[unknown] = NO_PADDR
         paddrs[places] = frame
 
-    def _there(self, level: Level, entry: Words, states: States, granted: Granted) -> Mask | None:
+    def _there(self, level: Level, asked: tuple[Words, Words], states: States, granted: Granted) -> Mask | None:
         """Which entries are mapped and, where a right is asked for, let the access through; None: all."""
-        if isinstance(states, int):
-            there = None if states >> KIND_SHIFT & KINDS in self._mapped else np.zeros(len(entry), np.bool_)
-        else:
-            there = np.isin(states >> KIND_SHIFT & KINDS, self._mapped)
+        vaddr, entry = asked
+        kinds = states >> KIND_SHIFT & KINDS
+        there = None if np.all(kinds == Kind.PRESENT) else np.isin(kinds, self._mapped) & np.ones(len(entry), np.bool_)
+        if there is not None and Kind.PROT_NONE in self._mapped:
+            there &= (kinds != Kind.PROT_NONE) | (vaddr < np.uint64(self._bare))
         if self._right is None or granted is None:
             return there
         there = np.ones(len(entry), np.bool_) if there is None else there

@@ -104,6 +104,10 @@ FREED_SPLIT_AND_PAGED_OUT = (
     *huge(), write(600), advise(HUGE, HUGE, FREE), protect(700, 1, R), write(601), advise(HUGE, HUGE, PAGEOUT),
     read(600), read(601),
 )  # fmt: skip
+FREED_AND_LOCKED_IN_PART_IS_DIRTY = (
+    *huge(), advise(HUGE, HUGE, FREE), lock(900, 8), advise(HUGE, HUGE, PAGEOUT), unlock(900, 8), read(HUGE),
+    advise(HUGE, HUGE, PAGEOUT),
+)  # fmt: skip
 COLD_IN_PART = *huge(), write(600), advise(590, 20, COLD), advise(HUGE, HUGE, COLD), read(600), read(601)
 PAGED_OUT_IN_PART = *huge(), write(600), advise(590, 20, PAGEOUT), read(600), write(601)
 PAGED_OUT_WHOLE = *huge(), write(600), advise(HUGE, HUGE, PAGEOUT), read(600), write(601)

@@ -151,19 +151,20 @@ def split_folio(mm: Space, paddr: int) -> None:
     frames, last = mm.machine.frames, mm.geometry.last
     first = mm.geometry.block_start(paddr)
     folio = frames.run(first, mm.geometry.block_size)
-    for vma in mm.vmas:
-        if vma.huge_page_size or vma.flags & VmaFlags.LOCKED:
+    parts = [
+        (vma, entries, np.flatnonzero(_maps_block(mm, entries, first)))
+        for vma in mm.vmas
+        if not vma.huge_page_size
+        for _, entries in mm.tables.slices(vma.start, vma.end)
+    ]
+    if any((last.flags(entries[inside]) & int(Flag.DIRTY)).any() for _, entries, inside in parts):
+        frames.set_lazy(folio, lazy=False)  # dirty counts for the folio, then for each page
+        frames.set_dirty(folio)
+    for vma, entries, inside in parts:
+        if vma.flags & VmaFlags.LOCKED or frames.is_mlocked(first):
             continue
-        zero = np.uint64(mm.zero_entry_for(mm.as_area(vma)))
-        for _, entries in mm.tables.slices(vma.start, vma.end):
-            inside = np.flatnonzero(_maps_block(mm, entries, first))
-            paddrs = last.frame(entries[inside])
-            if (last.flags(entries[inside]) & int(Flag.DIRTY)).any():
-                frames.set_lazy(folio, lazy=False)  # dirty counts for the folio, then for each page
-                frames.set_dirty(folio)
-            if frames.is_mlocked(first):
-                continue
-            empty = frames.all_zero(paddrs)
-            frames.drop(paddrs[empty])
-            entries[inside[empty]] = zero
+        paddrs = last.frame(entries[inside])
+        empty = frames.all_zero(paddrs)
+        frames.drop(paddrs[empty])
+        entries[inside[empty]] = np.uint64(mm.zero_entry_for(mm.as_area(vma)))
     frames.dissolve(first)
