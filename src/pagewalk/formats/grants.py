@@ -53,6 +53,7 @@ class Grants:
         self.mask = reduce(or_, (*fields, *(row.tested for row in live))) if fields else 0
         """The bits that tell what an entry grants that is a table or a page."""
         self.runs = runs_of(self.mask)
+        self._known: dict[int, int] = {}
         self.lookup = np.full(1 << sum(run.bits for run in self.runs), UNKNOWN, np.uint8)
 
     def of(self, entries: Words) -> Bytes:
@@ -61,8 +62,7 @@ class Grants:
             return np.empty(0, np.uint8)
         low, high = int(np.bitwise_and.reduce(entries)), int(np.bitwise_or.reduce(entries))
         if not (low ^ high) & self.mask:
-            self._learn(entries[:1])
-            return np.full(len(entries), self._codec.decode(int(entries[0])).rights, np.uint8)
+            return np.full(len(entries), self._one(low & self.mask, entries[:1]), np.uint8)
         index = packed(entries, self.runs)
         rights = self.lookup.take(index, mode="clip")
         if rights.max() == UNKNOWN:
@@ -70,6 +70,13 @@ class Grants:
             self._learn(entries[rights == UNKNOWN][firsts])
             rights = self.lookup.take(index, mode="clip")
         return rights
+
+    def _one(self, telling: int, entry: Words) -> int:
+        """The rights that one entry grants, by the bits that tell."""
+        if telling not in self._known:
+            self._learn(entry)  # the compiled kernels want to know it too
+            self._known[telling] = self._codec.decode(int(entry[0])).rights
+        return self._known[telling]
 
     def _learn(self, entries: Words) -> None:
         """Write down what entries grant: by their bits as they are, gaps between runs too, and by those that tell."""

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Installation", "install"]
 
 _NO_LOCK: Final = nullcontext()
-TOGETHER: Final = 128
+TOGETHER: Final = 256
 """Tables that NumPy fills together, at most: copies of them stay in the cache."""
 
 
@@ -169,8 +169,8 @@ class _Installer:
         self._last = tables.format.last
         self._arrays = self._last.arrays
         self._warned = False
-        plain = mm is None and passing is None and type(values) is Values and is_plain(self._last)
-        self._compiled = kernels() if plain and self._store.in_bulk else None
+        self._alike = mm is None and passing is None and type(values) is Values  # each empty slot gets the same
+        self._compiled = kernels() if self._alike and is_plain(self._last) and self._store.in_bulk else None
         self._untold: list[tuple[int, Any]] = []
 
     def run(self, start: int, end: int) -> int | None:
@@ -178,7 +178,7 @@ class _Installer:
         return self._down(self._tables.top(self._tables.window_of(start)), start, end)
 
     @contextmanager
-    def _writing(self, paddrs: list[int], level: Level, locks: Iterable[Any]) -> Iterator[Words]:
+    def _writing(self, paddrs: Words, level: Level, locks: Iterable[Any]) -> Iterator[Words]:
         """The slots of tables, locked; what was installed is told of when it is in the memory."""
         try:
             with ExitStack() as stack:
@@ -294,28 +294,31 @@ class _Installer:
 
     # -- tables that are there ---------------------------------------------------------------------------------------
 
-    def _neighbours(self, slot: Entry, below: Table, addr: int, end: int) -> list[int]:
-        """A table of the last level and those after it that can be filled in bulk with it."""
+    def _neighbours(self, slot: Entry, below: Table, addr: int, end: int) -> Words:
+        """Where a table of the last level is, and those after it that can be filled in bulk with it. Shape (n,)."""
         table, level = slot.table, self._lowest(slot.table.level)
         behind = -(-(end - addr // level.span * level.span) // level.span)
         wanted = min(table.level.entries - slot.index, behind)
         if wanted < 2 or not self._store.in_bulk:
-            return [below.paddr]
-        with self._store.open([table.paddr], level) as row:
+            return _alone(below)
+        with self._store.open(_alone(table), level) as row:
             links = row[slot.index : slot.index + wanted].copy()
         sound, wrong = level.arrays.is_table(links), level.arrays.wrong(links)
         sound = sound if wrong is None else sound & ~wrong
         paddrs = level.arrays.tables(links if sound.all() else links[: int(sound.argmin())])
-        once = np.zeros(len(paddrs), np.bool_)  # what fills a table changes it wherever it is met again
-        once[np.unique(paddrs, return_index=True)[1]] = True
-        apart = once & (paddrs != np.uint64(table.paddr)) & self._store.has(paddrs)
-        count = len(paddrs) if apart.all() else int(apart.argmin())
-        return [below.paddr, *paddrs[1:count].tolist()]
+        apart = self._store.has(paddrs) & (paddrs != np.uint64(table.paddr))
+        ordered = np.sort(paddrs)
+        if (ordered[1:] == ordered[:-1]).any():  # what fills a table changes it wherever it is met again
+            again = np.ones(len(paddrs), np.bool_)
+            again[np.unique(paddrs, return_index=True)[1]] = False
+            apart &= ~again
+        apart[0] = True
+        return paddrs if apart.all() else paddrs[: int(apart.argmin())]
 
-    def _old_tables(self, slot: Entry, paddrs: list[int], start: int, end: int) -> int | None:
+    def _old_tables(self, slot: Entry, paddrs: Words, start: int, end: int) -> int | None:
         """Fill the empty slots of the tables below ``slot`` and its neighbours that cover ``[start, end)``."""
         level, span = self._last, self._last.span << self._last.index_bits
-        if self._compiled is not None and self._store.has(np.array(paddrs, np.uint64)).all():
+        if self._compiled is not None and self._store.has(paddrs).all():
             first, count = level.index(start), (end - start) // level.span
             filling = self._last.codec.empties[0].mask, self._values.value
             self._note(start, self._store.fill_empty(self._compiled, paddrs, (first, first + count), filling))
@@ -328,12 +331,15 @@ class _Installer:
                 return obstacle
         return None
 
-    def _some_tables(self, slot: Entry, paddrs: list[int], start: int, end: int) -> int | None:
+    def _some_tables(self, slot: Entry, paddrs: Words, start: int, end: int) -> int | None:
         """Fill the empty slots of as many tables as are filled together."""
         level = self._last
         first, count = level.index(start), (end - start) // level.span
         with self._writing(paddrs, level, self._locks(slot, len(paddrs), start)) as row:
             slots = row[first : first + count]
+            if self._alike:
+                self._note(start, self._store.fill_slots(slots, self._values.value))
+                return None
             empty: Any = self._last.is_none(slots)
             obstacle = self._obstacle(slots, empty)
             if obstacle is not None:
@@ -379,7 +385,7 @@ class _Installer:
         """Write those of the values that are not to be skipped."""
         values, skip = good
         chosen = empty if skip is None else empty & ~skip
-        self._store.put_into(slots, chosen, values)
+        np.copyto(slots, values, where=chosen)
         self._note(start, int(np.count_nonzero(chosen)) if self._mm is None else np.flatnonzero(chosen))
 
     # -- tables that are missing -------------------------------------------------------------------------------------
@@ -388,7 +394,7 @@ class _Installer:
         """Give the run of empty slots that begins at ``addr`` its tables; where it ends."""
         level = table.level
         first = level.index(addr)
-        with self._writing([table.paddr], level, [self._lock(table)]) as row:
+        with self._writing(_alone(table), level, [self._lock(table)]) as row:
             last = min(level.entries, first - (-(end - (addr >> level.shift << level.shift)) >> level.shift))
             held = level.arrays.places(row[first:last])
             count = int(held[0]) if len(held) else last - first
@@ -478,6 +484,11 @@ class _Installer:
         if not self._warned:
             self._warned = True
             warnings.warn("installing without VMAs: no update_mmu_cache hook runs", RuntimeWarning, stacklevel=6)
+
+
+def _alone(table: Table) -> Words:
+    """Where one table is."""
+    return np.array([table.paddr], np.uint64)
 
 
 def _runs(pages: Any) -> list[tuple[int, int]]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
-_MOST: Final = 8
-"""One slot in as many may be left as it is where most are written."""
+_FEW: Final = 8
+"""Few slots are held if it is less than one in as many."""
 
 
 class Store:
@@ -54,7 +54,7 @@ class Store:
         return np.ones(len(paddrs), np.bool_) if outside is None else ~outside
 
     @contextmanager
-    def open(self, paddrs: list[int], level: Level) -> Iterator[Words]:
+    def open(self, paddrs: Words, level: Level) -> Iterator[Words]:
         """The slots of tables, one after the other, shape (tables * entries,), uint64.
 
         What is written to them is in the memory at the end.
@@ -62,24 +62,24 @@ class Store:
         if len(paddrs) > 1:
             yield from self._many(paddrs)
             return
-        size, dtype = level.table_bytes, self._word.dtype
-        view = self._memory.view(paddrs[0], size) if self._flat else None  # type: ignore[attr-defined]
+        size, dtype, paddr = level.table_bytes, self._word.dtype, int(paddrs[0])
+        view = self._memory.view(paddr, size) if self._flat else None  # type: ignore[attr-defined]
         if view is not None and not view.readonly and np.dtype(dtype) == np.uint64:
             yield np.frombuffer(view, dtype)
             return
-        before = np.frombuffer(read_exactly(self._memory, paddrs[0], size), dtype).astype(np.uint64)
+        before = np.frombuffer(read_exactly(self._memory, paddr, size), dtype).astype(np.uint64)
         row = before.copy()
         try:
             yield row
         finally:
             changed = np.flatnonzero(before != row)
             if len(changed):
-                slots = changed.astype(np.uint64) * np.uint64(self._word.size) + np.uint64(paddrs[0])
+                slots = changed.astype(np.uint64) * np.uint64(self._word.size) + np.uint64(paddr)
                 self.put(slots, row[changed])
 
-    def _many(self, paddrs: list[int]) -> Iterator[Words]:
+    def _many(self, paddrs: Words) -> Iterator[Words]:
         """Tables of the last level, all of them in place: shown there if they follow each other."""
-        places, per = self._places(paddrs), self._last.entries
+        places, per = self._here.places(paddrs, self._size)[0], self._last.entries
         slots = self._here.rows(places, per, np.empty((len(places), per), np.uint64))
         try:
             yield slots.reshape(-1)
@@ -87,38 +87,37 @@ class Store:
             if not np.may_share_memory(slots[:1], self._here.words[places[0] : places[0] + per]):
                 self._here.put_rows(places, slots)
 
-    def put_into(self, slots: Words, chosen: Mask, values: Any) -> None:
-        """Write the chosen ones of slots that ``open`` gave: one value, or one for each slot.
+    def fill_slots(self, slots: Words, value: Any) -> int:
+        """Put one value into the empty ones of slots that ``open`` gave; how many there were.
 
-        Slots that are shown in place change in one step, whoever interrupts this. In a copy, where most are chosen for
-        one value, it is faster to write that everywhere, and then what the others held.
+        Slots that are shown in place change in one step, whoever interrupts this. In a copy, where few are held, it is
+        faster to write the value everywhere, and then what those held.
         """
-        if np.ndim(values) == 0 and not np.may_share_memory(slots, self._here.words):
-            others = np.flatnonzero(~chosen)
-            if len(others) * _MOST < len(slots):
-                kept = slots[others]
-                slots[:] = values
-                slots[others] = kept
-                return
-        np.copyto(slots, values, where=chosen)
+        used = slots != np.uint64(self._last.none)
+        if np.count_nonzero(used) * _FEW > len(slots) or np.may_share_memory(slots, self._here.words):
+            empty = self._last.is_none(slots)
+            np.copyto(slots, value, where=empty)
+            return int(np.count_nonzero(empty))
+        held = np.flatnonzero(used)
+        held = held[~self._last.is_none(slots[held])]
+        kept = slots[held]
+        slots[:] = value
+        slots[held] = kept
+        return len(slots) - len(held)
 
-    def _places(self, paddrs: list[int]) -> npt.NDArray[np.intp]:
-        """Where tables of the last level begin that lie in place."""
-        return self._here.places(np.array(paddrs, np.uint64), self._size)[0]
-
-    def fill_empty(self, compiled: Any, paddrs: list[int], places: tuple[int, int], filling: tuple[Any, Any]) -> int:
+    def fill_empty(self, compiled: Any, paddrs: Words, places: tuple[int, int], filling: tuple[Any, Any]) -> int:
         """Put one value into the empty slots of tables of the last level, by a compiled kernel.
 
         Args:
             compiled: The module of kernels.
-            paddrs: The tables, which lie in place.
+            paddrs: The tables, which lie in place. Shape (n,), uint64.
             places: The first slot, counted from the first table's first, and the end.
             filling: The bits that make a slot not empty, and the value.
 
         Returns:
             How many slots that were.
         """
-        first = self._places(paddrs).view(np.uint64)
+        first = self._here.places(paddrs, self._size)[0].view(np.uint64)
         limits = np.int64(places[0]), np.int64(places[1]), np.int64(self._last.entries)
         return int(compiled.fill_empty(self._here.words, first, limits, *map(np.uint64, filling)))
 
