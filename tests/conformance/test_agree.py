@@ -12,6 +12,7 @@ from pagewalk.conform.campaign.text import campaign_text, disagreement_text
 from pagewalk.conform.scenarios import At, Fork, Mmap, Mprotect, Munmap, Read, Scenario, Write
 from pagewalk.conform.scenarios.generate import generate
 from pagewalk.conform.scenarios.target import Outcome
+from pagewalk.conform.sides.model import simulated
 from tests.conformance.liar import Wrong, wrong_errno
 
 pytestmark = pytest.mark.slow
@@ -46,6 +47,31 @@ def wrong_merge(step, record):
 
 def wrong_contents(step, record):
     return replace(record, outcome=Outcome(bytes(8))) if isinstance(step, Read) and record.outcome.value else record
+
+
+def lost_pages_of_neighbours(step, record):
+    """A fork copies nothing of a mapping that lies elsewhere than beside the one before."""
+    if not isinstance(step, Fork):
+        return record
+    views = {
+        number: {
+            name: replace(view, states=view.states * (name != "m1" or number == 0), touching=frozenset())
+            for name, view in views.items()
+        }
+        for number, views in record.views.items()
+    }
+    return replace(record, views=views)
+
+
+def test_neighbours_on_one_side_only_prove_nothing():
+    word = bytes(8)
+    steps = (
+        Mmap(4096, RW, name="m0"), Write(At(0, base="m0"), word), Mmap(0x8000, RW, name="m1"),
+        Write(At(3, base="m1"), word), Fork(1),
+    )  # fmt: skip
+    verdict = compare(Scenario(steps), simulated(), Wrong(simulated(), lost_pages_of_neighbours))
+    assert verdict.disagreement is None
+    assert "beside others" in verdict.inconclusive
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,12 @@ FREEDOMS = (
         "top-down placement starts at a random address, beside mappings of the process that asks (sides/actor.py)",
     ),
     Freedom(
+        "neighbours of mappings whose address the kernel chose",
+        "a disagreement does not count where such mappings touch on one side only",
+        "a hole between mappings of the process that asks may be as large as one; neighbours become one VMA, and share "
+        "what it has (its anon_vma: a fork copies the page tables)",
+    ),
+    Freedom(
         "file identity in maps",
         "device, inode and the folder of the path are dropped; the file's own name is compared (sides/observe.py)",
         "each side makes its own files",
@@ -133,14 +139,14 @@ def compare(scenario: Scenario, left: Side, right: Side, *, confirm: bool = True
 
 
 def _compare(scenario: Scenario, left: Side, right: Side, confirm: bool) -> Verdict:
-    first, disturbed = _once(scenario, left, right)
+    first, excuse = _once(scenario, left, right)
     for _ in range(_RETRIES):
-        if disturbed and first is not None:
-            first, disturbed = _once(scenario, left, right)
+        if excuse and first is not None:
+            first, excuse = _once(scenario, left, right)
     if first is None:
         return Verdict()
-    if disturbed:
-        return Verdict(None, "the kernel had no huge page to give, or made one by itself, each time")
+    if excuse:
+        return Verdict(None, f"{excuse}, each time")
     if confirm:
         second, _ = _once(scenario, left, right)
         if second is None or (second.step, second.what) != (first.step, first.what):
@@ -148,24 +154,37 @@ def _compare(scenario: Scenario, left: Side, right: Side, confirm: bool) -> Verd
     return Verdict(first)
 
 
-def _once(scenario: Scenario, left: Side, right: Side) -> tuple[Disagreement | None, bool]:
+def _once(scenario: Scenario, left: Side, right: Side) -> tuple[Disagreement | None, str]:
+    """Where the sides disagree, and why that proves nothing, if it does not."""
     with closing(left.run(scenario)) as one, closing(right.run(scenario)) as other:
-        found = _compare_runs(scenario, (left.name, one), (right.name, other))
-        return found, one.disturbed or other.disturbed
+        found, placed_alike = _compare_runs(scenario, (left.name, one), (right.name, other))
+        if one.disturbed or other.disturbed:
+            return found, "the kernel had no huge page to give, or made one by itself"
+        return found, "" if placed_alike else "the kernel put a mapping beside others than the model does"
 
 
-def _compare_runs(scenario: Scenario, left: tuple[str, Run], right: tuple[str, Run]) -> Disagreement | None:
+def _compare_runs(
+    scenario: Scenario, left: tuple[str, Run], right: tuple[str, Run]
+) -> tuple[Disagreement | None, bool]:
+    """Where the sides disagree, and whether mappings had the same neighbours then."""
     names = left[0], right[0]
     last: Record | None = None
+    placed_alike = True
     steps = zip(scenario.steps, left[1].records(), right[1].records(), strict=True)
     for number, (step, one, other) in enumerate(steps):
+        placed_alike &= _neighbours(one) == _neighbours(other)
         difference = _difference(one, other)
         if difference is not None:
             what, said = difference
             shown = dict(zip(names, (_shown(one), _shown(other)), strict=True))
-            return Disagreement(scenario, number, step, what, dict(zip(names, said, strict=True)), shown)
+            return Disagreement(scenario, number, step, what, dict(zip(names, said, strict=True)), shown), placed_alike
         last = one
-    return None if last is None else _compare_contents(scenario, left, right, last)
+    return None if last is None else _compare_contents(scenario, left, right, last), placed_alike
+
+
+def _neighbours(record: Record) -> dict[tuple[int, str], frozenset[str]]:
+    """Which mappings touch, in each process."""
+    return {(n, name): view.touching for n, views in record.views.items() for name, view in views.items()}
 
 
 def _compare_contents(

@@ -79,16 +79,26 @@ class View:
     Attributes:
         rows: Its VMAs.
         states: A state a page, see ``STATE_BITS``. Shape (pages,), uint32.
+        touching: The names of the windows that it touches.
     """
 
     rows: tuple[Row, ...]
     states: npt.NDArray[np.uint32]
+    touching: frozenset[str] = frozenset()
 
 
 def decode(look: Look) -> dict[str, View]:
     """The views of a look, by the window's name."""
     pages = zip(look.windows, look.pages, strict=True)
-    return {w.name: View(_rows(look.maps, w), _states(w, pagemap, scan)) for w, (pagemap, scan) in pages}
+    return {
+        window.name: View(_rows(look.maps, window), _states(window, pagemap, scan), _touching(window, look.windows))
+        for window, (pagemap, scan) in pages
+    }
+
+
+@lru_cache(maxsize=256)
+def _touching(window: Window, windows: tuple[Window, ...]) -> frozenset[str]:
+    return frozenset(other.name for other in windows if other.start == window.end or other.end == window.start)
 
 
 @lru_cache(maxsize=64)
