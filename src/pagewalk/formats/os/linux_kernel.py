@@ -28,12 +28,12 @@ class Regime(NamedTuple):
     """A way in which an architecture may translate addresses.
 
     Attributes:
-        registers: Those that say so, by name; roots are 0.
+        registers: Those that say so, as text; roots are 0.
         said: What VMCOREINFO says where it is so: the name of a number, how far it is shifted right, and what it is
             then. What it does not say contradicts nothing.
     """
 
-    registers: dict[str, int]
+    registers: str
     said: tuple[tuple[str, int, int], ...] = ()
 
     def fits(self, number: Callable[[str], int | None]) -> bool:
@@ -82,8 +82,8 @@ _X86: Final = KernelTables(
     (),
     ("phys_base",),
     (
-        Regime({"cr3": 0, "cr4": _PAE}, (("pgtable_l5_enabled", 0, 0),)),
-        Regime({"cr3": 0, "cr4": _PAE | _LA57}, (("pgtable_l5_enabled", 0, 1),)),
+        Regime(f"cr3=0x0,cr4={_PAE:#x}", (("pgtable_l5_enabled", 0, 0),)),
+        Regime(f"cr3=0x0,cr4={_PAE | _LA57:#x}", (("pgtable_l5_enabled", 0, 1),)),
     ),
     user_root=0x1000,  # PTI_USER_PGTABLE_BIT
 )
@@ -99,7 +99,7 @@ def _translation(page_shift: int, bits: int) -> Regime:
     tcr = low << 14 | high << 30 | (64 - bits) | (64 - bits) << 16
     tcr |= _WIDE if page_shift == 16 else _DS if bits > 48 else 0
     said = ("PAGESIZE", 0, 1 << page_shift), ("TCR_EL1_T1SZ", 0, 64 - bits)
-    return Regime({"tcr_el1": tcr, "ttbr0_el1": 0, "ttbr1_el1": 0}, said)
+    return Regime(f"tcr_el1={tcr:#x},ttbr0_el1=0x0,ttbr1_el1=0x0", said)
 
 
 _WIDTHS: Final = ((12, 48), (12, 52), (12, 39), (14, 47), (14, 52), (14, 48), (14, 36), (16, 48), (16, 52), (16, 42))
@@ -109,6 +109,9 @@ _RISCV: Final = KernelTables(
     0,
     ("va_kernel_pa_offset",),
     (),
-    tuple(Regime({"satp": mode << 60}, (("satp", 60, mode), ("VA_BITS", 0, bits))) for mode, bits in ((9, 48), (8, 39), (10, 57))),
+    tuple(
+        Regime(f"satp={mode << 60:#x}", (("satp", 60, mode), ("VA_BITS", 0, bits)))
+        for mode, bits in ((9, 48), (8, 39), (10, 57))
+    ),
 )
 KERNELS: Final = (_X86, _ARM64, _RISCV)

@@ -16,7 +16,7 @@ from pagewalk.formats import KERNELS, TOP, KernelTables
 from pagewalk.memory import BadAnswer, CachedMemory, is_flat, read_exactly
 from pagewalk.sources.linux.anchors import IDLE_ALONE, Anchors, find_anchors
 from pagewalk.sources.linux.btf import HEADER, Btf, BtfError, size_of_btf
-from pagewalk.sources.linux.kernel import Idle, Kernel, paging_of, proves
+from pagewalk.sources.linux.kernel import Idle, Kernel, Proof, paging_of, prove
 from pagewalk.sources.linux.layout import Layout, offset_of
 from pagewalk.sources.linux.search import IMAGE, roots_anywhere, roots_near
 from pagewalk.sources.linux.tasks import Tasks
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from pagewalk.formats.registers import Paging
     from pagewalk.memory import Memory
+
+    Search = Callable[[Memory, Paging, int, int], list[int]]
 
 __all__ = ["find_kernels"]
 
@@ -115,7 +117,8 @@ def _idles(memory: Memory, types: list[tuple[Btf, KernelTables]], names: list[in
     members = ("group_leader", "real_parent", "parent", "pid", "mm", "tasks.next")
     for btf, row in types:
         try:
-            layout, name = Layout(btf, "task_struct", members), offset_of(btf, "task_struct", "comm")
+            layout = Layout(btf, "task_struct", members)
+            name, node = (offset_of(btf, "task_struct", member) for member in ("comm", "tasks"))
         except BtfError:
             continue
         first, size = layout.extent
@@ -127,7 +130,7 @@ def _idles(memory: Memory, types: list[tuple[Btf, KernelTables]], names: list[in
             itself, *others, pid, mm, following = layout.of(data)
             if itself >= _KERNEL_HALF and not itself & 7 and others == [itself, itself] and not pid and not mm:
                 seen.add(paddr)
-                yield Idle(btf, row, paddr, itself, following)
+                yield Idle(btf, row, paddr, itself, itself + node, following)
 
 
 def _kernels(memory: Memory, idles: list[Idle], given: list[Vmcoreinfo]) -> Iterator[Kernel]:
@@ -153,11 +156,11 @@ def _said_of(idle: Idle, given: list[Vmcoreinfo]) -> Vmcoreinfo | None:
     return next((said for said in given if idle.tables.image_offset(said.number) == offset), None)
 
 
-def _pagings(idle: Idle, said: Vmcoreinfo | None) -> Iterator[Paging]:
-    """The ways in which it may translate addresses."""
+def _regimes(idle: Idle, said: Vmcoreinfo | None) -> Iterator[tuple[str, Paging]]:
+    """The ways in which it may translate addresses: the registers that say so, and what they say."""
     for regime in idle.tables.regimes:
         if said is None or regime.fits(said.number):
-            yield paging_of(regime.registers)
+            yield regime.registers, paging_of(regime.registers)
 
 
 def _by_vmcoreinfo(memory: Memory, idle: Idle, said: Vmcoreinfo | None) -> Kernel | None:
@@ -166,33 +169,23 @@ def _by_vmcoreinfo(memory: Memory, idle: Idle, said: Vmcoreinfo | None) -> Kerne
     if said is None or top is None:
         return None
     root = top - (idle.vaddr - idle.paddr) & (1 << 64) - 1
-    for paging in _pagings(idle, said):
-        if _proves(memory, paging, root, idle):
-            return Kernel(memory, idle, paging, root, "by VMCOREINFO", said)
+    for registers, paging in _regimes(idle, said):
+        if prove(memory, paging, root, idle):
+            return Kernel(memory, idle, registers, root, "by VMCOREINFO", said)
     return None
 
 
-def _searched(
-    memory: Memory,
-    behind: Memory,
-    idle: Idle,
-    said: Vmcoreinfo | None,
-    search: Callable[[Memory, Paging, int, int], list[int]],
-) -> Kernel | None:
-    """A kernel whose root translates its first task to where that is."""
-    for paging in _pagings(idle, said):
+def _searched(memory: Memory, behind: Memory, idle: Idle, said: Vmcoreinfo | None, search: Search) -> Kernel | None:
+    """A kernel whose root translates its first task to where that is: of several, the one in its image."""
+    for registers, paging in _regimes(idle, said):
+        proved: tuple[int, int] = (Proof.NONE, 0)
         for root in search(memory, paging, idle.vaddr, idle.paddr):
-            if _proves(behind, paging, root, idle):
-                return Kernel(behind, idle, paging, root, "by what it translates", said)
+            proved = max(proved, (prove(behind, paging, root, idle), -root))
+            if proved[0] is Proof.IMAGE:
+                break
+        if proved[0]:
+            return Kernel(behind, idle, registers, -proved[1], "by what it translates", said)
     return None
-
-
-def _proves(memory: Memory, paging: Paging, root: int, idle: Idle) -> bool:
-    """As ``proves``; a root that cannot be one is none."""
-    top = paging.format.levels_of(paging.windows[-1])[0]
-    if root % top.table_bytes or root >> paging.format.physical_bits:
-        return False
-    return proves(memory, paging, root, idle)
 
 
 def _ranked(kernels: list[Kernel], notes: list[str]) -> list[Kernel]:

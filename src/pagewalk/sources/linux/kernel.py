@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pagewalk.errors import BadRoot
 from pagewalk.formats import from_registers
-from pagewalk.sources.linux.layout import offset_of
 from pagewalk.sources.linux.virtual import Unreadable, Virtual
 from pagewalk.tables import PageTables
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from pagewalk.sources.linux.btf import Btf
     from pagewalk.sources.linux.vmcoreinfo import Vmcoreinfo
 
-__all__ = ["Idle", "Kernel", "kernel_windows", "paging_of", "proves"]
+__all__ = ["Idle", "Kernel", "Proof", "kernel_windows", "paging_of", "prove"]
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,15 @@ class Idle:
         tables: What kernels of its architecture have in common.
         paddr: Where it is.
         vaddr: The same as the kernel has it: the task points to itself.
-        next: The next node in the list of all tasks.
+        node: Its own node in the list of all tasks, a virtual address.
+        next: The next one.
     """
 
     btf: Btf
     tables: KernelTables
     paddr: int
     vaddr: int
+    node: int
     next: int
 
 
@@ -46,7 +50,7 @@ class Kernel:
     Attributes:
         memory: Where it is.
         idle: Its first task.
-        paging: How it translates addresses; the roots in it are 0.
+        registers: How it translates addresses; the roots in them are 0.
         root: Its own top table.
         how: How that was found, in words.
         said: What it says of itself; None: that was not found.
@@ -54,7 +58,7 @@ class Kernel:
 
     memory: Memory
     idle: Idle
-    paging: Paging
+    registers: str
     root: int
     how: str
     said: Vmcoreinfo | None
@@ -64,14 +68,11 @@ class Kernel:
         """Its types."""
         return self.idle.btf
 
-    def tables(self) -> PageTables:
-        """Its own page tables."""
-        return PageTables(self.memory, None, self.paging.format, windows=kernel_windows(self.paging, self.root))
-
     def virtual(self) -> Virtual:
         """Its memory by its addresses, as it is now."""
-        upper = [window for window in kernel_windows(self.paging, self.root) if window.holds(self.idle.vaddr)]
-        return Virtual(PageTables(self.memory, None, self.paging.format, windows=upper))
+        paging = paging_of(self.registers)
+        upper = [window for window in kernel_windows(paging, self.root) if window.holds(self.idle.vaddr)]
+        return Virtual(PageTables(self.memory, None, paging.format, windows=upper))
 
 
 def kernel_windows(paging: Paging, root: int) -> tuple[Window, ...]:
@@ -79,19 +80,35 @@ def kernel_windows(paging: Paging, root: int) -> tuple[Window, ...]:
     return tuple(window._replace(root=root) for window in paging.windows)
 
 
-def proves(memory: Memory, paging: Paging, root: int, idle: Idle) -> bool:
-    """Whether a root is a kernel's: the first task is where it was found, and the list of tasks leads back to it."""
+class Proof(IntEnum):
+    """What a walk says of a root."""
+
+    NONE = 0
+    """It is not the kernel's."""
+    KERNEL = 1
+    """The first task is where it was found, and the list of tasks leads back to it."""
+    IMAGE = 2
+    """And it lies in the kernel's image, as its own root does; those of processes do not."""
+
+
+def prove(memory: Memory, paging: Paging, root: int, idle: Idle) -> Proof:
+    """What a walk says of a root."""
     windows = [window for window in kernel_windows(paging, root) if window.holds(idle.vaddr)]
     if not windows:
-        return False
+        return Proof.NONE
     try:
         virtual = Virtual(PageTables(memory, None, paging.format, windows=windows))
-        node = idle.vaddr + offset_of(idle.btf, "task_struct", "tasks")
-        return virtual.paddr(idle.vaddr) == idle.paddr and virtual.word(idle.next + 8) == node
+        if virtual.paddr(idle.vaddr) != idle.paddr or virtual.word(idle.next + 8) != idle.node:
+            return Proof.NONE
+    except (Unreadable, BadRoot):
+        return Proof.NONE
+    try:
+        return Proof.IMAGE if virtual.paddr(root + idle.vaddr - idle.paddr) == root else Proof.KERNEL
     except Unreadable:
-        return False
+        return Proof.KERNEL
 
 
-def paging_of(registers: dict[str, int], system: str | None = None) -> Paging:
+@lru_cache(maxsize=64)
+def paging_of(registers: str, system: str | None = None) -> Paging:
     """What a regime's registers say, with an operating system's layer."""
     return from_registers(registers, system)

@@ -66,17 +66,27 @@ def offset_of(btf: Btf, structure: str, member: str) -> int:
     Raises:
         BtfError: It is not there.
     """
-    return _field(btf, structure, member).offset
+    return _found(btf, structure, member).offset
 
 
 def _field(btf: Btf, structure: str, member: str) -> Field:
+    """Where a member is, and how large; one that may be missing has no size.
+
+    Raises:
+        BtfError: It is not there, or of a size that it cannot have.
+    """
+    found = _found(btf, structure, member)
+    if found.size > _WIDEST or (not found.size and found is not _ABSENT):
+        raise BtfError(f"{structure}.{member} of {found.size:#x} bytes is not what it should be")
+    return found
+
+
+def _found(btf: Btf, structure: str, member: str) -> Field:
     """Where a member is."""
     paths = [path for path in member.split("|") if path]
     found = btf.field(structure, *paths)
+    if found is None and member.endswith("|"):
+        return _ABSENT
     if found is None:
-        if member.endswith("|"):
-            return _ABSENT
         raise BtfError(f"struct {structure} has no {' or '.join(paths)}")
-    if not 0 < found.size <= _WIDEST:
-        raise BtfError(f"{structure}.{paths[0]} of {found.size:#x} bytes is not what it should be")
     return found

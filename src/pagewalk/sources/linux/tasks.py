@@ -5,6 +5,7 @@ Source: ``include/linux/sched.h``, ``include/linux/sched/signal.h``, Linux 5.10 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.abi.processes import PF_KTHREAD
@@ -55,7 +56,7 @@ class Task(NamedTuple):
     mm: int
     signal: int
     leader: int
-    name: bytes
+    name: str
 
     @property
     def is_kernel_thread(self) -> bool:
@@ -118,7 +119,8 @@ class Tasks:
     def made(self, address: int, members: list[int]) -> Task:
         """A task of its members."""
         *numbers, name = members
-        return Task(address, *numbers, name.to_bytes(64, "little")[:_NAME].partition(b"\0")[0])
+        text = name.to_bytes(64, "little")[:_NAME].partition(b"\0")[0]
+        return Task(address, *numbers, os.fsdecode(text))
 
     def root(self, mm: int) -> int:
         """The physical address of an address space's top table.
