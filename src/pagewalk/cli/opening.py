@@ -119,7 +119,7 @@ def _process(source: str) -> int | None:
 
 
 def _image(source: str, *, base: int | None, segment: Any, **where: Any) -> PageTables:
-    """The page tables in a memory image, by the options that ``pagewalk.open`` has too: root, registers, pid, format, os."""
+    """The page tables in a memory image, by the options that ``pagewalk.open`` has too."""
     from pagewalk.sources import check_root, refuse_remote
     from pagewalk.sources import open as open_image
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import Any
 
 import click
 
@@ -23,7 +22,14 @@ __all__ = ["ps"]
 @click.option("--no-cost", is_flag=True, help="Do not measure page tables: faster where there are thousands.")
 @json_option
 def ps(
-    source: str, base: int | None, segment: Any, os: str | None, threads: bool, sweep: bool, no_cost: bool, as_json: bool
+    source: str,
+    base: int | None,
+    segment: tuple[tuple[int, int, int], ...],
+    os: str | None,
+    threads: bool,
+    sweep: bool,
+    no_cost: bool,
+    as_json: bool,
 ) -> None:
     """List the processes in a memory image.
 

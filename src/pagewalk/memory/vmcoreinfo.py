@@ -1,6 +1,6 @@
 """VMCOREINFO: what a Linux kernel says of itself for whoever reads its dump, as text.
 
-Source: ``kernel/crash_core.c`` (before 6.9; then ``vmcore_info.c``), ``Documentation/admin-guide/kdump/vmcoreinfo.rst``.
+Source: ``kernel/crash_core.c`` (from 6.9 on ``vmcore_info.c``), ``Documentation/admin-guide/kdump/vmcoreinfo.rst``.
 """
 
 from __future__ import annotations

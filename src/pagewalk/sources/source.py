@@ -76,7 +76,7 @@ class Source:
         pid: int | None = None,
         notes: list[str] | None = None,
     ) -> PageTables:
-        """The page tables by the address of the top table, a CPU's registers, or a process: ``pagewalk.open`` says more.
+        """The page tables by the top table's address, a CPU's registers, or a process: ``pagewalk.open`` says more.
 
         None of them given: by the registers of the first CPU, if the source has them.
 
@@ -127,13 +127,13 @@ class Source:
         return process_space(linux, integer(pid, "pid"), self.kept[_KERNELS].told)
 
     def _tables_of(
-        self, pid: int, format: str | PagingFormat | None, os: str | None, notes: list[str] | None
+        self, pid: int, given: str | PagingFormat | None, os: str | None, notes: list[str] | None
     ) -> PageTables:
         """The page tables of a process."""
         linux = self._linux(os)
         form = linux.paging.format
-        if format is not None and find_format(format).name != form.name:
-            raise UnsupportedError(f"the kernel's page tables are {form.name}: leave the format {shown(format)} out")
+        if given is not None and find_format(given).name != form.name:
+            raise UnsupportedError(f"the kernel's page tables are {form.name}: leave the format {shown(given)} out")
         try:
             return linux.tables(pid)
         finally:

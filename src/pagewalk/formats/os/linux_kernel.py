@@ -1,7 +1,7 @@
 """Where Linux keeps its own page tables: by architecture, what VMCOREINFO says of them, and which formats there are.
 
-Rows for whoever looks for a kernel in a memory that nobody knows: ``sources.linux``. A regime is given as registers; the
-roots in them are 0, and found out.
+Rows for whoever looks for a kernel in a memory that nobody knows: ``sources.linux``. A regime is given as registers;
+the roots in them are 0, and found out.
 
 Source: ``Documentation/admin-guide/kdump/vmcoreinfo.rst``; ``arch/*/kernel/vmcore_info.c`` (before 6.9
 ``crash_core.c``), Linux 5.10 to 7.2.

@@ -69,11 +69,10 @@ class Field(NamedTuple):
     bits: int
     type: int
 
-    def of(self, data: bytes, start: int = 0) -> int:
-        """Its value in the bytes of a structure, of which those before ``start`` are left out."""
+    def place(self, start: int) -> tuple[int, int, int, int]:
+        """Where it is in the bytes of a structure from ``start`` on: first byte, end, shift to the right, mask."""
         at = self.offset - start
-        value = int.from_bytes(data[at : at + self.size], "little")
-        return value >> self.shift & (1 << self.bits) - 1 if self.bits else value
+        return at, at + self.size, self.shift, (1 << (self.bits or 8 * self.size)) - 1
 
 
 def size_of_btf(header: bytes) -> int:
@@ -103,6 +102,7 @@ class Btf:
         if self._strings[0] or self._strings[-1]:
             raise BtfError("its strings neither begin nor end as they must")
         self._starts = np.array(_starts(self._words), np.int64)
+        self._names = self._words[self._starts]
         self._kinds = self._words[self._starts + 1] >> np.uint32(24) & np.uint32(31)
         self._flat: dict[int, dict[str, Field]] = {}
 
@@ -159,16 +159,6 @@ class Btf:
         """Whether it says which functions there are."""
         return bool((self._kinds == FUNCTION).any())
 
-    def enumerator(self, name: str) -> int | None:
-        """The value of a name of an enumeration; None: there is none."""
-        for offset in self._spelled(name):
-            for at in np.flatnonzero(self._words == offset).tolist():
-                which = int(np.searchsorted(self._starts, at, "right")) - 1
-                inside = at - int(self._starts[which]) - 3
-                if which >= 0 and int(self._kinds[which]) == ENUM and inside >= 0 and not inside % 2:
-                    return self._word(at + 1)
-        return None
-
     # -- types -------------------------------------------------------------------------------------------------------
 
     def _word(self, at: int) -> int:
@@ -177,22 +167,15 @@ class Btf:
             raise BtfError(f"a type lies behind the last one, at word {at:#x}")
         return int(self._words[at])
 
-    def _spelled(self, name: str) -> Iterator[int]:
-        """Where a name stands among the strings."""
-        wanted = b"\0" + name.encode() + b"\0"
-        at = self._strings.find(wanted)
-        while at >= 0:
-            yield at + 1
-            at = self._strings.find(wanted, at + 1)
+    def _spelled(self, name: str) -> int:
+        """Where a name stands among the strings, each of which is there once; 0: nowhere."""
+        return self._strings.find(b"\0" + name.encode() + b"\0") + 1
 
     def _named(self, name: str, kind: int) -> list[int]:
         """The numbers of the types of a kind and a name."""
-        names = self._words[self._starts]
-        return [
-            int(one) + 1
-            for offset in self._spelled(name)
-            for one in np.flatnonzero((names == offset) & (self._kinds == kind))
-        ]
+        if not (offset := self._spelled(name)):
+            return []
+        return [one + 1 for one in np.flatnonzero((self._names == offset) & (self._kinds == kind)).tolist()]
 
     def _resolved(self, number: int) -> tuple[int, int]:
         """Where a type begins that has contents, and its kind; names for it are followed."""
@@ -282,7 +265,7 @@ def _starts(words: npt.NDArray[np.uint32]) -> list[int]:
     """
     fixed = [3 + _FIXED.get(kind, 0) for kind in range(32)]
     each = [_EACH.get(kind, 0) for kind in range(32)]
-    view, end, at = memoryview(words), len(words), 0
+    view, end, at = words.data, len(words), 0
     found: list[int] = []
     add = found.append
     while at + 3 <= end:

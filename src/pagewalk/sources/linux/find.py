@@ -63,7 +63,7 @@ def find_kernels(memory: Memory, said: Mapping[str, str], notes: list[str]) -> l
     if not idles:
         idles = list(_idles(memory, types, find_anchors(memory, idle=IDLE_ALONE).idle))
     if not idles:
-        raise UnsupportedError("the kernel's types (BTF) are in this memory, and its first task is not: was it cut off?")
+        raise UnsupportedError("the kernel's types (BTF) are in this memory, its first task is not: was it cut off?")
     kernels = list(_kernels(memory, idles[:_MOST], given))
     if not kernels:
         where = ", ".join(f"{idle.vaddr:#x}" for idle in idles[:_MOST])

@@ -35,10 +35,13 @@ class Layout:
     """
 
     def __init__(self, btf: Btf, structure: str, members: Iterable[str]) -> None:
-        self._fields = tuple(_field(btf, structure, member) for member in members)
-        there = [field for field in self._fields if field.size]
+        fields = [_field(btf, structure, member) for member in members]
+        there = [field for field in fields if field.size]
+        if not there:
+            raise BtfError(f"struct {structure} has nothing of what is wanted")
         self._start = min(field.offset for field in there)
         self._size = max(field.offset + field.size for field in there) - self._start
+        self._places = [field.place(self._start if field.size else 0) for field in fields]
         if self._size > _LARGEST:
             raise BtfError(f"struct {structure} of {self._size:#x} bytes is larger than can be")
 
@@ -52,7 +55,7 @@ class Layout:
 
     def of(self, data: bytes) -> list[int]:
         """The members in the bytes from the first of them on."""
-        return [field.of(data, self._start) for field in self._fields]
+        return [int.from_bytes(data[at:end], "little") >> shift & mask for at, end, shift, mask in self._places]
 
     @property
     def extent(self) -> tuple[int, int]:

@@ -140,9 +140,7 @@ class Linux:
         """The windows of a process with a root: those whose register has it are its own, the rest are the kernel's."""
         registers, user = self.paging.registers, self.user_root(root)
         own = (root if name == registers[0] else self.kernel.root for name in registers)
-        first, *others = (
-            window._replace(root=at) for window, at in zip(self.paging.windows, own, strict=True)
-        )
+        first, *others = (window._replace(root=at) for window, at in zip(self.paging.windows, own, strict=True))
         return first._replace(root=user or root), *others
 
     def _windows(self, process: Process) -> tuple[Window, ...]:

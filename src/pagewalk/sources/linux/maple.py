@@ -1,7 +1,7 @@
 """Maple trees, in which kernels from 6.1 on keep the VMAs of an address space.
 
-A node says up to where each of its slots reaches (*pivots*); the slots of a leaf hold what is there. A pointer to a node
-has the node's type in its low byte, since nodes are aligned.
+A node says up to where each of its slots reaches (*pivots*); the slots of a leaf hold what is there. A pointer to a
+node has the node's type in its low byte, since nodes are aligned.
 
 Source: ``include/linux/maple_tree.h``, ``lib/maple_tree.c``, Linux 6.1 to 7.2.
 """

@@ -118,9 +118,9 @@ class Tasks:
 
     def made(self, address: int, members: list[int]) -> Task:
         """A task of its members."""
-        *numbers, name = members
-        text = name.to_bytes(64, "little")[:_NAME].partition(b"\0")[0]
-        return Task(address, *numbers, os.fsdecode(text))
+        pid, tgid, flags, exit_state, users, mm, signal, leader, name = members
+        text = os.fsdecode(name.to_bytes(64, "little")[:_NAME].partition(b"\0")[0])
+        return Task(address, pid, tgid, flags, exit_state, users, mm, signal, leader, text)
 
     def root(self, mm: int) -> int:
         """The physical address of an address space's top table.

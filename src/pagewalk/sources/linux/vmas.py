@@ -34,7 +34,7 @@ _MORE: Final = 64
 
 
 class _Area(NamedTuple):
-    """The members of a ``vm_area_struct`` that count, by their names without ``vm_``."""
+    """The members of a ``vm_area_struct`` that count: by their names without ``vm_``, and ``anon_name``."""
 
     start: int
     end: int
@@ -44,6 +44,7 @@ class _Area(NamedTuple):
     ops: int
     private_data: int
     mm: int
+    name: int
 
 
 class _Space(NamedTuple):
@@ -72,8 +73,8 @@ class Vmas:
     def __init__(self, btf: Btf, memory: Virtual, page_size: int, notes: list[str]) -> None:
         area, space = "vm_area_struct", "mm_struct"
         self._memory, self._page_size, self._notes = memory, page_size, notes
-        self._areas = Layout(btf, area, [f"vm_{name}" for name in _Area._fields])
-        self._named = Layout(btf, area, ("anon_name|", "vm_mm"))
+        *plain, _ = (f"vm_{name}" for name in _Area._fields)
+        self._areas = Layout(btf, area, [*plain, "anon_name|"])
         members = ("map_count", "start_brk", "brk", "start_stack", "context.vdso|")
         self._spaces = Layout(btf, space, members)
         self._file = Layout(btf, "file", ("f_mapping", "f_inode"))
@@ -113,7 +114,7 @@ class Vmas:
                 self._notes.append(f"more VMAs than the kernel counts ({space.map_count:,}): the rest is left out")
                 return
             last, found = area.end, found + 1
-            yield self._made(pointer, area, space)
+            yield self._made(area, space)
         if found != space.map_count:
             self._notes.append(f"there are {found:,} VMAs, and the kernel counts {space.map_count:,}")
 
@@ -150,11 +151,11 @@ class Vmas:
             yield area
             last, area = area, following
 
-    def _made(self, pointer: int, area: _Area, space: _Space) -> Vma:
+    def _made(self, area: _Area, space: _Space) -> Vma:
         """A VMA."""
         name, mapping, huge = b"", None, 0
         try:
-            name = self._name(pointer, area, space)
+            name = self._name(area, space)
             if area.file:
                 mapping, huge = self._mapped(area, name)
         except Unreadable as error:
@@ -173,10 +174,10 @@ class Vmas:
             huge = 1 << bits if _PAGE <= 1 << min(bits, 64) < _USER_END else 0
         return self._mappings[mapping], huge
 
-    def _name(self, pointer: int, area: _Area, space: _Space) -> bytes:
+    def _name(self, area: _Area, space: _Space) -> bytes:
         """What ``maps`` calls it."""
         if area.file:
-            given = self._given(pointer) if area.flags & VmaFlags.SHARED and self._shared_named else b""
+            given = self._given(area) if area.flags & VmaFlags.SHARED and self._shared_named else b""
             return b"[anon_shmem:" + given + b"]" if given else self._names.of(area.file)
         if area.ops and area.private_data and (name := self._special_name(area.private_data)):
             return name
@@ -186,13 +187,12 @@ class Vmas:
             return b"[heap]"
         if area.start <= space.start_stack <= area.end:
             return b"[stack]"
-        given = self._given(pointer)
+        given = self._given(area)
         return b"[anon:" + given + b"]" if given else b""
 
-    def _given(self, pointer: int) -> bytes:
+    def _given(self, area: _Area) -> bytes:
         """The name that the program gave to an area; nothing: it gave none."""
-        at, _ = self._named.read(self._memory, pointer)
-        return self._memory.text(at + self._text, _LONGEST) if at and self._text else b""
+        return self._memory.text(area.name + self._text, _LONGEST) if area.name and self._text else b""
 
     def _special_name(self, private_data: int) -> bytes:
         """The name of an area that the kernel itself put there (``vm_special_mapping``); nothing: it is none."""
