@@ -182,7 +182,8 @@ class TestBroken:
 
     @staticmethod
     def put(source: pw.Source, tables: pw.PageTables, vaddr: int, value: int) -> None:
-        source.memory.write(tables.translate(vaddr).paddr, value.to_bytes(8, "little"))
+        assert isinstance(source.memory, pw.FlatMemory)
+        source.memory.write(tables.translate(vaddr).paddr or 0, value.to_bytes(8, "little"))
 
     def test_a_hidden_process(self, copy):
         tables, _, before, following = self.neighbours(copy, "files")

@@ -130,7 +130,7 @@ def _cost(linux: Linux, root: int) -> Cost:
         return Cost(0, 0)
     window = linux.paging.windows[0]._replace(root=root)
     try:
-        return cost_of(PageTables(linux.kernel.memory, None, linux.paging.format, windows=[window]), window)
+        return cost_of(PageTables(linux.memory, None, linux.paging.format, windows=[window]), window)
     except BadAnswer:
         raise
     except (TranslationError, MemoryReadError) as error:

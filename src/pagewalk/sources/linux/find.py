@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import MemoryReadError, UnsupportedError
 from pagewalk.formats import KERNELS, TOP, KernelTables
-from pagewalk.memory import BadAnswer, CachedMemory, is_flat, read_exactly
+from pagewalk.memory import BadAnswer, extents_of, read_exactly
 from pagewalk.sources.linux.anchors import IDLE_ALONE, Anchors, find_anchors
 from pagewalk.sources.linux.btf import HEADER, Btf, BtfError, size_of_btf
-from pagewalk.sources.linux.kernel import Idle, Kernel, Proof, paging_of, prove
+from pagewalk.sources.linux.kernel import Idle, Kernel, Proof, behind, paging_of, prove
 from pagewalk.sources.linux.layout import Layout, offset_of
 from pagewalk.sources.linux.search import IMAGE, roots_anywhere, roots_near
 from pagewalk.sources.linux.tasks import Tasks
@@ -68,7 +68,7 @@ def find_kernels(memory: Memory, said: Mapping[str, str], notes: list[str]) -> l
     if not kernels:
         where = ", ".join(f"{idle.vaddr:#x}" for idle in idles[:_MOST])
         raise UnsupportedError(f"no page tables in this memory lead to the kernel's first task ({where})")
-    return _ranked(kernels, notes)
+    return _ranked(memory, kernels, notes)
 
 
 def _anchors(memory: Memory, given: list[Vmcoreinfo]) -> Anchors:
@@ -135,17 +135,16 @@ def _idles(memory: Memory, types: list[tuple[Btf, KernelTables]], names: list[in
 
 def _kernels(memory: Memory, idles: list[Idle], given: list[Vmcoreinfo]) -> Iterator[Kernel]:
     """The kernel of each first task that proves itself. All of the memory is searched only if none is found near."""
-    behind = memory if is_flat(memory) else CachedMemory(memory)
     found = 0
     for idle in idles:
         said = _said_of(idle, given)
-        for kernel in (_by_vmcoreinfo(behind, idle, said), _searched(memory, behind, idle, said, roots_near)):
+        for kernel in (_by_vmcoreinfo(memory, idle, said), _searched(memory, idle, said, roots_near)):
             if kernel is not None:
                 found += 1
                 yield kernel
                 break
     for idle in () if found else idles:
-        kernel = _searched(memory, behind, idle, _said_of(idle, given), roots_anywhere)
+        kernel = _searched(memory, idle, _said_of(idle, given), roots_anywhere)
         if kernel is not None:
             yield kernel
 
@@ -170,32 +169,33 @@ def _by_vmcoreinfo(memory: Memory, idle: Idle, said: Vmcoreinfo | None) -> Kerne
         return None
     root = top - (idle.vaddr - idle.paddr) & (1 << 64) - 1
     for registers, paging in _regimes(idle, said):
-        if prove(memory, paging, root, idle):
-            return Kernel(memory, idle, registers, root, "by VMCOREINFO", said)
+        if prove(behind(memory), paging, root, idle):
+            return Kernel(idle, registers, root, "by VMCOREINFO", said, _size(memory))
     return None
 
 
-def _searched(memory: Memory, behind: Memory, idle: Idle, said: Vmcoreinfo | None, search: Search) -> Kernel | None:
+def _searched(memory: Memory, idle: Idle, said: Vmcoreinfo | None, search: Search) -> Kernel | None:
     """A kernel whose root translates its first task to where that is: of several, the one in its image."""
+    cached = behind(memory)
     for registers, paging in _regimes(idle, said):
         proved: tuple[int, int] = (Proof.NONE, 0)
         for root in search(memory, paging, idle.vaddr, idle.paddr):
-            proved = max(proved, (prove(behind, paging, root, idle), -root))
+            proved = max(proved, (prove(cached, paging, root, idle), -root))
             if proved[0] is Proof.IMAGE:
                 break
         if proved[0]:
-            return Kernel(behind, idle, registers, -proved[1], "by what it translates", said)
+            return Kernel(idle, registers, -proved[1], "by what it translates", said, _size(memory))
     return None
 
 
-def _ranked(kernels: list[Kernel], notes: list[str]) -> list[Kernel]:
+def _ranked(memory: Memory, kernels: list[Kernel], notes: list[str]) -> list[Kernel]:
     """The kernels, the one with the soundest and longest list of tasks first."""
     if len(kernels) == 1:
         return kernels
     told: list[tuple[int, int, int, Kernel]] = []
     for at, kernel in enumerate(kernels):
         wrong: list[str] = []
-        many = sum(1 for _ in Tasks(kernel, kernel.virtual(), wrong).processes(threads=False))
+        many = sum(1 for _ in Tasks(kernel, kernel.virtual(behind(memory)), wrong).processes(threads=False))
         told.append((len(wrong), -many, at, kernel))
     told.sort(key=lambda one: one[:3])
     each = "; ".join(
@@ -204,6 +204,12 @@ def _ranked(kernels: list[Kernel], notes: list[str]) -> list[Kernel]:
     )
     notes.append(f"{len(told)} kernels are in this memory: {each}. The first of these is taken")
     return [kernel for *_, kernel in told]
+
+
+def _size(memory: Memory) -> int:
+    """Bytes of a memory."""
+    runs = extents_of(memory)
+    return int((runs[:, 1] - runs[:, 0]).sum())
 
 
 def _bytes(memory: Memory, paddr: int, size: int) -> bytes | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pagewalk.errors import BadRoot
 from pagewalk.formats import from_registers
+from pagewalk.memory import CachedMemory, is_flat
 from pagewalk.sources.linux.virtual import Unreadable, Virtual
 from pagewalk.tables import PageTables
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pagewalk.sources.linux.btf import Btf
     from pagewalk.sources.linux.vmcoreinfo import Vmcoreinfo
 
-__all__ = ["Idle", "Kernel", "Proof", "kernel_windows", "paging_of", "prove"]
+__all__ = ["Idle", "Kernel", "Proof", "behind", "kernel_windows", "paging_of", "prove"]
 
 
 @dataclass(frozen=True)
@@ -48,31 +49,36 @@ class Kernel:
     """A kernel.
 
     Attributes:
-        memory: Where it is.
         idle: Its first task.
         registers: How it translates addresses; the roots in them are 0.
         root: Its own top table.
         how: How that was found, in words.
         said: What it says of itself; None: that was not found.
+        ram: Bytes of the memory that it is in.
     """
 
-    memory: Memory
     idle: Idle
     registers: str
     root: int
     how: str
     said: Vmcoreinfo | None
+    ram: int
 
     @property
     def btf(self) -> Btf:
         """Its types."""
         return self.idle.btf
 
-    def virtual(self) -> Virtual:
+    def virtual(self, memory: Memory) -> Virtual:
         """Its memory by its addresses, as it is now."""
         paging = paging_of(self.registers)
         upper = [window for window in kernel_windows(paging, self.root) if window.holds(self.idle.vaddr)]
-        return Virtual(PageTables(self.memory, None, paging.format, windows=upper))
+        return Virtual(PageTables(memory, None, paging.format, windows=upper))
+
+
+def behind(memory: Memory) -> Memory:
+    """A memory for many small reads of one moment: before one that has to be asked stands a cache."""
+    return memory if is_flat(memory) else CachedMemory(memory)
 
 
 def kernel_windows(paging: Paging, root: int) -> tuple[Window, ...]:

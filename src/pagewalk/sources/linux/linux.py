@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pagewalk.errors import ProcessError, UnsupportedError
 from pagewalk.memory import read_each
 from pagewalk.sources.linux.btf import BtfError
-from pagewalk.sources.linux.kernel import kernel_windows, paging_of
+from pagewalk.sources.linux.kernel import behind, kernel_windows, paging_of
 from pagewalk.sources.linux.lost import lost_tasks
 from pagewalk.sources.linux.system import System, system_of
 from pagewalk.sources.linux.tasks import Tasks
@@ -46,25 +46,28 @@ class Linux:
 
     Attributes:
         notes: What could not be known, or is doubtful, in a sentence each.
+        source: The memory that it is in.
+        memory: The same as it was when it was read first.
         paging: How it translates addresses, and its entries.
     """
 
     def __init__(self, source: Memory, kernel: Kernel, os: str | None = None) -> None:
         self.notes: list[str] = []
         self.kernel = kernel
-        self._source = source
-        self._memory = kernel.virtual()
+        self.source = source
+        self.memory = behind(source)
+        self._virtual = kernel.virtual(self.memory)
         try:
-            self._tasks = Tasks(kernel, self._memory, self.notes)
+            self._tasks = Tasks(kernel, self._virtual, self.notes)
         except BtfError as error:
             raise _odd(error) from None
-        self._system = None if os is not None else system_of(kernel, self._memory)
+        self._system = None if os is not None else system_of(kernel, self._virtual)
         self.paging: Paging = paging_of(kernel.registers, os if self._system is None else self._system.name)
 
     @property
     def system(self) -> System:
         """Which Linux it is, and how it is read."""
-        return self._system or system_of(self.kernel, self._memory)
+        return self._system or system_of(self.kernel, self._virtual)
 
     # -- processes ---------------------------------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ class Linux:
         Raises:
             MemoryReadError: The memory cannot be read any more.
         """
-        for task in lost_tasks(self._source, self.kernel, self._memory, self._tasks, listed, self.notes):
+        for task in lost_tasks(self.source, self.kernel, self._virtual, self._tasks, listed, self.notes):
             yield self._tasks.process(task)
 
     def find(self, pid: int) -> Process:
@@ -117,7 +120,7 @@ class Linux:
         level = self.paging.format.head_of(window)
         if not apart or not root or root & apart:
             return 0
-        mine, other = read_each(self.kernel.memory, [root, root + apart], level.table_bytes)
+        mine, other = read_each(self.memory, [root, root + apart], level.table_bytes)
         if mine is None or other is None:
             return 0
         tables, others = (_tables_of(level, data) for data in (mine, other))
@@ -134,7 +137,7 @@ class Linux:
             BadRoot: They are outside the memory.
         """
         windows = kernel_windows(self.paging, self.kernel.root) if pid == KERNEL else self._windows(self.find(pid))
-        return PageTables(self.kernel.memory, None, self.paging.format, windows=windows)
+        return PageTables(self.source, None, self.paging.format, windows=windows)
 
     def windows(self, root: int) -> tuple[Window, ...]:
         """The windows of a process with a root: those whose register has it are its own, the rest are the kernel's."""
@@ -167,7 +170,7 @@ class Linux:
 
     @cached_property
     def _vmas(self) -> Vmas:
-        return Vmas(self.kernel.btf, self._memory, self.paging.format.page_size, self.notes)
+        return Vmas(self.kernel.btf, self._virtual, self.paging.format.page_size, self.notes)
 
 
 def _tables_of(level: Level, data: bytes) -> list[int]:

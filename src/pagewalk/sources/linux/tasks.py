@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.abi.processes import PF_KTHREAD
 from pagewalk.formats import ROOT
-from pagewalk.memory import extents_of
 from pagewalk.sources.linux.layout import Layout, offset_of
 from pagewalk.sources.linux.lists import nodes_of
 from pagewalk.sources.linux.virtual import Unreadable
@@ -105,8 +104,7 @@ class Tasks:
         self._threads = Layout(btf, "signal_struct", ("nr_threads",))
         self._head = offset_of(btf, "signal_struct", "thread_head")
         self._root = Layout(btf, "mm_struct", (ROOT,))
-        ram = int((extents_of(kernel.memory)[:, 1] - extents_of(kernel.memory)[:, 0]).sum())
-        self.most = ram // max(btf.size(task), 64) + 1
+        self.most = kernel.ram // max(btf.size(task), 64) + 1
 
     def task(self, address: int) -> Task:
         """The task at an address.
