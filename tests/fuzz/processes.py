@@ -25,7 +25,7 @@ from pagewalk.sources.linux.layout import Layout
 from pagewalk.sources.linux.maple import Maple
 from pagewalk.sources.linux.names import Names
 from pagewalk.sources.linux.virtual import Virtual
-from pagewalk.sources.processes import Kernels
+from pagewalk.sources.rows import Kernels
 from tests.cut import PAGE, memory_of, unpacked
 
 __all__ = ["PARTS", "SEEDS", "Found", "campaign", "hostile", "pages_of"]

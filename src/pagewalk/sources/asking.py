@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pagewalk.sources.processes import ProcessSpace
+    from pagewalk.sources.rows import ProcessSpace
     from pagewalk.sources.source import Source
 
 __all__ = ["open_space", "processes"]

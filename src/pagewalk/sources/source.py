@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pagewalk.formats import PagingFormat
     from pagewalk.memory import Memory
     from pagewalk.sources.linux.linux import Linux
-    from pagewalk.sources.processes import ProcessSpace
+    from pagewalk.sources.rows import ProcessSpace
 
 __all__ = ["Source"]
 
@@ -107,7 +107,7 @@ class Source:
         Raises:
             UnsupportedError, MemoryReadError: As there.
         """
-        from pagewalk.sources.processes import process_rows
+        from pagewalk.sources.rows import process_rows
 
         linux = self._linux(os)
         try:
@@ -121,7 +121,7 @@ class Source:
         Raises:
             ProcessError, UnsupportedError, MemoryReadError, BadRoot: As there.
         """
-        from pagewalk.sources.processes import process_space
+        from pagewalk.sources.rows import process_space
 
         linux = self._linux(os)
         return process_space(linux, integer(pid, "pid"), self.kept[_KERNELS].told)
@@ -141,7 +141,7 @@ class Source:
 
     def _linux(self, os: str | None) -> Linux:
         """The Linux in it, looked for once."""
-        from pagewalk.sources.processes import Kernels
+        from pagewalk.sources.rows import Kernels
 
         if _KERNELS not in self.kept:
             self.kept[_KERNELS] = Kernels.of(self.memory, self.vmcoreinfo)
