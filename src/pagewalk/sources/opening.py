@@ -105,9 +105,8 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
             private memory has it. The image must hold the memory in the clear. None: there is no such bit.
         writable: Let what is written to the memory reach the file.
         source_type: What the source is, where its content misleads.
-        pid: A process of the Linux in the memory, or a thread's number: its own page tables and the kernel's. Format
-            and operating system follow from the kernel. 0 is the kernel itself.
-        notes: Told what else to know of the kernel and the process.
+        pid: A process of the Linux in the memory: its tables and the kernel's, which says format and system. 0: those.
+        notes: Told what else to know of them.
 
     Raises:
         OSError: The file cannot be opened.
@@ -115,11 +114,11 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         ImageFormatError: It is empty, or ends before a segment does.
         BadRoot: A root is misaligned, too wide, or outside the memory. That of one register of two as well: what the
             other one translates is opened without the first.
-        UnsupportedError: No format or system of that name; the source is no raw image; registers that are not known,
-            contradict each other or the format, or are of a CPU that translates nothing; an encryption bit of a format
-            that has none.
-        ValueError: Both a root and registers, or a pid beside one of them; a base beside segments; a register that is
-            no number of 64 bits; an encryption bit that is none of 32 to 51.
+        UnsupportedError: No format or system of that name; the source is no raw image, or has no Linux to read;
+            registers that are not known, contradict each other or the format, or are of a CPU that translates nothing;
+            an encryption bit of a format that has none.
+        ValueError: More than one of root, registers and pid; a base beside segments; a register that is no number of 64
+            bits; an encryption bit that is none of 32 to 51.
         TypeError: Neither a root, nor registers, nor a pid; an address is no integer.
     """
     opened = _source(source, base=base, segments=segments, source_type=source_type, writable=writable)
