@@ -104,6 +104,8 @@ from .query import (
 from .sources import (
     Source,
     open,
+    open_space,
+    processes,
     source,
 )
 from .space import (
@@ -251,6 +253,8 @@ __all__ = [
     "holes",
     "mappings",
     "open",
+    "open_space",
+    "processes",
     "source",
     "translate",
     "walk_page_mapping",

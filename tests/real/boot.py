@@ -61,7 +61,7 @@ def _command(machine: Machine, folder: Path) -> list[str]:
         if shutil.which(tool) is None:
             raise NotToBeHad(f"{tool} is not here")
     kernel = packages.fetch(machine.kernel)
-    initramfs.build(architecture, sorted(kernel.glob("*.ko")), folder / "initramfs")
+    initramfs.build(architecture, machine.program, sorted(kernel.glob("*.ko")), folder / "initramfs")
     ram = f"memory-backend-file,id=ram,size={machine.megabytes}M,mem-path={folder / 'ram'},share=on"
     return [
         *("setpriv", "--pdeathsig", "KILL", architecture.emulator, "-accel", "tcg", "-cpu", machine.cpu),
@@ -95,7 +95,8 @@ class Guest:
     Attributes:
         machine: What it is.
         ram: The file that is its memory, from the architecture's base on.
-        truth: What its program said.
+        console: The file with what its program said.
+        truth: The same, so far as it is of one address space.
         registers: Those that say where its program's tables are.
         monitor, stub: QEMU's two doors.
     """
@@ -103,6 +104,7 @@ class Guest:
     def __init__(self, machine: Machine, folder: Path, process: subprocess.Popen[bytes]) -> None:
         self.machine = machine
         self.ram = folder / "ram"
+        self.console = folder / "console"
         self._folder, self._process = folder, process
         self.monitor = Monitor(self._socket("qmp"), STARTED)
         self.truth = truth.parse(self._until_ready())
@@ -120,9 +122,8 @@ class Guest:
             RuntimeError: The guest ended, or took too long.
         """
         end = time.monotonic() + READY
-        console = self._folder / "console"
         while True:
-            text = console.read_text(errors="replace") if console.exists() else ""
+            text = self.console.read_text(errors="replace") if self.console.exists() else ""
             if "\n@ ready" in text:
                 return text
             if self._process.poll() is not None or time.monotonic() > end or "\n@ ended" in text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tests.real import kernels
 from tests.real.architectures import AARCH64, I386, RISCV64, X86_64
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.real.architectures import Architecture
     from tests.real.kernels import Kernel
 
-__all__ = ["MACHINES", "Machine"]
+__all__ = ["MACHINES", "PROCESSES", "Machine"]
 
 
 class Machine(NamedTuple):
@@ -27,6 +27,7 @@ class Machine(NamedTuple):
         megabytes: Its memory.
         options: Words for the kernel's command line.
         device_tree: A text in QEMU's device tree, and what stands in its place.
+        program: The folder of the sources of what it runs.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Machine(NamedTuple):
     megabytes: int = 512
     options: str = ""
     device_tree: tuple[str, str] | tuple[()] = ()
+    program: str = "init"
 
 
 GIGABYTE: Final = "hugepagesz=1G hugepages=1"
@@ -78,3 +80,29 @@ MACHINES: Final = {
         ),
     )
 }
+
+
+def _processes(like: str, options: str = "", **more: Any) -> Machine:
+    """A guest like one of those, with processes of all kinds and without huge pages of its own."""
+    return MACHINES[like]._replace(program="processes", megabytes=512, options=options, **more)
+
+
+PROCESSES: Final = {
+    machine.name: machine
+    for machine in (
+        _processes("x86_64-5.10"),
+        _processes("x86_64-6.1-pti", "pti=on"),
+        _processes("x86_64-6.12"),
+        _processes("x86_64-6.18", "nokaslr"),
+        _processes("x86_64-7.3"),
+        _processes("x86_64-7.3-la57", "pti=on"),
+        _processes("arm64-4k", "kpti=on"),
+        _processes("arm64-4k-lpa2"),
+        _processes("arm64-16k"),
+        _processes("arm64-16k-lpa2"),
+        _processes("riscv64-sv39", "no4lvl"),
+        _processes("riscv64-sv48", "no5lvl"),
+        _processes("riscv64-sv57"),
+    )
+}
+"""Guests for lists of processes."""

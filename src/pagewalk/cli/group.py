@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "map": ("pagewalk.cli.map", "What is mapped where: pages, swap, guards, holes."),
     "vtop": ("pagewalk.cli.vtop", "Translate addresses, showing every level's entry."),
+    "ps": ("pagewalk.cli.ps", "The processes in a memory image."),
     "live": ("pagewalk.cli.live", "What is in the page tables of a running process."),
     "conform": ("pagewalk.cli.conform", "The simulated address space against the running kernel."),
     "demo": ("pagewalk.cli.demo", "Guard regions, simulated and on the running kernel."),

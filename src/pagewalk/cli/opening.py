@@ -33,12 +33,14 @@ class Opened(NamedTuple):
         tables: Its page tables.
         space: The process that they were made from; None: they are those of an image.
         notes: What else to know of it.
+        pid: The process of an image whose tables they are; None: it is not said.
     """
 
     name: str
     tables: PageTables
     space: Capture | None = None
     notes: tuple[str, ...] = ()
+    pid: int | None = None
 
     @property
     def hidden(self) -> int:
@@ -50,6 +52,8 @@ class Opened(NamedTuple):
         form, space = self.tables.format, self.space
         head: dict[str, Any] = {"source": self.name, "format": form.name, "os": form.system}
         head |= {"root": self._root(self.tables.root), "windows": self._windows()}
+        if self.pid is not None:
+            head |= {"pid": self.pid}
         if space is not None:
             head |= {"pid": space.pid, "frames_known": space.frames_known, "complete": space.complete}
         return {**head, "notes": list(self.notes)}
@@ -77,8 +81,9 @@ def open_source(source: str, **options: Any) -> Opened:
     if pid is None:
         from pagewalk.sources import notes_of
 
-        tables = _image(source, **options)
-        opened = Opened(source, tables, notes=tuple(notes_of(tables)))
+        notes: list[str] = []
+        tables = _image(source, notes=notes, **options)
+        opened = Opened(source, tables, notes=(*notes, *notes_of(tables)), pid=options["pid"])
         if _PID.fullmatch(source):
             complain(f"note: {source} is taken for the file of that name; the process would be {_PREFIX}{source}")
         _tell(opened)
@@ -114,15 +119,16 @@ def _process(source: str) -> int | None:
 
 
 def _image(source: str, *, base: int | None, segment: Any, **where: Any) -> PageTables:
-    """The page tables in a memory image, by the options that ``pagewalk.open`` has too: root, registers, format, os."""
+    """The page tables in a memory image, by the options that ``pagewalk.open`` has too."""
     from pagewalk.sources import check_root, refuse_remote
     from pagewalk.sources import open as open_image
 
     refuse_remote(source)
-    if where["root"] is None and where["registers"] is None:
-        raise _usage("Missing option '--root' or '--registers': where an image's top table is.")
-    if where["root"] is not None and where["registers"] is not None:
-        raise _usage("--root and --registers contradict each other: give one or the other.")
+    given = [name for name in ("root", "registers", "pid") if where[name] is not None]
+    if not given:
+        raise _usage("Missing option '--root', '--registers' or '--pid': where an image's top table is.")
+    if len(given) > 1:
+        raise _usage(f"--{given[0]} and --{given[1]} contradict each other: give one or the other.")
     if base and segment:
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
     tell_of_cut_off_files()

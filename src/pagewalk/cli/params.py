@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,7 +14,10 @@ from pagewalk.formats import DEFAULT, FORMATS, LINUX, SETTINGS, SPELLINGS, encry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["ADDRESS", "NUMBER", "Extent", "Names", "Number", "json_option", "source_options"]
+__all__ = ["ADDRESS", "NUMBER", "Extent", "Names", "Number", "image_options", "json_option", "source_options"]
+
+_LAST_PID: Final = (1 << 31) - 1
+"""What a ``pid_t`` holds."""
 
 
 class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
@@ -124,34 +127,14 @@ def _encryption_bit(ctx: click.Context, param: click.Parameter, bit: int | None)
     return bit
 
 
-_SOURCE_OPTIONS = (
-    click.argument("source", metavar="SOURCE"),
-    click.option("--root", type=ADDRESS, metavar="PADDR", help="An image's top table (x86: CR3, flags off)."),
-    click.option(
-        "--registers",
-        metavar="NAME=VALUE,...",
-        multiple=True,
-        callback=_registers,
-        help="Instead of --root: the registers that say where an image's tables are, and of which format: "
-        "cr3 (cr0, cr4, efer, pkru, pat); tcr_el1, ttbr0_el1, ttbr1_el1 (sctlr_el1, pan, mair_el1); satp (sstatus).",
-    ),
-    click.option(
-        "--format",
-        help=f"An image's paging format: {', '.join(FORMATS)}.  [default: what registers say, else {DEFAULT}]",
-    ),
-    click.option(
-        "--os",
-        metavar="NAME[,OPTION=yes|no]...",
-        help=f"Whose entries stand beside the hardware's: {SPELLINGS}; options of a kernel are {', '.join(SETTINGS)}.  "
-        f"[default: {LINUX.name}, the newest]",
-    ),
-    click.option(
-        "--encryption-bit",
-        type=NUMBER,
-        metavar="BIT",
-        callback=_encryption_bit,
-        help="Of x86-64, the bit of addresses that marks encrypted memory (SEV, TDX), 32 to 51.",
-    ),
+_SOURCE = click.argument("source", metavar="SOURCE")
+_OS = click.option(
+    "--os",
+    metavar="NAME[,OPTION=yes|no]...",
+    help=f"Whose entries stand beside the hardware's: {SPELLINGS}; options of a kernel are {', '.join(SETTINGS)}.  "
+    f"[default: what the kernel of --pid says, else {LINUX.name}, the newest]",
+)
+_PLACE = (
     click.option(
         "--base", type=ADDRESS, metavar="PADDR", help="Physical address of the image's first byte.  [default: 0]"
     ),
@@ -163,10 +146,49 @@ _SOURCE_OPTIONS = (
         help="A part of the image, for one that is not one run from --base; repeatable.",
     ),
 )
+"""Where a raw image lies."""
+_SOURCE_OPTIONS = (
+    _SOURCE,
+    click.option("--root", type=ADDRESS, metavar="PADDR", help="An image's top table (x86: CR3, flags off)."),
+    click.option(
+        "--registers",
+        metavar="NAME=VALUE,...",
+        multiple=True,
+        callback=_registers,
+        help="Instead of --root: the registers that say where an image's tables are, and of which format: "
+        "cr3 (cr0, cr4, efer, pkru, pat); tcr_el1, ttbr0_el1, ttbr1_el1 (sctlr_el1, pan, mair_el1); satp (sstatus).",
+    ),
+    click.option(
+        "--pid",
+        type=Number(most=_LAST_PID),
+        metavar="N",
+        help="Instead of --root: a process of the Linux in the image, as ps lists them; 0 is the kernel.",
+    ),
+    click.option(
+        "--format",
+        help=f"An image's paging format: {', '.join(FORMATS)}.  [default: what registers say, else {DEFAULT}]",
+    ),
+    _OS,
+    click.option(
+        "--encryption-bit",
+        type=NUMBER,
+        metavar="BIT",
+        callback=_encryption_bit,
+        help="Of x86-64, the bit of addresses that marks encrypted memory (SEV, TDX), 32 to 51.",
+    ),
+    *_PLACE,
+)
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="JSON: addresses and entries as hex strings, sizes in bytes as numbers."
 )
+
+
+def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the SOURCE argument and the options that say where an image lies, and which system is in it."""
+    for decorate in reversed((_SOURCE, _OS, *_PLACE)):
+        command = decorate(command)
+    return command
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:

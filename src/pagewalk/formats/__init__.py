@@ -12,7 +12,8 @@ from pagewalk.formats.find import DEFAULT, FORMATS, find_format, from_registers,
 from pagewalk.formats.flags import Flag, Kind, Rights
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.linux import LINUX, SETTINGS, Linux
-from pagewalk.formats.os.systems import SPELLINGS, SYSTEMS
+from pagewalk.formats.os.linux_kernel import KERNELS, ROOT, TOP, KernelTables
+from pagewalk.formats.os.systems import SPELLINGS, SYSTEMS, nearest
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.rows import Row
 from pagewalk.formats.window import Window
@@ -22,17 +23,21 @@ __all__ = [
     "DEFAULT",
     "ENCRYPTED",
     "FORMATS",
+    "KERNELS",
     "LINUX",
     "NO_PADDR",
+    "ROOT",
     "SETTINGS",
     "SPELLINGS",
     "SYSTEMS",
+    "TOP",
     "AccessRule",
     "AccessRules",
     "Bits",
     "Decoded",
     "Field",
     "Flag",
+    "KernelTables",
     "Kind",
     "Level",
     "Linux",
@@ -49,5 +54,6 @@ __all__ = [
     "from_registers",
     "key_of",
     "memory_of",
+    "nearest",
     "systems_of",
 ]

@@ -9,6 +9,7 @@ from pagewalk.memory.flat import FlatMemory, Ram
 from pagewalk.memory.image import RawImage
 from pagewalk.memory.protocol import Closable, Flat, Memory, ReadsMany, Segment, WritableMemory, is_flat
 from pagewalk.memory.slots import RemoteSlots
+from pagewalk.memory.vmcoreinfo import split_vmcoreinfo
 from pagewalk.memory.writes import write_to, writes
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "is_flat",
     "read_each",
     "read_exactly",
+    "split_vmcoreinfo",
     "write_to",
     "writes",
 ]

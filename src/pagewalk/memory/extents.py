@@ -41,31 +41,41 @@ def extents_of(memory: Memory) -> npt.NDArray[np.uint64]:
     return np.asarray(extents, np.uint64)
 
 
-def blocks_of(memory: Memory, size: int = BLOCK) -> Iterator[tuple[int, memoryview]]:
+def blocks_of(
+    memory: Memory, size: int = BLOCK, *, first: int = 0, end: int = 1 << 64
+) -> Iterator[tuple[int, memoryview]]:
     """All bytes of a memory in passing: a physical address, and the bytes from there on.
 
     Args:
         memory: One that says where it has bytes.
         size: Bytes of a block at most, a power of two. A block begins on a multiple of it, or where a run of memory
             does, and ends with that run.
+        first, end: Physical addresses: only what lies between.
 
     Yields:
-        The address and the bytes, ascending. The bytes are overwritten by the next block's.
+        The address and the bytes, ascending. The bytes are overwritten by the next block's; those of a flat memory are
+        its own, in place.
 
     Raises:
         UnsupportedError: It does not say where it has memory.
         MemoryReadError: What it says it has cannot be read.
     """
     buffer = memoryview(bytearray(size))
-    read_into: Any = getattr(memory, "read_into", None)
-    for start, end in extents_of(memory).tolist():
-        at = start
-        while at < end:
-            stop = min(end, (at // size + 1) * size)
-            part = buffer[: stop - at]
-            if read_into is None:
-                part[:] = read_exactly(memory, at, stop - at)
-            else:
-                read_into(at, part)
-            yield at, part
+    for run, run_end in extents_of(memory).tolist():
+        at, last = max(run, first), min(run_end, end)
+        while at < last:
+            stop = min(last, (at // size + 1) * size)
+            yield at, _block(memory, at, buffer[: stop - at])
             at = stop
+
+
+def _block(memory: Memory, paddr: int, buffer: memoryview) -> memoryview:
+    """The bytes at an address: in place where they can be, else in a buffer of their size."""
+    if is_flat(memory) and (view := memory.view(paddr, len(buffer))) is not None:
+        return view
+    read_into: Any = getattr(memory, "read_into", None)
+    if read_into is None:
+        buffer[:] = read_exactly(memory, paddr, len(buffer))
+    else:
+        read_into(paddr, buffer)
+    return buffer

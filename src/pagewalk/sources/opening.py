@@ -81,8 +81,10 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     encryption_bit: int | None = None,
     writable: bool = False,
     source_type: str | None = None,
+    pid: int | None = None,
+    notes: list[str] | None = None,
 ) -> PageTables:
-    """Open page tables in a memory image or dump: by the address of the top table, or by the CPU's registers.
+    """Open page tables in a memory image or dump: by the top table's address, the CPU's registers, or a process.
 
     Args:
         source: The image's path, or a ``Source``.
@@ -103,22 +105,26 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
             private memory has it. The image must hold the memory in the clear. None: there is no such bit.
         writable: Let what is written to the memory reach the file.
         source_type: What the source is, where its content misleads.
+        pid: A process of the Linux in the memory: its tables and the kernel's, which says format and system. 0: those.
+        notes: Told what else to know of them.
 
     Raises:
         OSError: The file cannot be opened.
+        ProcessError: There is no such process, or it has no page tables.
         ImageFormatError: It is empty, or ends before a segment does.
         BadRoot: A root is misaligned, too wide, or outside the memory. That of one register of two as well: what the
             other one translates is opened without the first.
-        UnsupportedError: No format or system of that name; the source is no raw image; registers that are not known,
-            contradict each other or the format, or are of a CPU that translates nothing; an encryption bit of a format
-            that has none.
-        ValueError: Both a root and registers, or a base and segments; a register that is no number of 64 bits; an
-            encryption bit that is none of 32 to 51.
-        TypeError: Neither a root nor registers; an address is no integer.
+        UnsupportedError: No format or system of that name; the source is no raw image, or has no Linux to read;
+            registers that are not known, contradict each other or the format, or are of a CPU that translates nothing;
+            an encryption bit of a format that has none.
+        ValueError: More than one of root, registers and pid; a base beside segments; a register that is no number of 64
+            bits; an encryption bit that is none of 32 to 51.
+        TypeError: Neither a root, nor registers, nor a pid; an address is no integer.
     """
     opened = _source(source, base=base, segments=segments, source_type=source_type, writable=writable)
     try:
-        return opened.tables(format=format, root=root, registers=registers, os=os, encryption_bit=encryption_bit)
+        where: Any = {"root": root, "registers": registers, "pid": pid, "notes": notes}
+        return opened.tables(format=format, os=os, encryption_bit=encryption_bit, **where)
     except BaseException:
         if opened is not source:
             opened.close()

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from pagewalk.doors import shortened
+from pagewalk.doors import integer, shortened, shown
+from pagewalk.errors import UnsupportedError
+from pagewalk.formats import find_format
 from pagewalk.memory import Closable
-from pagewalk.sources.where import refuse_outside, where_said
+from pagewalk.sources.where import refuse_beside_pid, refuse_outside, where_said
 from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    import numpy.typing as npt
+
     from pagewalk.formats import PagingFormat
     from pagewalk.memory import Memory
+    from pagewalk.sources.linux.linux import Linux
+    from pagewalk.sources.rows import ProcessSpace
 
 __all__ = ["Source"]
+
+_KERNELS: Final = "kernels"
+"""What the kernels that were found are kept as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class Source:
         cpus: The registers of each CPU that say where tables are, by name, if it has them.
         vmcoreinfo: What the kernel says of itself in VMCOREINFO, by key; empty if it has none.
         missing: What it does not have, in a sentence each.
+        kept: What was found in it and is not looked for again.
     """
 
     name: str
@@ -38,6 +49,7 @@ class Source:
     cpus: tuple[Mapping[str, int], ...] = ()
     vmcoreinfo: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"<Source {self.type} {shortened(self.name, 32)}: {shortened(repr(self.memory), 64)}>"
@@ -61,17 +73,82 @@ class Source:
         registers: Mapping[str, Any] | str | None = None,
         os: str | None = None,
         encryption_bit: int | None = None,
+        pid: int | None = None,
+        notes: list[str] | None = None,
     ) -> PageTables:
-        """The page tables by the address of the top table, or by a CPU's registers: ``pagewalk.open`` has the details.
+        """The page tables by the top table's address, a CPU's registers, or a process: ``pagewalk.open`` says more.
 
-        Neither given: by the registers of the first CPU, if the source has them.
+        None of them given: by the registers of the first CPU, if the source has them.
 
         Raises:
-            BadRoot, UnsupportedError, ValueError, TypeError: As ``pagewalk.open``.
+            BadRoot, UnsupportedError, ProcessError, ValueError, TypeError: As ``pagewalk.open``.
         """
+        if pid is not None:
+            refuse_beside_pid(root, registers, encryption_bit)
+            return self._tables_of(integer(pid, "pid"), format, os, notes)
         if root is None and registers is None and self.cpus:
             registers = self.cpus[0]
         where = where_said(format, root, registers, os, encryption_bit)
         tables = PageTables(self.memory, None, where.format, windows=where.windows)
         refuse_outside(self.memory, where)
         return tables
+
+    def processes(
+        self,
+        *,
+        threads: bool = False,
+        cost: bool = False,
+        sweep: bool = False,
+        os: str | None = None,
+        notes: list[str] | None = None,
+    ) -> npt.NDArray[np.void]:
+        """The processes of the Linux in it: ``pagewalk.processes`` has the details.
+
+        Raises:
+            UnsupportedError, MemoryReadError: As there.
+        """
+        from pagewalk.sources.rows import process_rows
+
+        linux = self._linux(os)
+        try:
+            return process_rows(linux, threads=threads, cost=cost, sweep=sweep)
+        finally:
+            self._tell(linux, notes)
+
+    def space(self, pid: int, *, os: str | None = None) -> ProcessSpace:
+        """A process of the Linux in it as an address space: ``pagewalk.open_space`` has the details.
+
+        Raises:
+            ProcessError, UnsupportedError, MemoryReadError, BadRoot: As there.
+        """
+        from pagewalk.sources.rows import process_space
+
+        linux = self._linux(os)
+        return process_space(linux, integer(pid, "pid"), self.kept[_KERNELS].told)
+
+    def _tables_of(
+        self, pid: int, given: str | PagingFormat | None, os: str | None, notes: list[str] | None
+    ) -> PageTables:
+        """The page tables of a process."""
+        linux = self._linux(os)
+        form = linux.paging.format
+        if given is not None and find_format(given).name != form.name:
+            raise UnsupportedError(f"the kernel's page tables are {form.name}: leave the format {shown(given)} out")
+        try:
+            return linux.tables(pid)
+        finally:
+            self._tell(linux, notes)
+
+    def _linux(self, os: str | None) -> Linux:
+        """The Linux in it, looked for once."""
+        from pagewalk.sources.rows import Kernels
+
+        if _KERNELS not in self.kept:
+            self.kept[_KERNELS] = Kernels.of(self.memory, self.vmcoreinfo)
+        linux: Linux = self.kept[_KERNELS].linux(self.memory, os)
+        return linux
+
+    def _tell(self, linux: Linux, notes: list[str] | None) -> None:
+        """Hand on what else there is to know."""
+        if notes is not None:
+            notes += self.kept[_KERNELS].told(linux)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pagewalk.formats import Window
     from pagewalk.memory import Memory
 
-__all__ = ["Where", "refuse_outside", "where_said"]
+__all__ = ["Where", "refuse_beside_pid", "refuse_outside", "where_said"]
 
 
 class Where(NamedTuple):
@@ -57,6 +57,20 @@ def where_said(
             f"the registers say {found.format.name}, and the format {given.name} contradicts them: give one alone"
         )
     return Where(given if given is not None and own else found.format, found.windows, found.registers)
+
+
+def refuse_beside_pid(root: int | None, registers: Mapping[str, Any] | str | None, encryption_bit: int | None) -> None:
+    """Refuse what contradicts that a process says where the tables are.
+
+    Raises:
+        ValueError: A root or registers.
+        UnsupportedError: An encryption bit: the kernel's own memory is not read through one.
+    """
+    if root is not None or registers is not None:
+        what = "a root" if root is not None else "registers"
+        raise ValueError(f"a process and {what} contradict each other: give one or the other")
+    if encryption_bit is not None:
+        raise UnsupportedError("processes are not found in encrypted memory: give a root beside the encryption bit")
 
 
 def refuse_outside(memory: Memory, where: Where) -> None:

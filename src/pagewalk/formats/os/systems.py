@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pagewalk.formats.os.linux import Version
 
-__all__ = ["SPELLINGS", "SYSTEMS", "System", "near", "system"]
+__all__ = ["SPELLINGS", "SYSTEMS", "System", "near", "nearest", "system"]
 
 _MINORS: Final = {3: range(10, 20), 4: range(21), 5: range(20), 6: range(20), 7: range(4)}
 """Kernels that are known: the minors of each major."""
@@ -78,6 +78,12 @@ def _version(name: str, head: str) -> Version:
     if version[1] not in _MINORS.get(version[0], ()):
         raise UnsupportedError(f"unknown system {shown(name)}: known are {SPELLINGS}; take the nearest older one")
     return version
+
+
+def nearest(version: Version) -> Version:
+    """The newest kernel that is known and no newer than one; of those that are older than all, the oldest."""
+    known = ((major, minor) for major, minors in _MINORS.items() for minor in minors)
+    return max((one for one in known if one <= version), default=_OLDEST)
 
 
 def _settings(head: str, version: Version, options: Iterable[str]) -> Iterable[tuple[str, bool]]:
