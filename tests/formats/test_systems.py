@@ -176,6 +176,8 @@ class TestNames:
             ("linux,device_private=maybe", "device_private is yes or no, not 'maybe'"),
             ("linux,migration=no,migration=no", "migration is given twice: give each option once"),
             ("linux-6.12,pte_marker=no", "linux-6.12 has the same entries whatever pte_marker is: leave it out"),
+            ("linux-6.18,svrsw60t59b=yes", "linux-6.18 has the same entries whatever svrsw60t59b is: leave it out"),
+            ("linux,svrsw60t59b=yes", "svrsw60t59b is of RISC-V alone, not of x86: leave it out"),
             ("linux-4.4,device_private=no", "linux-4.4 has the same entries whatever device_private is"),
             ("windows,x=yes", "windows takes no options, as in 'windows,x=yes': only Linux does"),
         ],

@@ -46,8 +46,11 @@ def linux_ia32(*, wide: bool, linux: Linux = LINUX) -> Layer:
     Args:
         wide: Entries have 8 bytes: PAE.
         linux: The kernel.
+
+    Raises:
+        UnsupportedError: It has an option of another architecture.
     """
-    state = linux.at(_STATE)
+    state = linux.on("x86").at(_STATE)
     stored = replace(linux.at(_WIDE_SWAP) if wide else _SWAP, flags=linux.at(_SWAP_FLAGS))
     empty = linux.at(_WIDE_EMPTY) if wide else _EMPTY
     types = linux.usually(device_private=False, pte_marker=False).types

@@ -82,8 +82,11 @@ def linux_x86(levels: int = 4, linux: Linux = LINUX, more: tuple[Field, ...] = (
         levels: 4 or 5: with 5, frame numbers are wider.
         linux: The kernel.
         more: Further fields of a page, in bits that are left over.
+
+    Raises:
+        UnsupportedError: The kernel has an option of another architecture.
     """
-    stored, state = linux.at(_STORED), (*linux.at(_STATE), *more)
+    stored, state = linux.on("x86").at(_STORED), (*linux.at(_STATE), *more)
 
     def absent(place: Place) -> tuple[Row, ...]:
         none = Row(Kind.NONE, (Pattern(stored.empty, 0),))
