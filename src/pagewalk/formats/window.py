@@ -24,8 +24,9 @@ class Window(NamedTuple):
         level: The index of the level, among the format's, where the descent begins.
         bits: log2 of the entries of the top table, where it is not the level's; None: the level's.
         ignored: Address bits that the hardware does not look at (TBI, LAM).
-        layered: What the MMU does not take is what the operating system's rows say; else it is *other*, if not empty
-            (Linux's kernel half: KFENCE and DEBUG_PAGEALLOC take pages away there, and nothing is swapped).
+        layered: What the MMU does not take is what the operating system's rows say; else it is *other*, if not empty,
+            and bits left to software say nothing (Linux's kernel half: KFENCE and DEBUG_PAGEALLOC take pages away
+            there, nothing is swapped, and what is soft-dirty to users is "not to be made large", 7.2's KERNEL_4K).
     """
 
     start: int
