@@ -202,6 +202,7 @@ class TestNames:
             ("linux,device_private=maybe", "device_private is yes or no, not 'maybe'"),
             ("linux,migration=no,migration=no", "migration is given twice: give each option once"),
             ("linux-6.12,pte_marker=no", "linux-6.12 has the same entries whatever pte_marker is: leave it out"),
+            ("linux-4.19,l1tf=no", "linux-4.19 has the same entries whatever l1tf is: leave it out"),
             ("linux-6.18,svrsw60t59b=yes", "linux-6.18 has the same entries whatever svrsw60t59b is: leave it out"),
             ("linux,svrsw60t59b=yes", "svrsw60t59b is of RISC-V alone, not of x86: leave it out"),
             ("linux-4.4,device_private=no", "linux-4.4 has the same entries whatever device_private is"),
@@ -213,6 +214,11 @@ class TestNames:
             with pytest.raises(pw.UnsupportedError, match=says.replace("?", "[?]")) as caught:
                 ask("x86-64", os)
             assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["arm64-4k", "riscv-sv39"])
+    def test_an_option_of_another_architecture(self, name: str) -> None:
+        with pytest.raises(pw.UnsupportedError, match=r"l1tf is of x86 alone, not of .*: leave it out"):
+            find_format(name, "linux-4.14,l1tf=yes")
 
     def test_no_rows(self) -> None:
         with pytest.raises(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.reference.families import FAMILIES, Family
-from tests.reference.linux import Arm64Linux, Linux, RiscVLinux, RiscVLinuxWithMore, Special, X86Linux, named
+from tests.reference.linux import Arm64Linux, Linux, Meaning, RiscVLinux, RiscVLinuxWithMore, Special, X86Linux, named
 from tests.reference.riscv import RiscV
 from tests.reference.x86 import ADDRESS, Hardware
 
@@ -61,8 +61,22 @@ class X86L414(X86Linux):
 
 
 @dataclass(frozen=True)
+class X86L414Fixed(X86Linux):
+    """4.14 with the fix of L1TF (4.14.63)."""
+
+    def software(self, raw: int) -> frozenset[str]:
+        return named(raw, {9: "SPECIAL", 11: "SOFT_DIRTY"})
+
+    def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
+        return named(raw, {1: "SOFT_DIRTY"})
+
+
+@dataclass(frozen=True)
 class X86L310(X86L414):
-    """3.10: type in 5:1, offset in 63:9."""
+    """3.10: type in 5:1, offset in 63:9; bit 6 is _PAGE_FILE."""
+
+    def absent(self, shift: int, raw: int) -> Meaning:
+        return Meaning("other") if shift == 12 and raw & 0x40 else super().absent(shift, raw)
 
     def software(self, raw: int) -> frozenset[str]:
         return named(raw, {9: "SPECIAL"})
@@ -143,6 +157,7 @@ _LAYERS: dict[tuple[str, str], Linux] = {
     ("x86-64", "linux-5.10"): X86L510(12, 34, L5_10),
     ("x86-64-la57", "linux-5.10"): X86L510(12, 40, L5_10),
     ("x86-64", "linux-4.14"): X86L414(12, 34, L5_10),
+    ("x86-64", "linux-4.14,l1tf=yes"): X86L414Fixed(12, 34, L5_10),
     ("x86-64", "linux-3.10"): X86L310(12, 34, L3_10),
     ("arm64-4k", "linux-6.12"): Arm64Linux(12, 40, L6_12),
     ("arm64-4k", "linux-6.1"): Arm64L61(12, 40, L6_1),

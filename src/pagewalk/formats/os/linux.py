@@ -18,7 +18,7 @@ from pagewalk.formats.fields import SWAP_TYPE, Field
 from pagewalk.formats.flags import Flag, Kind
 from pagewalk.formats.rows import Row
 
-__all__ = ["LINUX", "SETTINGS", "Linux", "Setting", "Swap", "SwapTypes", "Version", "swap_rows"]
+__all__ = ["LINUX", "SETTINGS", "Linux", "Setting", "Swap", "SwapTypes", "Version", "swap_rows", "with_files"]
 
 Version: TypeAlias = tuple[int, int]
 """Major and minor."""
@@ -89,6 +89,7 @@ SETTINGS: Final = {
     "pte_marker": Setting("CONFIG_PTE_MARKER", (5, 19), (6, 2)),
     "memory_failure": Setting("CONFIG_MEMORY_FAILURE", (3, 10)),
     "migration": Setting("CONFIG_MIGRATION", (3, 10)),
+    "l1tf": Setting("the fix of L1TF", (3, 10), (4, 19), (((4, 18), True), ((3, 10), False)), "x86"),
     "svrsw60t59b": Setting("the CPU's Svrsw60t59b", (7, 0), usual=(((3, 10), False),), only="RISC-V"),
 }
 """By the name that ``--os`` takes."""
@@ -218,6 +219,29 @@ _MARKERS: Final = ((GUARD, Kind.GUARD, ""), (POISONED, Kind.HWPOISON, "poisoned"
 """Markers by the bit that makes them one, the strongest first."""
 _MOVES: Final = {0: (), 2: ("read", "write"), 3: ("read", "read-exclusive", "write")}
 """What migration entries are called, by how many types they have."""
+
+
+_FILES: Final = (((4, 0), False), ((3, 10), True))
+"""Whether pages of files can be mapped in another order than theirs (``remap_file_pages``, before it was emulated)."""
+
+
+def with_files(swap: Swap, linux: Linux, place: int, offset: tuple[Field, ...] = ()) -> tuple[Swap, tuple[Row, ...]]:
+    """The row of a page of such a mapping that is not there: its entry says which of the file it is (``pte_file``).
+
+    Args:
+        swap: Where swap entries of the level keep what.
+        linux: The kernel.
+        place: The bit that tells them from swap entries (_PAGE_FILE).
+        offset: The field of the offset in the file, in pages, where that is one number.
+
+    Returns:
+        Swap entries, the bit clear, and the row; or what was given, and none.
+    """
+    if not linux.at(_FILES):
+        return swap, ()
+    mask, value = swap.base
+    row = Row(Kind.OTHER, (Pattern(mask | place, value | place),), fields=offset, name="file")
+    return replace(swap, base=Pattern(mask | place, value)), (row,)
 
 
 def swap_rows(swap: Swap, types: SwapTypes) -> tuple[Row, ...]:
