@@ -79,6 +79,8 @@ def translate(
         if not inside.any():
             continue
         left &= ~inside
+        if right is not None and windows[0].bars(right):
+            continue
         way = _Way(tables, windows[0], (hardware, right), found, source)
         fast = way.compiled() if len(addresses) >= _WORTH_IT else None
         for at in range(0, len(addresses), _AT_ONCE):
@@ -107,9 +109,10 @@ def _descended(fast: FastWay, addresses: Words, inside: Mask, out: tuple[Words, 
 
 def _by_root(windows: Sequence[Window]) -> list[list[Window]]:
     """Windows that are gone down from alike, together."""
-    found: dict[tuple[int, int, int | None, bool], list[Window]] = {}
+    found: dict[tuple[object, ...], list[Window]] = {}
     for window in windows:
-        found.setdefault((window.root, window.level, window.bits, window.layered), []).append(window)
+        key = window.root, window.level, window.bits, window.layered, window.barred
+        found.setdefault(key, []).append(window)
     return list(found.values())
 
 
