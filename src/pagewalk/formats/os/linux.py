@@ -222,7 +222,8 @@ _MOVES: Final = {0: (), 2: ("read", "write"), 3: ("read", "read-exclusive", "wri
 
 
 _FILES: Final = (((4, 0), False), ((3, 10), True))
-"""Whether pages of files can be mapped in another order than theirs (``remap_file_pages``, before it was emulated)."""
+"""Whether pages of files can be mapped in another order than theirs (``remap_file_pages``, before it was emulated:
+"drop _PAGE_FILE and pte_file()-related helpers", a series of December 2014)."""
 
 
 def with_files(swap: Swap, linux: Linux, place: int, offset: tuple[Field, ...] = ()) -> tuple[Swap, tuple[Row, ...]]:

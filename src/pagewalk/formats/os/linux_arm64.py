@@ -73,7 +73,7 @@ _KEPT: Final = (
     ((5, 19), _OLD._replace(type=Bits(run(7, 3), down=3), flags=(EXCLUSIVE,))),
     ((3, 10), _OLD),
 )
-"""By version."""
+"""By version. 6.10 has the series "arm64/mm: Enable userfaultfd write-protect" (merged for it on 7 May 2024)."""
 _RWP: Final = (((7, 3), True), ((3, 10), False))
 """Whether userfaultfd watches pages by taking their rights away."""
 

@@ -55,7 +55,8 @@ _KEPT: Final = (
     ((5, 17), _Kept(bit(5), LEAF, Bits(run(10, 6), down=6), run(63, 11))),
     ((3, 10), _Kept(bit(1), 0, Bits(run(6, 2), down=2), run(63, 7))),
 )
-"""By version."""
+"""By version. 6.1 and 6.12 were read; that 5.17 moved PROT_NONE from R to G says the patch, "Adjust PAGE_PROT_NONE to
+comply with THP semantics" of 23 November 2021, between 5.16-rc1 and the next merge window."""
 _RWP: Final = (((7, 3), True), ((3, 10), False))
 """Whether userfaultfd watches pages by taking their rights away; where it has a bit to mark them with."""
 

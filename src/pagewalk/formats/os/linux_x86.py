@@ -52,7 +52,7 @@ class _Stored(NamedTuple):
 _FIXED: Final = _Stored(run(63, 59), run(58, 9), flip=True)
 """With L1TF's fix (pgtable-invert.h): from 4.19 on, and as an update of August 2018 in 4.18 and older kernels."""
 _STORED: Final = (
-    ((4, 8), _Stored(run(13, 9), run(63, 14))),  # the Xeon Phi's erratum
+    ((4, 8), _Stored(run(13, 9), run(63, 14))),  # "Move swap offset/type up in PTE to work around erratum"
     ((3, 10), _Stored(run(5, 1), run(63, 9))),
 )
 """Without it, by version."""
