@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.built import ENCRYPTED, build
+from tests.guests import unpack
 
 TWO_LEVELS = {
     0x1000: 0x2000 | 0x67,
@@ -144,3 +145,33 @@ class TestEncryption:
         done = invoke("vtop", "pid:1", "--encryption-bit", "51", "0x0")
         assert done.exit_code == 2
         assert "takes no --encryption-bit" in done.stderr
+
+
+class TestWrongSystem:
+    """A real guest's entries read as another system's: as whose is said always, and why where frames are outside."""
+
+    @staticmethod
+    def last_lines(invoke, folder, guest, os):
+        one = unpack(guest, folder)
+        registers = ",".join(f"{name}={value:#x}" for name, value in one.registers.items())
+        end = "0x800000000000" if "cr3" in one.truth else "0x1000000000000"
+        where = ("--base", hex(one.truth["ram_base"]), "--registers", registers, "--end", end)
+        return invoke("map", one.path, *where, "--os", os).stdout.splitlines()[-2:]
+
+    @pytest.mark.parametrize("guest", ["x86_64-7.3-4level", "aarch64-7.2-4k-48"])
+    def test_its_own(self, invoke, tmp_path, guest):
+        assert "outside" not in " ".join(self.last_lines(invoke, tmp_path, guest, "linux-7.2"))
+
+    @pytest.mark.parametrize(
+        ("guest", "os"),
+        [
+            ("x86_64-7.3-4level", "linux-3.10"),
+            ("x86_64-7.3-4level", "linux-4.14"),
+            ("x86_64-7.3-4level", "windows"),
+            ("aarch64-7.2-4k-48", "linux-6.1"),
+        ],
+    )
+    def test_another(self, invoke, tmp_path, guest, os):
+        counts, cause = self.last_lines(invoke, tmp_path, guest, os)
+        assert counts.endswith(f"; read as {os}")
+        assert "outside the image: another kernel version, an encryption bit, or the wrong format?" in cause

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import pagewalk as pw
 from pagewalk.errors import UnsupportedError
 from pagewalk.formats import Flag, Rights, from_registers
 from pagewalk.formats.access import ACCESSES, AccessRules, right_of
 from pagewalk.formats.flags import flags_of
 from pagewalk.formats.grants import code_of, permitted
 from pagewalk.report.words import rights_text
+from pagewalk.tables import judge
 from pagewalk.testing import check_format
 
 KR, KW, KX = Rights.KERNEL_READ, Rights.KERNEL_WRITE, Rights.KERNEL_EXEC
@@ -127,6 +129,14 @@ class TestRefused:
         [
             (ARM64 | {"pan": 1}, "pan 0x1 is no value of PAN: that is 0x400000"),
             (ARM64 | {"sctlr_el1": 0}, "sctlr_el1 0x0 says that translation is off"),
+            (ARM64 | {"tcr2_el1": 1 << 1}, r"tcr2_el1 0x2 has PIE \(bit 1\): rights follow from permission indexes"),
+            (ARM64 | {"tcr2_el1": 1 << 2}, r"tcr2_el1 0x4 has E0POE \(bit 2\): overlays take rights"),
+            (ARM64 | {"tcr2_el1": 1 << 3, "por_el1": 7}, r"has POE \(bit 3\)"),
+            (ARM64 | {"tcr2_el1": 1 << 5}, r"has D128 \(bit 5\): entries have 16 bytes"),
+            (ARM64 | {"tcr2_el1": 1 << 4}, r"has AIE \(bit 4\): memory types"),
+            (ARM64 | {"tcr2_el1": 1}, r"has PnCH \(bit 0\)"),
+            (ARM64 | {"tcr2_el1": 1 << 15}, r"has DisCH1 \(bit 15\): entries of TTBR1_EL1 have no contiguous bit"),
+            (ARM64 | {"pire0_el1": 7}, "pire0_el1 matters by what tcr2_el1 says: give that as well, or leave"),
         ],
     )
     def test_registers(self, registers, says):
@@ -211,3 +221,54 @@ class TestMemoryTypes:
 
     def test_svpbmt(self):
         assert from_registers(RISCV).format.memory_types == ("", "NC", "IO")
+
+    def test_what_is_off_is_no_reason(self):
+        """Registers of schemes that TCR2_EL1 leaves off say nothing, nor do its other bits (PTTWI, HAFT, FNG0)."""
+        more = {"tcr2_el1": 1 << 10 | 1 << 11 | 1 << 17, "pir_el1": 3, "pire0_el1": 3, "por_el0": 7}
+        assert from_registers(ARM64 | more) == from_registers(ARM64)
+
+
+LASS, SMAP, PAE = 1 << 27, 1 << 21, 0x20
+E0PD0, E0PD1 = 1 << 55, 1 << 56
+TWO = ARM64 | {"ttbr1_el1": 0x1000, "tcr_el1": 25 | 25 << 16 | 2 << 30 | 1 << 39}
+
+
+class TestByAddress:
+    """LASS (CR4 bit 27) and E0PD (TCR_EL1 bits 55 and 56) refuse accesses by the half that an address is of."""
+
+    @pytest.mark.parametrize(
+        ("registers", "user", "kernel"),
+        [
+            (X86, Rights(0), Rights(0)),
+            (X86 | {"cr4": PAE | LASS}, KX, UR | UW | UX),
+            (X86 | {"cr4": PAE | LASS | SMAP}, KR | KW | KX, UR | UW | UX),
+            (X86 | {"cr4": PAE | SMAP}, Rights(0), Rights(0)),
+            (TWO, Rights(0), Rights(0)),
+            (TWO | {"tcr_el1": TWO["tcr_el1"] | E0PD0}, UR | UW | UX, Rights(0)),
+            (TWO | {"tcr_el1": TWO["tcr_el1"] | E0PD1}, Rights(0), UR | UW | UX),
+        ],
+    )
+    def test_halves(self, registers, user, kernel):
+        for window, wanted in zip(from_registers(registers).windows, (user, kernel), strict=True):
+            barred = [right for right in ACCESSES.values() if window.bars(right)]
+            assert sum(barred) == wanted
+
+    @pytest.mark.parametrize("many", [1, 300])
+    def test_no_page_is_reached(self, tmp_path, many):
+        """One by one, as arrays, and by the compiled kernels, whatever the page grants."""
+        image = bytearray(5 * 4096)
+        for table, slot, below in ((1, 0, 2), (1, 256, 2), (2, 0, 3), (3, 0, 4), (4, 0, 0)):
+            at = table * 4096 + slot * 8
+            image[at : at + 8] = (below << 12 | 0x67).to_bytes(8, "little")
+        path = tmp_path / "image"
+        path.write_bytes(image)
+        tables = pw.open(path, registers={"cr3": 0x1000, "cr4": PAE | LASS | SMAP})
+        low, high = [0] * many, [0xFFFF_8000_0000_0000] * many
+        for access, right in ACCESSES.items():
+            _, mapped = pw.translate(tables, low + high, access=access)
+            in_users, in_kernels = mapped[:many], mapped[many:]
+            assert in_users.all() == in_users.any() == bool(right & (UR | UW | UX))
+            assert not in_kernels.any() or right & KX  # SMAP keeps the kernel from the user's page
+            for vaddr, there in ((low[0], in_users), (high[0], in_kernels)):
+                verdict = judge(list(tables.steps(vaddr)), access, tables.window_of(vaddr))
+                assert verdict.allowed == there[0], (access, hex(vaddr))

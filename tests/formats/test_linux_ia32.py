@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pagewalk.formats import Flag, Kind, Linux
+from pagewalk.formats import Flag, Kind, Linux, find_format
 from pagewalk.formats.hardware.ia32 import ia32, pae
 from pagewalk.formats.os.linux_ia32 import linux_ia32
 from pagewalk.testing import check_format
@@ -58,6 +58,14 @@ class TestBeforeL1tf:
         last = form_of("pae", version).last
         assert (last.kind(0x1100), last.frame(0x1100)) == (Kind.PROT_NONE, frame)
 
+    @pytest.mark.parametrize(("os", "there"), [("linux-4.14,l1tf=yes", False), ("linux-4.18,l1tf=no", True)])
+    def test_as_it_is_said(self, os, there):
+        """Older kernels got the fix as an update, 4.18 with its first."""
+        last = find_format("pae", os).last
+        assert (last.swap_slot(0x0002_4685 << 32) == (5, 0x1234)) is there
+        assert (last.frame(0x1100) == 0x1000) is there
+        assert find_format("ia32", os).last.frame(0x1100) == 0x1000
+
     @pytest.mark.parametrize(("version", "kind"), [((4, 4), Kind.SWAP), ((4, 14), Kind.NONE)])
     def test_stray_bits(self, version, kind):
         """The Xeon Phi's erratum is looked after since 4.8."""
@@ -69,6 +77,19 @@ class TestBeforeL1tf:
         assert last.swap_slot(0x0246_8A0A) == (5, 0x12345)
         assert (last.kind(0x1100), last.frame(0x1100)) == (Kind.PROT_NONE, 0x1000)
         assert last.kind(0x40) is Kind.SWAP
+
+
+class TestFiles:
+    """3.10, pgtable-2level.h and pgtable-3level.h: _PAGE_FILE, of pages that ``remap_file_pages`` put out of order."""
+
+    @pytest.mark.parametrize("name", ["ia32", "pae"])
+    @pytest.mark.parametrize(("os", "there"), [("linux-3.10", True), ("linux-3.19", True), ("linux-4.0", False)])
+    def test_they_ended_with_4_0(self, name, os, there):
+        form = find_format(name, os)
+        found = form.last.decode(0x1240)
+        assert (found.kind, found.row.name) == ((Kind.OTHER, "file") if there else (Kind.SWAP, "swap"))
+        assert form.last.kind(0x1340) is Kind.PROT_NONE
+        assert form.levels[3].decode(0x1240).row.name != "file"
 
 
 class TestHugePages:

@@ -132,6 +132,32 @@ class TestWindows:
         shut = user[-1].without_rights(user[-1].page(0, 1))
         assert (user[-1].kind(shut), kernel[-1].kind(shut)) == (pw.Kind.PROT_NONE, pw.Kind.OTHER)
 
+    @pytest.mark.parametrize("half", [0, 1])
+    def test_bits_left_to_software(self, tmp_path: Path, half: int) -> None:
+        """Linux 7.2, pgtable_types.h: bit 11 is _PAGE_SOFT_DIRTY to users, and _PAGE_KERNEL_4K in the kernel's half.
+
+        Of a page alone, of many that differ (as arrays), and of a run that is alike.
+        """
+        image = bytearray(512 * 4096)
+        for table, slot, below in ((0x1000, 256 * half, 0x2000), (0x2000, 0, 0x3000), (0x3000, 0, 0x4000)):
+            struct.pack_into("<Q", image, table + 8 * slot, below | TABLE)
+        bits = [0, 1 << 9, 1 << 10, 1 << 11, 1 << 58, 7 << 9]
+        said = [0, pw.Flag.SPECIAL, pw.Flag.UFFD_WP, pw.Flag.SOFT_DIRTY, pw.Flag.SAVED_DIRTY]
+        said.append(pw.Flag.SPECIAL | pw.Flag.UFFD_WP | pw.Flag.SOFT_DIRTY)
+        for slot in range(512):
+            raw = (slot << 12) | P | A | bits[slot % len(bits) if slot < 256 else 3]
+            struct.pack_into("<Q", image, 0x4000 + 8 * slot, raw)
+        (tmp_path / "image").write_bytes(image)
+        tables, start = pw.open(tmp_path / "image", root=0x1000), HALF * half
+        wanted = [int(0 if half else said[slot % len(bits) if slot < 256 else 3]) for slot in range(512)]
+        software = int(pw.Flag.SPECIAL | pw.Flag.UFFD_WP | pw.Flag.SOFT_DIRTY | pw.Flag.SAVED_DIRTY)
+        rows = pw.mappings(tables, start, start + (1 << 21), coalesce=False)
+        assert [int(flags) & software for flags in rows["flags"]] == wanted
+        entries = [list(tables.steps(start + (slot << 12)))[-1] for slot in range(512)]
+        assert [int(entry.flags) & software for entry in entries] == wanted
+        joined = pw.mappings(tables, start, start + (1 << 21))
+        assert (len(joined) == 1) is bool(half)
+
     def test_levels_without_pages_are_shared(self) -> None:
         form = find_format("x86-64")
         user, kernel = (form.levels_of(window) for window in form.windows)
@@ -176,6 +202,9 @@ class TestNames:
             ("linux,device_private=maybe", "device_private is yes or no, not 'maybe'"),
             ("linux,migration=no,migration=no", "migration is given twice: give each option once"),
             ("linux-6.12,pte_marker=no", "linux-6.12 has the same entries whatever pte_marker is: leave it out"),
+            ("linux-4.19,l1tf=no", "linux-4.19 has the same entries whatever l1tf is: leave it out"),
+            ("linux-6.18,svrsw60t59b=yes", "linux-6.18 has the same entries whatever svrsw60t59b is: leave it out"),
+            ("linux,svrsw60t59b=yes", "svrsw60t59b is of RISC-V alone, not of x86: leave it out"),
             ("linux-4.4,device_private=no", "linux-4.4 has the same entries whatever device_private is"),
             ("windows,x=yes", "windows takes no options, as in 'windows,x=yes': only Linux does"),
         ],
@@ -185,6 +214,11 @@ class TestNames:
             with pytest.raises(pw.UnsupportedError, match=says.replace("?", "[?]")) as caught:
                 ask("x86-64", os)
             assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["arm64-4k", "riscv-sv39"])
+    def test_an_option_of_another_architecture(self, name: str) -> None:
+        with pytest.raises(pw.UnsupportedError, match=r"l1tf is of x86 alone, not of .*: leave it out"):
+            find_format(name, "linux-4.14,l1tf=yes")
 
     def test_no_rows(self) -> None:
         with pytest.raises(

@@ -50,7 +50,7 @@ def allowed(tables: pw.PageTables, vaddr: int, access: str) -> int | None:
     """Where an access to one address goes; None: it is refused."""
     page = tables.translate(vaddr, hardware=True)
     entries = list(tables.steps(vaddr))
-    return page.paddr if judge(entries, access).allowed else None
+    return page.paddr if judge(entries, access, tables.window_of(vaddr)).allowed else None
 
 
 def agree(form: PagingFormat, rng: Random) -> None:

@@ -251,7 +251,7 @@ class RiscVLinux(Linux):
         return named(raw, {8: "SPECIAL"})
 
     def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
-        return named(raw, {3: "SOFT_DIRTY", 4: "UFFD_WP", 6: "EXCLUSIVE"})
+        return named(raw, {6: "EXCLUSIVE"})
 
     def type_and_offset(self, raw: int) -> tuple[int, int]:
         """Type in 11:7, the offset above."""
@@ -265,3 +265,17 @@ class RiscVLinux(Linux):
         below = (1 << shift - 12) - 1 << 10  # PPN bits that ``pmd_pfn`` does not look at
         page = walker.decode(shift, raw & ((1 << 54) - 1) & ~0x2E & ~below | 3 | napot)
         return page._replace(memory=raw >> 61 & 3)
+
+
+@dataclass(frozen=True)
+class RiscVLinuxWithMore(RiscVLinux):
+    """The same on a CPU with Svrsw60t59b, from 7.0 on."""
+
+    def software(self, raw: int) -> frozenset[str]:
+        """_PAGE_SPECIAL, _PAGE_SOFT_DIRTY, _PAGE_UFFD."""
+        return named(raw, {8: "SPECIAL", 59: "SOFT_DIRTY", 60: "UFFD_WP"})
+
+    def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
+        """_PAGE_SWP_SOFT_DIRTY is X, which makes the entry of a larger page one that is being split."""
+        bits = {3: "SOFT_DIRTY", 4: "UFFD_WP", 6: "EXCLUSIVE"}
+        return named(raw, bits if shift == 12 else {4: "UFFD_WP", 6: "EXCLUSIVE"})

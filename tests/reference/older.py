@@ -1,4 +1,7 @@
-"""What older kernels make of entries, where that is not what 7.3 does; written from their own headers."""
+"""What older kernels make of entries, and kernels on CPUs with more, where that is not what 7.3 usually does.
+
+Written from their own headers.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.reference.families import FAMILIES, Family
-from tests.reference.linux import Arm64Linux, Linux, RiscVLinux, Special, X86Linux, named
+from tests.reference.linux import Arm64Linux, Linux, Meaning, RiscVLinux, RiscVLinuxWithMore, Special, X86Linux, named
+from tests.reference.riscv import RiscV
 from tests.reference.x86 import ADDRESS, Hardware
 
 if TYPE_CHECKING:
@@ -57,8 +61,22 @@ class X86L414(X86Linux):
 
 
 @dataclass(frozen=True)
+class X86L414Fixed(X86Linux):
+    """4.14 with the fix of L1TF (4.14.63)."""
+
+    def software(self, raw: int) -> frozenset[str]:
+        return named(raw, {9: "SPECIAL", 11: "SOFT_DIRTY"})
+
+    def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
+        return named(raw, {1: "SOFT_DIRTY"})
+
+
+@dataclass(frozen=True)
 class X86L310(X86L414):
-    """3.10: type in 5:1, offset in 63:9."""
+    """3.10: type in 5:1, offset in 63:9; bit 6 is _PAGE_FILE."""
+
+    def absent(self, shift: int, raw: int) -> Meaning:
+        return Meaning("other") if shift == 12 and raw & 0x40 else super().absent(shift, raw)
 
     def software(self, raw: int) -> frozenset[str]:
         return named(raw, {9: "SPECIAL"})
@@ -109,14 +127,6 @@ class Arm64L510(Arm64L61):
 
 
 @dataclass(frozen=True)
-class RiscVL612(RiscVLinux):
-    """6.12: a swap entry has no soft-dirty bit, and none of userfaultfd."""
-
-    def swap_flags(self, shift: int, raw: int) -> frozenset[str]:
-        return named(raw, {6: "EXCLUSIVE"})
-
-
-@dataclass(frozen=True)
 class RiscVL61(RiscVLinux):
     """6.1: type in 10:6, offset above."""
 
@@ -147,17 +157,21 @@ _LAYERS: dict[tuple[str, str], Linux] = {
     ("x86-64", "linux-5.10"): X86L510(12, 34, L5_10),
     ("x86-64-la57", "linux-5.10"): X86L510(12, 40, L5_10),
     ("x86-64", "linux-4.14"): X86L414(12, 34, L5_10),
+    ("x86-64", "linux-4.14,l1tf=yes"): X86L414Fixed(12, 34, L5_10),
     ("x86-64", "linux-3.10"): X86L310(12, 34, L3_10),
     ("arm64-4k", "linux-6.12"): Arm64Linux(12, 40, L6_12),
     ("arm64-4k", "linux-6.1"): Arm64L61(12, 40, L6_1),
     ("arm64-16k-lpa2", "linux-6.1"): Arm64L61(14, 38, L6_1),
     ("arm64-64k", "linux-5.10"): Arm64L510(16, 36, L5_10),
     ("arm64-4k", "linux-5.10"): Arm64L510(12, 40, L5_10),
-    ("riscv-sv48", "linux-6.12"): RiscVL612(12, 44, L6_12),
+    ("riscv-sv48", "linux-6.12"): RiscVLinux(12, 44, L6_12),
     ("riscv-sv39", "linux-6.1"): RiscVL61(12, 44, L6_1),
     ("riscv-sv57", "linux-5.10"): RiscVL510(12, 44, L5_10),
+    ("riscv-sv39", "linux-7.3,svrsw60t59b=yes"): RiscVLinuxWithMore(12, 44),
 }
 OLDER: dict[tuple[str, str], Family] = {key: FAMILIES[key[0]]._replace(linux=linux) for key, linux in _LAYERS.items()}
 """By format and ``os``."""
 _X86_L310 = "x86-64", "linux-3.10"
 OLDER[_X86_L310] = OLDER[_X86_L310]._replace(make=lambda read, root, _: HardwareL310(read, root))
+_RISCV_MORE = "riscv-sv39", "linux-7.3,svrsw60t59b=yes"
+OLDER[_RISCV_MORE] = OLDER[_RISCV_MORE]._replace(make=lambda read, root, _: RiscV(read, root, 3, svrsw60t59b=True))

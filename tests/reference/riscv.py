@@ -1,4 +1,4 @@
-"""RISC-V privileged architecture, chapter "Supervisor-Level ISA": Sv39, Sv48, Sv57, with Svnapot and Svpbmt."""
+"""RISC-V privileged architecture, chapter "Supervisor-Level ISA": Sv39, Sv48, Sv57; Svnapot, Svpbmt, Svrsw60t59b."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class RiscV(Walker):
     levels: int = 3
     svnapot: bool = True
     svpbmt: bool = True
+    svrsw60t59b: bool = False
 
     def shifts(self) -> list[int]:
         """9 bits a level above the 12 of a page."""
@@ -64,8 +65,9 @@ class RiscV(Walker):
         )
 
     def must_be_zero(self) -> int:
-        """Bits 60:54 are reserved; N (63) and PBMT (62:61) without their extensions."""
-        return 0x7F << 54 | (0 if self.svnapot else 1 << 63) | (0 if self.svpbmt else 3 << 61)
+        """Bits 60:54 are reserved, of them 60:59 without Svrsw60t59b; N (63) and PBMT (62:61) without theirs."""
+        reserved = (0x1F if self.svrsw60t59b else 0x7F) << 54
+        return reserved | (0 if self.svnapot else 1 << 63) | (0 if self.svpbmt else 3 << 61)
 
     def rights(self, raw: int) -> Rights:
         """The U bit: user mode needs it; supervisor mode reads and writes there (SUM), but never executes."""

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 import pagewalk as pw
-from pagewalk.formats import from_registers
+from pagewalk.formats import FORMATS, from_registers
 from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.memory import FlatMemory, Segment
 from pagewalk.sources import check_root, notes_of
 from pagewalk.tables import PageTables
+from tests.guests import FORMATS as GUESTS
+from tests.guests import unpack
 
 TABLE = 0x67
 
@@ -134,6 +136,74 @@ class TestWindows:
         one = PageTables(Asked(far.memory._flat), self.LOW, "x86-64")
         notes_of(one)
         assert one.memory.reads == 1
+
+
+@pytest.fixture(scope="module", params=GUESTS)
+def real(request, tmp_path_factory):
+    """A real guest: its image, its registers, and the root of its user's half."""
+    one = unpack(request.param, tmp_path_factory.mktemp("guest"))
+    registers = {name: value for name, value in one.registers.items() if name != "mair_el1"}
+    by_registers = pw.open(one.path, registers=registers, base=one.truth["ram_base"])
+    return by_registers, one
+
+
+class TestOtherFormats:
+    """A root whose tables look like those of another format, and hardly like those of this one, is refused."""
+
+    def test_its_own(self, real):
+        by_registers, one = real
+        check_root(by_registers)
+        for window in by_registers.windows:
+            check_root(pw.open(one.path, root=window.root, base=one.truth["ram_base"], format=by_registers.format.name))
+
+    @pytest.mark.parametrize("form", FORMATS)
+    def test_another(self, real, form):
+        by_registers, one = real
+        own, root = by_registers.format.name, by_registers.windows[0].root
+        if form == own:
+            return
+        try:
+            tables = pw.open(one.path, root=root, base=one.truth["ram_base"], format=form)
+        except pw.BadRoot:
+            return  # its top table is larger, and the root not aligned to that
+        with pytest.raises(pw.BadRoot, match=f"is hardly a top table: .* is the format {own}[?]") as caught:
+            check_root(tables)
+        assert "\n" not in str(caught.value)
+
+    def test_some_of_an_image(self, real):
+        """What lies behind the last table that is reached from the root alone is not at hand."""
+        by_registers, one = real
+        base, root = one.truth["ram_base"], by_registers.windows[0].root
+        some = FlatMemory([Segment(base, memoryview(one.ram[: root - base + (1 << 20)]))])
+        check_root(PageTables(some, root, by_registers.format.name))
+
+    def test_a_recursive_slot(self, real):
+        by_registers, one = real
+        base, root = one.truth["ram_base"], by_registers.windows[0].root
+        level = by_registers.format.levels[0]
+        image = bytearray(one.ram)
+        at = root - base + 8 * (level.entries // 2 - 1)
+        image[at : at + 8] = level.table(root).to_bytes(8, "little")
+        tables = PageTables(FlatMemory([Segment(base, memoryview(image))]), root, by_registers.format.name)
+        check_root(tables)
+        assert "a recursive slot" in notes_of(tables)[0]
+
+    def test_nobody_has_accessed_a_page(self):
+        """Which speaks against it, but for no other format."""
+        words = np.zeros(5 * 512, np.uint64)
+        words[[0, 512, 1024]] = [0x1003, 0x2003, 0x3003]
+        words[1536:2048] = 0x4003
+        for form in ("x86-64", "arm64-4k"):
+            check_root(PageTables(FlatMemory([Segment(0, memoryview(words.tobytes()))]), 0, form))
+
+    def test_the_command(self, real):
+        by_registers, one = real
+        wrong = "riscv-sv39" if by_registers.format.name == "x86-64" else "x86-64"
+        words = ["--root", hex(by_registers.windows[0].root), "--base", hex(one.truth["ram_base"]), "--format", wrong]
+        done = TestCommand.pagewalk("map", one.path, *words)
+        assert done.returncode == pw.BadRoot.exit_code
+        assert len(done.stderr.splitlines()) == 1
+        assert f"is the format {by_registers.format.name}?" in done.stderr
 
 
 class TestCommand:

@@ -33,7 +33,7 @@ def ours(tables: pw.PageTables, vaddr: int, access: str) -> tuple[int | None, st
         page = tables.translate(vaddr, hardware=True)
     except pw.TranslationError:
         return None, ""
-    verdict = judge(list(tables.steps(vaddr)), access)
+    verdict = judge(list(tables.steps(vaddr)), access, tables.window_of(vaddr))
     return page.paddr if verdict.allowed else None, verdict.rule.name.rstrip("0123456789") if verdict.rule else ""
 
 

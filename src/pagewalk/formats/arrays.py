@@ -167,8 +167,9 @@ class Arrays:
         if len(empty):
             keys = keys.copy()
             keys[empty] = [self._held(key) for key in keys[empty].tolist()]
-        states = states_of(self.codec, keys, granted & _ALL)
-        if granted & BARE and self.codec.visible is not None:
+        bare = bool(granted & BARE) and self.codec.visible is not None
+        states = states_of(self.codec, keys, granted & _ALL, bare=bare)
+        if bare:
             states[~np.isin(kinds_of(states), _HARDWARE)] = Kind.OTHER << KIND_SHIFT  # of the shape that names nothing
         return states
 

@@ -457,7 +457,9 @@ def _tells_kind(row: Row) -> int:
 def _place(field: Field, row: Row) -> int | None:
     """How far down a field's bit has to go to be its flag of state; None if it is no such bit."""
     shared = any(field.mask & other.mask for other in row.fields if other is not field)
-    if shared or field.known.get(field.mask) not in (Flag.ACCESSED, Flag.DIRTY) or len(field.meanings) != 2:
+    if shared or field.system or field.known.get(field.mask) not in (Flag.ACCESSED, Flag.DIRTY):
+        return None
+    if len(field.meanings) != 2:
         return None
     down = field.lowest + 1 - field.flags.bit_length()
     return down if down >= 0 else None

@@ -34,6 +34,7 @@ class Field:
         strict: A value without a meaning is a reserved encoding.
         derived: Read off bits that other fields own, and never written.
         names: What the manual calls its bits, each with its mask; where they have names of their own.
+        system: It is the operating system's, in a bit left to software: of no account where its rows do not hold.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Field:
     strict: bool = False
     derived: bool = False
     names: tuple[tuple[int, str], ...] = ()
+    system: bool = False
 
     @cached_property
     def lowest(self) -> int:

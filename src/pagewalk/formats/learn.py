@@ -29,13 +29,14 @@ __all__ = ["states_of"]
 _ALL: Final = int(Rights.all())
 
 
-def states_of(codec: Codec, entries: Words, granted: int) -> States:
+def states_of(codec: Codec, entries: Words, granted: int, *, bare: bool = False) -> States:
     """The states of entries.
 
     Args:
         codec: Their level's.
         entries: Raw entries. Shape (n,), uint64.
         granted: The rights that the levels above grant.
+        bare: Leave out what the operating system's fields say.
     """
     states = np.full(len(entries), EMPTY, np.uint32)
     left = np.flatnonzero(~codec.is_none(entries))
@@ -44,7 +45,7 @@ def states_of(codec: Codec, entries: Words, granted: int) -> States:
             break
         some = entries[left]
         hit = _matching(some, row)
-        states[left[hit]] = _states_of_row(codec, row, some[hit], granted)
+        states[left[hit]] = _states_of_row(codec, row, some[hit], granted, bare=bare)
         left = left[~hit]
     for at in left.tolist():
         states[at] = codec.state(int(entries[at]), granted)
@@ -59,13 +60,15 @@ def _matching(entries: Words, row: Row) -> npt.NDArray[np.bool_]:
     return hit
 
 
-def _states_of_row(codec: Codec, row: Row, entries: Words, granted: int) -> States:
+def _states_of_row(codec: Codec, row: Row, entries: Words, granted: int, *, bare: bool) -> States:
     """The states of entries of one row."""
     live = row.kind in (Kind.PRESENT, Kind.TABLE)
     rights = np.full(len(entries), granted if live else 0, np.uint8)
     flags, attributes = np.zeros(len(entries), np.uint32), np.zeros(len(entries), np.uint32)
     refused = np.zeros(len(entries), np.bool_)
     for field in row.fields:
+        if bare and field.system:
+            continue
         bits = entries & np.uint64(field.mask)
         if not field.meanings:
             if field.name in NUMBER_SHIFTS:

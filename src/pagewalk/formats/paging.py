@@ -193,13 +193,21 @@ _HARDWARE: Final = (Kind.TABLE, Kind.PRESENT, Kind.RESERVED)
 def _without_layer(level: Level) -> Level:
     """A level of which the operating system says nothing: what is neither empty nor for the MMU is *other*.
 
-    The level itself where it is so anyway, or no one pattern tells what the MMU takes.
+    Its fields in bits that are left to software are gone as well. The level itself where it is so anyway, or no one
+    pattern tells what the MMU takes.
     """
     mask, value = level.codec.visible or ANY
     unseen = tuple(Pattern(place, place & ~value) for place in (1 << at for at in range(64)) if mask & place)
     empty, seen = ([row for row in level.rows if row.kind in kinds] for kinds in ((Kind.NONE,), _HARDWARE))
     if not unseen or len(empty) + len(seen) == len(level.rows):
         return level
-    rows = (*empty, Row(Kind.OTHER, unseen), *seen)
+    rows = (*empty, Row(Kind.OTHER, unseen), *map(_hardware_alone, seen))
     fresh: Any = {"rows": rows, "codec": None, "_shared": []}
     return level if rows == level.rows else replace(level, **fresh)
+
+
+def _hardware_alone(row: Row) -> Row:
+    """A row without the operating system's fields: nobody looks at their bits."""
+    system = sum(field.mask for field in row.fields if field.system)
+    ignored = None if row.ignored is None else row.ignored | system
+    return replace(row, fields=tuple(field for field in row.fields if not field.system), ignored=ignored)

@@ -10,6 +10,8 @@ from pagewalk.formats.level import LAST_DEPTH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pagewalk.formats.access import AccessRule
+    from pagewalk.formats.flags import Rights
     from pagewalk.formats.level import Level
 
 __all__ = ["Window", "placed"]
@@ -24,8 +26,10 @@ class Window(NamedTuple):
         level: The index of the level, among the format's, where the descent begins.
         bits: log2 of the entries of the top table, where it is not the level's; None: the level's.
         ignored: Address bits that the hardware does not look at (TBI, LAM).
-        layered: What the MMU does not take is what the operating system's rows say; else it is *other*, if not empty
-            (Linux's kernel half: KFENCE and DEBUG_PAGEALLOC take pages away there, and nothing is swapped).
+        layered: What the MMU does not take is what the operating system's rows say; else it is *other*, if not empty,
+            and bits left to software say nothing (Linux's kernel half: KFENCE and DEBUG_PAGEALLOC take pages away
+            there, nothing is swapped, and what is soft-dirty to users is "not to be made large", 7.2's KERNEL_4K).
+        barred: Rules that refuse accesses by the address alone, whatever entries grant (LASS, E0PD).
     """
 
     start: int
@@ -35,10 +39,15 @@ class Window(NamedTuple):
     bits: int | None = None
     ignored: int = 0
     layered: bool = True
+    barred: tuple[AccessRule, ...] = ()
 
     def holds(self, vaddr: int) -> bool:
         """Whether an address is of this window."""
         return self.start <= self.plain(vaddr) < self.end
+
+    def bars(self, right: Rights) -> AccessRule | None:
+        """The rule that refuses an access whatever its entries grant; None: none does."""
+        return next((rule for rule in self.barred if rule.strip & right), None)
 
     def plain(self, vaddr: int) -> int:
         """An address as it stands where its ignored bits are those of the window."""

@@ -172,7 +172,7 @@ def trip(
         for entry in tables.steps(vaddr):
             way.entries.append(entry)
         way.result = _located(tables, tables.translate(vaddr, hardware=hardware or access is not None))
-        way.verdict = None if access is None else judge(way.entries, access)
+        way.verdict = None if access is None else judge(way.entries, access, tables.window_of(vaddr))
     except TranslationError as error:
         way.error = error
     return way

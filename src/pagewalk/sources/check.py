@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pagewalk.errors import BadRoot
 from pagewalk.formats import Kind, encryption_bits
 from pagewalk.memory import is_flat
+from pagewalk.sources.likeness import more_like
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,8 @@ class _Top(NamedTuple):
 def check_root(tables: PageTables) -> None:
     """Refuse a root that is hardly one: by its bits, its entries are mostly none of a top table, or none is right.
 
-    Tables outside the memory alone are no reason while one is inside: of some images only a part is at hand.
+    Tables outside the memory alone are no reason while one is inside: of some images only a part is at hand. But
+    tables are that look like those of another format, and hardly like those of this one.
 
     Raises:
         BadRoot: The message says what is wrong with the entries, and the likely causes.
@@ -83,11 +85,15 @@ def _check(tables: PageTables, top: _Top) -> None:
     verdicts = [_verdict(tables, top.level, value) for _, value in top.held]
     count = Counter(verdicts)
     odd = count[_RESERVED] + count[_ABSENT]
+    other = more_like(tables.memory, tables.format, top.windows[0]) if is_flat(tables.memory) else ""
     if not verdicts or (count[_GOOD] and 2 * odd <= len(verdicts)):
+        if other:
+            raise BadRoot(top.root, f"is hardly a top table: {other}")
         return
     wrong = ", ".join(f"{count[what]} {words}" for what, words in _WRONG.items() if count[what])
     hint = _encryption(tables, top) if count[_OUTSIDE] == len(verdicts) else ""
-    causes = f"{hint}is the root wrong, the base, or the format ({tables.format.name})?"
+    causes = f"{other} or {hint}" if other else hint
+    causes += f"is the root wrong, the base, or the format ({tables.format.name})?"
     raise BadRoot(top.root, f"is hardly a top table: of {len(verdicts)} entries that are not empty, {wrong}: {causes}")
 
 

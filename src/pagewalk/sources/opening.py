@@ -94,7 +94,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         registers: Those that say where the tables are, by name, as QEMU and gdb print them, in any case: ``cr3`` (and
             ``cr0``, ``cr4``, ``efer``); ``ttbr0_el1``, ``ttbr1_el1`` or both, and ``tcr_el1``; ``satp``. Others may be
             given that say what becomes of rights, or what memory types are: ``pkru``, ``pkrs``, ``pat``; ``sctlr_el1``,
-            ``pstate``, ``cpsr``, ``pan``, ``mair_el1``; ``sstatus``, ``menvcfg``. A mapping, or text:
+            ``pstate``, ``cpsr``, ``pan``, ``mair_el1``, ``tcr2_el1``; ``sstatus``, ``menvcfg``. A mapping, or text:
             ``name=value,...``. Format and windows follow from them.
         base: Physical address of the image's first byte.
         segments: Where the image's parts lie, as ``(paddr, offset, size)`` in bytes; None: all of it, from ``base`` on.

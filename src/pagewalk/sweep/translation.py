@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Granted = npt.NDArray[np.uint8] | None
     States = npt.NDArray[np.uint32] | int
+    Way = tuple[list[Window], "_Way | None"]
 
 __all__ = ["translate"]
 
@@ -75,7 +76,10 @@ def translate(
     mapped = np.zeros(len(addresses), np.bool_)
     found = Findings(tables, findings)
     source = Source(tables.memory, tables.format)
-    ways = [(windows, _Way(tables, windows, (hardware, right), found, source)) for windows in _by_root(tables.windows)]
+    ways: list[Way] = []
+    for windows in _by_root(tables.windows):
+        barred = right is not None and windows[0].bars(right)
+        ways.append((windows, None if barred else _Way(tables, windows, (hardware, right), found, source)))
     nowhere: list[int] = []
     for first in range(0, len(addresses), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
@@ -88,19 +92,17 @@ def translate(
     return paddrs, mapped
 
 
-def _translated(
-    ways: Sequence[tuple[list[Window], _Way]], addresses: Words, out: tuple[Words, Mask], *, compiled: bool
-) -> list[int]:
-    """Translate a part of the addresses; returns those that no window has."""
+def _translated(ways: Sequence[Way], addresses: Words, out: tuple[Words, Mask], *, compiled: bool) -> list[int]:
+    """Translate a part of the addresses; returns those that no window has. No way: nothing is let through."""
     left: Mask | None = None
     for windows, way in ways:
         inside = _inside(windows, addresses)
         if inside.all():
-            if not compiled or not way.compiled(addresses, out):
+            if way is not None and not (compiled and way.compiled(addresses, out)):
                 way.descend(addresses, np.arange(len(addresses)), out)
             return []
         places = np.flatnonzero(inside)
-        if len(places) and not (compiled and _scattered(way, addresses, places, out)):
+        if way is not None and len(places) and not (compiled and _scattered(way, addresses, places, out)):
             way.descend(addresses, places, out)
         left = ~inside if left is None else left & ~inside
     return addresses[left].tolist() if left is not None else addresses.tolist()
@@ -118,12 +120,12 @@ def _scattered(way: _Way, addresses: Words, places: npt.NDArray[np.intp], out: t
 
 def _by_root(windows: Sequence[Window]) -> list[list[Window]]:
     """Windows that are gone down from together: of one root, those without a system's entries above those with them."""
-    found: dict[tuple[int, int, int | None, int], list[Window]] = {}
+    found: dict[tuple[object, ...], list[Window]] = {}
     turns, layered = 0, True
     for window in sorted(windows, key=lambda window: window.start):
         turns += window.layered and not layered
         layered = window.layered
-        found.setdefault((window.root, window.level, window.bits, turns), []).append(window)
+        found.setdefault((window.root, window.level, window.bits, turns, window.barred), []).append(window)
     return list(found.values())
 
 

@@ -11,6 +11,7 @@ from pagewalk.formats.fields import RIGHTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pagewalk.formats import Window
     from pagewalk.formats.access import AccessRule
     from pagewalk.tables.table import Entry
 
@@ -61,17 +62,20 @@ class Verdict(NamedTuple):
     by: tuple[Withheld, ...]
 
 
-def judge(entries: Sequence[Entry], access: str) -> Verdict:
+def judge(entries: Sequence[Entry], access: str, window: Window) -> Verdict:
     """Whether an access goes through.
 
     Args:
         entries: The entries on the way to a page that is there, root first.
         access: Who does what, such as ``user-write``.
+        window: The window that the address is of.
 
     Raises:
         ValueError: There is no such access.
     """
     right, rights = right_of(access), int(Rights.all())
+    if (barred := window.bars(right)) is not None:
+        return Verdict(access, False, barred, ())
     for entry in entries:
         rights &= entry.level.decode(entry.value).rights
     level = entries[-1].level

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -71,7 +73,8 @@ def check_meaning(form: PagingFormat, level: Level, entry: int, reference: Refer
     Raises:
         AssertionError: The reference says otherwise.
     """
-    mine, theirs = meaning(level, entry), _golden(level, entry, _said(reference, level.shift, entry, layered=layered))
+    said = _said(reference, form, level.shift, entry, layered=layered)
+    mine, theirs = meaning(level, entry), _golden(level, entry, said)
     for name in ("kind", "frame", "flags", "memory", "pkey", "swap", "order"):
         one, other = told(getattr(mine, name)), told(getattr(theirs, name))
         if one != other:
@@ -91,10 +94,21 @@ class _Absent(NamedTuple):
     order: int = 0
 
 
-def _said(reference: Reference, shift: int, entry: int, *, layered: bool) -> Said:
-    """A reference's word: of a window that is not layered, only what it says of the hardware."""
+def _said(reference: Reference, form: PagingFormat, shift: int, entry: int, *, layered: bool) -> Said:
+    """A reference's word: of a window that is not layered, only what it says of the hardware.
+
+    There it is asked as if the bits that are left to software were clear.
+    """
     said = reference.meaning(shift, entry)
-    return said if layered or said.kind in ("none", "table", "present", "reserved") else _Absent()
+    if layered or said.kind in ("none", "table", "reserved"):
+        return said
+    return reference.meaning(shift, entry & ~_systems(form, shift)) if said.kind == "present" else _Absent()
+
+
+def _systems(form: PagingFormat, shift: int) -> int:
+    """The bits of pages of a level that are the operating system's."""
+    rows = [row for level in form.hardware if level.shift == shift for row in level.rows if row.kind is Kind.PRESENT]
+    return reduce(or_, (field.mask for row in rows for field in row.fields if field.system), 0)
 
 
 def _golden(level: Level, entry: int, said: Said) -> Golden:
@@ -117,7 +131,7 @@ def check_against(drawn: Drawn, reference: Reference, rng: Random) -> None:
         walker = reference.walker(drawn.word, window)
         start, end = _range(drawn, window, place, rng)
         found = list(walker.everything(start, end))
-        wanted = _wanted(reference, found, start, end, layered=window.layered)
+        wanted = _wanted(reference, drawn.form, found, start, end, layered=window.layered)
         _listing(drawn, wanted, found, start, end)
         _runs(drawn, wanted, start, end)
         _holes(drawn, found, start, end)
@@ -132,7 +146,9 @@ def _range(drawn: Drawn, window: Window, place: int, rng: Random) -> tuple[int, 
     return start, min(window.end, start + rng.choice((1, 2, 20, 40, 300)) * page)
 
 
-def _wanted(reference: Reference, found: Sequence[Found], start: int, end: int, *, layered: bool) -> list[_Row]:
+def _wanted(
+    reference: Reference, form: PagingFormat, found: Sequence[Found], start: int, end: int, *, layered: bool
+) -> list[_Row]:
     """The rows that the reference asks for."""
     rows = []
     for one in found:
@@ -140,7 +156,7 @@ def _wanted(reference: Reference, found: Sequence[Found], start: int, end: int, 
             continue
         begin = max(one.vaddr, start)
         size = min(one.vaddr + one.size, end) - begin
-        said = _said(reference, one.size.bit_length() - 1, one.entry, layered=layered)
+        said = _said(reference, form, one.size.bit_length() - 1, one.entry, layered=layered)
         paddr, rights = said.frame, "none"
         if one.what == "leaf":
             paddr = one.paddr + begin - one.vaddr

@@ -13,7 +13,15 @@ from pagewalk.errors import UnsupportedError
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag, number
 from pagewalk.formats.flags import Flag, Kind, Rights
-from pagewalk.formats.hardware.arm64_access import SYSTEM, UNASKED, access_of, memory_types
+from pagewalk.formats.hardware.arm64_access import (
+    SECOND,
+    SYSTEM,
+    UNASKED,
+    access_of,
+    barred_of,
+    memory_types,
+    refuse_unread,
+)
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_arm64 import linux_arm64
@@ -204,6 +212,7 @@ class _Half(NamedTuple):
         off: EPDx: no walks.
         flat: HPDx: tables take no rights away.
         tagged: TBIx: the top byte of an address is not looked at.
+        barred: The place of E0PDx: EL0 has no access.
         upper: It translates the end of the address space, not the beginning.
     """
 
@@ -214,12 +223,13 @@ class _Half(NamedTuple):
     off: int
     flat: int
     tagged: int
+    barred: int
     upper: bool
 
 
 _HALVES: Final = (
-    _Half("ttbr0_el1", 0, 14, {0: 12, 1: 16, 2: 14}, bit(7), bit(41), bit(37), upper=False),
-    _Half("ttbr1_el1", 16, 30, {1: 14, 2: 12, 3: 16}, bit(23), bit(42), bit(38), upper=True),
+    _Half("ttbr0_el1", 0, 14, {0: 12, 1: 16, 2: 14}, bit(7), bit(41), bit(37), 55, upper=False),
+    _Half("ttbr1_el1", 16, 30, {1: 14, 2: 12, 3: 16}, bit(23), bit(42), bit(38), 56, upper=True),
 )
 HD, DS, WIDEST = bit(40), bit(59), 6  # TCR_EL1.HD, TCR_EL1.DS; TCR_EL1.IPS of 52 bits
 
@@ -228,8 +238,10 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     """What the TTBRs say, by TCR_EL1.
 
     Raises:
-        UnsupportedError: A reserved granule or width, walks that are off, or halves that differ in their formats.
+        UnsupportedError: A reserved granule or width, walks that are off, halves that differ in their formats, or a
+            scheme that is not read.
     """
+    refuse_unread(values)
     tcr = values["tcr_el1"]
     halves = [half for half in _HALVES if half.name in values and not tcr & half.off]
     if not halves:
@@ -254,7 +266,7 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
         access=access_of(values),
     )
     form = replace(form, memory_types=memory_types(values.get("mair_el1")))
-    windows = tuple(_window(form, half, values[half.name], tcr) for half in halves)
+    windows = tuple(_window(form, half, values) for half in halves)
     return Paging(form, windows, tuple(half.name for half in halves))
 
 
@@ -267,8 +279,9 @@ def _granule(half: _Half, tcr: int) -> int:
     return half.granules[code]
 
 
-def _window(form: PagingFormat, half: _Half, ttbr: int, tcr: int) -> Window:
+def _window(form: PagingFormat, half: _Half, values: Mapping[str, int]) -> Window:
     """The window of one half. Roots are aligned to their own size; of 52 bits, 51:48 are in bits 5:2."""
+    ttbr, tcr = values[half.name], values["tcr_el1"]
     bits = 64 - (tcr >> half.size & 63)
     if not 16 <= bits <= form.physical_bits:
         which = half.name[4]
@@ -279,9 +292,12 @@ def _window(form: PagingFormat, half: _Half, ttbr: int, tcr: int) -> Window:
     size = form.levels_of(window)[0].table_bytes
     wide = form.physical_bits > 48
     base = ttbr & run(47, 0) & -max(size, 64 if wide else 2)
-    return window._replace(root=base | (ttbr >> 2 & 15) << 48 if wide else base)
+    root = base | (ttbr >> 2 & 15) << 48 if wide else base
+    return window._replace(root=root, barred=barred_of(half.barred, values))
 
 
 REGISTERS: Final = RegisterFile(
-    ("ttbr0_el1", "ttbr1_el1", "tcr_el1", "mair_el1", *SYSTEM), (("tcr_el1",), ("ttbr0_el1", "ttbr1_el1")), _read
+    ("ttbr0_el1", "ttbr1_el1", "tcr_el1", "mair_el1", *SYSTEM, *SECOND),
+    (("tcr_el1",), ("ttbr0_el1", "ttbr1_el1")),
+    _read,
 )

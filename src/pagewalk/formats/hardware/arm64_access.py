@@ -16,12 +16,26 @@ from pagewalk.formats.flags import Flag, Rights
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SYSTEM", "UNASKED", "access_of", "memory_types"]
+__all__ = ["SECOND", "SYSTEM", "UNASKED", "access_of", "barred_of", "memory_types", "refuse_unread"]
 
 SYSTEM: Final = ("sctlr_el1", "pstate", "cpsr", "pan")
 """Registers that say how rights are read, besides TCR_EL1. PSTATE is gdb's cpsr; PAN is one bit of it, in its place."""
+SECOND: Final = ("tcr2_el1", "pir_el1", "pire0_el1", "por_el0", "por_el1")
+"""Registers of schemes that are not read: they are known so that whoever gives them is told."""
+_UNREAD: Final = {
+    0: ("PnCH", "bit 52 of an entry protects it, and is no contiguous bit"),
+    1: ("PIE", "rights follow from permission indexes (S1PIE)"),
+    2: ("E0POE", "overlays take rights from EL0's pages (S1POE)"),
+    3: ("POE", "overlays take rights from EL1's pages (S1POE)"),
+    4: ("AIE", "memory types have four bits"),
+    5: ("D128", "entries have 16 bytes"),
+    14: ("DisCH0", "entries of TTBR0_EL1 have no contiguous bit"),
+    15: ("DisCH1", "entries of TTBR1_EL1 have no contiguous bit"),
+}
+"""Bits of TCR2_EL1 that make entries mean something else (Arm ARM D24.2): FEAT_S1PIE, S1POE, AIE, D128, THE."""
 _DATA: Final = Rights.KERNEL_READ | Rights.KERNEL_WRITE
 _ACCESSIBLE: Final = Rights.USER_READ | Rights.USER_WRITE
+_E0PD0: Final = 55
 _MMU_ON, _PAN, _EPAN = bit(0), bit(22), bit(57)
 
 _ALWAYS: Final = AccessRule(
@@ -79,6 +93,38 @@ def access_of(values: Mapping[str, int]) -> AccessRules:
         raise UnsupportedError(f"sctlr_el1 {sctlr:#x} says that translation is off (bit 0): take it at a later moment")
     rules = (_ALWAYS, *switched(_NEVER_WRITTEN, values), *switched(_private(values), values))
     return AccessRules(rules, switched((_ACCESS_FLAG,), values))
+
+
+def refuse_unread(values: Mapping[str, int]) -> None:
+    """Refuse what makes entries mean something that is not read here, rather than read them wrongly.
+
+    Raises:
+        UnsupportedError: TCR2_EL1 switches on such a scheme, or registers of one are given without it.
+    """
+    tcr2 = values.get("tcr2_el1", 0)
+    for place, (name, what) in _UNREAD.items():
+        if tcr2 >> place & 1:
+            raise UnsupportedError(
+                f"tcr2_el1 {tcr2:#x} has {name} (bit {place}): {what}, which is not read; "
+                "without tcr2_el1 the rest can be seen, this taken wrongly"
+            )
+    given = [name for name in SECOND[1:] if name in values]
+    if given and "tcr2_el1" not in values:
+        raise UnsupportedError(f"{given[0]} matters by what tcr2_el1 says: give that as well, or leave {given[0]} out")
+
+
+def barred_of(place: int, values: Mapping[str, int]) -> tuple[AccessRule, ...]:
+    """The rule by which EL0 has no access to a half, by the bit of TCR_EL1 that says so: E0PD0 or E0PD1 (FEAT_E0PD)."""
+    rule = AccessRule(
+        f"E0PD{place - _E0PD0}",
+        Rights.all(),
+        strip=USER,
+        register="tcr_el1",
+        bit=place,
+        why="EL0 accesses nothing in this half",
+        source="Arm ARM D24.2",
+    )
+    return switched((rule,), values)
 
 
 def _private(values: Mapping[str, int]) -> tuple[AccessRule, ...]:

@@ -1,6 +1,7 @@
 """32-bit x86: two levels of 4-byte entries, or with PAE three levels of 8-byte ones.
 
-Source: Intel SDM vol. 3A, 5.3 (tables 5-4 to 5-6) and 5.4 (tables 5-8 to 5-11).
+Source: Intel SDM vol. 3A, 5.3 (tables 5-4 to 5-6) and 5.4 (tables 5-8 to 5-11); where paging is chapter 4, tables 4-4
+to 4-6 and 4-8 to 4-11.
 """
 
 from __future__ import annotations

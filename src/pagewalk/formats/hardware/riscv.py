@@ -1,4 +1,4 @@
-"""RISC-V: Sv39, Sv48 and Sv57, with Svnapot and Svpbmt.
+"""RISC-V: Sv39, Sv48 and Sv57, with Svnapot and Svpbmt; with Svrsw60t59b where the operating system uses its bits.
 
 Source: RISC-V privileged architecture, "Sv39: Page-Based 39-bit Virtual-Memory System" and the sections after it.
 """
@@ -48,6 +48,8 @@ V, R, W, X, U, G, A, D = (bit(place) for place in range(8))
 RSW: Final = run(9, 8)
 """Left to software."""
 NAPOT, PBMT, RESERVED, NUMBER = bit(63), bit(61, 62), run(60, 54), run(53, 10)
+SOFTWARE: Final = bit(59, 60)
+"""Svrsw60t59b: left to software as well, in tables' entries too."""
 NAPOT_ORDER: Final = 4
 """Svnapot: the one size that is defined, 64 KiB; the low bits of the page number say so."""
 NAPOT_SIZE: Final = Pattern(run(13, 10), bit(13))
@@ -147,7 +149,8 @@ def riscv(levels: int = 3, layer: Layer | None = None, *, access: AccessRules = 
 
     Args:
         levels: 3, 4 or 5: Sv39, Sv48, Sv57.
-        layer: The operating system's part: Linux's unless given.
+        layer: The operating system's part: Linux's unless given. One that keeps something in the bits of Svrsw60t59b
+            says that the CPU has it; else they are reserved.
         access: What ``sstatus`` and ``menvcfg`` make of rights.
 
     Raises:
@@ -173,16 +176,18 @@ def _level(number: int, layer: Layer, access: AccessRules) -> Level:
     shift, last = 12 + 9 * number, not number
     frame = (Bits(NUMBER & run(63, shift - 2), up=2),)
     state = (rights(), *STATE, _MEMORY)
+    software = SOFTWARE if layer.owned & SOFTWARE else 0
+    reserved = RESERVED & ~software
     rows = list(layer.absent(Place(last, True, frame, state, NAPOT_ORDER if last else 0)))
     rows.append(Row(Kind.RESERVED, (Pattern(V | R | W, V | W),)))  # W without R
     if last:
         rows.append(Row(Kind.RESERVED, (Pattern(V | R | W | X, V),)))  # no table is below
     else:
-        must = Pattern(RESERVED | A | D | U | NAPOT | PBMT, 0)
-        rows.append(Row(Kind.TABLE, (Pattern(V | R | W | X, V),), (Bits(NUMBER, up=2),), (), must, ignored=G | RSW))
+        must, free = Pattern(reserved | A | D | U | NAPOT | PBMT, 0), G | RSW | software
+        rows.append(Row(Kind.TABLE, (Pattern(V | R | W | X, V),), (Bits(NUMBER, up=2),), (), must, ignored=free))
     below = NUMBER & run(shift - 3, 10)  # a page is aligned to its size
-    must = Pattern(RESERVED | below | (0 if last else NAPOT), 0)
-    ignored = RSW & ~sum(one.mask for one in layer.state)
+    must = Pattern(reserved | below | (0 if last else NAPOT), 0)
+    ignored = (RSW | software) & ~layer.owned
     page = Row(Kind.PRESENT, LEAVES, frame, (*state, *layer.state), must, ignored=ignored)
     rows += _napot(page) if last else [page]
     return Level(f"level {number}", shift, 9, tuple(rows), _WORD, access)

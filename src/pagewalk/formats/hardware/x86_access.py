@@ -7,6 +7,7 @@ Source: Intel SDM vol. 3A, 5.6 (rights, protection keys) and 13.12 (PAT).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.formats.access import USER, AccessRule, AccessRules, switched
@@ -16,7 +17,7 @@ from pagewalk.formats.flags import Rights
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["access_of", "memory_types"]
+__all__ = ["access_of", "barred_of", "memory_types"]
 
 _DATA: Final = Rights.KERNEL_READ | Rights.KERNEL_WRITE
 _RULES: Final = (
@@ -49,6 +50,21 @@ _RULES: Final = (
         source="SDM 5.6.1",
     ),
 )
+_LASS: Final = AccessRule(
+    "LASS",
+    Rights.all(),
+    register="cr4",
+    bit=27,
+    source="SDM vol. 3A, linear-address space separation",
+)
+_BARRED: Final = (
+    replace(_LASS, strip=Rights.KERNEL_EXEC, why="the kernel executes nothing in the user's half"),
+    replace(_LASS, strip=USER, why="the user accesses nothing in the kernel's half"),
+)
+_BARRED_DATA: Final = replace(
+    _LASS, strip=_DATA, why="with SMAP, the kernel reads and writes nothing in the user's half"
+)
+_SMAP: Final = bit(21)
 _WRITE_PROTECT, _USER_KEYS, _KERNEL_KEYS = bit(16), bit(22), bit(24)  # CR0.WP; CR4.PKE, CR4.PKS
 _KEYS: Final = 16
 
@@ -63,6 +79,13 @@ def access_of(values: Mapping[str, int]) -> AccessRules:
     if cr4 & _USER_KEYS:
         checks += switched(_key_rules("pkru", protects=protects), values)
     return AccessRules(switched(_RULES, values), checks)
+
+
+def barred_of(values: Mapping[str, int]) -> tuple[tuple[AccessRule, ...], tuple[AccessRule, ...]]:
+    """The rules by which 64-bit mode refuses accesses by their addresses: in the user's half, and in the kernel's."""
+    user, kernel = (switched((rule,), values) for rule in _BARRED)
+    data = switched((_BARRED_DATA,), values) if values.get("cr4", 0) & _SMAP else ()
+    return (*user, *data), kernel
 
 
 def _key_rules(register: str, *, protects: bool) -> tuple[AccessRule, ...]:

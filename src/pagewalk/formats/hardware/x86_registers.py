@@ -12,7 +12,7 @@ from pagewalk.errors import UnsupportedError
 from pagewalk.formats.bits import bit, run
 from pagewalk.formats.hardware.ia32 import ia32, pae
 from pagewalk.formats.hardware.x86 import x86_64
-from pagewalk.formats.hardware.x86_access import access_of, memory_types
+from pagewalk.formats.hardware.x86_access import access_of, barred_of, memory_types
 from pagewalk.formats.os.linux_ia32 import linux_ia32
 from pagewalk.formats.os.linux_x86 import linux_x86
 from pagewalk.formats.os.windows_x86 import WINDOWS_X86
@@ -64,7 +64,9 @@ def _wide(values: Mapping[str, int], choose: Chooser, cr4: int, efer: int) -> Pa
         no_execute=bool(efer & NO_EXECUTE),
         access=access_of(values),
     )
-    return _tagged(form, values["cr3"], cr4)
+    found = _tagged(form, values["cr3"], cr4)
+    barred = zip(found.windows, barred_of(values), strict=True)
+    return found._replace(windows=tuple(window._replace(barred=rules) for window, rules in barred))
 
 
 def _tagged(form: PagingFormat, cr3: int, cr4: int) -> Paging:

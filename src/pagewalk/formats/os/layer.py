@@ -6,7 +6,7 @@ A hardware file says of each level what can stand there (a ``Place``); the layer
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -50,13 +50,18 @@ class Layer:
         name: As ``--os`` spells it.
         absent: The rows of entries that the MMU does not take, that of empty ones first.
         state: Fields of a page in bits that the hardware leaves to software.
-        user_only: Those rows hold in the user's windows only; in the kernel's, what the MMU does not take is *other*.
+        user_only: Those rows and fields hold in the user's windows only; in the kernel's, what the MMU does not take is
+            *other*, and bits that are left to software mean something else.
     """
 
     name: str
     absent: Absent
     state: tuple[Field, ...] = ()
     user_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Say of its fields whose they are."""
+        object.__setattr__(self, "state", tuple(replace(field, system=True) for field in self.state))
 
     @property
     def owned(self) -> int:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
+from pagewalk.errors import UnsupportedError
 from pagewalk.formats.bits import Bits, Pattern
 from pagewalk.formats.fields import SWAP_TYPE, Field
 from pagewalk.formats.flags import Flag, Kind
 from pagewalk.formats.rows import Row
 
-__all__ = ["LINUX", "SETTINGS", "Linux", "Setting", "Swap", "SwapTypes", "Version", "swap_rows"]
+__all__ = ["LINUX", "SETTINGS", "Linux", "Setting", "Swap", "SwapTypes", "Version", "swap_rows", "with_files"]
 
 Version: TypeAlias = tuple[int, int]
 """Major and minor."""
@@ -63,19 +64,23 @@ _MARKS: Final = (
 
 
 class Setting(NamedTuple):
-    """Part of a kernel's configuration: its types depend on it from a version on, and until another.
+    """Part of a kernel's configuration, or of what it found: entries depend on it from a version on, and until another.
 
     Attributes:
-        option: As the kernel's Kconfig has it.
+        option: What it is; as the kernel's Kconfig has it, where it is there.
         since, until: The first version in which it matters, and the first in which it does so no longer.
+        usual: Whether it is there where nothing is said, by version, newest first.
+        only: The architecture that alone has it; else all do.
     """
 
     option: str
     since: Version
     until: Version = (NEWEST[0] + 1, 0)
+    usual: tuple[tuple[Version, bool], ...] = (((3, 10), True),)
+    only: str = ""
 
     def matters(self, version: Version) -> bool:
-        """Whether types depend on it."""
+        """Whether entries depend on it."""
         return self.since <= version < self.until
 
 
@@ -84,6 +89,8 @@ SETTINGS: Final = {
     "pte_marker": Setting("CONFIG_PTE_MARKER", (5, 19), (6, 2)),
     "memory_failure": Setting("CONFIG_MEMORY_FAILURE", (3, 10)),
     "migration": Setting("CONFIG_MIGRATION", (3, 10)),
+    "l1tf": Setting("the fix of L1TF", (3, 10), (4, 19), (((4, 18), True), ((3, 10), False)), "x86"),
+    "svrsw60t59b": Setting("the CPU's Svrsw60t59b", (7, 0), usual=(((3, 10), False),), only="RISC-V"),
 }
 """By the name that ``--os`` takes."""
 
@@ -116,7 +123,7 @@ class Linux:
     Attributes:
         version: Major and minor, 3.10 at least.
         name: As ``--os`` spells it.
-        settings: What is said of its configuration, by the names of ``SETTINGS``; what is not is yes.
+        settings: What is said of its configuration, by the names of ``SETTINGS``; what is not is as usual.
     """
 
     version: Version = NEWEST
@@ -132,6 +139,17 @@ class Linux:
         """The kernel with other values for what is not said, as an architecture has them."""
         return replace(self, settings=tuple({**usual, **dict(self.settings)}.items()))
 
+    def on(self, architecture: str) -> Linux:
+        """The kernel, on an architecture.
+
+        Raises:
+            UnsupportedError: Something is said of it that another architecture alone has.
+        """
+        for name, _ in self.settings:
+            if SETTINGS[name].only not in ("", architecture):
+                raise UnsupportedError(f"{name} is of {SETTINGS[name].only} alone, not of {architecture}: leave it out")
+        return self
+
     def at(self, table: Sequence[tuple[Version, _Said]]) -> _Said:
         """What a table by version says, newest first; of older kernels than it knows, the last."""
         return next((said for since, said in table if self.version >= since), table[-1][1])
@@ -141,10 +159,10 @@ class Linux:
         """Its special swap types: in this order, the last one 31."""
         counts = self.at(_COUNTS)
         numbers = {
-            "hwpoison": self._has("memory_failure"),
-            "migration": counts.migration * self._has("migration"),
-            "device": counts.device * self._has("device_private"),
-            "marker": counts.marker * self._has("pte_marker"),
+            "hwpoison": self.has("memory_failure"),
+            "migration": counts.migration * self.has("migration"),
+            "device": counts.device * self.has("device_private"),
+            "marker": counts.marker * self.has("pte_marker"),
             "error": counts.error,
         }
         first, found = _LAST + 1 - sum(numbers.values()), {}
@@ -153,9 +171,11 @@ class Linux:
             first += many
         return SwapTypes(**found, marks=self.at(_MARKS))
 
-    def _has(self, name: str) -> bool:
-        """Whether part of its configuration is there, so far as that matters."""
-        return not SETTINGS[name].matters(self.version) or dict(self.settings).get(name, True)
+    def has(self, name: str) -> bool:
+        """Whether part of its configuration is there: as it is said, if that matters, else as usual."""
+        setting = SETTINGS[name]
+        said = dict(self.settings).get(name) if setting.matters(self.version) else None
+        return self.at(setting.usual) if said is None else said
 
 
 LINUX: Final = Linux()
@@ -199,6 +219,30 @@ _MARKERS: Final = ((GUARD, Kind.GUARD, ""), (POISONED, Kind.HWPOISON, "poisoned"
 """Markers by the bit that makes them one, the strongest first."""
 _MOVES: Final = {0: (), 2: ("read", "write"), 3: ("read", "read-exclusive", "write")}
 """What migration entries are called, by how many types they have."""
+
+
+_FILES: Final = (((4, 0), False), ((3, 10), True))
+"""Whether pages of files can be mapped in another order than theirs (``remap_file_pages``, before it was emulated:
+"drop _PAGE_FILE and pte_file()-related helpers", a series of December 2014)."""
+
+
+def with_files(swap: Swap, linux: Linux, place: int, offset: tuple[Field, ...] = ()) -> tuple[Swap, tuple[Row, ...]]:
+    """The row of a page of such a mapping that is not there: its entry says which of the file it is (``pte_file``).
+
+    Args:
+        swap: Where swap entries of the level keep what.
+        linux: The kernel.
+        place: The bit that tells them from swap entries (_PAGE_FILE).
+        offset: The field of the offset in the file, in pages, where that is one number.
+
+    Returns:
+        Swap entries, the bit clear, and the row; or what was given, and none.
+    """
+    if not linux.at(_FILES):
+        return swap, ()
+    mask, value = swap.base
+    row = Row(Kind.OTHER, (Pattern(mask | place, value | place),), fields=offset, name="file")
+    return replace(swap, base=Pattern(mask | place, value)), (row,)
 
 
 def swap_rows(swap: Swap, types: SwapTypes) -> tuple[Row, ...]:

@@ -73,7 +73,7 @@ _KEPT: Final = (
     ((5, 19), _OLD._replace(type=Bits(run(7, 3), down=3), flags=(EXCLUSIVE,))),
     ((3, 10), _OLD),
 )
-"""By version."""
+"""By version. 6.10 has the series "arm64/mm: Enable userfaultfd write-protect" (merged for it on 7 May 2024)."""
 _RWP: Final = (((7, 3), True), ((3, 10), False))
 """Whether userfaultfd watches pages by taking their rights away."""
 
@@ -84,8 +84,11 @@ def linux_arm64(page_shift: int = 12, linux: Linux = LINUX) -> Layer:
     Args:
         page_shift: log2 of the granule: swap offsets count in pages.
         linux: The kernel.
+
+    Raises:
+        UnsupportedError: It has an option of another architecture.
     """
-    kept = linux.at(_KEPT)
+    kept = linux.on("arm64").at(_KEPT)
     low = (kept.offset & -kept.offset).bit_length() - 1
     held = kept.offset & run(63 - page_shift + low, low)  # no device has more than 2 to the 64 bytes
     offset = Bits(held, up=page_shift - low)

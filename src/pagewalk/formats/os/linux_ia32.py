@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.formats.bits import EVERY, Bits, Pattern, bit, run
-from pagewalk.formats.fields import RIGHTS, flag
+from pagewalk.formats.fields import RIGHTS, flag, number
 from pagewalk.formats.flags import Flag, Kind
 from pagewalk.formats.os.layer import Layer, Place
-from pagewalk.formats.os.linux import LINUX, Linux, Swap, swap_rows
+from pagewalk.formats.os.linux import LINUX, Linux, Swap, swap_rows, with_files
 from pagewalk.formats.rows import Row
 
 if TYPE_CHECKING:
@@ -31,10 +31,14 @@ _SWAP_FLAGS: Final = (((6, 3), (_EXCLUSIVE,)), ((3, 10), ()))
 _HIDDEN: Final = Pattern(bit(0, 8), 0)
 _SWAP: Final = Swap(_HIDDEN, Bits(run(5, 1), down=1), Bits(run(31, 9), up=3), 20)
 """Without PAE nothing was ever inverted: an offset has no bits to spare. MAX_PHYSMEM_BITS is 32; with PAE it is 36."""
-_WIDE_SWAP: Final = (
-    ((4, 18), Swap(_HIDDEN, Bits(run(63, 59), down=59), Bits(run(58, 9), up=3, flip=True), 24)),  # L1TF, as on x86-64
-    ((3, 10), Swap(_HIDDEN, Bits(run(36, 32), down=32), Bits(run(63, 37), down=25), 24)),
-)
+_WIDE_SWAP: Final = {
+    True: Swap(_HIDDEN, Bits(run(63, 59), down=59), Bits(run(58, 9), up=3, flip=True), 24),  # as on x86-64
+    False: Swap(_HIDDEN, Bits(run(36, 32), down=32), Bits(run(63, 37), down=25), 24),
+}
+"""With L1TF's fix, and without."""
+_FILE: Final = bit(6)  # _PAGE_FILE is _PAGE_DIRTY
+_FILE_OFFSET: Final = number("file_offset", 63, 32)
+"""With PAE; without, it lies in three parts of an entry."""
 _EMPTY: Final = run(31, 0)
 _WIDE_EMPTY: Final = (((4, 8), EVERY ^ bit(5, 6)), ((3, 10), EVERY))
 """Bits that are clear in an empty entry. A Xeon Phi sets A and D (_PAGE_KNL_ERRATUM_MASK), with PAE only."""
@@ -46,9 +50,12 @@ def linux_ia32(*, wide: bool, linux: Linux = LINUX) -> Layer:
     Args:
         wide: Entries have 8 bytes: PAE.
         linux: The kernel.
+
+    Raises:
+        UnsupportedError: It has an option of another architecture.
     """
-    state = linux.at(_STATE)
-    stored = replace(linux.at(_WIDE_SWAP) if wide else _SWAP, flags=linux.at(_SWAP_FLAGS))
+    state = linux.on("x86").at(_STATE)
+    stored = replace(_WIDE_SWAP[linux.has("l1tf")] if wide else _SWAP, flags=linux.at(_SWAP_FLAGS))
     empty = linux.at(_WIDE_EMPTY) if wide else _EMPTY
     types = linux.usually(device_private=False, pte_marker=False).types
 
@@ -59,7 +66,8 @@ def linux_ia32(*, wide: bool, linux: Linux = LINUX) -> Layer:
         huge = 0 if place.last else bit(7)
         shut = _without_rights(place, huge, state, flip=stored.offset.flip)
         if not huge:
-            return none, shut, *swap_rows(stored, types)
+            swap, files = with_files(stored, linux, _FILE, (_FILE_OFFSET,) if wide else ())
+            return none, shut, *files, *swap_rows(swap, types)
         # ``pmd_present`` looks at PSE as well: alone it is a transparent huge page that is being split
         splitting = replace(shut, when=(Pattern(bit(0, 7, 8), bit(7)),), sets=0, name="splitting")
         swap = replace(stored, base=Pattern(bit(0, 7, 8), 0), flags=())

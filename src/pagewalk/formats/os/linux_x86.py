@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.formats.bits import EVERY, Bits, Pattern, bit, run
-from pagewalk.formats.fields import RIGHTS, Field, flag
+from pagewalk.formats.fields import RIGHTS, Field, flag, number
 from pagewalk.formats.flags import Flag, Kind
 from pagewalk.formats.os.layer import Layer, Place
-from pagewalk.formats.os.linux import LINUX, Linux, Swap, swap_rows
+from pagewalk.formats.os.linux import LINUX, Linux, Swap, swap_rows, with_files
 from pagewalk.formats.rows import Row
 
 if TYPE_CHECKING:
@@ -41,22 +41,23 @@ class _Stored(NamedTuple):
 
     Attributes:
         type, offset: The bits.
-        empty: The bits of an empty entry.
         flip: Offsets are stored inverted, and frames of pages without rights as well: speculation goes nowhere then.
     """
 
     type: int
     offset: int
-    empty: int
-    flip: bool
+    flip: bool = False
 
 
+_FIXED: Final = _Stored(run(63, 59), run(58, 9), flip=True)
+"""With L1TF's fix (pgtable-invert.h): from 4.19 on, and as an update of August 2018 in 4.18 and older kernels."""
 _STORED: Final = (
-    ((4, 18), _Stored(run(63, 59), run(58, 9), EVERY ^ _STRAY, flip=True)),  # L1TF (pgtable-invert.h)
-    ((4, 8), _Stored(run(13, 9), run(63, 14), EVERY ^ _STRAY, flip=False)),  # the Xeon Phi's erratum
-    ((3, 10), _Stored(run(5, 1), run(63, 9), EVERY, flip=False)),
+    ((4, 8), _Stored(run(13, 9), run(63, 14))),  # "Move swap offset/type up in PTE to work around erratum"
+    ((3, 10), _Stored(run(5, 1), run(63, 9))),
 )
-"""By version; distributions have L1TF's in older kernels as well, as updates of August 2018."""
+"""Without it, by version."""
+_EMPTY: Final = (((4, 8), EVERY ^ _STRAY), ((3, 10), EVERY))
+"""The bits of an empty entry."""
 
 _STATE: Final = (
     ((6, 6), (SPECIAL, UFFD_WP, SOFT_DIRTY, SAVED_DIRTY)),
@@ -71,6 +72,10 @@ _SWAP_FLAGS: Final = (
     ((3, 11), (_OLD_SOFT_DIRTY,)),
     ((3, 10), ()),
 )
+_FILE: Final = bit(6)
+"""_PAGE_FILE, the bit of dirty pages; ``pte_present`` goes first."""
+_FILE_OFFSET: Final = number("file_offset", 45, 12)
+"""PTE_FILE_MAX_BITS is __PHYSICAL_MASK_SHIFT, 46."""
 _RWP: Final = (((7, 3), True), ((3, 10), False))
 """Whether userfaultfd watches pages by taking their rights away."""
 
@@ -82,11 +87,15 @@ def linux_x86(levels: int = 4, linux: Linux = LINUX, more: tuple[Field, ...] = (
         levels: 4 or 5: with 5, frame numbers are wider.
         linux: The kernel.
         more: Further fields of a page, in bits that are left over.
+
+    Raises:
+        UnsupportedError: The kernel has an option of another architecture.
     """
-    stored, state = linux.at(_STORED), (*linux.at(_STATE), *more)
+    fixed = linux.on("x86").has("l1tf")
+    stored, state = _FIXED if fixed else linux.at(_STORED), (*linux.at(_STATE), *more)
 
     def absent(place: Place) -> tuple[Row, ...]:
-        none = Row(Kind.NONE, (Pattern(stored.empty, 0),))
+        none = Row(Kind.NONE, (Pattern(linux.at(_EMPTY), 0),))
         if not place.pages:
             return none, Row(Kind.OTHER, (Pattern(bit(0), 0),))
         huge = 0 if place.last else bit(7)
@@ -99,15 +108,15 @@ def linux_x86(levels: int = 4, linux: Linux = LINUX, more: tuple[Field, ...] = (
             34 if levels == 4 else 40,  # MAX_PHYSMEM_BITS is 46, or 52
             tuple(one for one in linux.at(_SWAP_FLAGS) if not one.mask & base),
         )
-        return none, *_without_rights(place, linux, state, huge=huge), *swap_rows(swap, linux.types)
+        swap, files = with_files(swap, linux, _FILE, (_FILE_OFFSET,)) if place.last else (swap, ())
+        return none, *_without_rights(place, linux, state, huge=huge), *files, *swap_rows(swap, linux.types)
 
     return Layer(linux.name, absent, state, user_only=True)
 
 
 def _without_rights(place: Place, linux: Linux, state: tuple[Field, ...], *, huge: int) -> tuple[Row, ...]:
     """Pages that are there for the kernel alone: _PAGE_PROTNONE is bit 8."""
-    flip = linux.at(_STORED).flip
-    frame: tuple[Part, ...] = tuple(part._replace(flip=flip) for part in place.frame)
+    frame: tuple[Part, ...] = tuple(part._replace(flip=linux.has("l1tf")) for part in place.frame)
     fields = (*_kept(place.fields), *state)
     shut = Row(Kind.PROT_NONE, (Pattern(bit(0, 8), bit(8)),), frame, fields, sets=huge)
     rows = [shut]
