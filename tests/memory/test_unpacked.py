@@ -125,7 +125,7 @@ class TestAll:
 
 
 def test_without_cramjam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     path = tmp_path / "packed"
     path.write_bytes(PACK["zst"](b"1"))
     with pytest.raises(pw.UnsupportedError, match=r"install pagewalk\[snappy\], or unpack it yourself"):
