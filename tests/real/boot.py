@@ -70,6 +70,7 @@ def _command(machine: Machine, folder: Path) -> list[str]:
         *("-smp", "1", "-display", "none", "-nodefaults", "-no-reboot", "-serial", f"file:{folder / 'console'}"),
         *("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off", "-gdb", f"unix:{folder / 'gdb'},server=on,wait=off"),
         *(("-dtb", str(_device_tree(machine, folder))) if machine.device_tree else ()),
+        *(word for device in machine.devices for word in ("-device", device)),
     ]
 
 

@@ -28,6 +28,7 @@ class Machine(NamedTuple):
         options: Words for the kernel's command line.
         device_tree: A text in QEMU's device tree, and what stands in its place.
         program: The folder of the sources of what it runs.
+        devices: More of QEMU's devices.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Machine(NamedTuple):
     options: str = ""
     device_tree: tuple[str, str] | tuple[()] = ()
     program: str = "init"
+    devices: tuple[str, ...] = ()
 
 
 GIGABYTE: Final = "hugepagesz=1G hugepages=1"

@@ -14,7 +14,17 @@ from pagewalk.formats import DEFAULT, FORMATS, LINUX, SETTINGS, SPELLINGS, encry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["ADDRESS", "NUMBER", "Extent", "Names", "Number", "image_options", "json_option", "source_options"]
+__all__ = [
+    "ADDRESS",
+    "NUMBER",
+    "Extent",
+    "Names",
+    "Number",
+    "file_options",
+    "json_option",
+    "source_options",
+    "system_option",
+]
 
 _LAST_PID: Final = (1 << 31) - 1
 """What a ``pid_t`` holds."""
@@ -127,14 +137,8 @@ def _encryption_bit(ctx: click.Context, param: click.Parameter, bit: int | None)
     return bit
 
 
-_SOURCE = click.argument("source", metavar="SOURCE")
-_OS = click.option(
-    "--os",
-    metavar="NAME[,OPTION=yes|no]...",
-    help=f"Whose entries stand beside the hardware's: {SPELLINGS}; options of a kernel are {', '.join(SETTINGS)}.  "
-    f"[default: what the kernel of --pid says, else {LINUX.name}, the newest]",
-)
-_PLACE = (
+_ARGUMENT = click.argument("source", metavar="SOURCE")
+_BYTES_OPTIONS = (
     click.option(
         "--base", type=ADDRESS, metavar="PADDR", help="Physical address of the image's first byte.  [default: 0]"
     ),
@@ -145,11 +149,26 @@ _PLACE = (
         multiple=True,
         help="A part of the image, for one that is not one run from --base; repeatable.",
     ),
+    click.option(
+        "--source-type",
+        metavar="TYPE",
+        help="What the file is, where its content misleads: raw, elf, kdump, lime, ...; of a compressed one, what is "
+        "inside.",
+    ),
 )
-"""Where a raw image lies."""
-_SOURCE_OPTIONS = (
-    _SOURCE,
-    click.option("--root", type=ADDRESS, metavar="PADDR", help="An image's top table (x86: CR3, flags off)."),
+system_option = click.option(
+    "--os",
+    metavar="NAME[,OPTION=yes|no]...",
+    help=f"Whose entries stand beside the hardware's: {SPELLINGS}; options of a kernel are {', '.join(SETTINGS)}.  "
+    f"[default: what the kernel of --pid says, else {LINUX.name}, the newest]",
+)
+_WHERE_OPTIONS = (
+    click.option(
+        "--root",
+        type=ADDRESS,
+        metavar="PADDR",
+        help="An image's top table (x86: CR3, flags off).  [default: what the registers in a dump say]",
+    ),
     click.option(
         "--registers",
         metavar="NAME=VALUE,...",
@@ -168,7 +187,7 @@ _SOURCE_OPTIONS = (
         "--format",
         help=f"An image's paging format: {', '.join(FORMATS)}.  [default: what registers say, else {DEFAULT}]",
     ),
-    _OS,
+    system_option,
     click.option(
         "--encryption-bit",
         type=NUMBER,
@@ -176,7 +195,6 @@ _SOURCE_OPTIONS = (
         callback=_encryption_bit,
         help="Of x86-64, the bit of addresses that marks encrypted memory (SEV, TDX), 32 to 51.",
     ),
-    *_PLACE,
 )
 
 json_option = click.option(
@@ -184,15 +202,17 @@ json_option = click.option(
 )
 
 
-def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the SOURCE argument and the options that say where an image lies, and which system is in it."""
-    for decorate in reversed((_SOURCE, _OS, *_PLACE)):
-        command = decorate(command)
-    return command
-
-
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the SOURCE argument and the options that say how to read it, and where its tables are."""
+    return _decorated(command, (_ARGUMENT, *_WHERE_OPTIONS, *_BYTES_OPTIONS))
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the SOURCE argument and the options that say how to read it."""
-    for decorate in reversed(_SOURCE_OPTIONS):
+    return _decorated(command, (_ARGUMENT, *_BYTES_OPTIONS))
+
+
+def _decorated(command: Callable[..., Any], options: Iterable[Callable[..., Any]]) -> Callable[..., Any]:
+    for decorate in reversed(tuple(options)):
         command = decorate(command)
     return command

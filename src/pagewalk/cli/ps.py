@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import shutil
 import sys
+from typing import Any
 
 import click
 
-from pagewalk.cli.cutoff import tell_of_cut_off_files
+from pagewalk.cli.opening import open_memory
 from pagewalk.cli.output import write
-from pagewalk.cli.params import image_options, json_option
+from pagewalk.cli.params import file_options, json_option, system_option
 from pagewalk.cli.status import complain
 
 __all__ = ["ps"]
 
 
 @click.command
-@image_options
+@file_options
+@system_option
 @click.option("--threads", is_flag=True, help="A line a thread.")
 @click.option("--sweep", is_flag=True, help="Look through all of the memory for processes that are in no list as well.")
 @click.option("--no-cost", is_flag=True, help="Do not measure page tables: faster where there are thousands.")
 @json_option
 def ps(
     source: str,
-    base: int | None,
-    segment: tuple[tuple[int, int, int], ...],
     os: str | None,
     threads: bool,
     sweep: bool,
     no_cost: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """List the processes in a memory image.
 
@@ -45,15 +46,9 @@ def ps(
       unlisted   it is in no list of the kernel's: hidden, or lost (--sweep)
     """  # noqa: D301 - click's mark, that the lines stay as they are, is this character
     from pagewalk.report.processes import processes_json, processes_text
-    from pagewalk.sources import refuse_remote
-    from pagewalk.sources import source as open_source
 
-    refuse_remote(source)
-    if base and segment:
-        raise click.UsageError("--base and --segment contradict each other: give the address in each --segment.")
-    tell_of_cut_off_files()
     notes: list[str] = []
-    with open_source(source, base=base or 0, segments=segment or None) as opened:
+    with open_memory(source, **options) as opened:
         rows = opened.processes(threads=threads, cost=not no_cost, sweep=sweep, os=os, notes=notes)
     for note in notes:
         complain(f"note: {note}")
