@@ -12,13 +12,13 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pagewalk.doors import shown
 from pagewalk.errors import ImageFormatError, UnsupportedError
 from pagewalk.memory.exact import BadAnswer
 
-__all__ = ["MappedFile", "Version", "mapped"]
+__all__ = ["MappedFile", "Version", "mapped", "reopened"]
 
 _OPEN_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 """Without O_NONBLOCK, opening a FIFO waits for somebody to write to it."""
@@ -109,3 +109,17 @@ def mapped(path: Path, writable: bool) -> tuple[mmap.mmap, Version]:
         return mmap.mmap(fd, size, access=access), Version(size, status.st_mtime_ns)
     finally:
         os.close(fd)
+
+
+def reopened(kind: type[Any], files: list[tuple[Path, Version]], options: dict[str, Any]) -> Any:
+    """A memory in files that was pickled.
+
+    Raises:
+        ImageFormatError: A file is not what it was.
+    """
+    for path, version in files:
+        status = path.stat()
+        if version != (status.st_size or version.size, status.st_mtime_ns):
+            raise ImageFormatError(f"{path}: it has changed since it was pickled: open it afresh")
+    paths = [path for path, _ in files]
+    return kind(paths if len(paths) > 1 else paths[0], **options)

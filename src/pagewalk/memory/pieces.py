@@ -11,16 +11,16 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagewalk.doors import integer, refuse_pickling, shortened
-from pagewalk.errors import ImageFormatError, MemoryReadError
+from pagewalk.errors import MemoryReadError
+from pagewalk.memory.mapped import reopened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
 
-    from pagewalk.memory.mapped import MappedFile, Version
+    from pagewalk.memory.mapped import MappedFile
 
 __all__ = ["KEPT", "Gone", "Piece", "PiecewiseMemory"]
 
@@ -71,7 +71,7 @@ class PiecewiseMemory(ABC):
         if self.closed:
             raise refuse_pickling(self, "it is closed: open it again")
         files = [(file.path.absolute(), file.version) for file in self._files]
-        return _reopened, (type(self), files)
+        return reopened, (type(self), files, {})
 
     @abstractmethod
     def _number(self, paddr: int) -> int | Gone:
@@ -195,16 +195,3 @@ class PiecewiseMemory(ABC):
             while self._bytes > KEPT:
                 _, old = self._kept.popitem(last=False)
                 self._bytes -= len(old.data)
-
-
-def _reopened(kind: type[Any], files: list[tuple[Path, Version]]) -> Any:
-    """A memory that was pickled.
-
-    Raises:
-        ImageFormatError: A file is not what it was.
-    """
-    memory = kind([path for path, _ in files])
-    for (path, version), file in zip(files, memory._files, strict=True):
-        if version != file.version:
-            raise ImageFormatError(f"{path}: it has changed since it was pickled: open it afresh")
-    return memory
