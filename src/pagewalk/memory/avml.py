@@ -19,7 +19,7 @@ from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump
 from pagewalk.memory.avml_index import WORD, Index
 from pagewalk.memory.mapped import MappedFile
 from pagewalk.memory.pieces import Gone, Piece, PiecewiseMemory
-from pagewalk.memory.unpacking import library
+from pagewalk.memory.unpackers import library
 
 if TYPE_CHECKING:
     import os

@@ -14,7 +14,7 @@ from pagewalk.doors import integer, plain, refuse_pickling, shortened, shown
 from pagewalk.errors import ImageFormatError, MemoryWriteError
 from pagewalk.memory.exact import BadAnswer
 from pagewalk.memory.flat import FlatMemory
-from pagewalk.memory.mapped import Version, mapped
+from pagewalk.memory.mapped import Version, has_path, mapped
 from pagewalk.memory.protocol import Segment
 
 if TYPE_CHECKING:
@@ -57,19 +57,24 @@ class RawImage(FlatMemory):
         writable: bool = False,
     ) -> None:
         self.path = Path(path)
+        self._has_path = has_path(self.path)
         self._map, self._version = mapped(self.path, writable)
         self.closed = False
         self._shrinks = self._map.size() > 0  # a disk does not, and says 0
         self._writable = writable
         self.holds_frames = True
         data = memoryview(self._map)
-        parts = [(base, 0, len(data))] if segments is None else segments
+        parts = self._laid_out(data, base) if segments is None else segments
         self._parts = [_part(part) for part in parts]
         super().__init__(self._cut(data, *part) for part in self._parts)
 
+    def _laid_out(self, data: memoryview, base: int) -> Iterable[tuple[int, int, int]]:
+        """Where the file's parts lie, if the caller does not say."""
+        return [(base, 0, len(data))]
+
     def __repr__(self) -> str:
         where = "closed" if self.closed else shortened(self.extent, 64)
-        return f"<RawImage {shortened(self.path.name, 32)} {where}>"
+        return f"<{type(self).__name__} {shortened(self.path.name, 32)} {where}>"
 
     @property
     def _why_closed(self) -> str:
@@ -81,7 +86,13 @@ class RawImage(FlatMemory):
             raise refuse_pickling(self, "it is closed: open it again")
         if self._writable:
             raise refuse_pickling(self, "it is writable, and two would write to one file: open it there by its path")
-        return _reopened, (type(self), self.path.absolute(), self._parts, self._version)
+        if not self._has_path:
+            raise refuse_pickling(self, "it has no path of its own, only a descriptor here: open it there by a path")
+        return _reopened, (type(self), self.path.absolute(), self._again(), self._version)
+
+    def _again(self) -> dict[str, Any]:
+        """What to open it with again."""
+        return {"segments": self._parts}
 
     def close(self) -> None:
         """Let go of the file. Whoever still looks at its bytes in place, as a question under way, keeps them mapped."""
@@ -142,14 +153,14 @@ def _part(given: Any) -> tuple[int, int, int]:
     return integer(paddr, "a segment's paddr"), integer(offset, "its offset"), integer(size, "its size")
 
 
-def _reopened(kind: type[RawImage], path: Path, parts: list[tuple[int, int, int]], version: Version) -> RawImage:
+def _reopened(kind: type[RawImage], path: Path, options: dict[str, Any], version: Version) -> RawImage:
     """An image that was pickled.
 
     Raises:
         ImageFormatError: The file is not what it was.
     """
     try:
-        image = kind(path, segments=parts)
+        image = kind(path, **options)
         now = image._version
     except ImageFormatError:  # its parts were in it, and are not any more
         now = version._replace(size=path.stat().st_size)

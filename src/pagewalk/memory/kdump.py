@@ -28,7 +28,7 @@ from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump, Un
 from pagewalk.memory.elf_notes import notes_of, vmcoreinfo_of
 from pagewalk.memory.kdump_file import KdumpFile
 from pagewalk.memory.pieces import Gone, Piece, PiecewiseMemory
-from pagewalk.memory.unpacking import UNPACKERS
+from pagewalk.memory.unpackers import UNPACKERS
 
 if TYPE_CHECKING:
     import os

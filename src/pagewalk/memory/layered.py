@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import integer, refuse_pickling, shortened
 from pagewalk.memory.flat import FlatMemory
-from pagewalk.memory.mapped import reopened
+from pagewalk.memory.mapped import has_path, reopened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,6 +48,8 @@ class MappedFiles(FlatMemory):
         """Opened again where it is unpickled."""
         if self.closed:
             raise refuse_pickling(self, "it is closed: open it again")
+        if not all(has_path(file.path) for file in self._files):
+            raise refuse_pickling(self, "it has no path of its own, only a descriptor here: open it there by a path")
         files = [(file.path.absolute(), file.version) for file in self._files]
         return reopened, (type(self), files, self._options())
 

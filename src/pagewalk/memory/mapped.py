@@ -18,7 +18,7 @@ from pagewalk.doors import shown
 from pagewalk.errors import ImageFormatError, UnsupportedError
 from pagewalk.memory.exact import BadAnswer
 
-__all__ = ["MappedFile", "Version", "mapped", "reopened"]
+__all__ = ["MappedFile", "Version", "has_path", "mapped", "reopened"]
 
 _OPEN_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 """Without O_NONBLOCK, opening a FIFO waits for somebody to write to it."""
@@ -28,6 +28,9 @@ _REFUSED: Final = (
     (stat.S_ISCHR, "a character device"),
 )
 """What has no bytes to map. A disk has: an image may lie on one as it is."""
+
+_DESCRIPTORS: Final = (Path("/dev/fd"), Path("/proc/self/fd"))
+"""Where open files have a path that means them in this process alone."""
 
 
 class Version(NamedTuple):
@@ -84,6 +87,11 @@ class MappedFile:
         self._data = memoryview(b"")
         with suppress(BufferError):
             self._map.close()
+
+
+def has_path(path: Path) -> bool:
+    """Whether a path means the same file in another process."""
+    return path.parent not in _DESCRIPTORS
 
 
 def mapped(path: Path, writable: bool) -> tuple[mmap.mmap, Version]:

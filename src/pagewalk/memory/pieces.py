@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagewalk.doors import integer, refuse_pickling, shortened
 from pagewalk.errors import MemoryReadError
-from pagewalk.memory.mapped import reopened
+from pagewalk.memory.mapped import has_path, reopened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,6 +70,8 @@ class PiecewiseMemory(ABC):
         """Its files' paths; opened again where it is unpickled."""
         if self.closed:
             raise refuse_pickling(self, "it is closed: open it again")
+        if not all(has_path(file.path) for file in self._files):
+            raise refuse_pickling(self, "it has no path of its own, only a descriptor here: open it there by a path")
         files = [(file.path.absolute(), file.version) for file in self._files]
         return reopened, (type(self), files, {})
 

@@ -26,6 +26,7 @@ class SourceType(NamedTuple):
         magic, offset: What a file of it has where.
         load: The memory that opens it, ``module:class``; it takes the path. Empty: it is known by name only.
         remedy: What to do with one that is not opened.
+        packing: What it is compressed by, of ``memory.unpacked.PACKINGS``: what counts is what is inside.
     """
 
     name: str
@@ -34,6 +35,7 @@ class SourceType(NamedTuple):
     offset: int = 0
     load: str = ""
     remedy: str = ""
+    packing: str = ""
 
     def matches(self, head: bytes) -> bool:
         """Whether a file that begins like this is of this type."""
@@ -48,19 +50,38 @@ class SourceType(NamedTuple):
             UnsupportedError: pagewalk knows this type by its name only.
         """
         if not self.load:
-            raise UnsupportedError(f"{path}: {self.what} is not opened as a raw image: {self.remedy}")
+            raise UnsupportedError(f"{path}: {self.what} is not read: {self.remedy}")
         module, _, name = self.load.partition(":")
         memory: Memory = getattr(importlib.import_module(module), name)(path, **options)
         return memory
 
 
 _SEGMENTS: Final = "say where its memory lies, as segments (--segment PADDR:OFFSET:SIZE)"
+_VMWARE: Final = "a VMware state file", "open the .vmem file beside it, the memory as it is, and give --registers"
+_VMWARE_MAGICS: Final = (b"\xd0\xbe\xd2\xbe", b"\xd1\xba\xd1\xba", b"\xd2\xbe\xd2\xbe", b"\xd3\xbe\xd3\xbe")
+_DUMP: Final = "take a dump of the guest's memory (dump-guest-memory, virsh dump --memory-only)"
+_WINDOWS: Final = "a Windows crash dump", "take a raw image, or convert it by a tool for crash dumps"
 RAW: Final = SourceType("raw", "a raw memory image", load="pagewalk.memory.image:RawImage")
 TYPES: Final = (
-    SourceType("elf", "an ELF core", b"\x7fELF", remedy=_SEGMENTS),
+    SourceType("elf", "an ELF core", b"\x7fELF", load="pagewalk.memory.elf:open_core"),
     SourceType("kdump", "a kdump file", b"KDUMP   ", remedy=_SEGMENTS),
     SourceType("flattened", "a flattened makedumpfile dump", b"makedumpfile", remedy=_SEGMENTS),
-    SourceType("lime", "a LiME image", b"EMiL", remedy=_SEGMENTS),
+    SourceType("lime", "a LiME image", b"EMiL", load="pagewalk.memory.lime:LimeImage"),
+    SourceType("gz", "a gzip file", b"\x1f\x8b", packing="gz"),
+    SourceType("xz", "an xz file", b"\xfd7zXZ\0", packing="xz"),
+    SourceType("zst", "a zstd file", b"\x28\xb5\x2f\xfd", packing="zst"),
+    SourceType("lz4", "an lz4 file", b"\x04\x22\x4d\x18", packing="lz4"),
+    *(SourceType("vmware", _VMWARE[0], magic, remedy=_VMWARE[1]) for magic in _VMWARE_MAGICS),
+    *(SourceType("windows", _WINDOWS[0], magic, remedy=_WINDOWS[1]) for magic in (b"PAGEDU64", b"PAGEDUMP")),
+    SourceType("savevm", "a QEMU savevm stream", b"QEVM", remedy=f"load it, and {_DUMP}"),
+    SourceType("libvirt", "a libvirt save file", b"LibvirtQemudSave", remedy=f"restore it, and {_DUMP}"),
+    SourceType("qcow2", "a qcow2 disk", b"QFI\xfb", remedy=f"load a snapshot in it, and {_DUMP}"),
+    SourceType(
+        "virtualbox",
+        "a VirtualBox saved state",
+        b"\x7fVirtualBox SavedState",
+        remedy="resume it, and take a core by VBoxManage debugvm NAME dumpvmcore --filename FILE",
+    ),
     RAW,
 )
 """The types. A file is the first whose magic it has, and raw if it has none."""
@@ -88,6 +109,12 @@ def detect(path: Path) -> SourceType:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
         return RAW  # it has no bytes: whoever opens it says so
-    with path.open("rb", buffering=0) as file:
-        head = file.read(_HEAD)
+    try:
+        with path.open("rb", buffering=0) as file:
+            head = file.read(_HEAD)
+    except PermissionError as error:
+        if path.name != "kcore":
+            raise
+        why = "only root may read it (CAP_SYS_RAWIO, and no lockdown)"
+        raise PermissionError(error.errno, why, str(path)) from None
     return next((type_ for type_ in TYPES if type_.matches(head)), RAW)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import integer
-from pagewalk.errors import UnsupportedError
-from pagewalk.sources.detect import RAW, detect, source_type
+from pagewalk.errors import ImageFormatError, UnsupportedError
+from pagewalk.memory import RawImage
+from pagewalk.sources.detect import RAW, detect
+from pagewalk.sources.detect import source_type as type_named
 from pagewalk.sources.source import Source
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pagewalk.formats import PagingFormat
+    from pagewalk.sources.detect import SourceType
     from pagewalk.tables import PageTables
 
 __all__ = ["open", "refuse_remote", "source"]
@@ -35,6 +40,7 @@ def source(
     segments: Iterable[tuple[int, int, int]] | None = None,
     source_type: str | None = None,
     writable: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Source:
     """Open a memory: what it is, is found out from its content.
 
@@ -42,11 +48,12 @@ def source(
         source: Its path. A ``Source`` is given back as it is.
         base: Physical address of a raw image's first byte.
         segments: Where a file's parts lie, as ``(paddr, offset, size)`` in bytes, whatever it is.
-        source_type: What it is, where its content misleads: ``docs/sources.md``.
+        source_type: What it is, where its content misleads: ``docs/sources.md``. Of a compressed file, what is inside.
         writable: Let what is written to the memory reach the file.
+        progress: Told how many bytes of a compressed file have been unpacked, and how many of them are on the disk.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened; it is compressed, and there is no room to unpack it (``TMPDIR``).
         ImageFormatError: It is not what it claims to be: truncated, contradictory, hostile.
         UnsupportedError: pagewalk knows what it is by name only; no such type.
         ValueError: Both a base and segments; a base of what says itself where its memory lies.
@@ -58,15 +65,22 @@ def source(
     if parts is not None and base:
         raise ValueError(f"segments say where the image lies: a base of {base:#x} contradicts them")
     refuse_remote(source)
-    path = Path(source)
-    type_ = RAW if parts is not None else _type(path, source_type)
-    if type_ is RAW:
-        return Source(str(source), RAW.name, RAW.open(path, base=base, segments=parts, writable=writable))
-    if base:
-        raise ValueError(f"{path}: {type_.what} says itself where its memory lies: a base of {base:#x} contradicts it")
-    memory: Any = type_.open(path, writable=True) if writable else type_.open(path)
-    said = {name: getattr(memory, name) for name in ("cpus", "vmcoreinfo", "missing") if hasattr(memory, name)}
-    return Source(str(source), type_.name, memory, **said)
+    path, name = Path(source), str(source)
+    asked = None if source_type is None else type_named(source_type)
+    packed = RAW if asked is RAW else detect(path)
+    if not packed.packing:
+        return _opened(path, name, asked or packed, base, parts, writable)
+    if writable:
+        raise UnsupportedError(f"{path}: {packed.what} is not written: unpack it first")
+    from pagewalk.memory.unpacked import unpacked  # its decoders take their time
+
+    with unpacked(path, packed.packing, progress=progress) as inside, _named(inside, f"{path} unpacked"):
+        if (found := detect(inside)).packing:
+            raise UnsupportedError(f"{path}: {packed.what} with {found.what} in it: unpack it first")
+        opened = _opened(inside, name, asked or found, base, parts, writable=False)
+    if isinstance(opened.memory, RawImage):
+        opened.memory.path = path  # for messages: the path that it was opened by means nothing any more
+    return replace(opened, packing=packed.packing)
 
 
 def open(  # noqa: A001 - pw.open is the face; this module needs no other
@@ -93,7 +107,8 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
             ``cr0``, ``cr4``, ``efer``); ``ttbr0_el1``, ``ttbr1_el1`` or both, and ``tcr_el1``; ``satp``. Others may be
             given that say what becomes of rights, or what memory types are: ``pkru``, ``pkrs``, ``pat``; ``sctlr_el1``,
             ``pstate``, ``cpsr``, ``pan``, ``mair_el1``; ``sstatus``, ``menvcfg``. A mapping, or text:
-            ``name=value,...``. Format and windows follow from them.
+            ``name=value,...``. Format and windows follow from them. Beside the registers of a dump they say more, or
+            other things: each counts instead of the dump's own.
         base: Physical address of the image's first byte.
         segments: Where the image's parts lie, as ``(paddr, offset, size)`` in bytes; None: all of it, from ``base`` on.
         os: The operating system whose entries stand beside the hardware's: ``linux`` (the newest), ``linux-6.12``,
@@ -114,7 +129,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
             that has none.
         ValueError: Both a root and registers, or a base and segments; a register that is no number of 64 bits; an
             encryption bit that is none of 32 to 51.
-        TypeError: Neither a root nor registers; an address is no integer.
+        TypeError: Neither a root nor registers, and the source has none; an address is no integer.
     """
     opened = _source(source, base=base, segments=segments, source_type=source_type, writable=writable)
     try:
@@ -128,9 +143,26 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
 _source: Final = source
 
 
-def _type(path: Path, name: str | None) -> Any:
-    """The type of a file: what the user says, or what its content says."""
-    return detect(path) if name is None else source_type(name)
+def _opened(
+    path: Path, name: str, type_: SourceType, base: int, parts: Iterable[tuple[int, int, int]] | None, writable: bool
+) -> Source:
+    """What is in a file of a type that is known; segments make it a raw image, whatever it is."""
+    if type_ is RAW or parts is not None:
+        return Source(name, RAW.name, RAW.open(path, base=base, segments=parts, writable=writable))
+    if base:
+        raise ValueError(f"{path}: {type_.what} says itself where its memory lies: a base of {base:#x} contradicts it")
+    memory: Any = type_.open(path, writable=True) if writable else type_.open(path)
+    said = {name: getattr(memory, name) for name in ("cpus", "vmcoreinfo", "missing") if hasattr(memory, name)}
+    return Source(name, type_.name, memory, **said)
+
+
+@contextmanager
+def _named(path: Path, name: str) -> Iterator[None]:
+    """Have messages say where the user finds a file whose own path means nothing."""
+    try:
+        yield
+    except (ImageFormatError, UnsupportedError) as error:
+        raise type(error)(str(error).replace(str(path), name)) from None
 
 
 def refuse_remote(source: str | os.PathLike[str]) -> None:

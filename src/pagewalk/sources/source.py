@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from pagewalk.doors import shortened
+from pagewalk.errors import UnsupportedError
+from pagewalk.formats import from_registers
+from pagewalk.formats.registers import parsed
 from pagewalk.memory import Closable
 from pagewalk.sources.where import refuse_outside, where_said
 from pagewalk.tables import PageTables
@@ -30,6 +33,7 @@ class Source:
         cpus: The registers of each CPU that say where tables are, by name, if it has them.
         vmcoreinfo: What the kernel says of itself in VMCOREINFO, by key; empty if it has none.
         missing: What it does not have, in a sentence each.
+        packing: What it is compressed by: ``gz``, ``xz``, ``zst``, ``lz4``; empty: it is not.
     """
 
     name: str
@@ -38,9 +42,11 @@ class Source:
     cpus: tuple[Mapping[str, int], ...] = ()
     vmcoreinfo: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    packing: str = ""
 
     def __repr__(self) -> str:
-        return f"<Source {self.type} {shortened(self.name, 32)}: {shortened(repr(self.memory), 64)}>"
+        packing = f"{self.packing} of " if self.packing else ""
+        return f"<Source {packing}{self.type} {shortened(self.name, 32)}: {shortened(repr(self.memory), 64)}>"
 
     def __enter__(self) -> Self:
         return self
@@ -64,14 +70,29 @@ class Source:
     ) -> PageTables:
         """The page tables by the address of the top table, or by a CPU's registers: ``pagewalk.open`` has the details.
 
-        Neither given: by the registers of the first CPU, if the source has them.
+        Neither given: by the registers of the first CPU that translates, if the source has any. Registers that are
+        given stand beside those of that CPU, each instead of its own.
 
         Raises:
             BadRoot, UnsupportedError, ValueError, TypeError: As ``pagewalk.open``.
         """
-        if root is None and registers is None and self.cpus:
-            registers = self.cpus[0]
+        if root is None and self.cpus:
+            registers = self._complemented(registers)
         where = where_said(format, root, registers, os, encryption_bit)
         tables = PageTables(self.memory, None, where.format, windows=where.windows)
         refuse_outside(self.memory, where)
         return tables
+
+    def _complemented(self, registers: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
+        """The registers of the first CPU that translates, with those that are given; if none does, those of the first.
+
+        A CPU that has not been started yet says that paging is off.
+        """
+        given = {} if registers is None else parsed(registers)
+        for cpu in self.cpus:
+            try:
+                from_registers({**cpu, **given})
+            except UnsupportedError:
+                continue
+            return {**cpu, **given}
+        return {**self.cpus[0], **given}

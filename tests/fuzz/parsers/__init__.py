@@ -1,0 +1,1 @@
+"""Each parser in a file of its name: a ``TARGET``."""
