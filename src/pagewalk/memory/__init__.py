@@ -7,6 +7,8 @@ from pagewalk.memory.exact import BadAnswer, read_each, read_exactly
 from pagewalk.memory.extents import blocks_of, extents_of
 from pagewalk.memory.flat import FlatMemory, Ram
 from pagewalk.memory.image import RawImage
+from pagewalk.memory.layered import MappedFiles
+from pagewalk.memory.pieces import PiecewiseMemory
 from pagewalk.memory.protocol import Closable, Flat, Memory, ReadsMany, Segment, WritableMemory, is_flat
 from pagewalk.memory.slots import RemoteSlots
 from pagewalk.memory.writes import write_to, writes
@@ -17,7 +19,9 @@ __all__ = [
     "Closable",
     "Flat",
     "FlatMemory",
+    "MappedFiles",
     "Memory",
+    "PiecewiseMemory",
     "Ram",
     "RawImage",
     "ReadsMany",

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import integer, refuse_pickling, shortened
 from pagewalk.memory.flat import FlatMemory
-from pagewalk.memory.mapped import has_path, reopened
+from pagewalk.memory.mapped import reopened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from pagewalk.memory.mapped import MappedFile
     from pagewalk.memory.protocol import Segment
@@ -39,8 +40,17 @@ class MappedFiles(FlatMemory):
         self.holds_frames = True
         super().__init__(segments)
 
+    @property
+    def path(self) -> Path:
+        """Where the first file is, for messages."""
+        return self._files[0].path
+
+    @path.setter
+    def path(self, path: Path) -> None:
+        self._files[0].path = path
+
     def __repr__(self) -> str:
-        name = shortened(self._files[0].path.name, 32)
+        name = shortened(self.path.name, 32)
         more = f" and {len(self._files) - 1} more" if len(self._files) > 1 else ""
         return f"<{type(self).__name__} {name}{more} {'closed' if self.closed else shortened(self.extent, 48)}>"
 
@@ -48,7 +58,7 @@ class MappedFiles(FlatMemory):
         """Opened again where it is unpickled."""
         if self.closed:
             raise refuse_pickling(self, "it is closed: open it again")
-        if not all(has_path(file.path) for file in self._files):
+        if not all(file.has_path for file in self._files):
             raise refuse_pickling(self, "it has no path of its own, only a descriptor here: open it there by a path")
         files = [(file.path.absolute(), file.version) for file in self._files]
         return reopened, (type(self), files, self._options())

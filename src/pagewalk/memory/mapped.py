@@ -55,10 +55,12 @@ class MappedFile:
         size: Its bytes.
         stored: The same: a file that stands for another one (``FlattenedFile``) may have fewer.
         version: Which version of it this is.
+        has_path: Whether its path means it in another process too.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.has_path = has_path(self.path)
         self._map, self.version = mapped(self.path, writable=False)
         self._data = memoryview(self._map)
         self.size = self.stored = len(self._data)
