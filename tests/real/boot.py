@@ -67,9 +67,19 @@ def _command(machine: Machine, folder: Path) -> list[str]:
         *("setpriv", "--pdeathsig", "KILL", architecture.emulator, "-accel", "tcg", "-cpu", machine.cpu),
         *("-machine", f"{architecture.machine},memory-backend=ram", "-object", ram, "-m", f"{machine.megabytes}M"),
         *("-kernel", str(kernel / "vmlinuz"), "-initrd", str(folder / "initramfs"), "-append", _options(machine)),
-        *("-smp", "1", "-display", "none", "-nodefaults", "-no-reboot", "-serial", f"file:{folder / 'console'}"),
+        *(
+            "-smp",
+            str(machine.cpus),
+            "-display",
+            "none",
+            "-nodefaults",
+            "-no-reboot",
+            "-serial",
+            f"file:{folder / 'console'}",
+        ),
         *("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off", "-gdb", f"unix:{folder / 'gdb'},server=on,wait=off"),
         *(("-dtb", str(_device_tree(machine, folder))) if machine.device_tree else ()),
+        *(word for device in machine.devices for word in ("-device", device)),
     ]
 
 

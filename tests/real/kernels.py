@@ -16,6 +16,7 @@ __all__ = [
     "X86_64_5_10",
     "X86_64_6_1",
     "X86_64_6_12",
+    "X86_64_6_12_TOLD",
     "X86_64_6_18",
     "X86_64_7_3",
     "Kernel",
@@ -33,6 +34,10 @@ SWAP: Final = (
     "zram",
 )
 """Modules for swap in compressed memory. A kernel may have some of them built in, or not need them."""
+
+
+OTHERS: Final = ("qemu_fw_cfg",)
+"""Modules for the rest: this one gives VMCOREINFO to QEMU. Folders that were cached before it was picked lack it."""
 
 
 class Kernel(NamedTuple):
@@ -55,6 +60,7 @@ class Kernel(NamedTuple):
 X86_64_5_10 = Kernel("bullseye", "amd64", r"linux-image-5\.10\..*-cloud-amd64-unsigned")
 X86_64_6_1 = Kernel("bookworm", "amd64", r"linux-image-6\.1\..*-cloud-amd64-unsigned")
 X86_64_6_12 = Kernel("trixie", "amd64", r"linux-image-6\.12\..*-cloud-amd64-unsigned")
+X86_64_6_12_TOLD = X86_64_6_12._replace(modules=X86_64_6_12.image)  # a folder of its own in the cache, with OTHERS
 X86_64_6_18 = Kernel("trixie-backports", "amd64", r"linux-image-6\.18\..*-cloud-amd64")
 X86_64_7_3 = Kernel(
     "trixie-backports", "amd64", r"linux-binary-7\.[3-9]\..*-cloud-amd64", r"linux-modules-7\.[3-9]\..*-cloud-amd64"

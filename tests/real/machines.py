@@ -27,6 +27,8 @@ class Machine(NamedTuple):
         megabytes: Its memory.
         options: Words for the kernel's command line.
         device_tree: A text in QEMU's device tree, and what stands in its place.
+        devices: More of QEMU's devices.
+        cpus: How many CPUs it has.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Machine(NamedTuple):
     megabytes: int = 512
     options: str = ""
     device_tree: tuple[str, str] | tuple[()] = ()
+    devices: tuple[str, ...] = ()
+    cpus: int = 1
 
 
 GIGABYTE: Final = "hugepagesz=1G hugepages=1"

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.real.kernels import SWAP
+from tests.real.kernels import OTHERS, SWAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,8 +137,8 @@ def _newest(names: list[str], pattern: str, suite: str) -> str:
 
 
 def _pick(package: Path, files: Path, found: Path) -> None:
-    """Take the kernel and the modules for swap out of a package."""
-    modules = [f"*/{name}.ko{ending}" for name in SWAP for ending in ("", ".xz", ".zst")]
+    """Take the kernel and the modules out of a package."""
+    modules = [f"*/{name}.ko{ending}" for name in (*SWAP, *OTHERS) for ending in ("", ".xz", ".zst")]
     files.mkdir(exist_ok=True)
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as archive:
         words = ["tar", "-x", "-C", str(files), "--wildcards", *IMAGES, *modules]

@@ -31,21 +31,23 @@ class Layout(NamedTuple):
         head: ``e_type`` and what follows, as ``struct`` has it.
         program: A program header.
         fields: Where in one ``p_type p_offset p_vaddr p_paddr p_filesz p_memsz`` are.
-        info: Where ``sh_info`` is in a section header.
+        section: A section header.
+        place: Where in one ``sh_offset sh_size sh_info`` are.
         bits: Of an address.
     """
 
     head: str
     program: str
     fields: tuple[int, int, int, int, int, int]
-    info: int
+    section: str
+    place: tuple[int, int, int]
     bits: int
 
 
 LAYOUTS: Final[Mapping[int, Layout]] = MappingProxyType(
     {
-        1: Layout("HHIIIIIHHHHHH", "8I", (0, 1, 2, 3, 4, 5), 28, 32),
-        2: Layout("HHIQQQIHHHHHH", "2I6Q", (0, 2, 3, 4, 5, 6), 44, 64),
+        1: Layout("HHIIIIIHHHHHH", "8I", (0, 1, 2, 3, 4, 5), "10I", (4, 5, 7), 32),
+        2: Layout("HHIQQQIHHHHHH", "2I6Q", (0, 2, 3, 4, 5, 6), "2I4Q2I2Q", (4, 5, 7), 64),
     }
 )
 """By ``EI_CLASS``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,9 +18,10 @@ from pagewalk.errors import ProcessError, UnsupportedError
 
 if TYPE_CHECKING:
     from pagewalk.live import Capture
+    from pagewalk.sources import Source
     from pagewalk.tables import PageTables
 
-__all__ = ["Opened", "open_source"]
+__all__ = ["Opened", "open_memory", "open_source"]
 
 _PREFIX: Final = "pid:"
 _PID: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
@@ -77,8 +79,8 @@ def open_source(source: str, **options: Any) -> Opened:
     if pid is None:
         from pagewalk.sources import notes_of
 
-        tables = _image(source, **options)
-        opened = Opened(source, tables, notes=tuple(notes_of(tables)))
+        tables, told = _image(source, **options)
+        opened = Opened(source, tables, notes=(*told, *notes_of(tables)))
         if _PID.fullmatch(source):
             complain(f"note: {source} is taken for the file of that name; the process would be {_PREFIX}{source}")
         _tell(opened)
@@ -113,22 +115,48 @@ def _process(source: str) -> int | None:
     return int(source)
 
 
-def _image(source: str, *, base: int | None, segment: Any, **where: Any) -> PageTables:
-    """The page tables in a memory image, by the options that ``pagewalk.open`` has too: root, registers, format, os."""
-    from pagewalk.sources import check_root, refuse_remote
-    from pagewalk.sources import open as open_image
+def open_memory(source: str, *, base: int | None, segment: Any, source_type: str | None) -> Source:
+    """What the options that are of the file alone name, opened; a bar is shown where it has to be unpacked first.
 
-    refuse_remote(source)
-    if where["root"] is None and where["registers"] is None:
-        raise _usage("Missing option '--root' or '--registers': where an image's top table is.")
-    if where["root"] is not None and where["registers"] is not None:
-        raise _usage("--root and --registers contradict each other: give one or the other.")
+    Raises:
+        click.UsageError: --base and --segment contradict each other.
+        OSError, ImageFormatError, UnsupportedError: As ``pagewalk.source``.
+    """
+    from pagewalk.report.progress import shown_bar
+    from pagewalk.sources import source as open_any
+
     if base and segment:
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
     tell_of_cut_off_files()
-    tables = open_image(source, base=base or 0, segments=segment or None, **where)
+    where: dict[str, Any] = {"base": base or 0, "segments": segment or None, "source_type": source_type}
+    with shown_bar("unpacking", sys.stderr) as move:
+        return open_any(source, **where, progress=lambda done, _: move(done))
+
+
+def _image(
+    source: str, *, base: int | None, segment: Any, source_type: str | None, **where: Any
+) -> tuple[PageTables, tuple[str, ...]]:
+    """The page tables in an image or dump, by the options that ``pagewalk.open`` has too; and what to know of them."""
+    from pagewalk.sources import check_root
+
+    if where["root"] is not None and where["registers"] is not None:
+        raise _usage("--root and --registers contradict each other: give one or the other.")
+    opened = open_memory(source, base=base, segment=segment, source_type=source_type)
+    if where["root"] is None and where["registers"] is None and not opened.cpus:
+        raise _usage("Missing option '--root' or '--registers': where an image's top table is.")
+    tables = opened.tables(**where)
     check_root(tables)
-    return tables
+    return tables, _told(opened, by_root=where["root"] is not None)
+
+
+def _told(source: Source, *, by_root: bool) -> tuple[str, ...]:
+    """What to know of a source before its tables are looked at."""
+    told, many = [], len(source.cpus)
+    if source.packing:
+        told.append(f"it is {source.packing}, and unpacked each time it is opened: unpack it to be faster")
+    if many > 1 and not by_root:
+        told.append(f"of {many} CPUs the first that translates says where its tables are")
+    return tuple(told)
 
 
 def _captured(pid: int) -> Opened:

@@ -14,7 +14,7 @@ from pagewalk.formats import DEFAULT, FORMATS, LINUX, SETTINGS, SPELLINGS, encry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["ADDRESS", "NUMBER", "Extent", "Names", "Number", "json_option", "source_options"]
+__all__ = ["ADDRESS", "NUMBER", "Extent", "Names", "Number", "file_options", "json_option", "source_options"]
 
 
 class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
@@ -124,9 +124,32 @@ def _encryption_bit(ctx: click.Context, param: click.Parameter, bit: int | None)
     return bit
 
 
-_SOURCE_OPTIONS = (
-    click.argument("source", metavar="SOURCE"),
-    click.option("--root", type=ADDRESS, metavar="PADDR", help="An image's top table (x86: CR3, flags off)."),
+_ARGUMENT = click.argument("source", metavar="SOURCE")
+_BYTES_OPTIONS = (
+    click.option(
+        "--base", type=ADDRESS, metavar="PADDR", help="Physical address of the image's first byte.  [default: 0]"
+    ),
+    click.option(
+        "--segment",
+        type=Extent("PADDR:OFFSET:SIZE"),
+        metavar="PADDR:OFFSET:SIZE",
+        multiple=True,
+        help="A part of the image, for one that is not one run from --base; repeatable.",
+    ),
+    click.option(
+        "--source-type",
+        metavar="TYPE",
+        help="What the file is, where its content misleads: raw, elf, kdump, lime, ...; of a compressed one, what is "
+        "inside.",
+    ),
+)
+_WHERE_OPTIONS = (
+    click.option(
+        "--root",
+        type=ADDRESS,
+        metavar="PADDR",
+        help="An image's top table (x86: CR3, flags off).  [default: what the registers in a dump say]",
+    ),
     click.option(
         "--registers",
         metavar="NAME=VALUE,...",
@@ -152,16 +175,6 @@ _SOURCE_OPTIONS = (
         callback=_encryption_bit,
         help="Of x86-64, the bit of addresses that marks encrypted memory (SEV, TDX), 32 to 51.",
     ),
-    click.option(
-        "--base", type=ADDRESS, metavar="PADDR", help="Physical address of the image's first byte.  [default: 0]"
-    ),
-    click.option(
-        "--segment",
-        type=Extent("PADDR:OFFSET:SIZE"),
-        metavar="PADDR:OFFSET:SIZE",
-        multiple=True,
-        help="A part of the image, for one that is not one run from --base; repeatable.",
-    ),
 )
 
 json_option = click.option(
@@ -170,7 +183,16 @@ json_option = click.option(
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the SOURCE argument and the options that say how to read it, and where its tables are."""
+    return _decorated(command, (_ARGUMENT, *_WHERE_OPTIONS, *_BYTES_OPTIONS))
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the SOURCE argument and the options that say how to read it."""
-    for decorate in reversed(_SOURCE_OPTIONS):
+    return _decorated(command, (_ARGUMENT, *_BYTES_OPTIONS))
+
+
+def _decorated(command: Callable[..., Any], options: Iterable[Callable[..., Any]]) -> Callable[..., Any]:
+    for decorate in reversed(tuple(options)):
         command = decorate(command)
     return command

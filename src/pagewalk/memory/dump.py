@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import integer
-from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump
+from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump, UnsupportedError
 from pagewalk.memory.exact import BadAnswer
 from pagewalk.memory.image import RawImage
 from pagewalk.memory.layout import laid_out
@@ -60,8 +60,8 @@ class MappedDump(RawImage):
         try:
             claims = self._claims(data)
             self._layout = laid_out(claims, len(data))
-        except ImageFormatError as error:
-            raise ImageFormatError(f"{self.path}: {error}") from None
+        except (ImageFormatError, UnsupportedError) as error:
+            raise type(error)(f"{self.path}: {error}") from None
         self.missing = (*self.missing, *missing_of(self._layout, len(data)))
         if not self._layout.parts:
             why = "; ".join(missing_of(self._layout, len(data))) or "its headers name none"

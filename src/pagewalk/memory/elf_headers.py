@@ -8,7 +8,7 @@ compared with what the file has, and only then used.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from pagewalk.abi.elf import ET_CORE, LAYOUTS, MACHINES, PN_XNUM, PT_LOAD, PT_NOTE
 from pagewalk.errors import ImageFormatError, UnsupportedError
@@ -26,6 +26,9 @@ __all__ = ["Core", "core_of"]
 
 _MAGIC: Final = b"\x7fELF"
 _IDENT: Final = 16
+_XEN: Final = b".xen_p"
+"""How the names of the sections begin that say which page is where."""
+_STRINGS: Final = 1 << 16
 _ORDERS: Final = {1: "<", 2: ">"}
 _NOTES: Final = 16 << 20
 """Bytes of notes at most: those of ten thousand CPUs."""
@@ -82,13 +85,15 @@ def core_of(read: Read) -> Core:
     raw = read(_IDENT, head.size)
     if len(raw) < head.size:
         raise ImageFormatError("an ELF header that is cut off")
-    kind, number, _, _, start, sections, _, _, each, count, *_ = head.unpack(raw)
+    kind, number, _, _, start, sections, _, _, each, count, _, _, names = head.unpack(raw)
     machine = MACHINES.get(number)
     name = machine.name if machine else f"machine {number}"
     if kind != ET_CORE:
         raise UnsupportedError(f"an ELF file of type {kind} is no core (type {ET_CORE}): it holds no memory to open")
     if order == ">":
         raise UnsupportedError(f"a big-endian core ({name}): page tables of such machines are not read")
+    if not count:
+        _refuse_without(read, layout, order, sections, names)
     missing: list[str] = []
     headers = _program_headers(read, layout, order, start, _count(read, layout, order, sections, count), each, missing)
     notes = _notes(read, [one for one in headers if one.kind == PT_NOTE], order, machine, missing)
@@ -96,17 +101,38 @@ def core_of(read: Read) -> Core:
     return Core(name, claims, notes, (*missing, *_unsaid(notes, machine)))
 
 
+def _section(read: Read, layout: Layout, order: str, sections: int, number: int) -> tuple[int, int, int] | None:
+    """``sh_offset``, ``sh_size`` and ``sh_info`` of a section; None: it is not in the file."""
+    form = struct.Struct(order + layout.section)
+    raw = read(sections + number * form.size, form.size)
+    if not sections or len(raw) < form.size:
+        return None
+    words = form.unpack(raw)
+    offset, size, info = (words[at] for at in layout.place)
+    return offset, size, info
+
+
 def _count(read: Read, layout: Layout, order: str, sections: int, count: int) -> int:
     """How many program headers there are."""
     if count != PN_XNUM:
         return count
-    info = read(sections + layout.info, 4)
-    if not sections or len(info) < 4:
+    first = _section(read, layout, order, sections, 0)
+    if first is None:
         raise ImageFormatError(
             f"the number of its program headers is in a section header at {sections:#x}, which is not in the file"
         )
-    (found,) = struct.unpack(f"{order}I", info)
-    return int(found)
+    return first[2]
+
+
+def _refuse_without(read: Read, layout: Layout, order: str, sections: int, names: int) -> NoReturn:
+    """Refuse a core without program headers: Xen's have sections instead.
+
+    Source: Xen, ``docs/misc/dump-core-format.txt``.
+    """
+    found = _section(read, layout, order, sections, names)
+    if found is not None and _XEN in bytes(read(found[0], min(found[1], _STRINGS))):
+        raise UnsupportedError("a Xen core: its memory is in sections, which are not read: take a kdump in the guest")
+    raise ImageFormatError("an ELF core without program headers: they would say where its memory lies")
 
 
 def _program_headers(

@@ -63,9 +63,9 @@ class LiveCore:
         try:
             core = core_of(self._at)
             layout = laid_out(core.claims, _ENDLESS)
-        except ImageFormatError as error:
+        except (ImageFormatError, UnsupportedError) as error:
             self.close()
-            raise ImageFormatError(f"{path}: {error}") from None
+            raise type(error)(f"{path}: {error}") from None
         except BaseException:
             self.close()
             raise

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from pagewalk.report.words import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     Item = TypeVar("Item")
 
-__all__ = ["PATIENCE", "watched"]
+__all__ = ["PATIENCE", "shown_bar", "watched"]
 
 PATIENCE = 1.0
 """Seconds before a bar appears."""
@@ -49,20 +52,46 @@ def watched(
             bar.close()
 
 
+@contextmanager
+def shown_bar(what: str, stream: TextIO | None, *, patience: float = PATIENCE) -> Iterator[Callable[[int], None]]:
+    """A bar for what takes nobody knows how long, moved by bytes, if ``stream`` is a terminal that can show one.
+
+    Args:
+        what: What is being done.
+        stream: Where the bar goes; None: nowhere.
+        patience: Seconds before it appears.
+    """
+    visible = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    begun = time.monotonic()
+    bars: list[_Bar] = []
+
+    def move(done: int) -> None:
+        if visible and not bars and time.monotonic() - begun >= patience:
+            bars.append(_Bar(stream, what))
+        for bar in bars:
+            bar.show(done, None, f"{what} {size_text(done)}")
+
+    try:
+        yield move
+    finally:
+        for bar in bars:
+            bar.close()
+
+
 class _Bar:
     """A bar that leaves nothing behind."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, what: str = "writing") -> None:
         from rich.console import Console  # heavy, and seldom wanted
         from rich.progress import Progress
 
         self._progress = Progress(console=Console(file=stream), transient=True)
-        self._task = self._progress.add_task("writing", total=None)
+        self._task = self._progress.add_task(what, total=None)
         self._progress.start()
 
-    def show(self, done: int, total: int) -> None:
+    def show(self, done: int, total: int | None, what: str | None = None) -> None:
         """Move it."""
-        self._progress.update(self._task, completed=done, total=total)
+        self._progress.update(self._task, completed=done, total=total, description=what)
 
     def close(self) -> None:
         """Take it away."""

@@ -120,6 +120,7 @@ static int file(char *at, size_t bytes) {
 }
 
 static int swapped(char *at, size_t bytes) {
+  load("/qemu_fw_cfg.ko"); /* tells QEMU where VMCOREINFO is, if it has the device */
   int none = swap_on();
   fill_pages(at, bytes / page, 1);
   return none ? none : failed(madvise(at + 2 * page, 4 * page, PAGEOUT));
