@@ -28,7 +28,6 @@ class Machine(NamedTuple):
         options: Words for the kernel's command line.
         device_tree: A text in QEMU's device tree, and what stands in its place.
         devices: More of QEMU's devices.
-        cpus: How many CPUs it has.
     """
 
     name: str
@@ -41,7 +40,6 @@ class Machine(NamedTuple):
     options: str = ""
     device_tree: tuple[str, str] | tuple[()] = ()
     devices: tuple[str, ...] = ()
-    cpus: int = 1
 
 
 GIGABYTE: Final = "hugepagesz=1G hugepages=1"

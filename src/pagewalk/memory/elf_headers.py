@@ -8,12 +8,13 @@ compared with what the file has, and only then used.
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from pagewalk.abi.elf import ET_CORE, LAYOUTS, MACHINES, PN_XNUM, PT_LOAD, PT_NOTE
 from pagewalk.errors import ImageFormatError, UnsupportedError
 from pagewalk.memory.elf_notes import Notes, notes_of
-from pagewalk.memory.layout import MOST, Claim
+from pagewalk.memory.layout import MOST, Claim, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,9 @@ def core_of(read: Read) -> Core:
     headers = _program_headers(read, layout, order, start, _count(read, layout, order, sections, count), each, missing)
     notes = _notes(read, [one for one in headers if one.kind == PT_NOTE], order, machine, missing)
     claims = _claims([one for one in headers if one.kind == PT_LOAD], layout, machine, missing)
+    if notes.cpus:
+        begin = max(one.offset + one.stored for one in headers if one.kind == PT_NOTE)
+        claims += _unnamed(claims, begin, missing)
     return Core(name, claims, notes, (*missing, *_unsaid(notes, machine)))
 
 
@@ -202,6 +206,37 @@ def _from_virtual(loads: list[_Load], layout: Layout, machine: Machine | None, m
         f"its headers name no physical addresses: they were taken from virtual ones, less the direct map's {base:#x}"
     )
     return found
+
+
+def _unnamed(claims: list[Claim], begin: int, missing: list[str]) -> list[Claim]:
+    """Memory in QEMU's dump that no header names, though its bytes are there.
+
+    Asked to dump by page tables (``paging``), QEMU makes the headers from what the tables of each CPU map, which under
+    page-table isolation is little, and still writes each block of RAM as a whole, one after the other. So what lies
+    between two named runs of one block, at the same distance in the file as in memory, is memory too; and what lies
+    before the first, if that makes the block begin at physical 0.
+
+    Source: QEMU, ``dump/dump.c`` (``get_offset_range``, ``dump_iterate``).
+
+    Args:
+        claims: What headers name.
+        begin: Where the notes end and the blocks begin.
+        missing: Told if any is found.
+    """
+    blocks: dict[int, tuple[int, int]] = {}
+    for paddr, offset, stored, _ in claims:
+        if stored:
+            low, high = blocks.get(offset - paddr, (paddr, paddr))
+            blocks[offset - paddr] = min(low, paddr), max(high, paddr + stored)
+    spans = sorted((low, high, shift) for shift, (low, high) in blocks.items())
+    if any(low[1] > high[0] for low, high in pairwise(spans)):
+        return []
+    if spans and spans[0][2] == begin:
+        spans[0] = (0, *spans[0][1:])
+    named = sum(end - start for start, end in joined((one.paddr, one.paddr + one.stored) for one in claims))
+    if unnamed := sum(high - low for low, high, _ in spans) - named:
+        missing.append(f"its headers name part of its memory: {unnamed:#x} bytes were found between what they name")
+    return [Claim(low, low + shift, high - low, high - low) for low, high, shift in spans]
 
 
 def _unsaid(notes: Notes, machine: Machine | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pagewalk.errors import ImageFormatError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["MOST", "Claim", "Layout", "Ranges", "laid_out"]
+__all__ = ["MOST", "Claim", "Layout", "Ranges", "joined", "laid_out"]
 
 MOST: Final = 1 << 18
 """Headers of a file at most: they are looked at one by one."""
@@ -111,12 +111,12 @@ def laid_out(claims: Sequence[Claim], length: int) -> Layout:
         if end > paddr:
             whole.append((paddr, end))
     runs, doubled = _first_wins(spans)
-    promised, whole = _joined(promised), _joined(whole)
+    promised, whole = joined(promised), joined(whole)
     return Layout(
         [(start, start + shift, end - start) for start, end, shift in runs],
-        Ranges(_without(whole, _joined([*promised, *((start, end) for start, end, _ in runs)]))),
+        Ranges(_without(whole, joined([*promised, *((start, end) for start, end, _ in runs)]))),
         Ranges(_without(promised, [(start, end) for start, end, _ in runs])),
-        Ranges(_joined(doubled)),
+        Ranges(joined(doubled)),
     )
 
 
@@ -161,15 +161,15 @@ def _first_wins(spans: list[_Span]) -> tuple[list[tuple[int, int, int]], list[tu
     return runs, doubled
 
 
-def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Ranges in any order as ascending ones that are apart."""
-    joined: list[tuple[int, int]] = []
+    found: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
         else:
-            joined.append((start, end))
-    return joined
+            found.append((start, end))
+    return found
 
 
 def _without(ranges: list[tuple[int, int]], taken: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
