@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CPUS", "FIRECRACKER", "MEMORY", "RANGES", "REGISTERS", "STATE"]
+__all__ = ["CPUS", "FIRECRACKER", "FIRECRACKER_OLD", "MEMORY", "RANGES", "REGISTERS", "STATE"]
 
 _GIB: Final = 1 << 30
 _DEVICES: Final = (256 * _GIB, 512 * _GIB)
@@ -25,6 +25,8 @@ FIRECRACKER: Final[Mapping[int, tuple[tuple[int, int], ...]]] = MappingProxyType
     }
 )
 """Firecracker's slots, ``(start, end)``, by the address of its first memory: that of x86-64, that of arm64."""
+FIRECRACKER_OLD: Final = 0xD000_0000
+"""Where the first hole of x86-64 began before Firecracker had PCI (1.13)."""
 
 STATE: Final = "state.json"
 """cloud-hypervisor: the file that has the table of ranges, and the CPUs' registers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pagewalk.memory.cache import CachedMemory
 from pagewalk.memory.exact import BadAnswer, read_each, read_exactly
-from pagewalk.memory.extents import blocks_of, extents_of
+from pagewalk.memory.extents import blocks_of, extents_of, frames_of, lacks_frame
 from pagewalk.memory.flat import FlatMemory, Ram
 from pagewalk.memory.image import RawImage
 from pagewalk.memory.layered import MappedFiles
@@ -30,7 +30,9 @@ __all__ = [
     "WritableMemory",
     "blocks_of",
     "extents_of",
+    "frames_of",
     "is_flat",
+    "lacks_frame",
     "read_each",
     "read_exactly",
     "write_to",

@@ -49,6 +49,8 @@ class AvmlImage(PiecewiseMemory):
 
     Attributes:
         missing: What it does not have, in a sentence each.
+
+    It claims to know where the machine had memory, if it is whole (``holds_frames``, ``frames``).
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -60,12 +62,18 @@ class AvmlImage(PiecewiseMemory):
         except ImageFormatError as error:
             raise ImageFormatError(f"{path}: {error}") from None
         self.missing = tuple(self._missing())
+        self.holds_frames = self._index.lost is None
 
     @property
     def extents(self) -> npt.NDArray[np.uint64]:
         """Where there is memory, zeros that were left out too. Shape (runs, 2), uint64."""
         self._check(0, 0)
         return self._extents
+
+    @cached_property
+    def frames(self) -> npt.NDArray[np.uint64]:
+        """Where the machine may have had memory: what could have been left out counts. Shape (runs, 2), uint64."""
+        return self._index.frames()
 
     @cached_property
     def _extents(self) -> npt.NDArray[np.uint64]:

@@ -45,7 +45,7 @@ class Index:
         self.starts, self.sizes, self.offsets = array("Q"), array("I"), array("Q")
         self.lost: tuple[int, int] | None = None
         self._data = data
-        blocks = self._skim()
+        self._blocks = blocks = self._skim()
         for (low, end), (high, _) in pairwise(sorted(blocks)):
             if high < end:
                 raise ImageFormatError(f"two blocks overlap, those at {low:#x} and {high:#x}")
@@ -62,9 +62,14 @@ class Index:
         starts = np.frombuffer(self.starts, np.uint64)
         chunks = np.stack([starts, starts + np.frombuffer(self.sizes, np.uint32)], axis=1)
         runs = np.concatenate([chunks, np.array(self.gaps, np.uint64).reshape(-1, 2)])
-        runs = runs[np.argsort(runs[:, 0])]
-        joined = np.flatnonzero(runs[1:, 0] == runs[:-1, 1])
-        return np.stack([np.delete(runs[:, 0], joined + 1), np.delete(runs[:, 1], joined)], axis=1)
+        return _joined(runs[np.argsort(runs[:, 0])])
+
+    def frames(self) -> npt.NDArray[np.uint64]:
+        """Where there may have been memory: also behind a block of full length, where blocks of zeros may have been."""
+        known, full = self.runs(), {end for start, end in self._blocks if end - start == avml.BLOCK}
+        later = [*known[1:, 0].tolist(), (1 << 64) - 1]
+        ends = [after if end in full else end for end, after in zip(known[:, 1].tolist(), later, strict=False)]
+        return _joined(np.stack([known[:, 0], np.array(ends, np.uint64)], axis=1))
 
     def _skim(self) -> list[tuple[int, int]]:
         """The blocks, ``(start, end)`` of each."""
@@ -105,6 +110,12 @@ class Index:
                 done += count
             at = after
         return at
+
+
+def _joined(runs: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Runs of which those that touch are one."""
+    joined = np.flatnonzero(runs[1:, 0] == runs[:-1, 1])
+    return np.stack([np.delete(runs[:, 0], joined + 1), np.delete(runs[:, 1], joined)], axis=1)
 
 
 def _unpacked(data: memoryview, at: int) -> int:

@@ -18,14 +18,15 @@ _WORD: Final = 64
 
 
 class Bitmap:
-    """Bits, the lowest of a byte first; looked at in place.
+    """Bits, the lowest of a byte first; looked at in place where that can be done.
 
     Args:
         data: They, in a multiple of 8 bytes.
     """
 
     def __init__(self, data: memoryview | bytes) -> None:
-        self._array = np.frombuffer(data, "<u8")
+        array = np.frombuffer(data, "<u8")
+        self._array = np.asarray(array if array.flags.aligned else array.copy(), np.uint64)
         self._words = self._array.data
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pagewalk.abi.snapshots import FIRECRACKER
+from pagewalk.abi.snapshots import FIRECRACKER, FIRECRACKER_OLD
 from pagewalk.doors import integer
 from pagewalk.errors import ImageFormatError
 from pagewalk.memory.layered import MappedFiles
@@ -62,7 +62,7 @@ class FirecrackerMemory(MappedFiles):
         for file in files:
             if file.size != files[0].size or file.size % _PAGE:
                 raise ImageFormatError(f"{file.path}: {file.size:#x} bytes: not of the pages of {files[0].path}")
-        self.missing = ("it has no registers: give --root or --registers",)
+        self.missing = ("it has no registers: give --root or --registers", *_doubtful(self._base, files[0].size))
         super().__init__(files, self._segments(files))
 
     def _options(self) -> dict[str, Any]:
@@ -73,6 +73,14 @@ class FirecrackerMemory(MappedFiles):
         for start, end, file in _runs(files):
             for paddr, offset, size in _slots(self._base, start, end):
                 yield Segment(paddr, files[file].read(offset, size))
+
+
+def _doubtful(base: int, size: int) -> Iterator[str]:
+    """What is not known for sure of where a file's parts lie."""
+    if (first := FIRECRACKER[base][0][1]) < size and first < FIRECRACKER_OLD:
+        low, rest = FIRECRACKER_OLD, size - FIRECRACKER_OLD
+        other = f"--segment 0:0:{low:#x} --segment {1 << 32:#x}:{low:#x}:{rest:#x}"
+        yield f"its first hole is taken to begin at {first:#x}; if the monitor is one of before 2025, give {other}"
 
 
 def _slots(base: int, start: int, end: int) -> Iterator[tuple[int, int, int]]:

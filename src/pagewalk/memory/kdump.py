@@ -58,7 +58,11 @@ class Kdump(PiecewiseMemory):
         cpus: The registers of each CPU that say where tables are, if its notes have them: those of QEMU's CPUs.
         vmcoreinfo: What the kernel says of itself.
         missing: What it does not have, in a sentence each.
+
+    It claims to know where the machine had memory, whatever it leaves out of it (``holds_frames``, ``frames``).
     """
+
+    holds_frames = True
 
     def __init__(self, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> None:
         listed = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]
@@ -82,6 +86,12 @@ class Kdump(PiecewiseMemory):
         """Where there is memory in the dump: not what was left out, nor what was lost. Shape (runs, 2), uint64."""
         self._check(0, 0)
         return self._extents
+
+    @cached_property
+    def frames(self) -> npt.NDArray[np.uint64]:
+        """Where the machine had memory, left out or not. Shape (runs, 2), uint64."""
+        self._check(0, 0)
+        return self._split[0].machine.runs() * np.uint64(self._block)
 
     @cached_property
     def _extents(self) -> npt.NDArray[np.uint64]:
@@ -163,4 +173,4 @@ def _all_there(files: list[KdumpFile]) -> bool:
 
 def _named(level: int) -> str:
     """What a level leaves out."""
-    return f"level {level}: {', '.join(name for bit, name in LEVELS.items() if level & bit) or 'nothing'}"
+    return f"level {level}: {', '.join(name for bit, name in LEVELS.items() if level & bit) or 'it does not say why'}"
