@@ -58,7 +58,7 @@ class AvmlImage(PiecewiseMemory):
         super().__init__([self._file])
         self._unpack = library("cramjam", "Snappy", "snappy").snappy.decompress
         try:
-            self._index = Index(self._file.read(0, self._file.size))
+            self._index = Index(self._file)
         except ImageFormatError as error:
             raise ImageFormatError(f"{path}: {error}") from None
         self.missing = tuple(self._missing())

@@ -15,6 +15,8 @@ from pagewalk.errors import ImageFormatError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from pagewalk.memory.mapped import MappedFile
+
 __all__ = ["WORD", "Index"]
 
 WORD: Final = Struct("<I")
@@ -29,7 +31,7 @@ class Index:
     """The chunks of an image.
 
     Args:
-        data: The file.
+        file: Where it lies.
 
     Raises:
         ImageFormatError: Its headers contradict each other, or its blocks overlap.
@@ -41,10 +43,10 @@ class Index:
         lost: What the file was cut off in; empty if it was cut off between blocks; None if it is whole.
     """
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, file: MappedFile) -> None:
         self.starts, self.sizes, self.offsets = array("Q"), array("I"), array("Q")
         self.lost: tuple[int, int] | None = None
-        self._data = data
+        self._file, self._data = file, file.read(0, file.size)
         self._blocks = blocks = self._skim()
         for (low, end), (high, _) in pairwise(sorted(blocks)):
             if high < end:
@@ -85,6 +87,7 @@ class Index:
             count = int.from_bytes(data[end : end + avml.COUNT], "little")
             if end + avml.COUNT <= len(data) and count != end - at - _HEADER.size:
                 raise ImageFormatError(f"the block at {at:#x} of the file is not of {count:#x} bytes, as it says")
+            self._file.forget(at, end - at)
             at = end + avml.COUNT
         if at != len(data):
             self.lost = 0, 0

@@ -64,6 +64,10 @@ class FlattenedFile:
         self.size = max(ends, default=0)
         self._starts, self._ends, self._places = _apart(starts, ends, places)
 
+    def forget(self, offset: int, size: int) -> None:
+        """See ``MappedFile``: of all of it, since blocks lie anywhere."""
+        self._file.forget(0, self._file.size)
+
     def _blocks(self) -> Iterator[tuple[int, int, int]]:
         """Each block that has bytes: where it belongs, its size, and where it lies."""
         at, end, file = FLATTENED_FIRST, self._file.size, self._file

@@ -107,6 +107,7 @@ class KdumpFile:
         found = np.frombuffer(data, kind, len(data) // size)
         ends = np.full(end - first, _NOWHERE, np.uint64)
         ends[: len(found)] = np.where(found["offset"] == 0, _NOWHERE, found["offset"] + found["size"])
+        self.file.forget(self.header.descriptors + size * first, size * (end - first))
         return ends
 
     def _is_cut_off(self) -> bool:

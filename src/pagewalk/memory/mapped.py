@@ -71,6 +71,13 @@ class MappedFile:
         """The bytes at an offset, in place: fewer where the file ends."""
         return self._data[offset : offset + size]
 
+    def forget(self, offset: int, size: int) -> None:
+        """Let go of the memory behind some bytes that were looked at in passing; they can be read again."""
+        first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = (offset + size) // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if length > 0 and not self._closed and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED, first, length)
+
     def check(self, paddr: int, size: int) -> None:
         """Check that the file is open and still has all its bytes, for one who is about to read memory out of it.
 
