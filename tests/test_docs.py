@@ -14,6 +14,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from pagewalk.errors import UnsupportedError
 from tests.conftest import skip_or_fail
 from tests.guests import unpack
+from tests.memory.cores import Load, core, qemu_state, vmcoreinfo
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -46,7 +47,14 @@ def images(guest, tmp_path_factory):
     """The images that pages show, by the names that they have there."""
     folder = tmp_path_factory.mktemp("images")
     others = {"arm64.ram": "aarch64-7.2-4k-48", "riscv.ram": "riscv64-7.2-sv39"}
-    return {"guest.ram": guest.path, **{name: unpack(of, folder).path for name, of in others.items()}}
+    state = qemu_state(cr3=guest.registers["cr3"], cr4=guest.registers["cr4"])
+    dump = folder / "vmcore"
+    dump.write_bytes(core([Load(0, guest.ram)], state + vmcoreinfo("OSRELEASE=7.3.4", "PAGESIZE=4096")))
+    return {
+        "guest.ram": guest.path,
+        "vmcore": dump,
+        **{name: unpack(of, folder).path for name, of in others.items()},
+    }
 
 
 @pytest.mark.slow

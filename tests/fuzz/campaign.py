@@ -8,6 +8,7 @@ import resource
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -64,6 +65,11 @@ def campaign(target: Target, inputs: int, folder: Path, seed: int = 0, first: in
         first: The number of the first one.
     """
     found, seeds, path = Found(), target.seeds(), folder / "input"
+    for valid in seeds:  # what is imported at the first use is not the first input's fault
+        path.unlink(missing_ok=True)
+        path.write_bytes(valid)
+        with suppress(PagewalkError):
+            _use(target.open(path))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     old = signal.signal(signal.SIGALRM, _hangs)
     try:

@@ -55,16 +55,33 @@ def core(dumped: Guest, request: pytest.FixtureRequest, tmp_path_factory: pytest
     return path
 
 
-def listing(tables: pw.PageTables) -> tuple[np.ndarray, np.ndarray]:
-    return pw.mappings(tables), pw.mappings(tables, coalesce=False)
-
-
 def test_the_listing_is_that_of_the_ram(dumped: Guest, core: Path) -> None:
     noted = dumped.machine.name in NOTED
     tables = pw.open(core, registers=None if noted else dumped.registers, os=dumped.machine.os)
-    for ours, rams in zip(listing(tables), listing(dumped.tables()), strict=True):
+    if named_in_part(core):
+        check_a_part(tables, dumped)
+        return
+    for coalesce in (True, False):
+        ours, rams = (pw.mappings(one, coalesce=coalesce) for one in (tables, dumped.tables()))
         assert len(ours) > 100
         np.testing.assert_array_equal(ours, rams)
+
+
+def named_in_part(core: Path) -> bool:
+    """Whether a dump's headers are of tables that map little: under page-table isolation, while a program runs."""
+    with source(core) as opened:
+        return any("its headers name part of its memory" in sentence for sentence in opened.missing)
+
+
+def check_a_part(tables: pw.PageTables, dumped: Guest) -> None:
+    """Where memory ends cannot be known then: tables beyond are missed, and all that is found is right."""
+    findings: list[pw.TranslationError] = []
+    ours, rams = pw.mappings(tables, coalesce=False, findings=findings), pw.mappings(dumped.tables(), coalesce=False)
+    assert all("is not in memory" in str(finding) for finding in findings)
+    assert len(ours) > 0.8 * len(rams)
+    found = np.isin(rams["vaddr"], ours["vaddr"])
+    for name in ("vaddr", "paddr", "entry", "kind"):
+        np.testing.assert_array_equal(ours[name], rams[found][name])
 
 
 def test_the_registers_are_those_of_the_cpu(dumped: Guest, core: Path) -> None:
