@@ -98,11 +98,11 @@ class TestWhole:
 
     def test_a_guest(self, guest, tmp_path: Path) -> None:
         """The same RAM gives the same listing. Its ends are not zeros, and its last block is not full."""
-        data = bytearray(guest.path.read_bytes())
+        data = bytearray(guest.path.read_bytes()[:-4096])
         data[0] = data[-1] = 1
         path, ram = tmp_path / "image", tmp_path / "ram"
         ram.write_bytes(data)
-        path.write_bytes(avml({0: bytes(data[: 15 * M]), 15 * M: bytes(data[15 * M :])}))
+        path.write_bytes(avml({0: bytes(data)}))
         raw, packed = (pw.mappings(pw.open(one, root=guest.root, os="linux")) for one in (ram, path))
         assert raw.tobytes() == packed.tobytes()
 

@@ -128,7 +128,8 @@ class Kdump(PiecewiseMemory):
 
     def _file(self, page: int) -> KdumpFile:
         """The file that has a page, if any has."""
-        return next((one for one in self._split if page < one.end), self._split[-1])
+        split = self._split
+        return split[0] if len(split) == 1 else next((one for one in split if page < one.end), split[-1])
 
     def _unpacked(self, number: int) -> Piece | Gone:
         one = self._file(number)

@@ -127,8 +127,7 @@ class PiecewiseMemory(ABC):
         asked, size = [integer(paddr, "paddr") for paddr in paddrs], integer(size, "size")
         if asked:
             self._check(asked[0], size)
-        answers = [self._joined(paddr, size) for paddr in asked]
-        return [None if isinstance(answer, Gone) else answer for answer in answers]
+        return [self._answer(paddr, size) for paddr in asked]
 
     def read_into(self, paddr: int, buffer: memoryview) -> None:
         """Fill a buffer with the bytes from ``paddr`` on.
@@ -159,6 +158,18 @@ class PiecewiseMemory(ABC):
             file.check(paddr, size)
         if size < 0 or paddr < 0:
             raise MemoryReadError(paddr, size, f"outside the memory, which has {self.extent}")
+
+    def _answer(self, paddr: int, size: int) -> bytes | None:
+        """Bytes, None if they are gone; mostly they are one piece, or in one."""
+        piece = self._piece(paddr)
+        if size > 0 and isinstance(piece, Piece):
+            start, data = piece
+            if start == paddr and len(data) == size:
+                return data
+            if paddr + size <= start + len(data):
+                return data[paddr - start : paddr - start + size]
+        found = self._joined(paddr, size)
+        return None if isinstance(found, Gone) else found
 
     def _joined(self, paddr: int, size: int) -> bytes | Gone:
         """Bytes out of one piece or several."""
