@@ -43,8 +43,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_volatility_reads_it_so_too(image: Path) -> None:
     """The independent reader first: where volatility3 has memory, both have the same."""
-    from volatility3.framework import contexts  # type: ignore[import-untyped]
-    from volatility3.framework.layers import avml as layers  # type: ignore[import-untyped]
+    from volatility3.framework import contexts
+    from volatility3.framework.layers import avml as layers
     from volatility3.framework.layers import physical
 
     if not layers.HAS_SNAPPY:
