@@ -168,8 +168,8 @@ def volatility_layer(path: Path, root: int) -> Any:
         Missing: It is not installed.
     """
     try:
-        from volatility3.framework import contexts  # type: ignore[import-untyped]
-        from volatility3.framework.layers import intel, physical  # type: ignore[import-untyped]
+        from volatility3.framework import contexts
+        from volatility3.framework.layers import intel, physical
     except ImportError:
         raise Missing("volatility3 is not installed: the bench group") from None
     context = contexts.Context()

@@ -76,10 +76,19 @@ class TestSource:
         path.touch()
         assert fails(7, *command(path)).isprintable()
 
-    @pytest.mark.parametrize("magic", [b"\x7fELF", b"KDUMP   ", b"makedumpfile", b"EMiL"])
-    def test_a_dump_is_not_taken_for_a_raw_image(self, fails, command, tmp_path, magic):
+    @pytest.mark.parametrize(
+        ("magic", "code", "says"),
+        [
+            (b"\x7fELF", 7, "an ELF file of class 0"),
+            (b"EMiL", 7, "a LiME header of version 0"),
+            (b"KDUMP   ", 8, "--segment"),
+            (b"makedumpfile", 8, "--segment"),
+            (b"QEVM", 8, "take a dump of the guest's memory"),
+        ],
+    )
+    def test_a_dump_is_not_taken_for_a_raw_image(self, fails, command, tmp_path, magic, code, says):
         (tmp_path / "dump").write_bytes(magic.ljust(8192, b"\0"))
-        assert "--segment" in fails(8, *command(tmp_path / "dump", root="0"))
+        assert says in fails(code, *command(tmp_path / "dump", root="0"))
 
     def test_a_segment_past_the_end(self, fails, command, guest):
         assert "truncated" in fails(7, *command(guest.path, "--segment", "0:0:1G"))

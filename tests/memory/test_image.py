@@ -180,12 +180,12 @@ class TestCutOff:
             import os
             import pagewalk.sources
             from pagewalk.cli import main
-            opened = pagewalk.sources.open
+            opened = pagewalk.sources.source
             def cut(*arguments, **options):
-                tables = opened(*arguments, **options)
+                source = opened(*arguments, **options)
                 os.truncate({str(image)!r}, 4096)
-                tables.memory.segments[0].data[8192]
-            pagewalk.sources.open = cut
+                source.memory.segments[0].data[8192]
+            pagewalk.sources.source = cut
             main(["vtop", {str(image)!r}, "--root", "0", "0x1000"])
         """
         done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
