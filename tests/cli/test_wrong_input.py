@@ -81,8 +81,8 @@ class TestSource:
         [
             (b"\x7fELF", 7, "an ELF file of class 0"),
             (b"EMiL", 7, "a LiME header of version 0"),
-            (b"KDUMP   ", 8, "--segment"),
-            (b"makedumpfile", 8, "--segment"),
+            (b"KDUMP   ", 7, "makes no sense"),
+            (b"makedumpfile", 7, "of type 0"),
             (b"QEVM", 8, "take a dump of the guest's memory"),
         ],
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.real.kernels import Kernel
 
-__all__ = ["NotToBeHad", "fetch"]
+__all__ = ["NotToBeHad", "fetch", "unpack_all"]
 
 SECONDS: Final = 600
 """How long apt may take."""
@@ -85,6 +85,19 @@ def _unpack(kernel: Kernel, scratch: Path) -> None:
         package.unlink()
     if not (found / "vmlinuz").exists():
         raise NotToBeHad(f"no kernel in {kernel.suite}'s packages {kernel.image}")
+
+
+def unpack_all(suite: Kernel, names: tuple[str, ...], scratch: Path) -> None:
+    """Fetch packages of a kernel's suite, and unpack all of them into ``scratch/found``.
+
+    Raises:
+        NotToBeHad: One cannot be fetched.
+    """
+    options = _private_state(suite, scratch)
+    _run("apt-get", *options, "-q", "update")
+    _run("apt-get", *options, "-q", "download", *names, cwd=scratch)
+    for package in scratch.glob("*.deb"):
+        _run("dpkg-deb", "-x", str(package), str(scratch / "found"))
 
 
 def _private_state(kernel: Kernel, scratch: Path) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pagewalk.memory.cache import CachedMemory
 from pagewalk.memory.exact import BadAnswer, read_each, read_exactly
-from pagewalk.memory.extents import blocks_of, extents_of
+from pagewalk.memory.extents import blocks_of, extents_of, frames_of, lacks_frame
 from pagewalk.memory.flat import FlatMemory, Ram
 from pagewalk.memory.image import RawImage
+from pagewalk.memory.layered import MappedFiles
+from pagewalk.memory.pieces import PiecewiseMemory
 from pagewalk.memory.protocol import Closable, Flat, Memory, ReadsMany, Segment, WritableMemory, is_flat
 from pagewalk.memory.slots import RemoteSlots
 from pagewalk.memory.vmcoreinfo import split_vmcoreinfo
@@ -18,7 +20,9 @@ __all__ = [
     "Closable",
     "Flat",
     "FlatMemory",
+    "MappedFiles",
     "Memory",
+    "PiecewiseMemory",
     "Ram",
     "RawImage",
     "ReadsMany",
@@ -27,7 +31,9 @@ __all__ = [
     "WritableMemory",
     "blocks_of",
     "extents_of",
+    "frames_of",
     "is_flat",
+    "lacks_frame",
     "read_each",
     "read_exactly",
     "split_vmcoreinfo",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pagewalk.memory.protocol import Memory
 
-__all__ = ["BLOCK", "blocks_of", "extents_of"]
+__all__ = ["BLOCK", "blocks_of", "extents_of", "frames_of", "lacks_frame"]
 
 BLOCK: Final = 2 << 20
 """Bytes that one step of a pass over memory takes: they stay in the CPU's cache."""
@@ -39,6 +39,25 @@ def extents_of(memory: Memory) -> npt.NDArray[np.uint64]:
     if extents is None:
         raise UnsupportedError(f"{shown(memory)} does not say where it has memory: give it an attribute 'extents'")
     return np.asarray(extents, np.uint64)
+
+
+def frames_of(memory: Memory) -> npt.NDArray[np.uint64] | None:
+    """Where a machine had memory, as far as its dump knows: as ``extents_of``; None if it does not claim to know.
+
+    It claims so by ``holds_frames``. What it leaves out is memory too: an attribute ``frames`` says where that is.
+    """
+    if not getattr(memory, "holds_frames", False):
+        return None
+    frames = getattr(memory, "frames", None)
+    return extents_of(memory) if frames is None else frames
+
+
+def lacks_frame(memory: Memory, paddr: int) -> bool:
+    """Whether the machine is known to have had no memory at an address."""
+    if is_flat(memory):
+        return getattr(memory, "holds_frames", False) and memory.view(paddr, 1) is None
+    frames = frames_of(memory)
+    return frames is not None and not any(start <= paddr < end for start, end in frames.tolist())
 
 
 def blocks_of(

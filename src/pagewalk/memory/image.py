@@ -6,40 +6,22 @@ catch; so the file's size is asked for (one ``fstat``) each time before its byte
 
 from __future__ import annotations
 
-import errno
-import mmap
-import os
-import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import integer, plain, refuse_pickling, shortened, shown
-from pagewalk.errors import ImageFormatError, MemoryWriteError, UnsupportedError
+from pagewalk.errors import ImageFormatError, MemoryWriteError
 from pagewalk.memory.exact import BadAnswer
 from pagewalk.memory.flat import FlatMemory
+from pagewalk.memory.mapped import Version, has_path, mapped
 from pagewalk.memory.protocol import Segment
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
 __all__ = ["RawImage"]
-
-_OPEN_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
-"""Without O_NONBLOCK, opening a FIFO waits for somebody to write to it."""
-_REFUSED: Final = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a character device"),
-)
-"""What has no bytes to map. A disk has: an image may lie on one as it is."""
-
-
-class _Version(NamedTuple):
-    """What tells one version of a file from another: bytes, and when it was last written, in nanoseconds."""
-
-    size: int
-    changed: int
 
 
 class RawImage(FlatMemory):
@@ -75,8 +57,8 @@ class RawImage(FlatMemory):
         writable: bool = False,
     ) -> None:
         self.path = Path(path)
-        self._has_path = self.path.parent not in _DESCRIPTORS
-        self._map, self._version = _mapped(self.path, writable)
+        self._has_path = has_path(self.path)
+        self._map, self._version = mapped(self.path, writable)
         self.closed = False
         self._shrinks = self._map.size() > 0  # a disk does not, and says 0
         self._writable = writable
@@ -162,33 +144,6 @@ class RawImage(FlatMemory):
         return Segment(paddr, data[offset : offset + size])
 
 
-def _mapped(path: Path, writable: bool) -> tuple[mmap.mmap, _Version]:
-    """A file's bytes, and which version of it they are.
-
-    Raises:
-        OSError, ImageFormatError, UnsupportedError: As ``RawImage``.
-    """
-    fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS)
-    try:
-        status = os.fstat(fd)
-        for is_kind, kind in _REFUSED:
-            if is_kind(status.st_mode):
-                raise UnsupportedError(f"{path}: {kind} cannot be mapped: write the image to a file first")
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        size = os.lseek(fd, 0, os.SEEK_END)  # a disk's too, of which fstat does not tell
-        if size == 0:
-            raise ImageFormatError(f"{path}: the file is empty")
-        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        return mmap.mmap(fd, size, access=access), _Version(size, status.st_mtime_ns)
-    finally:
-        os.close(fd)
-
-
-_DESCRIPTORS: Final = (Path("/dev/fd"), Path("/proc/self/fd"))
-"""Where open files have a path that means them in this process alone."""
-
-
 def _part(given: Any) -> tuple[int, int, int]:
     """Where a part of a file lies."""
     try:
@@ -198,7 +153,7 @@ def _part(given: Any) -> tuple[int, int, int]:
     return integer(paddr, "a segment's paddr"), integer(offset, "its offset"), integer(size, "its size")
 
 
-def _reopened(kind: type[RawImage], path: Path, options: dict[str, Any], version: _Version) -> RawImage:
+def _reopened(kind: type[RawImage], path: Path, options: dict[str, Any], version: Version) -> RawImage:
     """An image that was pickled.
 
     Raises:

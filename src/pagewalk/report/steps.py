@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.errors import TranslationError
 from pagewalk.formats import ENCRYPTED, LINUX, Flag, Kind
-from pagewalk.memory import is_flat
+from pagewalk.memory import lacks_frame
 from pagewalk.report.verdicts import inherited, inherited_json, inherited_text, verdict_json, verdict_text
 from pagewalk.report.words import columns, flag_names, hexed, read_as, rights_text, size_text, state_names
 from pagewalk.tables import judge
@@ -181,9 +181,7 @@ def trip(
 def _located(tables: PageTables, page: Translation) -> Translation:
     """A translation, marked if it leads outside a memory that claims to hold frames."""
     memory = tables.memory
-    if page.paddr is None or not is_flat(memory) or not getattr(memory, "holds_frames", False):
-        return page
-    if memory.view(page.paddr, 1) is not None:
+    if page.paddr is None or not lacks_frame(memory, page.paddr):
         return page
     return page._replace(flags=page.flags | Flag.OUTSIDE)
 

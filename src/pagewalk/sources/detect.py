@@ -27,6 +27,10 @@ class SourceType(NamedTuple):
         load: The memory that opens it, ``module:class``; it takes the path. Empty: it is known by name only.
         remedy: What to do with one that is not opened.
         packing: What it is compressed by, of ``memory.unpacked.PACKINGS``: what counts is what is inside.
+        files: What is in a directory of this type.
+        several: Whether one may lie in several files.
+        based: Whether it does not say at which address it begins.
+        fixed: Whether it is never written.
     """
 
     name: str
@@ -36,12 +40,16 @@ class SourceType(NamedTuple):
     load: str = ""
     remedy: str = ""
     packing: str = ""
+    files: tuple[str, ...] = ()
+    several: bool = False
+    based: bool = False
+    fixed: bool = False
 
     def matches(self, head: bytes) -> bool:
         """Whether a file that begins like this is of this type."""
         return bool(self.magic) and head[self.offset : self.offset + len(self.magic)] == self.magic
 
-    def open(self, path: Path, **options: Any) -> Memory:
+    def open(self, path: Path | list[Path], **options: Any) -> Memory:
         """The memory in a file of this type.
 
         Raises:
@@ -61,12 +69,16 @@ _VMWARE: Final = "a VMware state file", "open the .vmem file beside it, the memo
 _VMWARE_MAGICS: Final = (b"\xd0\xbe\xd2\xbe", b"\xd1\xba\xd1\xba", b"\xd2\xbe\xd2\xbe", b"\xd3\xbe\xd3\xbe")
 _DUMP: Final = "take a dump of the guest's memory (dump-guest-memory, virsh dump --memory-only)"
 _WINDOWS: Final = "a Windows crash dump", "take a raw image, or convert it by a tool for crash dumps"
+_KDUMP: Final = "pagewalk.memory.kdump:Kdump"
+_FIRECRACKER: Final = "a Firecracker snapshot", "pagewalk.memory.firecracker:FirecrackerMemory"
+_CLOUD: Final = "a cloud-hypervisor snapshot", "pagewalk.memory.cloud_hypervisor:CloudHypervisorSnapshot"
 RAW: Final = SourceType("raw", "a raw memory image", load="pagewalk.memory.image:RawImage")
 TYPES: Final = (
     SourceType("elf", "an ELF core", b"\x7fELF", load="pagewalk.memory.elf:open_core"),
-    SourceType("kdump", "a kdump file", b"KDUMP   ", remedy=_SEGMENTS),
-    SourceType("flattened", "a flattened makedumpfile dump", b"makedumpfile", remedy=_SEGMENTS),
+    SourceType("kdump", "a kdump file", b"KDUMP   ", load=_KDUMP, several=True, fixed=True),
+    SourceType("flattened", "a flattened makedumpfile dump", b"makedumpfile", load=_KDUMP, several=True, fixed=True),
     SourceType("lime", "a LiME image", b"EMiL", load="pagewalk.memory.lime:LimeImage"),
+    SourceType("avml", "an AVML image", b"AVML\2\0\0\0", load="pagewalk.memory.avml:AvmlImage", fixed=True),
     SourceType("gz", "a gzip file", b"\x1f\x8b", packing="gz"),
     SourceType("xz", "an xz file", b"\xfd7zXZ\0", packing="xz"),
     SourceType("zst", "a zstd file", b"\x28\xb5\x2f\xfd", packing="zst"),
@@ -82,9 +94,14 @@ TYPES: Final = (
         b"\x7fVirtualBox SavedState",
         remedy="resume it, and take a core by VBoxManage debugvm NAME dumpvmcore --filename FILE",
     ),
+    SourceType("firecracker", _FIRECRACKER[0], load=_FIRECRACKER[1], several=True, based=True, fixed=True),
+    SourceType("cloud-hypervisor", _CLOUD[0], load=_CLOUD[1], files=("state.json", "memory-ranges"), fixed=True),
     RAW,
 )
-"""The types. A file is the first whose magic it has, and raw if it has none."""
+"""The types. A file is the first whose magic it has, a directory the first whose files it has; others are raw.
+
+Nothing in a Firecracker snapshot says what it is: the user does.
+"""
 _HEAD: Final = max(type_.offset + len(type_.magic) for type_ in TYPES)
 
 
@@ -107,6 +124,8 @@ def detect(path: Path) -> SourceType:
         OSError: It cannot be opened.
     """
     mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        return next((one for one in TYPES if one.files and all((path / file).is_file() for file in one.files)), RAW)
     if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
         return RAW  # it has no bytes: whoever opens it says so
     try:

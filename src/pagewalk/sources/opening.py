@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import integer
 from pagewalk.errors import ImageFormatError, UnsupportedError
-from pagewalk.memory import RawImage
+from pagewalk.memory import MappedFiles, PiecewiseMemory, RawImage
 from pagewalk.sources.detect import RAW, detect
 from pagewalk.sources.detect import source_type as type_named
 from pagewalk.sources.source import Source
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pagewalk.formats import PagingFormat
     from pagewalk.sources.detect import SourceType
@@ -34,7 +34,7 @@ _REMOTE: Final = {
 
 
 def source(
-    source: str | os.PathLike[str] | Source,
+    source: str | PathLike[str] | Source | Sequence[str | PathLike[str]],
     *,
     base: int = 0,
     segments: Iterable[tuple[int, int, int]] | None = None,
@@ -45,8 +45,9 @@ def source(
     """Open a memory: what it is, is found out from its content.
 
     Args:
-        source: Its path. A ``Source`` is given back as it is.
-        base: Physical address of a raw image's first byte.
+        source: Its path; a list of paths, of a split dump, or of a Firecracker snapshot and the differential ones over
+            it. A ``Source`` is given back as it is.
+        base: Physical address of a raw image's first byte; of a Firecracker snapshot's.
         segments: Where a file's parts lie, as ``(paddr, offset, size)`` in bytes, whatever it is.
         source_type: What it is, where its content misleads: ``docs/sources.md``. Of a compressed file, what is inside.
         writable: Let what is written to the memory reach the file.
@@ -64,9 +65,11 @@ def source(
     base, parts = integer(base, "base"), None if segments is None else tuple(segments)
     if parts is not None and base:
         raise ValueError(f"segments say where the image lies: a base of {base:#x} contradicts them")
+    asked = None if source_type is None else type_named(source_type)
+    if not isinstance(source, str | PathLike):
+        return _several([Path(path) for path in source], asked, base, parts, writable)
     refuse_remote(source)
     path, name = Path(source), str(source)
-    asked = None if source_type is None else type_named(source_type)
     packed = RAW if asked is RAW else detect(path)
     if not packed.packing:
         return _opened(path, name, asked or packed, base, parts, writable)
@@ -78,13 +81,13 @@ def source(
         if (found := detect(inside)).packing:
             raise UnsupportedError(f"{path}: {packed.what} with {found.what} in it: unpack it first")
         opened = _opened(inside, name, asked or found, base, parts, writable=False)
-    if isinstance(opened.memory, RawImage):
+    if isinstance(opened.memory, RawImage | PiecewiseMemory | MappedFiles):
         opened.memory.path = path  # for messages: the path that it was opened by means nothing any more
     return replace(opened, packing=packed.packing)
 
 
 def open(  # noqa: A001 - pw.open is the face; this module needs no other
-    source: str | os.PathLike[str] | Source,
+    source: str | PathLike[str] | Source | Sequence[str | PathLike[str]],
     *,
     format: str | PagingFormat | None = None,  # noqa: A002 - the name users know from --format
     root: int | None = None,
@@ -101,7 +104,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     """Open page tables in a memory image or dump: by the top table's address, the CPU's registers, or a process.
 
     Args:
-        source: The image's path, or a ``Source``.
+        source: The image's path, or paths, or a ``Source``.
         format: A paging format or its name. None: what the registers say, else x86-64. A format of your own beside
             registers says what entries are; the registers then say which windows there are, no more.
         root: Physical address of the top table, in bytes (x86: CR3 without its low 12 bits): one for all addresses.
@@ -149,15 +152,39 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
 _source: Final = source
 
 
+def _several(paths: list[Path], asked: SourceType | None, base: int, parts: object, writable: bool) -> Source:
+    """One source in several files.
+
+    Raises:
+        ValueError: No files, or segments of several.
+        UnsupportedError: Its type has one file each.
+        OSError, ImageFormatError: As ``source``.
+    """
+    if not paths or parts is not None:
+        raise ValueError(f"segments are of one file, not of {len(paths)}" if paths else "a source of no files")
+    type_ = asked or detect(paths[0])
+    if not type_.several:
+        raise UnsupportedError(f"{paths[0]}: {type_.what} has one file: open each by itself")
+    return _opened(paths, ", ".join(map(str, paths)), type_, base, None, writable)
+
+
 def _opened(
-    path: Path, name: str, type_: SourceType, base: int, parts: Iterable[tuple[int, int, int]] | None, writable: bool
+    path: Path | list[Path],
+    name: str,
+    type_: SourceType,
+    base: int,
+    parts: Iterable[tuple[int, int, int]] | None,
+    writable: bool,
 ) -> Source:
-    """What is in a file of a type that is known; segments make it a raw image, whatever it is."""
+    """What is in files of a type that is known; segments make it a raw image, whatever it is."""
     if type_ is RAW or parts is not None:
         return Source(name, RAW.name, RAW.open(path, base=base, segments=parts, writable=writable))
-    if base:
-        raise ValueError(f"{path}: {type_.what} says itself where its memory lies: a base of {base:#x} contradicts it")
-    memory: Any = type_.open(path, writable=True) if writable else type_.open(path)
+    if base and not type_.based:
+        raise ValueError(f"{name}: {type_.what} says itself where its memory lies: a base of {base:#x} contradicts it")
+    if writable and type_.fixed:
+        raise UnsupportedError(f"{name}: {type_.what} is not written: write to a raw image or an ELF core")
+    options = ({"writable": True} if writable else {}) | ({"base": base} if base else {})
+    memory: Any = type_.open(path, **options)
     said = {name: getattr(memory, name) for name in ("cpus", "vmcoreinfo", "missing") if hasattr(memory, name)}
     return Source(name, type_.name, memory, **said)
 
@@ -171,7 +198,7 @@ def _named(path: Path, name: str) -> Iterator[None]:
         raise type(error)(str(error).replace(str(path), name)) from None
 
 
-def refuse_remote(source: str | os.PathLike[str]) -> None:
+def refuse_remote(source: str | PathLike[str]) -> None:
     """Refuse a source that is no file.
 
     Raises:

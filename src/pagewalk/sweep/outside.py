@@ -12,7 +12,7 @@ import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.formats.arrays import kinds_of
-from pagewalk.memory import is_flat
+from pagewalk.memory import frames_of
 from pagewalk.sweep.columns import RUNS, part
 from pagewalk.sweep.runs import joined_runs, spans_by_depth, spans_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats import Level
-    from pagewalk.memory import Flat, Memory
+    from pagewalk.memory import Memory
     from pagewalk.sweep.columns import Block, Schema
 
     Words = npt.NDArray[np.uint64]
@@ -36,28 +36,23 @@ _SIZE: Final = RUNS.names.index("size")
 
 def outside_of(memory: Memory, levels: Sequence[Level], schema: Schema) -> Outside | None:
     """What marks rows of frames that are outside; None where the memory does not claim to hold frames."""
-    if not is_flat(memory) or not getattr(memory, "holds_frames", False) or "place" not in schema.names:
-        return None
-    return Outside(memory, levels, schema)
+    frames = frames_of(memory) if "place" in schema.names else None
+    return None if frames is None else Outside(frames, levels, schema)
 
 
 class Outside:
     """Marks rows whose pages lie outside a memory: no byte of them is there.
 
     Args:
-        memory: A flat memory.
+        frames: Where the memory is: ``[start, end)`` of each run, ascending and apart. Shape (runs, 2), uint64.
         levels: How large pages are.
         schema: The rows' columns: those of pages, or of runs.
     """
 
-    def __init__(self, memory: Flat, levels: Sequence[Level], schema: Schema) -> None:
+    def __init__(self, frames: Words, levels: Sequence[Level], schema: Schema) -> None:
         self._spans = spans_by_depth(levels)
         self._runs = "size" in schema.names
-        starts = np.array([segment.start for segment in memory.segments], np.uint64)
-        ends = np.array([segment.end for segment in memory.segments], np.uint64)
-        apart = ends[:-1] != starts[1:]
-        self._starts = starts[np.insert(apart, 0, True)[: len(starts)]]
-        self._ends = ends[np.append(apart, True)[: len(ends)]]
+        self._starts, self._ends = frames[:, 0], frames[:, 1]
         edges = np.concatenate([self._starts, self._ends])
         order = np.argsort(edges, kind="stable")
         self._edges, self._is_end = edges[order], order >= len(self._starts)

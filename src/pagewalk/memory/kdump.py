@@ -1,0 +1,177 @@
+"""kdump-compressed dumps: what makedumpfile writes, and QEMU; flattened, split, incomplete, in every compression.
+
+How it works: two bitmaps in front say which pages the machine has, and which of them are in the file. How many of the
+latter come before a page is the number of its descriptor, which says where its bytes lie and how they are packed. So a
+read is a look at a few words of the file, mapped, and one page that is unpacked. docs/adr/0013 says why no library does
+this.
+
+    a page is                        in the first bitmap    in the second    read gives
+    no memory                        no                     no               MemoryReadError
+    left out                         yes                    no               PageNotInDump
+    there                            yes                    yes              its bytes; zeros are bytes too
+    lost: incomplete, cut off        yes                    yes              PageNotInDump
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.abi.elf import MACHINES as ELF_MACHINES
+from pagewalk.abi.kdump import INCOMPLETE, LEVELS, MACHINES, PACKED
+from pagewalk.doors import printable
+from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump, UnsupportedError
+from pagewalk.memory.elf_notes import notes_of, vmcoreinfo_of
+from pagewalk.memory.kdump_file import KdumpFile
+from pagewalk.memory.pieces import Gone, Piece, PiecewiseMemory
+from pagewalk.memory.unpackers import UNPACKERS
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    import numpy.typing as npt
+
+__all__ = ["Kdump"]
+
+_ANY: Final = sum(PACKED)
+_NO_MEMORY: Final = Gone(MemoryReadError, "the machine has no memory there")
+_ELSEWHERE: Final = Gone(PageNotInDump, "the page is in another file of the split dump: give all of them")
+
+
+class Kdump(PiecewiseMemory):
+    """A kdump-compressed dump, read a page at a time.
+
+    Args:
+        paths: Its file; of a split dump all of its files, in any order.
+
+    Raises:
+        OSError: One cannot be opened.
+        ImageFormatError: One is not what it claims to be, or they are not of one dump.
+        UnsupportedError: The library that unpacks its pages is not here; a flattened file of something else.
+
+    Attributes:
+        cpus: The registers of each CPU that say where tables are, if its notes have them: those of QEMU's CPUs.
+        vmcoreinfo: What the kernel says of itself.
+        missing: What it does not have, in a sentence each.
+
+    It claims to know where the machine had memory, whatever it leaves out of it (``holds_frames``, ``frames``).
+    """
+
+    holds_frames = True
+
+    def __init__(self, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> None:
+        listed = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]
+        if not listed:
+            raise ImageFormatError("a dump of no files")
+        self._split = sorted((KdumpFile(path) for path in listed), key=lambda one: (one.first, one.end))
+        super().__init__([one.mapped for one in self._split])
+        _refuse_strangers(self._split)
+        first, header = self._split[0].file, self._split[0].header
+        self._block = header.block
+        self._unpackers = {flag: UNPACKERS[name]() for flag, name in PACKED.items() if header.status & flag}
+        machine = ELF_MACHINES.get(MACHINES.get(header.machine, -1))
+        notes = notes_of(bytes(first.read(*header.notes)), header.order, machine)
+        self.cpus = notes.cpus
+        self.vmcoreinfo = vmcoreinfo_of(bytes(first.read(*header.vmcoreinfo))) or notes.vmcoreinfo
+        self._left_out = Gone(PageNotInDump, f"the dump leaves the page out ({_named(header.level)})")
+        self.missing = tuple(self._missing())
+
+    @property
+    def extents(self) -> npt.NDArray[np.uint64]:
+        """Where there is memory in the dump: not what was left out, nor what was lost. Shape (runs, 2), uint64."""
+        self._check(0, 0)
+        return self._extents
+
+    @cached_property
+    def frames(self) -> npt.NDArray[np.uint64]:
+        """Where the machine had memory, left out or not. Shape (runs, 2), uint64."""
+        self._check(0, 0)
+        return self._split[0].machine.runs() * np.uint64(self._block)
+
+    @cached_property
+    def _extents(self) -> npt.NDArray[np.uint64]:
+        runs = np.concatenate([one.runs() for one in self._split]) * np.uint64(self._block)
+        joined = np.flatnonzero(runs[1:, 0] == runs[:-1, 1])
+        return np.stack([np.delete(runs[:, 0], joined + 1), np.delete(runs[:, 1], joined)], axis=1)
+
+    def _missing(self) -> Iterator[str]:
+        """What is not in the dump."""
+        first = self._split[0]
+        had, has = first.machine.count(), first.dumped.count()
+        if has < had:
+            yield f"{had - has:,} of the machine's {had:,} pages are left out of it ({_named(first.header.level)})"
+        for one in self._split:
+            if one.header.status & INCOMPLETE:
+                yield f"{one.mapped.path} is incomplete: its maker could not write all of it"
+            if one.cut_off:
+                yield f"{one.mapped.path} is cut off, at {one.mapped.size:#x} bytes"
+        if first.header.pages and not _all_there(self._split):
+            yield "it is split, and not all of its files are given"
+        if not self.cpus:
+            yield "it has no registers that say where page tables are: give --root or --registers"
+        if not self.vmcoreinfo:
+            yield "it has no VMCOREINFO"
+
+    def _number(self, paddr: int) -> int | Gone:
+        page = paddr // self._block
+        one = self._file(page)
+        if page >= len(one.dumped):
+            return _NO_MEMORY
+        if not one.dumped[page]:
+            return self._left_out if one.machine[page] else _NO_MEMORY
+        return page if one.first <= page < one.end else _ELSEWHERE
+
+    def _file(self, page: int) -> KdumpFile:
+        """The file that has a page, if any has."""
+        split = self._split
+        return split[0] if len(split) == 1 else next((one for one in split if page < one.end), split[-1])
+
+    def _unpacked(self, number: int) -> Piece | Gone:
+        one = self._file(number)
+        packed = one.packed(number)
+        if isinstance(packed, Gone):
+            return packed
+        data, flag = one.file.read(packed.offset, packed.size), packed.flags & _ANY
+        try:
+            page = self._unpacker(flag & -flag)(data, self._block) if flag else bytes(data)
+        except UnsupportedError:
+            raise
+        except Exception as error:  # each library has its own
+            return Gone(MemoryReadError, f"the page is damaged in the dump: {printable(str(error))}")
+        if len(page) != self._block:
+            return Gone(MemoryReadError, f"the page is damaged in the dump: it is of {len(page):#x} bytes")
+        return Piece(number * self._block, page)
+
+    def _unpacker(self, flag: int) -> Callable[[Any, int], bytes]:
+        """What unpacks a page of such a flag."""
+        if flag not in self._unpackers:  # the header did not tell of it
+            self._unpackers[flag] = UNPACKERS[PACKED[flag]]()
+        return self._unpackers[flag]
+
+
+def _refuse_strangers(files: list[KdumpFile]) -> None:
+    """Refuse files that are not of one dump.
+
+    Raises:
+        ImageFormatError: They differ in what they are of, or the same page is in two of them.
+    """
+    for low, high in pairwise(files):
+        if low.shape != high.shape or not low.header.pages or not high.header.pages:
+            raise ImageFormatError(f"{high.mapped.path}: not of the same split dump as {low.mapped.path}")
+        if high.first < low.end:
+            raise ImageFormatError(f"{high.mapped.path}: has pages that {low.mapped.path} has too: is it given twice?")
+
+
+def _all_there(files: list[KdumpFile]) -> bool:
+    """Whether files have all pages that are in the dump."""
+    return sum(one.dumped.rank(one.end) - one.dumped.rank(one.first) for one in files) == files[0].dumped.count()
+
+
+def _named(level: int) -> str:
+    """What a level leaves out."""
+    return f"level {level}: {', '.join(name for bit, name in LEVELS.items() if level & bit) or 'it does not say why'}"
