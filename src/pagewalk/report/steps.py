@@ -13,6 +13,7 @@ from pagewalk.report.words import columns, flag_names, hexed, read_as, rights_te
 from pagewalk.tables import judge
 
 if TYPE_CHECKING:
+    from pagewalk.memory import Memory
     from pagewalk.tables import Entry, PageTables, Translation, Verdict, Withheld
 
 __all__ = ["Trip", "trip"]
@@ -180,12 +181,18 @@ def trip(
 
 def _located(tables: PageTables, page: Translation) -> Translation:
     """A translation, marked if it leads outside a memory that claims to hold frames."""
-    memory = tables.memory
-    if page.paddr is None or not is_flat(memory) or not getattr(memory, "holds_frames", False):
-        return page
-    if memory.view(page.paddr, 1) is not None:
+    paddr, memory = page.paddr, tables.memory
+    if paddr is None or not getattr(memory, "holds_frames", False) or _has(memory, paddr):
         return page
     return page._replace(flags=page.flags | Flag.OUTSIDE)
+
+
+def _has(memory: Memory, paddr: int) -> bool:
+    """Whether a memory has a byte, or does not say where it has any."""
+    if is_flat(memory):
+        return memory.view(paddr, 1) is not None
+    extents = getattr(memory, "extents", None)
+    return extents is None or any(start <= paddr < end for start, end in extents)
 
 
 def _holds(entry: Entry) -> str:

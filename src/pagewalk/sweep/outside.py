@@ -12,7 +12,7 @@ import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.formats.arrays import kinds_of
-from pagewalk.memory import is_flat
+from pagewalk.memory import extents_of, is_flat
 from pagewalk.sweep.columns import RUNS, part
 from pagewalk.sweep.runs import joined_runs, spans_by_depth, spans_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats import Level
-    from pagewalk.memory import Flat, Memory
+    from pagewalk.memory import Memory
     from pagewalk.sweep.columns import Block, Schema
 
     Words = npt.NDArray[np.uint64]
@@ -36,7 +36,8 @@ _SIZE: Final = RUNS.names.index("size")
 
 def outside_of(memory: Memory, levels: Sequence[Level], schema: Schema) -> Outside | None:
     """What marks rows of frames that are outside; None where the memory does not claim to hold frames."""
-    if not is_flat(memory) or not getattr(memory, "holds_frames", False) or "place" not in schema.names:
+    says_where = is_flat(memory) or hasattr(memory, "extents")
+    if not says_where or not getattr(memory, "holds_frames", False) or "place" not in schema.names:
         return None
     return Outside(memory, levels, schema)
 
@@ -45,19 +46,16 @@ class Outside:
     """Marks rows whose pages lie outside a memory: no byte of them is there.
 
     Args:
-        memory: A flat memory.
+        memory: One that says where it has bytes.
         levels: How large pages are.
         schema: The rows' columns: those of pages, or of runs.
     """
 
-    def __init__(self, memory: Flat, levels: Sequence[Level], schema: Schema) -> None:
+    def __init__(self, memory: Memory, levels: Sequence[Level], schema: Schema) -> None:
         self._spans = spans_by_depth(levels)
         self._runs = "size" in schema.names
-        starts = np.array([segment.start for segment in memory.segments], np.uint64)
-        ends = np.array([segment.end for segment in memory.segments], np.uint64)
-        apart = ends[:-1] != starts[1:]
-        self._starts = starts[np.insert(apart, 0, True)[: len(starts)]]
-        self._ends = ends[np.append(apart, True)[: len(ends)]]
+        extents = extents_of(memory)
+        self._starts, self._ends = extents[:, 0].copy(), extents[:, 1].copy()
         edges = np.concatenate([self._starts, self._ends])
         order = np.argsort(edges, kind="stable")
         self._edges, self._is_end = edges[order], order >= len(self._starts)
