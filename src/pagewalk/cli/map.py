@@ -62,8 +62,8 @@ def map(  # noqa: A001 - the command's name
     page in the run; "outside" is a frame that the memory image does not have. What is malformed is passed over with a
     warning.
 
-    SOURCE is a raw image of physical memory, with --root or --registers; or pid:N: a process of this machine, which
-    needs neither.
+    SOURCE is a raw image of physical memory, with --root or --registers; qmp:PATH, gdb:PATH or gdb:HOST:PORT, a
+    machine that QEMU runs, which says itself where they are; or pid:N: a process of this machine, which needs neither.
 
     \b
     KINDS, with commas between:

@@ -13,7 +13,7 @@ import click
 from pagewalk.cli.cutoff import tell_of_cut_off_files
 from pagewalk.cli.status import complain
 from pagewalk.doors import shown
-from pagewalk.errors import ProcessError, UnsupportedError
+from pagewalk.errors import ImageFormatError, ProcessError, UnsupportedError
 
 if TYPE_CHECKING:
     from pagewalk.live import Capture
@@ -77,13 +77,14 @@ def open_source(source: str, **options: Any) -> Opened:
     if pid is None:
         from pagewalk.sources import notes_of
 
-        tables = _image(source, **options)
-        opened = Opened(source, tables, notes=tuple(notes_of(tables)))
+        tables, notes = _image(source, **options)
+        opened = Opened(source, tables, notes=(*notes, *notes_of(tables)))
         if _PID.fullmatch(source):
             complain(f"note: {source} is taken for the file of that name; the process would be {_PREFIX}{source}")
         _tell(opened)
         return opened
-    if given := [f"--{name.replace('_', '-')}" for name, value in sorted(options.items()) if value not in (None, ())]:
+    named = [name for name, value in sorted(options.items()) if value is not False and value not in (None, ())]
+    if given := [f"--{name.replace('_', '-')}" for name in named]:
         raise _usage(f"{_PREFIX}{pid} is a process, and takes no {', '.join(given)}, as memory images do.")
     opened = _captured(pid)
     what = (
@@ -113,22 +114,34 @@ def _process(source: str) -> int | None:
     return int(source)
 
 
-def _image(source: str, *, base: int | None, segment: Any, **where: Any) -> PageTables:
-    """The page tables in a memory image, by the options that ``pagewalk.open`` has too: root, registers, format, os."""
-    from pagewalk.sources import check_root, refuse_remote
-    from pagewalk.sources import open as open_image
+def _image(
+    source: str, *, base: int | None, segment: Any, stop: bool, **where: Any
+) -> tuple[PageTables, tuple[str, ...]]:
+    """The page tables in an image or a machine, by the options that ``pagewalk.open`` has too, and what else to know.
 
-    refuse_remote(source)
-    if where["root"] is None and where["registers"] is None:
-        raise _usage("Missing option '--root' or '--registers': where an image's top table is.")
+    What is opened is closed when the command ends: a machine goes on.
+    """
+    from pagewalk.sources import check_root
+    from pagewalk.sources import source as open_any
+
     if where["root"] is not None and where["registers"] is not None:
         raise _usage("--root and --registers contradict each other: give one or the other.")
     if base and segment:
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
     tell_of_cut_off_files()
-    tables = open_image(source, base=base or 0, segments=segment or None, **where)
+    try:
+        opened = open_any(source, base=base or 0, segments=segment or None, stop=stop)
+    except ImageFormatError:
+        raise
+    except ValueError as error:  # options that contradict what the source is
+        raise _usage(f"{error}.") from None
+    click.get_current_context().call_on_close(opened.close)
+    if where["root"] is None and where["registers"] is None and not opened.cpus:
+        missing = "".join(f"; {source} does not say {one}" for one in opened.missing)
+        raise _usage(f"Missing option '--root' or '--registers': where an image's top table is{missing}.")
+    tables = opened.tables(**where)
     check_root(tables)
-    return tables
+    return tables, (*opened.notes, *(f"it does not say {one}" for one in opened.missing))
 
 
 def _captured(pid: int) -> Opened:

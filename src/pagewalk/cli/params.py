@@ -162,6 +162,7 @@ _SOURCE_OPTIONS = (
         multiple=True,
         help="A part of the image, for one that is not one run from --base; repeatable.",
     ),
+    click.option("--stop", is_flag=True, help="Hold a running machine while it is looked at."),
 )
 
 json_option = click.option(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import integer
 from pagewalk.errors import UnsupportedError
-from pagewalk.sources.detect import RAW, detect, source_type
+from pagewalk.sources.detect import MACHINES, RAW, detect, source_type
 from pagewalk.sources.source import Source
 
 if TYPE_CHECKING:
@@ -16,16 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pagewalk.formats import PagingFormat
+    from pagewalk.sources.detect import SourceType
     from pagewalk.tables import PageTables
 
-__all__ = ["open", "refuse_remote", "source"]
+__all__ = ["open", "refuse_process", "source"]
 
-_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
-_REMOTE: Final = {
-    "qmp:": "a running QEMU cannot be opened yet; the path of a raw memory image can",
-    "gdb:": "a gdb stub cannot be opened yet; the path of a raw memory image can",
-    "pid:": "a process has no tables that can be opened; pagewalk.capture(pid) makes some",
-}
+_PROCESS: Final = "a process has no tables that can be opened; pagewalk.capture(pid) makes some"
+_SAID: Final = ("cpus", "vmcoreinfo", "missing", "notes")
+"""What a memory may say of itself, as attributes of these names."""
 
 
 def source(
@@ -35,21 +32,26 @@ def source(
     segments: Iterable[tuple[int, int, int]] | None = None,
     source_type: str | None = None,
     writable: bool = False,
+    stop: bool = False,
 ) -> Source:
     """Open a memory: what it is, is found out from its content.
 
     Args:
-        source: Its path. A ``Source`` is given back as it is.
+        source: Its path; ``qmp:PATH``, ``gdb:PATH`` or ``gdb:HOST:PORT`` of a machine that QEMU runs:
+            ``docs/running-machines.md``. A ``Source`` is given back as it is.
         base: Physical address of a raw image's first byte.
         segments: Where a file's parts lie, as ``(paddr, offset, size)`` in bytes, whatever it is.
         source_type: What it is, where its content misleads: ``docs/sources.md``.
-        writable: Let what is written to the memory reach the file.
+        writable: Let what is written to the memory reach the file, or the machine.
+        stop: Hold a running machine while it is open; it goes on in the end, if it ran before. Through its gdb stub it
+            is held in any case.
 
     Raises:
         OSError: It cannot be opened.
         ImageFormatError: It is not what it claims to be: truncated, contradictory, hostile.
         UnsupportedError: pagewalk knows what it is by name only; no such type.
-        ValueError: Both a base and segments; a base of what says itself where its memory lies.
+        ValueError: Both a base and segments; either of what says itself where its memory lies; a type of a machine; a
+            file that is to be held, or an address that names nothing.
         TypeError: An address is no integer.
     """
     if isinstance(source, Source):
@@ -57,7 +59,12 @@ def source(
     base, parts = integer(base, "base"), None if segments is None else tuple(segments)
     if parts is not None and base:
         raise ValueError(f"segments say where the image lies: a base of {base:#x} contradicts them")
-    refuse_remote(source)
+    refuse_process(source)
+    if (machine := _machine(source)) is not None:
+        _refuse_for_machine(str(source), base=base, segments=parts, source_type=source_type)
+        return _said(str(source), machine, machine.open(str(source).partition(":")[2], writable=writable, stop=stop))
+    if stop:
+        raise ValueError(f"{source} is no running machine: there is nothing to stop")
     path = Path(source)
     type_ = RAW if parts is not None else _type(path, source_type)
     if type_ is RAW:
@@ -65,8 +72,7 @@ def source(
     if base:
         raise ValueError(f"{path}: {type_.what} says itself where its memory lies: a base of {base:#x} contradicts it")
     memory: Any = type_.open(path, writable=True) if writable else type_.open(path)
-    said = {name: getattr(memory, name) for name in ("cpus", "vmcoreinfo", "missing") if hasattr(memory, name)}
-    return Source(str(source), type_.name, memory, **said)
+    return _said(str(source), type_, memory)
 
 
 def open(  # noqa: A001 - pw.open is the face; this module needs no other
@@ -81,11 +87,14 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     encryption_bit: int | None = None,
     writable: bool = False,
     source_type: str | None = None,
+    stop: bool = False,
 ) -> PageTables:
-    """Open page tables in a memory image or dump: by the address of the top table, or by the CPU's registers.
+    """Open page tables in a memory image, a dump or a machine: by the address of the top table, or by registers.
+
+    Neither given: by those of the first CPU, of a source that has them.
 
     Args:
-        source: The image's path, or a ``Source``.
+        source: The image's path, the machine's address (``pagewalk.source`` has the forms), or a ``Source``.
         format: A paging format or its name. None: what the registers say, else x86-64. A format of your own beside
             registers says what entries are; the registers then say which windows there are, no more.
         root: Physical address of the top table, in bytes (x86: CR3 without its low 12 bits): one for all addresses.
@@ -101,12 +110,13 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         encryption_bit: Of x86-64, the bit of addresses that marks encrypted memory (SEV's C-bit, TDX's shared bit), 32
             to 51: it is taken off the root and off what entries name. New tables and pages have it set, as SEV's
             private memory has it. The image must hold the memory in the clear. None: there is no such bit.
-        writable: Let what is written to the memory reach the file.
+        writable: Let what is written to the memory reach the file, or the machine.
         source_type: What the source is, where its content misleads.
+        stop: Hold a running machine while it is open.
 
     Raises:
-        OSError: The file cannot be opened.
-        ImageFormatError: It is empty, or ends before a segment does.
+        OSError: The file cannot be opened, or nobody answers at the address.
+        ImageFormatError: It is empty, or ends before a segment does; what answers speaks another protocol.
         BadRoot: A root is misaligned, too wide, or outside the memory. That of one register of two as well: what the
             other one translates is opened without the first.
         UnsupportedError: No format or system of that name; the source is no raw image; registers that are not known,
@@ -116,7 +126,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
             encryption bit that is none of 32 to 51.
         TypeError: Neither a root nor registers; an address is no integer.
     """
-    opened = _source(source, base=base, segments=segments, source_type=source_type, writable=writable)
+    opened = _source(source, base=base, segments=segments, source_type=source_type, writable=writable, stop=stop)
     try:
         return opened.tables(format=format, root=root, registers=registers, os=os, encryption_bit=encryption_bit)
     except BaseException:
@@ -128,17 +138,45 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
 _source: Final = source
 
 
+def _machine(source: str | os.PathLike[str]) -> SourceType | None:
+    """What kind of machine an address is of; None: it is a path.
+
+    Raises:
+        ValueError: It says where a machine is, and then nothing.
+    """
+    name, colon, place = source.partition(":") if isinstance(source, str) else ("", "", "")
+    type_ = next((one for one in MACHINES if colon and one.name == name), None)
+    if type_ is not None and not place:
+        raise ValueError(f"{source} names no machine: write {name}:PATH, the path of QEMU's socket")
+    return type_
+
+
+def _refuse_for_machine(source: str, **given: Any) -> None:
+    """Refuse what is said of files.
+
+    Raises:
+        ValueError: It is said of a machine.
+    """
+    if named := [name for name, value in given.items() if value not in (0, None)]:
+        raise ValueError(f"{source}: a running machine says itself what it is and where: {named[0]} contradicts it")
+
+
+def _said(name: str, type_: SourceType, memory: Any) -> Source:
+    """A source, with what its memory says of itself."""
+    said = {what: getattr(memory, what) for what in _SAID if hasattr(memory, what)}
+    return Source(name, type_.name, memory, **said)
+
+
 def _type(path: Path, name: str | None) -> Any:
     """The type of a file: what the user says, or what its content says."""
     return detect(path) if name is None else source_type(name)
 
 
-def refuse_remote(source: str | os.PathLike[str]) -> None:
-    """Refuse a source that is no file.
+def refuse_process(source: str | os.PathLike[str]) -> None:
+    """Refuse a process: it is captured.
 
     Raises:
-        UnsupportedError: It is something else.
+        UnsupportedError: It is one.
     """
-    match = _URL.match(source) if isinstance(source, str) else None
-    if match is not None and match.group() in _REMOTE:
-        raise UnsupportedError(f"{source}: {_REMOTE[match.group()]}")
+    if isinstance(source, str) and source.startswith("pid:"):
+        raise UnsupportedError(f"{source}: {_PROCESS}")

@@ -30,6 +30,7 @@ class Source:
         cpus: The registers of each CPU that say where tables are, by name, if it has them.
         vmcoreinfo: What the kernel says of itself in VMCOREINFO, by key; empty if it has none.
         missing: What it does not have, in a sentence each.
+        notes: What else to know of it, in a sentence each.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Source:
     cpus: tuple[Mapping[str, int], ...] = ()
     vmcoreinfo: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Source {self.type} {shortened(self.name, 32)}: {shortened(repr(self.memory), 64)}>"
