@@ -99,6 +99,7 @@ from .mm import (
 from .query import (
     holes,
     mappings,
+    read,
     translate,
 )
 from .sources import (
@@ -251,6 +252,7 @@ __all__ = [
     "holes",
     "mappings",
     "open",
+    "read",
     "source",
     "translate",
     "walk_page_mapping",

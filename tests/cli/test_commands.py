@@ -194,6 +194,7 @@ class TestGroup:
         assert re.findall(r"^  (\w+)  ", done.stdout.split("Commands:")[1], re.MULTILINE) == [
             "map",
             "vtop",
+            "read",
             "live",
             "conform",
             "demo",
