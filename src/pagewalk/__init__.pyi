@@ -99,6 +99,7 @@ from .mm import (
 from .query import (
     holes,
     mappings,
+    read,
     translate,
 )
 from .sources import (
@@ -255,6 +256,7 @@ __all__ = [
     "open",
     "open_space",
     "processes",
+    "read",
     "source",
     "translate",
     "walk_page_mapping",

@@ -196,6 +196,7 @@ class TestGroup:
             "vtop",
             "info",
             "ps",
+            "read",
             "live",
             "conform",
             "demo",

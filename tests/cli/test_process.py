@@ -153,8 +153,13 @@ class TestRefused:
             ("pid:1", ["--root", "0"], 2, "takes no --root"),
             ("pid:1", ["--base", "0", "--format", "x86-64"], 2, "takes no --base, --format, as"),
             ("pid:1", ["--segment", "0:0:4K"], 2, "takes no --segment"),
-            ("qmp:/run/qmp", [], 8, "a running QEMU cannot be opened yet"),
-            ("gdb:localhost:1", [], 8, "a gdb stub cannot be opened yet"),
+            ("qmp:/nowhere/qmp", [], 10, "/nowhere/qmp: No such file or directory: start QEMU with -qmp unix:PATH"),
+            ("gdb:/nowhere/gdb", [], 10, "/nowhere/gdb: No such file or directory: start QEMU with -gdb unix:PATH"),
+            ("gdb:localhost:1", [], 10, "localhost:1: Connection refused: start QEMU with -gdb"),
+            ("gdb:" + "x" * 200, [], 10, "AF_UNIX path too long"),
+            ("qmp:", [], 2, "qmp: names no machine: write qmp:PATH"),
+            ("gdb:/run/gdb", ["--base", "4096"], 2, "says itself what it is and where: base contradicts it"),
+            ("qmp:/run/qmp", ["--segment", "0:0:4K"], 2, "says itself what it is and where: segments contradicts it"),
         ],
     )
     def test_one_line(self, invoke, command, source, options, code, says):

@@ -64,9 +64,9 @@ class TestSource:
         os.mkfifo(tmp_path / "pipe")
         assert "write the image to a file first" in fails(8, *command(tmp_path / "pipe"))
 
-    @pytest.mark.parametrize("url", ["qmp:/run/qmp", "gdb:localhost:1234"])
-    def test_a_source_that_is_no_file(self, fails, command, url):
-        assert "raw memory image" in fails(8, *command(url))
+    @pytest.mark.parametrize("url", ["qmp:/nowhere/qmp", "gdb:/nowhere/gdb", "gdb:localhost:1"])
+    def test_a_machine_that_is_not_there(self, fails, command, url):
+        assert "start QEMU with -" in fails(10, *command(url))
 
     @pytest.mark.parametrize("name", ["a\x1b[31mred", "b\u202ereversed", "c\x07\x9b2J", "d\udcff", "e\nf"])
     def test_a_name_does_not_steer_the_terminal(self, fails, command, tmp_path, name):
@@ -177,6 +177,7 @@ class TestUsage:
         [
             (["frob"], "No such command"),
             (["map"], "Missing argument 'SOURCE'"),
+            (["map", "README.md"], "Missing option '--root', '--registers' or '--pid': where an image's top table is."),
             (["vtop", "image", "--root", "0"], "Missing argument 'VADDR"),
             (["map", "image", "--root", "0", "--frob"], "No such option"),
             (["map", "image", "--root", "0", "--kind", "huge"], "'huge' is not one of present, prot_none, swap,"),

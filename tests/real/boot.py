@@ -68,7 +68,8 @@ def _command(machine: Machine, folder: Path) -> list[str]:
         *("-machine", f"{architecture.machine},memory-backend=ram", "-object", ram, "-m", f"{machine.megabytes}M"),
         *("-kernel", str(kernel / "vmlinuz"), "-initrd", str(folder / "initramfs"), "-append", _options(machine)),
         *("-smp", "1", "-display", "none", "-nodefaults", "-no-reboot", "-serial", f"file:{folder / 'console'}"),
-        *("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off", "-gdb", f"unix:{folder / 'gdb'},server=on,wait=off"),
+        *("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off", "-qmp", f"unix:{folder / 'qmp2'},server=on,wait=off"),
+        *("-gdb", f"unix:{folder / 'gdb'},server=on,wait=off"),
         *(("-dtb", str(_device_tree(machine, folder))) if machine.device_tree else ()),
         *(word for device in machine.devices for word in ("-device", device)),
     ]
@@ -99,7 +100,7 @@ class Guest:
         console: The file with what its program said.
         truth: The same, so far as it is of one address space.
         registers: Those that say where its program's tables are.
-        monitor, stub: QEMU's two doors.
+        monitor, stub: QEMU's two doors. A second one like the first is left free, for pagewalk.
     """
 
     def __init__(self, machine: Machine, folder: Path, process: subprocess.Popen[bytes]) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "vtop": ("pagewalk.cli.vtop", "Translate addresses, showing every level's entry."),
     "info": ("pagewalk.cli.info", "What an image or a dump is, and what it says of itself."),
     "ps": ("pagewalk.cli.ps", "The processes in a memory image."),
+    "read": ("pagewalk.cli.read", "The bytes at virtual addresses, as a hex dump or as they are."),
     "live": ("pagewalk.cli.live", "What is in the page tables of a running process."),
     "conform": ("pagewalk.cli.conform", "The simulated address space against the running kernel."),
     "demo": ("pagewalk.cli.demo", "Guard regions, simulated and on the running kernel."),
@@ -61,9 +62,10 @@ class _Group(click.Group):
 def main(ctx: click.Context) -> None:
     """Walk, query and edit page tables.
 
-    SOURCE is an image or a dump of physical memory, or pid:N for a process of this machine; a bare number is a process
-    where there is no file of that name. Numbers are decimal or 0x..., and may end in K, M, G or T (times 1024). An
-    address may also be written as kernels and debuggers do: ffffffff81000000, 0xffff_8000_0000_0000, fffff800`12345678.
+    SOURCE is an image or a dump of physical memory; qmp:PATH, gdb:PATH or gdb:HOST:PORT for a machine that QEMU runs;
+    or pid:N for a process of this machine; a bare number is a process where there is no file of that name. Numbers are
+    decimal or 0x..., and may end in K, M, G or T (times 1024). An address may also be written as kernels and debuggers
+    do: ffffffff81000000, 0xffff_8000_0000_0000, fffff800`12345678.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

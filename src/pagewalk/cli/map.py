@@ -62,8 +62,8 @@ def map(  # noqa: A001 - the command's name
     page in the run; "outside" is a frame that the memory image does not have. What is malformed is passed over with a
     warning.
 
-    SOURCE is an image or a dump of physical memory, with --root or --registers where it does not say them itself; or
-    pid:N: a process of this machine.
+    SOURCE is an image or a dump of physical memory, with --root, --registers or --pid where it does not say them
+    itself; qmp:PATH, gdb:PATH or gdb:HOST:PORT: a machine that QEMU runs; or pid:N: a process of this machine.
 
     \b
     KINDS, with commas between:

@@ -14,7 +14,7 @@ import click
 from pagewalk.cli.cutoff import tell_of_cut_off_files
 from pagewalk.cli.status import complain
 from pagewalk.doors import shown
-from pagewalk.errors import ProcessError, UnsupportedError
+from pagewalk.errors import ImageFormatError, ProcessError, UnsupportedError
 
 if TYPE_CHECKING:
     from pagewalk.live import Capture
@@ -89,7 +89,8 @@ def open_source(source: str, **options: Any) -> Opened:
             complain(f"note: {source} is taken for the file of that name; the process would be {_PREFIX}{source}")
         _tell(opened)
         return opened
-    if given := [f"--{name.replace('_', '-')}" for name, value in sorted(options.items()) if value not in (None, ())]:
+    named = [name for name, value in sorted(options.items()) if value is not False and value not in (None, ())]
+    if given := [f"--{name.replace('_', '-')}" for name in named]:
         raise _usage(f"{_PREFIX}{pid} is a process, and takes no {', '.join(given)}, as memory images do.")
     opened = _captured(pid)
     what = (
@@ -119,11 +120,13 @@ def _process(source: str) -> int | None:
     return int(source)
 
 
-def open_memory(source: str, *, base: int | None, segment: Any, source_type: str | None) -> Source:
-    """What the options that are of the file alone name, opened; a bar is shown where it has to be unpacked first.
+def open_memory(source: str, *, base: int | None, segment: Any, source_type: str | None, stop: bool) -> Source:
+    """What the options that are of the memory alone name, opened, and closed when the command ends: a machine goes on.
+
+    A bar is shown where a file has to be unpacked first.
 
     Raises:
-        click.UsageError: --base and --segment contradict each other.
+        click.UsageError: Options that contradict each other, or what the source is.
         OSError, ImageFormatError, UnsupportedError: As ``pagewalk.source``.
     """
     from pagewalk.report.progress import shown_bar
@@ -132,35 +135,49 @@ def open_memory(source: str, *, base: int | None, segment: Any, source_type: str
     if base and segment:
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
     tell_of_cut_off_files()
-    where: dict[str, Any] = {"base": base or 0, "segments": segment or None, "source_type": source_type}
+    where: dict[str, Any] = {"base": base or 0, "segments": segment or None, "source_type": source_type, "stop": stop}
     with shown_bar("unpacking", sys.stderr) as move:
-        return open_any(source, **where, progress=lambda done, _: move(done))
+        try:
+            opened = open_any(source, **where, progress=lambda done, _: move(done))
+        except ImageFormatError:
+            raise
+        except ValueError as error:
+            raise _usage(f"{error}.") from None
+    click.get_current_context().call_on_close(opened.close)
+    return opened
 
 
 def _image(
-    source: str, *, base: int | None, segment: Any, source_type: str | None, **where: Any
+    source: str, *, base: int | None, segment: Any, source_type: str | None, stop: bool, **where: Any
 ) -> tuple[PageTables, tuple[str, ...]]:
-    """The page tables in an image or dump, by the options that ``pagewalk.open`` has too; and what to know of them."""
+    """The page tables in a source, by the options that ``pagewalk.open`` has too; and what to know of them."""
     from pagewalk.sources import check_root
 
     given = [name for name in ("root", "registers", "pid") if where[name] is not None]
     if len(given) > 1:
         raise _usage(f"--{given[0]} and --{given[1]} contradict each other: give one or the other.")
-    opened = open_memory(source, base=base, segment=segment, source_type=source_type)
+    opened = open_memory(source, base=base, segment=segment, source_type=source_type, stop=stop)
     if not given and not opened.cpus:
-        raise _usage("Missing option '--root', '--registers' or '--pid': where an image's top table is.")
+        why = "".join(f"; {one}" for one in opened.missing)
+        raise _usage(
+            "Missing option '--root', '--registers' or '--pid': where an image's top table is "
+            f"(--root auto finds it){why}."
+        )
     notes: list[str] = []
     tables = opened.tables(**where, notes=notes)
     check_root(tables)
+    if where["root"] == "auto":
+        found = ", ".join(dict.fromkeys(f"{window.root:#x}" for window in tables.windows))
+        notes.append(f"--root auto is {found}, format {tables.format.name}: pagewalk roots tells all that there are")
     return tables, (*_told(opened, by_cpu=given in ([], ["registers"])), *notes)
 
 
 def _told(source: Source, *, by_cpu: bool) -> tuple[str, ...]:
     """What to know of a source before its tables are looked at."""
-    told, many = [], len(source.cpus)
+    told, many = [*source.notes, *(source.missing if by_cpu else ())], len(source.cpus)
     if source.packing:
         told.append(f"it is {source.packing}, and unpacked each time it is opened: unpack it to be faster")
-    if many > 1 and by_cpu:
+    if many > 1 and by_cpu and not source.notes:
         told.append(f"of {many} CPUs the first that translates says where its tables are")
     return tuple(told)
 

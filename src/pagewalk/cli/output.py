@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["coloured", "paint", "write"]
+__all__ = ["coloured", "paint", "write", "write_bytes"]
 
 
 def write(blocks: Iterable[str]) -> None:
@@ -29,6 +29,20 @@ def write(blocks: Iterable[str]) -> None:
         sys.stdout.flush()
     except OSError as error:
         raise _named(error) from None
+
+
+def write_bytes(blocks: Iterable[bytes]) -> None:
+    """Write bytes as they are.
+
+    Raises:
+        OSError: Not all of them could be written.
+    """
+    for block in blocks:
+        try:
+            sys.stdout.buffer.write(block)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise _named(error) from None
 
 
 def _named(error: OSError) -> OSError:

@@ -155,6 +155,7 @@ _BYTES_OPTIONS = (
         help="What the file is, where its content misleads: raw, elf, kdump, lime, ...; of a compressed one, what is "
         "inside.",
     ),
+    click.option("--stop", is_flag=True, help="Hold a running machine while it is looked at."),
 )
 system_option = click.option(
     "--os",

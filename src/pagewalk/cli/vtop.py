@@ -39,8 +39,9 @@ def vtop(vaddr: tuple[int, ...], hardware: bool, access: str | None, as_json: bo
     that all levels together grant, and what of the page's own the tables above take away. Exits with 4 if an address
     does not translate, else with 12 if --access is refused, after all have been shown.
 
-    SOURCE is an image or a dump of physical memory, with --root or --registers where it does not say them itself; or
-    pid:N: a process of this machine. The kernel does not show its tables: what is said is what it tells of the page.
+    SOURCE is an image or a dump of physical memory, with --root, --registers or --pid where it does not say them
+    itself; qmp:PATH, gdb:PATH or gdb:HOST:PORT: a machine that QEMU runs; or pid:N: a process of this machine. The
+    kernel does not show its tables: what is said is what it tells of the page.
     """
     opened = open_source(**source)
     trips = [_trip(opened, at, hardware, access) for at in vaddr]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pagewalk.sources.asking import open_space, processes
 from pagewalk.sources.check import check_root, notes_of
 from pagewalk.sources.detect import source_type as type_named
-from pagewalk.sources.opening import open, refuse_remote, source  # noqa: A004 - pw.open is the face
+from pagewalk.sources.opening import open, refuse_process, source  # noqa: A004 - pw.open is the face
 from pagewalk.sources.source import Source
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "open",
     "open_space",
     "processes",
-    "refuse_remote",
+    "refuse_process",
     "source",
     "type_named",
 ]

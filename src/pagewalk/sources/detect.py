@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pagewalk.memory import Memory
 
-__all__ = ["RAW", "TYPES", "SourceType", "detect", "source_type"]
+__all__ = ["MACHINES", "RAW", "TYPES", "SourceType", "detect", "source_type"]
 
 
 class SourceType(NamedTuple):
@@ -49,11 +49,11 @@ class SourceType(NamedTuple):
         """Whether a file that begins like this is of this type."""
         return bool(self.magic) and head[self.offset : self.offset + len(self.magic)] == self.magic
 
-    def open(self, path: Path | list[Path], **options: Any) -> Memory:
-        """The memory in a file of this type.
+    def open(self, path: Path | list[Path] | str, **options: Any) -> Memory:
+        """The memory in a file of this type, or at an address.
 
         Raises:
-            OSError: The file cannot be opened.
+            OSError: It cannot be opened.
             ImageFormatError: It is not what it claims to be.
             UnsupportedError: pagewalk knows this type by its name only.
         """
@@ -102,6 +102,11 @@ TYPES: Final = (
 
 Nothing in a Firecracker snapshot says what it is: the user does.
 """
+MACHINES: Final = (
+    SourceType("qmp", "a running machine", load="pagewalk.memory.qmp:open_qmp"),
+    SourceType("gdb", "a running machine", load="pagewalk.memory.gdb:open_gdb"),
+)
+"""What is opened by an address: the name, a colon, and where it is."""
 _HEAD: Final = max(type_.offset + len(type_.magic) for type_ in TYPES)
 
 

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import contextmanager
-from dataclasses import replace
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pagewalk.doors import integer
-from pagewalk.errors import ImageFormatError, UnsupportedError
-from pagewalk.memory import MappedFiles, PiecewiseMemory, RawImage
-from pagewalk.sources.detect import RAW, detect
-from pagewalk.sources.detect import source_type as type_named
+from pagewalk.errors import UnsupportedError
+from pagewalk.sources.detect import MACHINES
+from pagewalk.sources.files import file_source, files_source
 from pagewalk.sources.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pagewalk.formats import PagingFormat
     from pagewalk.sources.detect import SourceType
     from pagewalk.tables import PageTables
 
-__all__ = ["open", "refuse_remote", "source"]
+__all__ = ["open", "refuse_process", "source"]
 
-_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
-_REMOTE: Final = {
-    "qmp:": "a running QEMU cannot be opened yet; the path of a raw memory image can",
-    "gdb:": "a gdb stub cannot be opened yet; the path of a raw memory image can",
-    "pid:": "a process has no tables that can be opened; pagewalk.capture(pid) makes some",
-}
+_PROCESS: Final = "a process has no tables that can be opened; pagewalk.capture(pid) makes some"
 
 
 def source(
@@ -40,24 +30,29 @@ def source(
     segments: Iterable[tuple[int, int, int]] | None = None,
     source_type: str | None = None,
     writable: bool = False,
+    stop: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Source:
     """Open a memory: what it is, is found out from its content.
 
     Args:
         source: Its path; a list of paths, of a split dump, or of a Firecracker snapshot and the differential ones over
-            it. A ``Source`` is given back as it is.
+            it; ``qmp:PATH``, ``gdb:PATH`` or ``gdb:HOST:PORT`` of a machine that QEMU runs:
+            ``docs/running-machines.md``. A ``Source`` is given back as it is.
         base: Physical address of a raw image's first byte; of a Firecracker snapshot's.
         segments: Where a file's parts lie, as ``(paddr, offset, size)`` in bytes, whatever it is.
         source_type: What it is, where its content misleads: ``docs/sources.md``. Of a compressed file, what is inside.
-        writable: Let what is written to the memory reach the file.
+        writable: Let what is written to the memory reach the file, or the machine.
+        stop: Hold a running machine while it is open; it goes on in the end, if it ran before. Through its gdb stub it
+            is held in any case.
         progress: Told how many bytes of a compressed file have been unpacked, and how many of them are on the disk.
 
     Raises:
         OSError: It cannot be opened; it is compressed, and there is no room to unpack it (``TMPDIR``).
         ImageFormatError: It is not what it claims to be: truncated, contradictory, hostile.
         UnsupportedError: pagewalk knows what it is by name only; no such type.
-        ValueError: Both a base and segments; a base of what says itself where its memory lies.
+        ValueError: Both a base and segments; either of what says itself where its memory lies; a type of a machine; a
+            file that is to be held, or an address that names nothing.
         TypeError: An address is no integer.
     """
     if isinstance(source, Source):
@@ -65,32 +60,23 @@ def source(
     base, parts = integer(base, "base"), None if segments is None else tuple(segments)
     if parts is not None and base:
         raise ValueError(f"segments say where the image lies: a base of {base:#x} contradicts them")
-    asked = None if source_type is None else type_named(source_type)
     if not isinstance(source, str | PathLike):
-        return _several([Path(path) for path in source], asked, base, parts, writable)
-    refuse_remote(source)
-    path, name = Path(source), str(source)
-    packed = RAW if asked is RAW else detect(path)
-    if not packed.packing:
-        return _opened(path, name, asked or packed, base, parts, writable)
-    if writable:
-        raise UnsupportedError(f"{path}: {packed.what} is not written: unpack it first")
-    from pagewalk.memory.unpacked import unpacked  # its decoders take their time
-
-    with unpacked(path, packed.packing, progress=progress) as inside, _named(inside, f"{path} unpacked"):
-        if (found := detect(inside)).packing:
-            raise UnsupportedError(f"{path}: {packed.what} with {found.what} in it: unpack it first")
-        opened = _opened(inside, name, asked or found, base, parts, writable=False)
-    if isinstance(opened.memory, RawImage | PiecewiseMemory | MappedFiles):
-        opened.memory.path = path  # for messages: the path that it was opened by means nothing any more
-    return replace(opened, packing=packed.packing)
+        return files_source(source, base=base, parts=parts, source_type=source_type, writable=writable)
+    refuse_process(source)
+    if (machine := _machine(source)) is not None:
+        _refuse_for_machine(str(source), base=base, segments=parts, source_type=source_type)
+        memory = machine.open(str(source).partition(":")[2], writable=writable, stop=stop)
+        return Source.of(str(source), machine.name, memory)
+    if stop:
+        raise ValueError(f"{source} is no running machine: there is nothing to stop")
+    return file_source(source, base=base, parts=parts, source_type=source_type, writable=writable, progress=progress)
 
 
 def open(  # noqa: A001 - pw.open is the face; this module needs no other
     source: str | PathLike[str] | Source | Sequence[str | PathLike[str]],
     *,
     format: str | PagingFormat | None = None,  # noqa: A002 - the name users know from --format
-    root: int | None = None,
+    root: int | Literal["auto"] | None = None,
     registers: Mapping[str, Any] | str | None = None,
     base: int = 0,
     segments: Iterable[tuple[int, int, int]] | None = None,
@@ -100,14 +86,19 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     source_type: str | None = None,
     pid: int | None = None,
     notes: list[str] | None = None,
+    stop: bool = False,
 ) -> PageTables:
-    """Open page tables in a memory image or dump: by the top table's address, the CPU's registers, or a process.
+    """Open page tables in an image, a dump or a machine: by the top table's address, the CPU's registers, or a process.
+
+    None of them given: by the registers of the first CPU that translates, if the source has them.
 
     Args:
-        source: The image's path, or paths, or a ``Source``.
+        source: The image's path, or paths, the machine's address (``pagewalk.source`` has the forms), or a ``Source``.
         format: A paging format or its name. None: what the registers say, else x86-64. A format of your own beside
             registers says what entries are; the registers then say which windows there are, no more.
         root: Physical address of the top table, in bytes (x86: CR3 without its low 12 bits): one for all addresses.
+            ``"auto"``: the one that is found in the memory, where it is clear which is meant: the kernel's of the only
+            kernel, with the only process, if there is just one.
         registers: Those that say where the tables are, by name, as QEMU and gdb print them, in any case: ``cr3`` (and
             ``cr0``, ``cr4``, ``efer``); ``ttbr0_el1``, ``ttbr1_el1`` or both, and ``tcr_el1``; ``satp``. Others may be
             given that say what becomes of rights, or what memory types are: ``pkru``, ``pkrs``, ``pat``; ``sctlr_el1``,
@@ -121,25 +112,26 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         encryption_bit: Of x86-64, the bit of addresses that marks encrypted memory (SEV's C-bit, TDX's shared bit), 32
             to 51: it is taken off the root and off what entries name. New tables and pages have it set, as SEV's
             private memory has it. The image must hold the memory in the clear. None: there is no such bit.
-        writable: Let what is written to the memory reach the file.
+        writable: Let what is written to the memory reach the file, or the machine.
         source_type: What the source is, where its content misleads.
         pid: A process of the Linux in the memory: its tables and the kernel's, which says format and system. 0: those.
         notes: Told what else to know of them.
+        stop: Hold a running machine while it is open.
 
     Raises:
-        OSError: The file cannot be opened.
+        OSError: The file cannot be opened, or nobody answers at the address.
         ProcessError: There is no such process, or it has no page tables.
-        ImageFormatError: It is empty, or ends before a segment does.
+        ImageFormatError: It is empty, or ends before a segment does; what answers speaks another protocol.
         BadRoot: A root is misaligned, too wide, or outside the memory. That of one register of two as well: what the
             other one translates is opened without the first.
         UnsupportedError: No format or system of that name; the source opens as nothing, or has no Linux to read;
             registers that are not known, contradict each other or the format, or are of a CPU that translates nothing;
-            an encryption bit of a format that has none.
+            an encryption bit of a format that has none; a root that is not clear: the message names those found.
         ValueError: More than one of root, registers and pid; a base beside segments; a register that is no number of 64
             bits; an encryption bit that is none of 32 to 51.
         TypeError: Neither a root, nor registers, nor a pid, and the source has none; an address is no integer.
     """
-    opened = _source(source, base=base, segments=segments, source_type=source_type, writable=writable)
+    opened = _source(source, base=base, segments=segments, source_type=source_type, writable=writable, stop=stop)
     try:
         where: Any = {"root": root, "registers": registers, "pid": pid, "notes": notes}
         return opened.tables(format=format, os=os, encryption_bit=encryption_bit, **where)
@@ -152,58 +144,34 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
 _source: Final = source
 
 
-def _several(paths: list[Path], asked: SourceType | None, base: int, parts: object, writable: bool) -> Source:
-    """One source in several files.
+def _machine(source: str | PathLike[str]) -> SourceType | None:
+    """What kind of machine an address is of; None: it is a path.
 
     Raises:
-        ValueError: No files, or segments of several.
-        UnsupportedError: Its type has one file each.
-        OSError, ImageFormatError: As ``source``.
+        ValueError: It says where a machine is, and then nothing.
     """
-    if not paths or parts is not None:
-        raise ValueError(f"segments are of one file, not of {len(paths)}" if paths else "a source of no files")
-    type_ = asked or detect(paths[0])
-    if not type_.several:
-        raise UnsupportedError(f"{paths[0]}: {type_.what} has one file: open each by itself")
-    return _opened(paths, ", ".join(map(str, paths)), type_, base, None, writable)
+    name, colon, place = source.partition(":") if isinstance(source, str) else ("", "", "")
+    type_ = next((one for one in MACHINES if colon and one.name == name), None)
+    if type_ is not None and not place:
+        raise ValueError(f"{source} names no machine: write {name}:PATH, the path of QEMU's socket")
+    return type_
 
 
-def _opened(
-    path: Path | list[Path],
-    name: str,
-    type_: SourceType,
-    base: int,
-    parts: Iterable[tuple[int, int, int]] | None,
-    writable: bool,
-) -> Source:
-    """What is in files of a type that is known; segments make it a raw image, whatever it is."""
-    if type_ is RAW or parts is not None:
-        return Source(name, RAW.name, RAW.open(path, base=base, segments=parts, writable=writable))
-    if base and not type_.based:
-        raise ValueError(f"{name}: {type_.what} says itself where its memory lies: a base of {base:#x} contradicts it")
-    if writable and type_.fixed:
-        raise UnsupportedError(f"{name}: {type_.what} is not written: write to a raw image or an ELF core")
-    options = ({"writable": True} if writable else {}) | ({"base": base} if base else {})
-    memory: Any = type_.open(path, **options)
-    said = {name: getattr(memory, name) for name in ("cpus", "vmcoreinfo", "missing") if hasattr(memory, name)}
-    return Source(name, type_.name, memory, **said)
-
-
-@contextmanager
-def _named(path: Path, name: str) -> Iterator[None]:
-    """Have messages say where the user finds a file whose own path means nothing."""
-    try:
-        yield
-    except (ImageFormatError, UnsupportedError) as error:
-        raise type(error)(str(error).replace(str(path), name)) from None
-
-
-def refuse_remote(source: str | PathLike[str]) -> None:
-    """Refuse a source that is no file.
+def _refuse_for_machine(source: str, **given: Any) -> None:
+    """Refuse what is said of files.
 
     Raises:
-        UnsupportedError: It is something else.
+        ValueError: It is said of a machine.
     """
-    match = _URL.match(source) if isinstance(source, str) else None
-    if match is not None and match.group() in _REMOTE:
-        raise UnsupportedError(f"{source}: {_REMOTE[match.group()]}")
+    if named := [name for name, value in given.items() if value not in (0, None)]:
+        raise ValueError(f"{source}: a running machine says itself what it is and where: {named[0]} contradicts it")
+
+
+def refuse_process(source: str | PathLike[str]) -> None:
+    """Refuse a process: it is captured.
+
+    Raises:
+        UnsupportedError: It is one.
+    """
+    if isinstance(source, str) and source.startswith("pid:"):
+        raise UnsupportedError(f"{source}: {_PROCESS}")

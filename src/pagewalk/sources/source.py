@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Source"]
 
+_SAID: Final = ("cpus", "vmcoreinfo", "missing", "notes")
+"""What a memory may say of itself."""
 _KERNELS: Final = "kernels"
 """What the kernels that were found are kept as."""
 
@@ -41,6 +43,7 @@ class Source:
         cpus: The registers of each CPU that say where tables are, by name, if it has them.
         vmcoreinfo: What the kernel says of itself in VMCOREINFO, by key; empty if it has none.
         missing: What it does not have, in a sentence each.
+        notes: What else to know of it, in a sentence each.
         packing: What it is compressed by: ``gz``, ``xz``, ``zst``, ``lz4``; empty: it is not.
         kept: What was found in it and is not looked for again.
     """
@@ -51,8 +54,15 @@ class Source:
     cpus: tuple[Mapping[str, int], ...] = ()
     vmcoreinfo: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     packing: str = ""
     kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, name: str, type_: str, memory: Memory) -> Self:
+        """A source with what its memory says of itself, in attributes of the same names."""
+        said = {what: getattr(memory, what) for what in _SAID if hasattr(memory, what)}
+        return cls(name, type_, memory, **said)
 
     def __repr__(self) -> str:
         packing = f"{self.packing} of " if self.packing else ""

@@ -52,7 +52,7 @@ class Outside:
     def __init__(self, frames: Words, levels: Sequence[Level], schema: Schema) -> None:
         self._spans = spans_by_depth(levels)
         self._runs = "size" in schema.names
-        self._starts, self._ends = frames[:, 0], frames[:, 1]
+        self._starts, self._ends = frames[:, 0].copy(), frames[:, 1].copy()
         edges = np.concatenate([self._starts, self._ends])
         order = np.argsort(edges, kind="stable")
         self._edges, self._is_end = edges[order], order >= len(self._starts)

@@ -193,13 +193,18 @@ class Reader:
         return CHUNK if self.likely_rows(some) == len(some) * self.last.entries else 4 * CHUNK
 
     def likely_rows(self, some: Tables) -> int:
-        """How many rows tables of the last level may give, by a sample; all there can be, if that is much of it."""
-        level = self.last
+        """How many rows tables of the last level may give, by a sample; all there can be, if that is much of it.
+
+        A memory that has to be asked is not asked for that: a journey costs more than room that turns out too small.
+        """
+        level, most = self.last, len(some) * self.last.entries
         sample = self.paddrs(level, some[:: len(some) // _SAMPLE + 1])
         if not len(sample):
             return 0
+        if not self.source.has(sample, level):
+            return min(most, _MORE)
         entries, _ = self.source.rows(sample, level, np.empty((len(sample), level.entries), np.uint64))
-        held, most = len(level.arrays.places(entries.reshape(-1))), len(some) * level.entries
+        held = len(level.arrays.places(entries.reshape(-1)))
         return most if 16 * held >= entries.size else min(most, most * held // entries.size * 5 // 4 + _MORE)
 
     def advance(self, tables: int) -> None:

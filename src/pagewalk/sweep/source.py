@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Source"]
 
-_BATCH = 512
-"""Tables fetched before they are handed on."""
+_BATCH = 1024
+"""Tables fetched before they are handed on: as many as a chunk of a memory that has to be asked has."""
 
 
 class Source:
@@ -43,6 +43,10 @@ class Source:
         self.here = InPlace(memory, form.word)
         self._word = form.word
         self._alone: tuple[int, int, tuple[Words, Mask]] | None = None
+
+    def has(self, paddrs: Words, level: Level) -> bool:
+        """Whether tables of a level can all be used in place."""
+        return self.here.places(paddrs, level.table_bytes)[1] is None
 
     def rows(self, paddrs: Words, level: Level, out: Words) -> tuple[Words, Mask | None]:
         """Whole tables.
@@ -110,12 +114,12 @@ class Source:
         """Read tables: their entries, and which are in the memory. A root that two windows have is read once."""
         if len(paddrs) == 1 and self._alone is not None and self._alone[:2] == (paddrs[0], level.entries):
             return self._alone[2]
+        answers = read_each(self.memory, paddrs, level.table_bytes)
+        held = [data for data in answers if data is not None]
         tables, there = np.zeros((len(paddrs), level.entries), np.uint64), np.ones(len(paddrs), np.bool_)
-        for at, data in enumerate(read_each(self.memory, paddrs, level.table_bytes)):
-            if data is None:
-                there[at] = False
-            else:
-                tables[at] = np.frombuffer(data, self._word.dtype)
+        if len(held) < len(answers):
+            there[:] = [data is not None for data in answers]
+        tables[there] = np.frombuffer(b"".join(held), self._word.dtype).reshape(-1, level.entries)
         if len(paddrs) == 1 and level.above == level.depth == 0:
             self._alone = paddrs[0], level.entries, (tables, there)
         return tables, there
