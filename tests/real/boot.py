@@ -61,7 +61,7 @@ def _command(machine: Machine, folder: Path) -> list[str]:
         if shutil.which(tool) is None:
             raise NotToBeHad(f"{tool} is not here")
     kernel = packages.fetch(machine.kernel)
-    initramfs.build(architecture, sorted(kernel.glob("*.ko")), folder / "initramfs")
+    initramfs.build(architecture, machine.program, sorted(kernel.glob("*.ko")), folder / "initramfs")
     ram = f"memory-backend-file,id=ram,size={machine.megabytes}M,mem-path={folder / 'ram'},share=on"
     return [
         *("setpriv", "--pdeathsig", "KILL", architecture.emulator, "-accel", "tcg", "-cpu", machine.cpu),

@@ -1,4 +1,4 @@
-"""The guest's root: the program of ``init/``, and modules."""
+"""The guest's root: a program, that of ``init/`` or another, and modules."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
-SOURCES: Final = Path(__file__).parent / "init"
+SOURCES: Final = Path(__file__).parent
 FLAGS: Final = ("-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-static", "-D_FILE_OFFSET_BITS=64")
 SECONDS: Final = 120
 
 
-def build(architecture: Architecture, modules: list[Path], path: Path) -> None:
-    """Write an initramfs: a cpio archive with the program as ``/init``.
+def build(architecture: Architecture, program: str, modules: list[Path], path: Path) -> None:
+    """Write an initramfs: a cpio archive with a program, whose sources are in the folder of its name, as ``/init``.
 
     Raises:
         NotToBeHad: There is no compiler or no cpio.
     """
-    program = _compiled(architecture)
+    made = _compiled(architecture, program)
     root = path.with_suffix(".root")
     for folder in ("dev", "proc", "sys", "tmp"):
         (root / folder).mkdir(parents=True)
-    shutil.copy(program, root / "init")
+    shutil.copy(made, root / "init")
     for module in modules:
         shutil.copy(module, root)
     names = "\n".join(sorted(str(one.relative_to(root)) for one in root.rglob("*")))
@@ -38,11 +38,12 @@ def build(architecture: Architecture, modules: list[Path], path: Path) -> None:
         _run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], input=names.encode(), cwd=root, stdout=archive)
 
 
-def _compiled(architecture: Architecture) -> Path:
-    """The program, built once for each state of its sources."""
-    sources = sorted(SOURCES.glob("*.c"))
-    text = b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir())) + repr((architecture, FLAGS)).encode()
-    program = cache() / f"init-{hashlib.sha256(text).hexdigest()[:16]}"
+def _compiled(architecture: Architecture, name: str) -> Path:
+    """A program, built once for each state of its sources."""
+    folder = SOURCES / name
+    sources = sorted(folder.glob("*.c"))
+    text = b"".join(path.read_bytes() for path in sorted(folder.iterdir())) + repr((architecture, FLAGS)).encode()
+    program = cache() / f"{name}-{hashlib.sha256(text).hexdigest()[:16]}"
     with alone():
         if not program.exists():
             unfinished = program.with_suffix(".new")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tests.real import kernels
 from tests.real.architectures import AARCH64, I386, RISCV64, X86_64
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.real.architectures import Architecture
     from tests.real.kernels import Kernel
 
-__all__ = ["MACHINES", "Machine"]
+__all__ = ["CROWDS", "MACHINES", "Machine"]
 
 
 class Machine(NamedTuple):
@@ -27,6 +27,7 @@ class Machine(NamedTuple):
         megabytes: Its memory.
         options: Words for the kernel's command line.
         device_tree: A text in QEMU's device tree, and what stands in its place.
+        program: The folder of the sources of what it runs.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Machine(NamedTuple):
     megabytes: int = 512
     options: str = ""
     device_tree: tuple[str, str] | tuple[()] = ()
+    program: str = "init"
 
 
 GIGABYTE: Final = "hugepagesz=1G hugepages=1"
@@ -76,5 +78,36 @@ MACHINES: Final = {
         Machine(
             "riscv64-sv57", RISCV64, kernels.RISCV64, "riscv-sv57", "rv64", device_tree=("riscv,sv48", "riscv,sv57")
         ),
+    )
+}
+
+
+def _crowd(like: str, words: str = "", **more: Any) -> Machine:
+    """A guest like one of those, with many processes, and noise in its memory; of its words, other ones."""
+    one = MACHINES[like]
+    noise = f"noise_from={one.architecture.base:#x} noise_bytes={CROWD << 20:#x}"
+    return one._replace(program="many", megabytes=CROWD, options=f"{words} {noise}", **more)
+
+
+CROWD: Final = 512
+"""MiB of a guest of many processes."""
+CROWDS: Final = {
+    machine.name: machine
+    for machine in (
+        _crowd("x86_64-7.3"),
+        _crowd("x86_64-7.3-la57"),
+        _crowd("x86_64-6.1-pti", "pti=on"),
+        _crowd("x86_64-6.1-pti", "pti=on", name="x86_64-6.1-pti-la57", cpu="max", format="x86-64-la57"),
+        _crowd("i386-6.1"),
+        _crowd("i386-6.1-pae"),
+        _crowd("i386-6.1-pae", "pti=on", name="i386-6.1-pae-pti"),
+        _crowd("arm64-4k", "kpti=off"),
+        _crowd("arm64-4k", "kpti=on", name="arm64-4k-kpti"),
+        _crowd("arm64-4k-lpa2"),
+        _crowd("arm64-16k", "kpti=off"),
+        _crowd("arm64-16k-lpa2"),
+        _crowd("riscv64-sv39", "no4lvl"),
+        _crowd("riscv64-sv48", "no5lvl"),
+        _crowd("riscv64-sv57"),
     )
 }

@@ -14,6 +14,7 @@ from pagewalk.formats.level import Level
 from pagewalk.formats.os.linux import LINUX, SETTINGS, Linux
 from pagewalk.formats.os.systems import SPELLINGS, SYSTEMS
 from pagewalk.formats.paging import PagingFormat
+from pagewalk.formats.root_page import RootPage
 from pagewalk.formats.rows import Row
 from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
@@ -39,6 +40,7 @@ __all__ = [
     "PagingFormat",
     "Pattern",
     "Rights",
+    "RootPage",
     "Row",
     "Window",
     "Word",

@@ -1,0 +1,115 @@
+"""The one pass: every page, or slot, of a memory that looks like a top table.
+
+How it works. Memory comes a block at a time, into one buffer that stays in the CPU's cache. Of each probe one or a few
+*columns* are looked at: the words of one slot in all tables that could lie in the block, which is one strided array.
+Hardly any word is one that a system's table would have there; only where it is, all of the table is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pagewalk.memory import blocks_of
+from pagewalk.sources.finding.reading import any_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import numpy.typing as npt
+
+    from pagewalk.memory import Memory
+    from pagewalk.sources.finding.reading import Probe
+
+    Words = npt.NDArray[np.uint64]
+
+__all__ = ["Candidates", "scan"]
+
+
+class Candidates(NamedTuple):
+    """Top tables, perhaps.
+
+    Attributes:
+        paddrs: Where they are, ascending. Shape (n,), uint64.
+        rows: Their entries. Shape (n, entries), uint64.
+    """
+
+    paddrs: Words
+    rows: Words
+
+    def only(self, which: Any) -> Candidates:
+        """Some of them."""
+        return Candidates(self.paddrs[which], self.rows[which])
+
+
+def scan(
+    memory: Memory, probes: Iterable[Probe], tell: Callable[[int], None] | None = None
+) -> Iterator[tuple[Probe, Candidates]]:
+    """The candidates of some probes, a few at a time.
+
+    Args:
+        memory: One that says where it has bytes.
+        probes: What to look for.
+        tell: Given how many bytes each step of the pass took.
+
+    Raises:
+        UnsupportedError, MemoryReadError: As ``blocks_of``.
+    """
+    lookers = [_Looker(probe) for probe in dict.fromkeys(probes)]
+    for paddr, block in blocks_of(memory):
+        for looker in lookers:
+            found = looker.look(paddr, block)
+            if found is not None:
+                yield looker.probe, found
+        if tell is not None:
+            tell(len(block))
+
+
+class _Looker:
+    """One probe over blocks of memory.
+
+    Args:
+        probe: What to look for.
+    """
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+        self._whole: tuple[int, Any, list[Any]] | None = None
+        kind = np.dtype(probe.word.dtype).type
+        self._tables = [(kind(mask), kind(value)) for mask, value in probe.tables]
+
+    def look(self, paddr: int, block: memoryview) -> Candidates | None:
+        """The candidates of a block; None: there are none."""
+        size = self.probe.size
+        lead = -paddr % size
+        tables, columns = self._views(block, lead)
+        if not len(tables):
+            return None
+        hit: Any = None
+        for column in columns:
+            for mask, value in self._tables:
+                found = (column & mask) == value
+                hit = found if hit is None else np.logical_or(hit, found, out=hit)
+        if not hit.any():
+            return None
+        places = np.flatnonzero(hit)
+        rows = tables[places]
+        fit = any_of(self.probe.tables, rows) | any_of(self.probe.others, rows)
+        good = np.flatnonzero(fit.all(axis=1))
+        if not len(good):
+            return None
+        paddrs = places[good].astype(np.uint64) * np.uint64(size) + np.uint64(paddr + lead)
+        return Candidates(paddrs, rows[good].astype(np.uint64))
+
+    def _views(self, block: memoryview, lead: int) -> tuple[Any, list[Any]]:
+        """A block as tables, and the columns of them; whole blocks are all in one buffer, and seen so once."""
+        if not lead and self._whole is not None and self._whole[0] == len(block):
+            return self._whole[1], self._whole[2]
+        count = max(len(block) - lead, 0) // self.probe.size
+        words = np.frombuffer(block, self.probe.word.dtype, count * self.probe.entries, lead) if count else np.empty(0)
+        tables = words.reshape(count, self.probe.entries)
+        columns = [tables[:, column] for column in self.probe.columns]
+        if not lead:
+            self._whole = len(block), tables, columns
+        return tables, columns
