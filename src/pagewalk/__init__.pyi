@@ -104,6 +104,7 @@ from .query import (
 from .sources import (
     Source,
     open,
+    roots,
     source,
 )
 from .space import (
@@ -251,6 +252,7 @@ __all__ = [
     "holes",
     "mappings",
     "open",
+    "roots",
     "source",
     "translate",
     "walk_page_mapping",

@@ -31,5 +31,5 @@ def roots_seen(guest: Guest) -> set[int]:
             values = {name: guest.stub.register(name) for name in architecture.registers}
             seen.add(from_registers(values).windows[0].root)
         with guest.running():
-            time.sleep(0.001)
+            time.sleep(0.004)
     return seen

@@ -12,8 +12,9 @@ from pagewalk.formats.find import DEFAULT, FORMATS, find_format, from_registers,
 from pagewalk.formats.flags import Flag, Kind, Rights
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.linux import LINUX, SETTINGS, Linux
-from pagewalk.formats.os.systems import SPELLINGS, SYSTEMS
+from pagewalk.formats.os.systems import SPELLINGS, SYSTEMS, system
 from pagewalk.formats.paging import PagingFormat
+from pagewalk.formats.registers import parsed
 from pagewalk.formats.root_page import RootPage
 from pagewalk.formats.rows import Row
 from pagewalk.formats.window import Window
@@ -51,5 +52,7 @@ __all__ = [
     "from_registers",
     "key_of",
     "memory_of",
+    "parsed",
+    "system",
     "systems_of",
 ]

@@ -107,6 +107,18 @@ class PagingFormat:
         return {}
 
     @cached_property
+    def has_one_root(self) -> bool:
+        """Whether one top table translates all windows, each by slots of its own."""
+        slots: set[int] = set()
+        for window in self.windows:
+            level = self.levels_of(window)[0]
+            mine = range(level.index(window.start), level.index(window.end - 1) + 1)
+            if not slots.isdisjoint(mine):
+                return False
+            slots.update(mine)
+        return True
+
+    @cached_property
     def levels(self) -> tuple[Level, ...]:
         """The kernel's five levels in the first window, PGD to PTE."""
         return self.levels_of(self.windows[0])

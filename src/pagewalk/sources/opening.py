@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pagewalk.doors import integer
 from pagewalk.errors import UnsupportedError
@@ -73,7 +73,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
     source: str | os.PathLike[str] | Source,
     *,
     format: str | PagingFormat | None = None,  # noqa: A002 - the name users know from --format
-    root: int | None = None,
+    root: int | Literal["auto"] | None = None,
     registers: Mapping[str, Any] | str | None = None,
     base: int = 0,
     segments: Iterable[tuple[int, int, int]] | None = None,
@@ -89,6 +89,8 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         format: A paging format or its name. None: what the registers say, else x86-64. A format of your own beside
             registers says what entries are; the registers then say which windows there are, no more.
         root: Physical address of the top table, in bytes (x86: CR3 without its low 12 bits): one for all addresses.
+            ``"auto"``: the one that is found in the memory, where it is clear which is meant: the kernel's of the only
+            kernel, with the only process, if there is just one.
         registers: Those that say where the tables are, by name, as QEMU and gdb print them, in any case: ``cr3`` (and
             ``cr0``, ``cr4``, ``efer``); ``ttbr0_el1``, ``ttbr1_el1`` or both, and ``tcr_el1``; ``satp``. Others may be
             given that say what becomes of rights, or what memory types are: ``pkru``, ``pkrs``, ``pat``; ``sctlr_el1``,
@@ -111,7 +113,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
             other one translates is opened without the first.
         UnsupportedError: No format or system of that name; the source is no raw image; registers that are not known,
             contradict each other or the format, or are of a CPU that translates nothing; an encryption bit of a format
-            that has none.
+            that has none; a root that is not clear: the message names those that were found.
         ValueError: Both a root and registers, or a base and segments; a register that is no number of 64 bits; an
             encryption bit that is none of 32 to 51.
         TypeError: Neither a root nor registers; an address is no integer.

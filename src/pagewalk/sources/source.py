@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pagewalk.doors import shortened
+from pagewalk.formats import find_format, from_registers, parsed
 from pagewalk.memory import Closable
-from pagewalk.sources.where import refuse_outside, where_said
+from pagewalk.sources.where import Where, refuse_outside, where_said
 from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from pagewalk.formats import PagingFormat
+    import numpy as np
+    import numpy.typing as npt
+
+    from pagewalk.formats import PagingFormat, Window
     from pagewalk.memory import Memory
+
+    Rows = npt.NDArray[np.void]
 
 __all__ = ["Source"]
 
@@ -57,21 +63,72 @@ class Source:
         self,
         *,
         format: str | PagingFormat | None = None,  # noqa: A002 - the name users know from --format
-        root: int | None = None,
+        root: int | Literal["auto"] | None = None,
         registers: Mapping[str, Any] | str | None = None,
         os: str | None = None,
         encryption_bit: int | None = None,
     ) -> PageTables:
         """The page tables by the address of the top table, or by a CPU's registers: ``pagewalk.open`` has the details.
 
-        Neither given: by the registers of the first CPU, if the source has them.
+        Neither given: by the registers of the first CPU, if the source has them. ``auto``: by the best root found.
 
         Raises:
             BadRoot, UnsupportedError, ValueError, TypeError: As ``pagewalk.open``.
         """
         if root is None and registers is None and self.cpus:
             registers = self.cpus[0]
+        if root == "auto":
+            where = self._found(format, registers, os, encryption_bit)
+            return PageTables(self.memory, None, where.format, windows=where.windows)
         where = where_said(format, root, registers, os, encryption_bit)
         tables = PageTables(self.memory, None, where.format, windows=where.windows)
         refuse_outside(self.memory, where)
         return tables
+
+    def roots(
+        self,
+        *,
+        registers: Mapping[str, Any] | str | None = None,
+        os: str | None = None,
+        formats: Iterable[str | PagingFormat] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Rows:
+        """Every process's root and the kernel's, found in the memory alone: ``pagewalk.roots`` has the details."""
+        from pagewalk.sources.finding import find, rows_of, searchable  # they need NumPy
+
+        cpus = self.cpus if registers is None else (parsed(registers),)
+        said = [from_registers(one, os) for one in cpus]
+        if formats is None and said:
+            formats = tuple(dict.fromkeys(replace(one.format, windows=_bare(one.windows)) for one in said))
+        used = {window.root: at for at, one in reversed([*enumerate(said)]) for window in one.windows}
+        return rows_of(find(self.memory, searchable(formats, os), progress), used)
+
+    def _found(
+        self,
+        format: str | PagingFormat | None,  # noqa: A002 - the name users know from --format
+        registers: Mapping[str, Any] | str | None,
+        os: str | None,
+        encryption_bit: int | None,
+    ) -> Where:
+        """Where the tables are whose root is found.
+
+        Raises:
+            UnsupportedError: It is not clear which is meant, or none is found.
+            ValueError: Registers are given as well.
+        """
+        from pagewalk.sources.finding import clear_one, searchable, windows_at
+
+        if registers is not None:
+            raise ValueError("a root and registers contradict each other: give one or the other")
+        asked = None if format is None else [find_format(format, os, encryption_bit=encryption_bit)]
+        forms = searchable(asked, os)
+        process, kernel = clear_one(self.roots(formats=forms))
+        name = (kernel if process is None else process)["format"]
+        form = next(one for one in forms if one.name == name)
+        windows = windows_at(form, process, kernel)
+        return Where(form, windows, ("root",) * len(windows))
+
+
+def _bare(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    """Windows without their roots."""
+    return tuple(window._replace(root=0) for window in windows)

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,9 +11,11 @@
 
 static const size_t MEGABYTE = 1 << 20;
 
-void spin(void) {
+void spin(int done) {
+  if (write(done, "", 1) != 1) _exit(1);
+  close(done);
   for (;;) {
-    for (volatile int i = 0; i < 2000; i++) {}
+    for (volatile int i = 0; i < 20000; i++) {}
     sched_yield();
   }
 }
@@ -29,9 +32,9 @@ static char *touched(size_t bytes, size_t step, uint64_t hint) {
 }
 
 /* Threads share their address space: one root for both. */
-static int thread(void *nothing) {
-  (void)nothing;
-  spin();
+static int thread(void *forever) {
+  while (forever) sched_yield();
+  return 0;
 }
 
 static void read_a_file(char *program) {
@@ -41,14 +44,17 @@ static void read_a_file(char *program) {
   for (size_t i = 0; at != MAP_FAILED && i < 64 * page && i < 4 * MEGABYTE / 8; i += page) sum += at[i];
 }
 
-void live(int number, char *program) {
+void live(int number, char *program, int done) {
   int wide = sizeof(long) == 8;
-  char *at;
+  char *at, name[16];
   switch (number) {
   case 1:
   case 5:
   case 9:
-  case 13: execl(program, program, "spin", (char *)0); break;
+  case 13:
+    snprintf(name, sizeof name, "%d", done);
+    execl(program, program, name, (char *)0);
+    break;
   case 2:
   case 6:
   case 10:
@@ -69,7 +75,7 @@ void live(int number, char *program) {
     break;
   case 15:
     at = anonymous(16 * page, 0);
-    if (at) clone(thread, at + 16 * page, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, NULL);
+    if (at) clone(thread, at + 16 * page, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, at);
     break;
   case 16:
     if (!fork()) touched(9 * page, page, 0); /* a grandchild: the one more that main counts */
@@ -77,5 +83,5 @@ void live(int number, char *program) {
   case 19: touched(64 * MEGABYTE, 2 * MEGABYTE, 0); break;
   default: break;
   }
-  spin();
+  spin(done);
 }

@@ -9,7 +9,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "many.h"
@@ -55,38 +54,32 @@ static void say_symbols(void) {
   if (file) fclose(file);
 }
 
-static void wait_for(long milliseconds) {
-  struct timespec now, end, step = {0, 1000000};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  end = now;
-  end.tv_sec += milliseconds / 1000;
-  end.tv_nsec += milliseconds % 1000 * 1000000;
-  do {
-    nanosleep(&step, NULL);
-    clock_gettime(CLOCK_MONOTONIC, &now);
-  } while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
-}
-
+/* Start some; they are ready when as many bytes have come, one more for the grandchild of life 16. */
 static void start(pid_t *started, int count, char *program) {
+  int ends[2];
+  char byte;
+  if (pipe(ends)) _exit(1);
   for (int i = 0; i < count; i++)
-    if (!(started[i] = fork())) live(i, program);
+    if (!(started[i] = fork())) live(i, program, ends[1]);
+  for (int i = 0; i < count + (count > 16); i++)
+    if (read(ends[0], &byte, 1) != 1) _exit(1);
+  close(ends[0]);
+  close(ends[1]);
 }
 
 int main(int count, char **arguments) {
   page = sysconf(_SC_PAGESIZE);
-  if (count > 1 && !strcmp(arguments[1], "spin")) spin();
+  if (count > 1) spin(atoi(arguments[1]));
   set_up();
   say_symbols();
   pid_t started[LIVES];
   start(started, SHORT_LIVES, arguments[0]);
-  wait_for(1000);
   for (int i = 0; i < SHORT_LIVES; i++) kill(started[i], SIGKILL);
   for (int i = 0; i < SHORT_LIVES; i++) waitpid(started[i], NULL, 0);
   const char *first = getenv("noise_from"), *bytes = getenv("noise_bytes"); /* words of the kernel's command line */
   if (first && bytes) make_noise(NOISE, strtoull(first, NULL, 16), strtoull(bytes, NULL, 16));
   start(started, LIVES, arguments[0]);
-  wait_for(2000);
   say("processes %x", LIVES + 2);
   say("ready");
-  spin();
+  spin(1);
 }

@@ -88,7 +88,7 @@ class Roots:
 def prove(reader: Reader, reading: Reading, candidates: Candidates) -> Proved | None:
     """Those of some candidates that look like page tables; None: none does."""
     if reading.shared:
-        candidates = candidates.only(look_below(reader, reading, reading.kernel, candidates.rows, 1).alive)
+        candidates = candidates.only(_with_twins(reader, reading, candidates))
     for most in _STAGES:
         seen = look_below(reader, reading, reading.user, candidates.rows, most)
         candidates = candidates.only(seen.sound if reading.page.made_empty else seen.alive)
@@ -104,6 +104,15 @@ def prove(reader: Reader, reading: Reading, candidates: Candidates) -> Proved | 
     size = np.uint64(reading.user.steps[-1].level.table_bytes)
     tables = found.candidates.paddrs & ~(size - np.uint64(1))
     return found.only(~np.isin(tables, below))  # what a root points to is no root
+
+
+def _with_twins(reader: Reader, reading: Reading, candidates: Candidates) -> Mask:
+    """Which have the kernel's part, or lie behind one that has: a user's root has next to nothing of it."""
+    alive = look_below(reader, reading, reading.kernel, candidates.rows, 1).alive
+    twin, paddrs = np.uint64(reading.page.twin), candidates.paddrs
+    if twin:
+        alive |= (paddrs & twin != 0) & np.isin(paddrs - twin, paddrs[alive])
+    return alive
 
 
 def explained(found: list[Proved]) -> list[Proved]:
@@ -132,27 +141,36 @@ def _kernels(reader: Reader, proved: Proved) -> tuple[dict[int, DirectMap], list
     """The direct maps of candidates, each distinct kernel's part looked at once; and the kernels' own roots."""
     reading, (paddrs, rows) = proved.reading, proved.candidates
     asked = np.flatnonzero(~proved.users)
-    seen = look_below(reader, reading, reading.kernel, rows[asked], _STAGES[-1])
-    asked = asked[seen.sound & (seen.leaves > 0) & (proved.seen.user[asked] == 0)]
-    if reading.shared:
-        asked = np.concatenate([np.flatnonzero(proved.users), asked])
+    asked = asked[(proved.seen.user[asked] == 0) & _alone(reader, reading, proved.candidates.only(asked))]
+    asked = asked[look_below(reader, reading, reading.kernel, rows[asked], _MOST).full]
     known: dict[bytes, DirectMap] = {}
     direct = {}
-    for at in asked.tolist():
+    for at in [*(np.flatnonzero(proved.users).tolist() if reading.shared else ()), *asked.tolist()]:
         key = reading.kernel.of(rows[at : at + 1]).tobytes()
         if key not in known:
             known[key] = direct_map(reader, reading.kernel, pages_below(reader, reading, reading.kernel, rows[at]))
         direct[at] = known[key]
     found = []
-    for at, one in direct.items():
-        if one.covered < COVERED or proved.users[at]:
+    for at in asked.tolist():
+        if direct[at].covered < COVERED:
             continue
         if reading.page.kernel is not None:  # the image lies in the direct map
             if not proved.seen.words[at]:
-                found.append(Kernel(at, 0, one))
-        elif images := again_at(reader, reading, rows[at], int(paddrs[at]), one):
-            found.append(Kernel(at, images[0], one))
+                found.append(Kernel(at, 0, direct[at]))
+        elif images := again_at(reader, reading, rows[at], int(paddrs[at]), direct[at]):
+            found.append(Kernel(at, images[0], direct[at]))
     return direct, found
+
+
+def _alone(reader: Reader, reading: Reading, candidates: Candidates) -> Mask:
+    """Which candidates have a page to themselves, as a kernel's own root has: it is no slot of a slab."""
+    level = reading.user.steps[-1].level
+    entries, size = reading.probe.entries, np.uint64(level.table_bytes)
+    good: Mask = candidates.paddrs % size == 0
+    if entries < level.entries:
+        rows, _ = reader.rows(candidates.paddrs[good], level, reading.form)
+        good[good] = ~rows[:, entries:].any(axis=1)
+    return good
 
 
 def _twins(proved: Proved, direct: dict[int, DirectMap]) -> dict[int, int]:

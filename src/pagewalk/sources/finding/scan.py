@@ -15,7 +15,7 @@ from pagewalk.memory import blocks_of
 from pagewalk.sources.finding.reading import any_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -43,27 +43,23 @@ class Candidates(NamedTuple):
         return Candidates(self.paddrs[which], self.rows[which])
 
 
-def scan(
-    memory: Memory, probes: Iterable[Probe], tell: Callable[[int], None] | None = None
-) -> Iterator[tuple[Probe, Candidates]]:
-    """The candidates of some probes, a few at a time.
+def scan(memory: Memory, probes: Iterable[Probe]) -> Iterator[tuple[int, dict[Probe, Candidates]]]:
+    """The candidates of some probes, block by block.
 
     Args:
         memory: One that says where it has bytes.
         probes: What to look for.
-        tell: Given how many bytes each step of the pass took.
+
+    Yields:
+        How many bytes a block has, and its candidates by the probes that have any.
 
     Raises:
         UnsupportedError, MemoryReadError: As ``blocks_of``.
     """
     lookers = [_Looker(probe) for probe in dict.fromkeys(probes)]
     for paddr, block in blocks_of(memory):
-        for looker in lookers:
-            found = looker.look(paddr, block)
-            if found is not None:
-                yield looker.probe, found
-        if tell is not None:
-            tell(len(block))
+        found = ((looker.probe, looker.look(paddr, block)) for looker in lookers)
+        yield len(block), {probe: some for probe, some in found if some is not None}
 
 
 class _Looker:
