@@ -168,7 +168,7 @@ class TestUsage:
         [
             (["frob"], "No such command"),
             (["map"], "Missing argument 'SOURCE'"),
-            (["map", "image"], "Missing option '--root' or '--registers': where an image's top table is."),
+            (["map", "image"], "Missing option '--root' or '--registers': where an image's top table is (--root auto"),
             (["vtop", "image", "--root", "0"], "Missing argument 'VADDR"),
             (["map", "image", "--root", "0", "--frob"], "No such option"),
             (["map", "image", "--root", "0", "--kind", "huge"], "'huge' is not one of present, prot_none, swap,"),

@@ -12,21 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["roots_seen"]
 
-SECONDS: Final = 240.0
-"""Until all processes must have had their turn; they take turns of their own will, so chance decides."""
+SECONDS: Final = 30.0
+"""How long to look; processes take turns of their own will, so chance decides whether all are seen."""
 
 
 def roots_seen(guest: Guest) -> set[int]:
-    """The user's root of each process, as the CPU has it while the process runs.
-
-    Raises:
-        RuntimeError: Some process is not seen.
-    """
-    architecture, seen = guest.machine.architecture, set()
+    """The user's roots of processes, as the CPU has them while they run: of all, or of those that have a turn."""
+    architecture = guest.machine.architecture
+    seen: set[int] = set()
     end = time.monotonic() + SECONDS
-    while len(seen) < guest.truth.processes:
-        if time.monotonic() > end:
-            raise RuntimeError(f"{guest.machine.name}: {len(seen)} of {guest.truth.processes} processes seen")
+    while len(seen) < guest.truth.processes and time.monotonic() < end:
         if guest.stub.register(architecture.counter) < architecture.kernel:
             values = {name: guest.stub.register(name) for name in architecture.registers}
             seen.add(from_registers(values).windows[0].root)

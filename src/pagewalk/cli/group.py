@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "map": ("pagewalk.cli.map", "What is mapped where: pages, swap, guards, holes."),
     "vtop": ("pagewalk.cli.vtop", "Translate addresses, showing every level's entry."),
+    "roots": ("pagewalk.cli.roots", "Where page tables begin: every process's and the kernel's, without symbols."),
     "live": ("pagewalk.cli.live", "What is in the page tables of a running process."),
     "conform": ("pagewalk.cli.conform", "The simulated address space against the running kernel."),
     "demo": ("pagewalk.cli.demo", "Guard regions, simulated and on the running kernel."),

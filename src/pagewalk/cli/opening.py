@@ -120,7 +120,7 @@ def _image(source: str, *, base: int | None, segment: Any, **where: Any) -> Page
 
     refuse_remote(source)
     if where["root"] is None and where["registers"] is None:
-        raise _usage("Missing option '--root' or '--registers': where an image's top table is.")
+        raise _usage("Missing option '--root' or '--registers': where an image's top table is (--root auto finds it).")
     if where["root"] is not None and where["registers"] is not None:
         raise _usage("--root and --registers contradict each other: give one or the other.")
     if base and segment:
@@ -128,6 +128,9 @@ def _image(source: str, *, base: int | None, segment: Any, **where: Any) -> Page
     tell_of_cut_off_files()
     tables = open_image(source, base=base or 0, segments=segment or None, **where)
     check_root(tables)
+    if where["root"] == "auto":
+        found = ", ".join(dict.fromkeys(f"{window.root:#x}" for window in tables.windows))
+        complain(f"note: --root auto is {found}, format {tables.format.name}: pagewalk roots tells all that there are")
     return tables
 
 

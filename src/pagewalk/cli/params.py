@@ -14,7 +14,7 @@ from pagewalk.formats import DEFAULT, FORMATS, LINUX, SETTINGS, SPELLINGS, encry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["ADDRESS", "NUMBER", "Extent", "Names", "Number", "json_option", "source_options"]
+__all__ = ["ADDRESS", "NUMBER", "Extent", "Names", "Number", "image_options", "json_option", "source_options"]
 
 
 class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
@@ -45,6 +45,19 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer ver
         if number > self.most:
             self.fail(f"{value} is too large: at most {self.most} is possible.", param, ctx)
         return number
+
+
+class Root(Number):
+    """The address of a top table, or ``auto``."""
+
+    name = "root"
+
+    def __init__(self) -> None:
+        super().__init__(address=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The address, or the word."""
+        return value if value == "auto" else super().convert(value, param, ctx)
 
 
 class Extent(click.ParamType):  # type: ignore[type-arg]  # as Number
@@ -126,7 +139,12 @@ def _encryption_bit(ctx: click.Context, param: click.Parameter, bit: int | None)
 
 _SOURCE_OPTIONS = (
     click.argument("source", metavar="SOURCE"),
-    click.option("--root", type=ADDRESS, metavar="PADDR", help="An image's top table (x86: CR3, flags off)."),
+    click.option(
+        "--root",
+        type=Root(),
+        metavar="PADDR|auto",
+        help="An image's top table (x86: CR3, flags off); auto: the one that is found, if it is clear which is meant.",
+    ),
     click.option(
         "--registers",
         metavar="NAME=VALUE,...",
@@ -167,6 +185,18 @@ _SOURCE_OPTIONS = (
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="JSON: addresses and entries as hex strings, sizes in bytes as numbers."
 )
+
+
+def image_options(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The same, but for the options of some names: for commands that do not walk one set of page tables."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = source_options(command)
+        kept = [one for one in command.__click_params__ if one.name not in without]  # type: ignore[attr-defined]
+        command.__click_params__ = kept  # type: ignore[attr-defined]
+        return command
+
+    return decorate
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pagewalk.formats.access import AccessRule, AccessRules
-from pagewalk.formats.bits import NO_PADDR, Bits, Pattern
+from pagewalk.formats.bits import NO_PADDR, Bits, Pattern, joined
 from pagewalk.formats.capture import capture_format
 from pagewalk.formats.codec import Decoded, key_of, memory_of
 from pagewalk.formats.encryption import encryption_bits, encryption_mask
-from pagewalk.formats.fields import ENCRYPTED, Field
+from pagewalk.formats.fields import ENCRYPTED, RIGHTS, Field
 from pagewalk.formats.find import DEFAULT, FORMATS, find_format, from_registers, systems_of
 from pagewalk.formats.flags import Flag, Kind, Rights
 from pagewalk.formats.level import Level
@@ -26,6 +26,7 @@ __all__ = [
     "FORMATS",
     "LINUX",
     "NO_PADDR",
+    "RIGHTS",
     "SETTINGS",
     "SPELLINGS",
     "SYSTEMS",
@@ -50,6 +51,7 @@ __all__ = [
     "encryption_mask",
     "find_format",
     "from_registers",
+    "joined",
     "key_of",
     "memory_of",
     "parsed",

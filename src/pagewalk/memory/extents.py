@@ -50,22 +50,39 @@ def blocks_of(memory: Memory, size: int = BLOCK) -> Iterator[tuple[int, memoryvi
             does, and ends with that run.
 
     Yields:
-        The address and the bytes, ascending. The bytes are overwritten by the next block's.
+        The address and the bytes, ascending. They are read-only for the caller, and gone with the next block: those of
+        a flat memory are shown where they lie, those of another are overwritten by the next.
 
     Raises:
         UnsupportedError: It does not say where it has memory.
         MemoryReadError: What it says it has cannot be read.
     """
-    buffer = memoryview(bytearray(size))
     read_into: Any = getattr(memory, "read_into", None)
+    buffer = memoryview(bytearray(size))
     for start, end in extents_of(memory).tolist():
         at = start
         while at < end:
             stop = min(end, (at // size + 1) * size)
-            part = buffer[: stop - at]
-            if read_into is None:
-                part[:] = read_exactly(memory, at, stop - at)
-            else:
-                read_into(at, part)
+            part = _in_place(memory, at, stop - at) if read_into is None else None
+            if part is None:
+                part = buffer[: stop - at]
+                if read_into is None:
+                    part[:] = read_exactly(memory, at, stop - at)
+                else:
+                    read_into(at, part)
             yield at, part
             at = stop
+
+
+def _in_place(memory: Memory, paddr: int, size: int) -> memoryview | None:
+    """Bytes where they lie, if the memory is flat and they are all in one segment.
+
+    Raises:
+        MemoryReadError: They have gone: its file was closed, or cut off.
+    """
+    if not is_flat(memory):
+        return None
+    check: Any = getattr(memory, "check_extent", None)
+    if check is not None:
+        check()
+    return memory.view(paddr, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     Item = TypeVar("Item")
 
-__all__ = ["PATIENCE", "watched"]
+__all__ = ["PATIENCE", "telling", "watched"]
 
 PATIENCE = 1.0
 """Seconds before a bar appears."""
@@ -33,7 +34,7 @@ def watched(
         patience: Seconds before it appears.
     """
     steps_in_all = total if callable(total) else lambda: total
-    visible = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    visible = _can_show(stream)
     begun, done = time.monotonic(), 0
     bar = None
     try:
@@ -41,7 +42,7 @@ def watched(
             yield item
             done += steps
             if visible and bar is None and time.monotonic() - begun >= patience:
-                bar = _Bar(stream)
+                bar = _Bar(stream, "writing")
             if bar is not None:
                 bar.show(done, steps_in_all())
     finally:
@@ -49,15 +50,44 @@ def watched(
             bar.close()
 
 
+@contextmanager
+def telling(stream: TextIO, what: str, *, patience: float = PATIENCE) -> Iterator[Callable[[int, int], None]]:
+    """Somebody to be told how much of something is done, and of how much, with a bar as ``watched`` has it.
+
+    Args:
+        stream: Where the bar goes.
+        what: What is being done.
+        patience: Seconds before it appears.
+    """
+    begun, bars = time.monotonic(), list[_Bar]()
+
+    def tell(done: int, total: int) -> None:
+        if not bars and _can_show(stream) and time.monotonic() - begun >= patience:
+            bars.append(_Bar(stream, what))
+        for bar in bars:
+            bar.show(done, total)
+
+    try:
+        yield tell
+    finally:
+        for bar in bars:
+            bar.close()
+
+
+def _can_show(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal that can show a bar."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class _Bar:
     """A bar that leaves nothing behind."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, what: str) -> None:
         from rich.console import Console  # heavy, and seldom wanted
         from rich.progress import Progress
 
         self._progress = Progress(console=Console(file=stream), transient=True)
-        self._task = self._progress.add_task("writing", total=None)
+        self._task = self._progress.add_task(what, total=None)
         self._progress.start()
 
     def show(self, done: int, total: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.sources.opening import source as opened
-from pagewalk.sources.source import Source
 
 if TYPE_CHECKING:
     import os as operating_system
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats import PagingFormat
+    from pagewalk.sources.source import Source
 
     Rows = npt.NDArray[np.void]
 

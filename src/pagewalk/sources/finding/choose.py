@@ -9,6 +9,7 @@ import numpy as np
 
 from pagewalk.sources.finding.kernels import COVERED, DirectMap, again_at, direct_map, pages_below
 from pagewalk.sources.finding.proof import Seen, look_below
+from pagewalk.sources.finding.reading import any_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -142,7 +143,8 @@ def _kernels(reader: Reader, proved: Proved) -> tuple[dict[int, DirectMap], list
     reading, (paddrs, rows) = proved.reading, proved.candidates
     asked = np.flatnonzero(~proved.users)
     asked = asked[(proved.seen.user[asked] == 0) & _alone(reader, reading, proved.candidates.only(asked))]
-    asked = asked[look_below(reader, reading, reading.kernel, rows[asked], _MOST).full]
+    below = look_below(reader, reading, reading.kernel, rows[asked], _MOST)
+    asked = asked[below.sound & (below.last > 0)]  # some systems make its directories beforehand
     known: dict[bytes, DirectMap] = {}
     direct = {}
     for at in [*(np.flatnonzero(proved.users).tolist() if reading.shared else ()), *asked.tolist()]:
@@ -175,7 +177,7 @@ def _alone(reader: Reader, reading: Reading, candidates: Candidates) -> Mask:
 
 def _twins(proved: Proved, direct: dict[int, DirectMap]) -> dict[int, int]:
     """Pairs: a root with the kernel's part, and right behind it one without, of the same program."""
-    twin, part, head = proved.reading.page.twin, proved.reading.user, proved.reading.head.level
+    twin, part, head = proved.reading.page.twin, proved.reading.user, proved.reading.head
     paddrs, rows = proved.candidates
     where = {int(paddrs[at]): at for at in np.flatnonzero(proved.users).tolist()} if twin else {}
     found = {}
@@ -183,7 +185,7 @@ def _twins(proved: Proved, direct: dict[int, DirectMap]) -> dict[int, int]:
         other = where.get(paddr + twin)
         if paddr & twin or other is None or not direct[other].covered < COVERED <= direct[at].covered:
             continue
-        first, second = (head.arrays.frames(part.of(rows[one : one + 1])[0]) for one in (at, other))
+        first, second = (head.tables_of(part.of(rows[one : one + 1])[0]) for one in (at, other))
         if np.array_equal(first, second):
             found[at] = other
     return found
@@ -198,7 +200,7 @@ def _apart(proved: Proved, users: list[int]) -> list[int]:
     kept = []
     for at in sorted(users, key=lambda at: (-near[int(pages[at])], at)):
         words = reading.user.of(rows[at : at + 1])[0]
-        mine = set(reading.head.level.arrays.tables(words[reading.head.sort(words)[0]]).tolist())
+        mine = set(reading.head.tables_of(words[any_of(reading.head.tables, words)]).tolist())
         if not mine & taken:
             kept.append(at)
             taken |= mine

@@ -1,11 +1,12 @@
 """Roots in bare memory, without symbols.
 
-How it works. A format says what its root pages look like. One pass over the memory (``scan``) has the pages, or slots,
-that look so; a few words of the tables below (``sieve``) tell most fakes. What is left is proved by going down from it
-(``proof``): only page tables lead, through entries that say what entries can say, to pages that programs may use. Of
-several formats the deepest that explains the same roots is right, and what a proved root points to is no root
-(``choose``). The kernel's part of a root must map most of the memory at one distance, and the kernel's own root maps
-itself in the kernel's image as well (``kernels``).
+How it works. A format says what its root pages look like. One pass over the memory (``scan``) has the pages that look
+so; roots that are smaller than a page cost more, and take a second pass where the first finds no kernel. A few words of
+the tables below (``sieve``) tell most fakes. What is left is proved by going down from it (``proof``): only page tables
+lead, through entries that say what entries can say, to pages that programs may use. Of several formats the deepest that
+explains the same roots is right, and what a proved root points to is no root (``choose``). The kernel's part of a root
+must map most of the memory at one distance, and the kernel's own root maps itself in the kernel's image as well
+(``kernels``).
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from pagewalk.sources.finding.scan import scan
 from pagewalk.sources.finding.sieve import Sieve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from pagewalk.memory import Memory
-    from pagewalk.sources.finding.choose import Roots
+    from pagewalk.sources.finding.choose import Proved, Roots
 
 __all__ = ["find", "searchable"]
 
@@ -61,14 +62,54 @@ def find(
         UnsupportedError, MemoryReadError: As ``blocks_of``.
     """
     reader = Reader(memory)
-    sieves = [Sieve(reader, Reading(form, reader.top)) for form in forms]
-    done = 0
-    for size, found in scan(memory, (sieve.reading.probe for sieve in sieves)):
+    readings = [Reading(form, reader.top) for form in forms]
+    pages = [one for one in readings if one.probe.size >= one.user.steps[-1].level.table_bytes]
+    slots = [one for one in readings if one not in pages]
+    told = _Told(progress, reader.size)
+    proved = _proved(reader, pages, told)
+    found = _settled(reader, proved)
+    if slots and not any(one.users and one.kernels for one in found):
+        found = _settled(reader, proved + _proved(reader, slots, told))
+    return found
+
+
+def _proved(reader: Reader, readings: Sequence[Reading], told: _Told) -> list[Proved]:
+    """What one pass has, by each reading."""
+    sieves = [Sieve(reader, reading) for reading in readings]
+    told.expect(bool(sieves))
+    for size, found in scan(reader.memory, (reading.probe for reading in readings)) if sieves else ():
         for sieve in sieves:
             if sieve.reading.probe in found:
                 sieve.add(found[sieve.reading.probe])
-        done += size
-        if progress is not None:
-            progress(done, reader.size)
-    proved = [prove(reader, sieve.reading, sieve.found()) for sieve in sieves]
-    return [settle(reader, one) for one in explained([one for one in proved if one is not None])]
+        told.tell(size)
+    proved = (prove(reader, sieve.reading, sieve.found()) for sieve in sieves)
+    return [one for one in proved if one is not None]
+
+
+def _settled(reader: Reader, proved: list[Proved]) -> list[Roots]:
+    """What readings have in the end, those that explain the most."""
+    return [settle(reader, one) for one in explained(proved)]
+
+
+class _Told:
+    """Says how far it is: a second pass is known of only when the first is over.
+
+    Args:
+        progress: Who is told; None: nobody.
+        size: Bytes of a pass.
+    """
+
+    def __init__(self, progress: Callable[[int, int], None] | None, size: int) -> None:
+        self._progress = progress
+        self._size = size
+        self._done = self._total = 0
+
+    def expect(self, passes: int) -> None:
+        """So many more passes will be made."""
+        self._total += passes * self._size
+
+    def tell(self, size: int) -> None:
+        """So many more bytes are done."""
+        self._done += size
+        if self._progress is not None:
+            self._progress(self._done, self._total)

@@ -103,18 +103,16 @@ def pages_below(
 
 def _sorted(step: Step, tables: _Tables) -> tuple[Pages, Words, Words, npt.NDArray[np.float64]]:
     """The pages of some tables; and the tables below: where, for which address, how many each stands for."""
-    arrays, width = step.level.arrays, tables.entries.shape[1]
-    flat = tables.entries.reshape(-1)
-    places = arrays.places(flat)
+    width, flat = tables.entries.shape[1], tables.entries.reshape(-1)
+    places = step.level.arrays.places(flat)
     words, row = flat[places], places // width
     vaddrs = tables.vaddrs[row] + ((places % width).astype(np.uint64) << np.uint64(step.level.shift))
-    table, leaf, _ = step.sort(words)
-    some = words[leaf]
-    frames = arrays.addresses(some, arrays.states(some), vaddrs[leaf]) if len(some) else some
-    sizes = np.full(len(some), step.level.span, np.uint64)
-    pages = Pages(vaddrs[leaf], frames, sizes, tables.weights[row[leaf]], for_the_user(arrays.rights(some)))
-    down = arrays.tables(words[table]) if table.any() else words[:0]
-    return pages, down, vaddrs[table], tables.weights[row[table]]
+    sorted_ = step.sort(words)
+    table, leaf = sorted_.table, sorted_.leaf
+    frames, rights = step.pages_of(words[leaf], sorted_.leaf_rows)
+    sizes = np.full(len(frames), step.level.span, np.uint64)
+    pages = Pages(vaddrs[leaf], frames, sizes, tables.weights[row[leaf]], for_the_user(rights))
+    return pages, step.tables_of(words[table]), vaddrs[table], tables.weights[row[table]]
 
 
 def _spread(places: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
@@ -123,13 +121,18 @@ def _spread(places: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
 
 
 def direct_map(reader: Reader, part: Part, pages: Pages) -> DirectMap:
-    """The distance at which most of the memory is mapped, for the kernel alone; of what its part can hold at most."""
+    """The distance at which most of the memory is mapped, for the kernel alone; of what its part can hold at most.
+
+    None where another distance has nearly as much: fakes map the same again and again.
+    """
     kept = reader.inside(pages.paddrs) & ~pages.user
     if not kept.any():
         return DirectMap()
     distances, which = np.unique(pages.vaddrs[kept] - pages.paddrs[kept], return_inverse=True)
     bytes_ = np.bincount(which, weights=pages.sizes[kept] * pages.weights[kept])
     best = int(bytes_.argmax())
+    if len(bytes_) > 1 and float(np.partition(bytes_, -2)[-2]) * 2 > float(bytes_[best]):
+        return DirectMap()
     return DirectMap(int(distances[best]), min(1.0, float(bytes_[best]) / min(reader.size, part.size)))
 
 

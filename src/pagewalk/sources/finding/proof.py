@@ -7,7 +7,7 @@ over all that it has: few at first, which most candidates do not survive, then m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -59,12 +59,18 @@ class Seen:
     user: Counts
     last: Counts
     missing: Counts
-    targets: Words = field(default_factory=lambda: np.empty(0, np.uint64))
+    targets: Words
 
     @classmethod
     def nothing(cls, count: int) -> Seen:
         """Nothing yet."""
-        return cls(*(np.zeros(count, np.int64) for _ in range(len(fields(cls)) - 1)))
+        counts = {name: np.zeros(count, np.int64) for name in cls.counts()}
+        return cls(**counts, targets=np.empty(0, np.uint64))
+
+    @classmethod
+    def counts(cls) -> list[str]:
+        """What is counted of each candidate."""
+        return [one.name for one in fields(cls) if one.name != "targets"]
 
     @property
     def sound(self) -> Mask:
@@ -98,8 +104,7 @@ class Seen:
 
     def only(self, which: Any) -> Seen:
         """That of some candidates."""
-        names = [one.name for one in fields(self) if one.name != "targets"]
-        return Seen(*(getattr(self, name)[which] for name in names), self.targets)
+        return Seen(**{name: getattr(self, name)[which] for name in self.counts()}, targets=self.targets)
 
 
 def for_the_user(rights: npt.NDArray[np.uint8]) -> Mask:
@@ -124,9 +129,8 @@ def look_below(reader: Reader, reading: Reading, part: Part, rows: Words, most: 
     found = [_below(reader, reading, part, rows[at : at + step], most) for at in range(0, len(rows), step)]
     if not found:
         return Seen.nothing(0)
-    names = [one.name for one in fields(Seen) if one.name != "targets"]
-    columns = (np.concatenate([getattr(one, name) for one in found]) for name in names)
-    return Seen(*columns, np.unique(np.concatenate([one.targets for one in found])))
+    counts = {name: np.concatenate([getattr(one, name) for one in found]) for name in Seen.counts()}
+    return Seen(**counts, targets=np.unique(np.concatenate([one.targets for one in found])))
 
 
 def _below(reader: Reader, reading: Reading, part: Part, rows: Words, most: int) -> Seen:
@@ -155,26 +159,25 @@ def _entries(
     flat = entries.reshape(-1)
     places = step.level.arrays.places(flat)
     words, whose = flat[places], owners[places // entries.shape[1]]
-    table, leaf, bad = step.sort(words)
+    sorted_ = step.sort(words)
+    table, leaf = sorted_.table, sorted_.leaf
     seen.add("words", whose)
-    seen.add("bad", whose[bad])
-    _pages(reader, step, seen, words[leaf], whose[leaf])
+    seen.add("bad", whose[sorted_.bad])
+    _pages(reader, step, seen, step.pages_of(words[leaf], sorted_.leaf_rows), whose[leaf])
     if below is None:
         return np.empty(0, np.uint64), np.empty(0, np.intp)
-    paddrs, whose = step.level.arrays.tables(words[table]), whose[table]
+    paddrs, whose = step.tables_of(words[table]), whose[table]
     good = reader.inside(paddrs, below.level.table_bytes) & (paddrs % np.uint64(below.level.table_bytes) == 0)
     seen.add("bad", whose[~good])
     return paddrs[good], whose[good]
 
 
-def _pages(reader: Reader, step: Step, seen: Seen, words: Words, whose: Places) -> None:
-    """Count pages."""
-    if not len(words):
-        return
-    inside = reader.inside(step.level.arrays.frames(words))
+def _pages(reader: Reader, step: Step, seen: Seen, pages: tuple[Words, npt.NDArray[np.uint8]], whose: Places) -> None:
+    """Count pages, given where they are, and their rights."""
+    inside = reader.inside(pages[0])
     seen.add("leaves", whose)
     seen.add("inside", whose[inside])
-    seen.add("user", whose[inside & for_the_user(step.level.arrays.rights(words))])
+    seen.add("user", whose[inside & for_the_user(pages[1])])
     if step.level.is_last:
         seen.add("last", whose)
 

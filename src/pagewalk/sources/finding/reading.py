@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pagewalk.formats import Kind, Pattern
+from pagewalk.formats import RIGHTS, Kind, Pattern, Rights, joined
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Part", "Probe", "Reading", "Step", "any_of"]
+__all__ = ["Part", "Probe", "Reading", "Sorted", "Step", "any_of"]
 
 
 class Probe(NamedTuple):
@@ -47,8 +47,29 @@ class Probe(NamedTuple):
         return self.entries * self.word.size
 
 
+class Sorted(NamedTuple):
+    """What some entries are. Shape (n,) each.
+
+    Attributes:
+        table: They point to tables.
+        leaf: They map pages.
+        bad: No system leaves them there.
+        row: Which of the step's rows they are of: one number a row, from 1 on; 0: the MMU does not take them.
+    """
+
+    table: Mask
+    leaf: Mask
+    bad: Mask
+    row: npt.NDArray[np.uint8]
+
+    @property
+    def leaf_rows(self) -> npt.NDArray[np.uint8]:
+        """The rows of those that map pages."""
+        return self.row[self.leaf]
+
+
 class Step:
-    """One level on the way down.
+    """One level on the way down. Its rows are compared as they stand: no table can learn all that noise says.
 
     Args:
         level: The level.
@@ -57,21 +78,54 @@ class Step:
 
     def __init__(self, level: Level, top: int) -> None:
         self.level = level
-        rows = [row for row in level.rows if row.kind is Kind.TABLE]
-        self.tables = tuple(pattern for row in rows for pattern in _strict(row, level.word.mask, top))
+        self._rows = [row for row in level.rows if row.kind in (Kind.TABLE, Kind.PRESENT, Kind.RESERVED)]
+        tables = [row for row in self._rows if row.kind is Kind.TABLE]
+        self.tables = tuple(pattern for row in tables for pattern in _strict(row, level.word.mask, top))
 
-    def sort(self, words: Words) -> tuple[Mask, Mask, Mask]:
-        """Which entries, none of them empty, point to tables, which map pages, and which no system leaves there."""
-        arrays = self.level.arrays
-        kinds = arrays.kinds(words)
-        table = kinds == Kind.TABLE.value
-        sound = table & any_of(self.tables, words)
-        bad = (table & ~sound) | (kinds == Kind.RESERVED.value)
+    def sort(self, words: Words) -> Sorted:
+        """What entries are, none of which is empty."""
+        which = np.zeros(len(words), np.uint8)
+        for number, row in reversed([*enumerate(self._rows, 1)]):  # an entry is of the first that it matches
+            which[any_of(row.when, words)] = number
+        table, leaf = self._are(which, Kind.TABLE), self._are(which, Kind.PRESENT)
+        bad = self._are(which, Kind.RESERVED) | (table & ~any_of(self.tables, words))
+        for number, row in enumerate(self._rows, 1):
+            if row.kind is Kind.PRESENT and row.must.mask:
+                bad |= (which == number) & ~any_of((row.must,), words)
         if not self.level.may_be_leaf:
             bad |= ~table
-        if (wrong := arrays.wrong(words)) is not None:
-            bad |= wrong
-        return sound & ~bad, (kinds == Kind.PRESENT.value) & ~bad, bad
+        return Sorted(table & ~bad, leaf & ~bad, bad, which)
+
+    def _are(self, which: npt.NDArray[np.uint8], kind: Kind) -> Mask:
+        """Which entries are of rows of a kind."""
+        found = np.zeros(len(which), np.bool_)
+        for number, row in enumerate(self._rows, 1):
+            if row.kind is kind:
+                found |= which == number
+        return found
+
+    def tables_of(self, words: Words) -> Words:
+        """The addresses of the tables that entries point to."""
+        return self.level.arrays.tables(words)
+
+    def pages_of(self, words: Words, which: npt.NDArray[np.uint8]) -> tuple[Words, npt.NDArray[np.uint8]]:
+        """The addresses of pages, and the rights that their entries grant.
+
+        Args:
+            words: Entries that map pages. Shape (n,), uint64.
+            which: Their rows, as ``sort`` gives them.
+        """
+        frames, rights = np.zeros(len(words), np.uint64), np.full(len(words), int(Rights.all()), np.uint8)
+        for number, row in enumerate(self._rows, 1):
+            at = np.flatnonzero(which == number)
+            if not len(at):
+                continue
+            frames[at] = joined(row.address, words[at])
+            field = row.field(RIGHTS)
+            if field is not None:
+                values, back = np.unique(words[at] & np.uint64(field.mask), return_inverse=True)
+                rights[at] = np.array([int(field.known.get(value, 0)) for value in values.tolist()], np.uint8)[back]
+        return frames, rights
 
 
 class Part(NamedTuple):
@@ -155,9 +209,7 @@ class Reading:
             if row.kind in others
             for mask, value in row.when
         ]
-        return Probe(
-            level.word, level.entries, tuple(sorted(columns)), self.head.tables, tuple(dict.fromkeys(found))
-        )
+        return Probe(level.word, level.entries, tuple(sorted(columns)), self.head.tables, tuple(dict.fromkeys(found)))
 
 
 def _strict(row: Row, word: int, top: int) -> list[Pattern]:
@@ -172,8 +224,8 @@ def _strict(row: Row, word: int, top: int) -> list[Pattern]:
 
 def any_of(patterns: tuple[Pattern, ...], words: Any) -> Any:
     """Which words match any of the patterns: an array of bool of their shape."""
-    found: Any = False
+    kind, found = words.dtype.type, None
     for mask, value in patterns:
-        kind = words.dtype.type
-        found = found | ((words & kind(mask)) == kind(value))
-    return found
+        hit = (words & kind(mask)) == kind(value)
+        found = hit if found is None else np.logical_or(found, hit, out=found)
+    return np.zeros(words.shape, np.bool_) if found is None else found

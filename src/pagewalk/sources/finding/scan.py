@@ -1,7 +1,7 @@
 """The one pass: every page, or slot, of a memory that looks like a top table.
 
-How it works. Memory comes a block at a time, into one buffer that stays in the CPU's cache. Of each probe one or a few
-*columns* are looked at: the words of one slot in all tables that could lie in the block, which is one strided array.
+How it works. Memory comes a block at a time, which stays in the CPU's cache. Of each probe one or a few *columns* are
+looked at: the words of one slot in all tables that could lie in the block, which is one strided array.
 Hardly any word is one that a system's table would have there; only where it is, all of the table is looked at.
 """
 
@@ -71,7 +71,6 @@ class _Looker:
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
-        self._whole: tuple[int, Any, list[Any]] | None = None
         kind = np.dtype(probe.word.dtype).type
         self._tables = [(kind(mask), kind(value)) for mask, value in probe.tables]
 
@@ -99,13 +98,8 @@ class _Looker:
         return Candidates(paddrs, rows[good].astype(np.uint64))
 
     def _views(self, block: memoryview, lead: int) -> tuple[Any, list[Any]]:
-        """A block as tables, and the columns of them; whole blocks are all in one buffer, and seen so once."""
-        if not lead and self._whole is not None and self._whole[0] == len(block):
-            return self._whole[1], self._whole[2]
+        """A block as tables, and the columns of them."""
         count = max(len(block) - lead, 0) // self.probe.size
         words = np.frombuffer(block, self.probe.word.dtype, count * self.probe.entries, lead) if count else np.empty(0)
         tables = words.reshape(count, self.probe.entries)
-        columns = [tables[:, column] for column in self.probe.columns]
-        if not lead:
-            self._whole = len(block), tables, columns
-        return tables, columns
+        return tables, [tables[:, column] for column in self.probe.columns]

@@ -76,7 +76,7 @@ class Sieve:
     def _are_tables(self, entries: Any) -> Mask:
         """Which entries point to what may be a table, by a few words of it; what is missing may be one."""
         level, form = self.reading.user.steps[1].level, self.reading.form
-        paddrs = self.reading.head.level.arrays.tables(entries)
+        paddrs = self.reading.head.tables_of(entries)
         good: Mask = self._reader.inside(paddrs, level.table_bytes)
         for slot in self._slots:
             at = np.flatnonzero(good)
