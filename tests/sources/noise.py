@@ -38,7 +38,7 @@ class Machine:
         self.users = [self._program() for _ in range(8)]
 
     def _root(self) -> int:
-        return self.frames.alloc()
+        return self.frames.allocate()
 
     def _program(self) -> int:
         """A program: its own tables, and the kernel's part of the kernel's."""
@@ -52,7 +52,7 @@ class Machine:
     def _map(self, root: int, vaddr: int, paddr: int, size: int, flags: Flag) -> None:
         tables = PageTables(self.memory, root, self.form, allocator=self.frames)
         for at in range(0, size, PAGE):
-            table = tables.root_table if vaddr < self.form.windows[0].end else tables.top(self.form.windows[-1])
+            table = tables.root_table if vaddr < self.form.windows[0].end else tables.top(tables.windows[-1])
             while not table.level.is_last:
                 entry = Entry(table, table.level.index(vaddr + at))
                 if not entry.level.folds and entry.is_none:

@@ -28,6 +28,8 @@ COVERED: Final = 0.5
 """The share of the memory that a direct map must have."""
 _FEW, _MANY = 256, 4096
 """Tables of a level that are looked at, for the direct map, and for the image."""
+_ALIKE: Final = 3
+"""Distances that may have as much as the best: the image's, in a small machine, and some other's."""
 _WRAP: Final = (1 << 64) - 1
 
 
@@ -123,7 +125,7 @@ def _spread(places: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
 def direct_map(reader: Reader, part: Part, pages: Pages) -> DirectMap:
     """The distance at which most of the memory is mapped, for the kernel alone; of what its part can hold at most.
 
-    None where another distance has nearly as much: fakes map the same again and again.
+    None where many distances have nearly as much: a fake's pages map the same again and again.
     """
     kept = reader.inside(pages.paddrs) & ~pages.user
     if not kept.any():
@@ -131,7 +133,7 @@ def direct_map(reader: Reader, part: Part, pages: Pages) -> DirectMap:
     distances, which = np.unique(pages.vaddrs[kept] - pages.paddrs[kept], return_inverse=True)
     bytes_ = np.bincount(which, weights=pages.sizes[kept] * pages.weights[kept])
     best = int(bytes_.argmax())
-    if len(bytes_) > 1 and float(np.partition(bytes_, -2)[-2]) * 2 > float(bytes_[best]):
+    if np.count_nonzero(bytes_ * 2 > bytes_[best]) > _ALIKE:
         return DirectMap()
     return DirectMap(int(distances[best]), min(1.0, float(bytes_[best]) / min(reader.size, part.size)))
 
