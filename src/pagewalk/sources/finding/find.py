@@ -87,8 +87,10 @@ def _proved(reader: Reader, readings: Sequence[Reading], told: _Told) -> list[Pr
 
 
 def _settled(reader: Reader, proved: list[Proved]) -> list[Roots]:
-    """What readings have in the end, those that explain the most."""
-    return [settle(reader, one) for one in explained(proved)]
+    """What readings have in the end, those that explain the most; beside one with a kernel, none without counts."""
+    found = [settle(reader, one) for one in explained(proved)]
+    whole = [one for one in found if one.users and one.kernels]
+    return whole or found
 
 
 class _Told:
