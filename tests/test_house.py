@@ -28,7 +28,7 @@ Malformed Mapping Memory MemoryFault MemoryReadError MemoryWriteError Mm MmapLoc
 PageNotInDump PageTables PagewalkError PagingFormat ProcessError Ram RangeAllocator RawImage ReservedBits
 SegmentationFault Source source
 SystemCallError Translation TranslationError UnsupportedError Vma VmaFlags VmaLock Walk WalkError WalkLock WalkOps
-WritableMemory capture find_format folio_walk holes mappings open open_space processes read translate
+WritableMemory capture find_format folio_walk holes mappings open open_space processes read roots translate
 walk_page_mapping walk_page_range walk_page_range_novma walk_page_range_vma walk_page_vma __version__
 """
 

@@ -107,6 +107,7 @@ from .sources import (
     open,
     open_space,
     processes,
+    roots,
     source,
 )
 from .space import (
@@ -257,6 +258,7 @@ __all__ = [
     "open_space",
     "processes",
     "read",
+    "roots",
     "source",
     "translate",
     "walk_page_mapping",

@@ -177,7 +177,7 @@ class TestUsage:
         [
             (["frob"], "No such command"),
             (["map"], "Missing argument 'SOURCE'"),
-            (["map", "README.md"], "Missing option '--root', '--registers' or '--pid': where an image's top table is."),
+            (["map", "README.md"], "Missing option '--root', '--registers' or '--pid': where an image's top table is"),
             (["vtop", "image", "--root", "0"], "Missing argument 'VADDR"),
             (["map", "image", "--root", "0", "--frob"], "No such option"),
             (["map", "image", "--root", "0", "--kind", "huge"], "'huge' is not one of present, prot_none, swap,"),

@@ -136,7 +136,7 @@ class Guest:
     def _program_registers(self) -> dict[str, int]:
         """The registers at a moment when the program runs, and not the kernel for it."""
         counter = self.machine.architecture.counter
-        for _ in range(200):
+        for _ in range(1000):
             if self.stub.register(counter) < self.machine.architecture.kernel:
                 return {name: self.stub.register(name) for name in self.machine.architecture.registers}
             with self.running():

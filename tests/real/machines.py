@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.real.architectures import Architecture
     from tests.real.kernels import Kernel
 
-__all__ = ["MACHINES", "PROCESSES", "Machine"]
+__all__ = ["CROWDS", "MACHINES", "PROCESSES", "Machine"]
 
 
 class Machine(NamedTuple):
@@ -108,3 +108,34 @@ PROCESSES: Final = {
     )
 }
 """Guests for lists of processes."""
+
+
+def _crowd(like: str, words: str = "", **more: Any) -> Machine:
+    """A guest like one of those, with many processes, and noise in its memory; of its words, other ones."""
+    one = MACHINES[like]
+    noise = f"noise_from={one.architecture.base:#x} noise_bytes={CROWD << 20:#x}"
+    return one._replace(program="many", megabytes=CROWD, options=f"{words} {noise}", **more)
+
+
+CROWD: Final = 512
+"""MiB of a guest of many processes."""
+CROWDS: Final = {
+    machine.name: machine
+    for machine in (
+        _crowd("x86_64-7.3"),
+        _crowd("x86_64-7.3-la57"),
+        _crowd("x86_64-6.1-pti", "pti=on"),
+        _crowd("x86_64-6.1-pti", "pti=on", name="x86_64-6.1-pti-la57", cpu="max", format="x86-64-la57"),
+        _crowd("i386-6.1"),
+        _crowd("i386-6.1-pae"),
+        _crowd("i386-6.1-pae", "pti=on", name="i386-6.1-pae-pti"),
+        _crowd("arm64-4k", "kpti=off"),
+        _crowd("arm64-4k", "kpti=on", name="arm64-4k-kpti"),
+        _crowd("arm64-4k-lpa2"),
+        _crowd("arm64-16k", "kpti=off"),
+        _crowd("arm64-16k-lpa2"),
+        _crowd("riscv64-sv39", "no4lvl"),
+        _crowd("riscv64-sv48", "no5lvl"),
+        _crowd("riscv64-sv57"),
+    )
+}

@@ -47,6 +47,8 @@ class Truth:
     plants: dict[str, Plant] = field(default_factory=dict)
     runs: list[tuple[int, int, int, int]] = field(default_factory=list)
     huge: list[tuple[int, int]] = field(default_factory=list)
+    processes: int = 0
+    symbols: dict[str, int] = field(default_factory=dict)
 
     def pages(self) -> tuple[np.ndarray, np.ndarray]:
         """Each page that has an entry in pagemap, by address, and the entry."""
@@ -78,8 +80,10 @@ def _take(truth: Truth, word: str, rest: str = "") -> None:
     words = rest.split()
     if word == "release":
         truth.release = rest
-    elif word in ("page", "block", "control"):
+    elif word in ("page", "block", "control", "processes"):
         setattr(truth, word, int(rest, 16))
+    elif word == "symbol":
+        truth.symbols[words[0]] = int(words[1], 16)
     elif word == "plant":
         truth.plants[words[0]] = Plant(int(words[1], 16), int(words[2], 16), int(words[3]))
     elif word == "pages":

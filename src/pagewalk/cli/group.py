@@ -19,6 +19,7 @@ COMMANDS = {
     "info": ("pagewalk.cli.info", "What an image or a dump is, and what it says of itself."),
     "ps": ("pagewalk.cli.ps", "The processes in a memory image."),
     "read": ("pagewalk.cli.read", "The bytes at virtual addresses, as a hex dump or as they are."),
+    "roots": ("pagewalk.cli.roots", "Where page tables begin: every process's and the kernel's, without symbols."),
     "live": ("pagewalk.cli.live", "What is in the page tables of a running process."),
     "conform": ("pagewalk.cli.conform", "The simulated address space against the running kernel."),
     "demo": ("pagewalk.cli.demo", "Guard regions, simulated and on the running kernel."),

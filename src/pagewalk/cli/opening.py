@@ -138,7 +138,7 @@ def open_memory(source: str, *, base: int | None, segment: Any, source_type: str
     where: dict[str, Any] = {"base": base or 0, "segments": segment or None, "source_type": source_type, "stop": stop}
     with shown_bar("unpacking", sys.stderr) as move:
         try:
-            opened = open_any(source, **where, progress=lambda done, _: move(done))
+            opened = open_any(source, **where, progress=lambda done, _: move(done, None))
         except ImageFormatError:
             raise
         except ValueError as error:

@@ -22,6 +22,7 @@ __all__ = [
     "Number",
     "file_options",
     "json_option",
+    "memory_options",
     "source_options",
     "system_option",
 ]
@@ -58,6 +59,19 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # generic in newer ver
         if number > self.most:
             self.fail(f"{value} is too large: at most {self.most} is possible.", param, ctx)
         return number
+
+
+class Root(Number):
+    """The address of a top table, or ``auto``."""
+
+    name = "root"
+
+    def __init__(self) -> None:
+        super().__init__(address=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The address, or the word."""
+        return value if value == "auto" else super().convert(value, param, ctx)
 
 
 class Extent(click.ParamType):  # type: ignore[type-arg]  # as Number
@@ -163,31 +177,34 @@ system_option = click.option(
     help=f"Whose entries stand beside the hardware's: {SPELLINGS}; options of a kernel are {', '.join(SETTINGS)}.  "
     f"[default: what the kernel of --pid says, else {LINUX.name}, the newest]",
 )
+_REGISTERS = click.option(
+    "--registers",
+    metavar="NAME=VALUE,...",
+    multiple=True,
+    callback=_registers,
+    help="Instead of --root: the registers that say where an image's tables are, and of which format: "
+    "cr3 (cr0, cr4, efer, pkru, pat); tcr_el1, ttbr0_el1, ttbr1_el1 (sctlr_el1, pan, mair_el1); satp (sstatus).",
+)
+_FORMAT = click.option(
+    "--format",
+    help=f"An image's paging format: {', '.join(FORMATS)}.  [default: what registers say, else {DEFAULT}]",
+)
 _WHERE_OPTIONS = (
     click.option(
         "--root",
-        type=ADDRESS,
-        metavar="PADDR",
-        help="An image's top table (x86: CR3, flags off).  [default: what the registers in a dump say]",
+        type=Root(),
+        metavar="PADDR|auto",
+        help="An image's top table (x86: CR3, flags off); auto: the one that is found, if it is clear which is meant.  "
+        "[default: what the registers in a dump say]",
     ),
-    click.option(
-        "--registers",
-        metavar="NAME=VALUE,...",
-        multiple=True,
-        callback=_registers,
-        help="Instead of --root: the registers that say where an image's tables are, and of which format: "
-        "cr3 (cr0, cr4, efer, pkru, pat); tcr_el1, ttbr0_el1, ttbr1_el1 (sctlr_el1, pan, mair_el1); satp (sstatus).",
-    ),
+    _REGISTERS,
     click.option(
         "--pid",
         type=Number(most=_LAST_PID),
         metavar="N",
         help="Instead of --root: a process of the Linux in the image, as ps lists them; 0 is the kernel.",
     ),
-    click.option(
-        "--format",
-        help=f"An image's paging format: {', '.join(FORMATS)}.  [default: what registers say, else {DEFAULT}]",
-    ),
+    _FORMAT,
     system_option,
     click.option(
         "--encryption-bit",
@@ -206,6 +223,11 @@ json_option = click.option(
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the SOURCE argument and the options that say how to read it, and where its tables are."""
     return _decorated(command, (_ARGUMENT, *_WHERE_OPTIONS, *_BYTES_OPTIONS))
+
+
+def memory_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the SOURCE argument, the options that say how to read it, and those of its CPU and its system."""
+    return _decorated(command, (_ARGUMENT, _REGISTERS, _FORMAT, system_option, *_BYTES_OPTIONS))
 
 
 def file_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pagewalk.formats.access import AccessRule, AccessRules
-from pagewalk.formats.bits import NO_PADDR, Bits, Pattern
+from pagewalk.formats.bits import NO_PADDR, Bits, Pattern, joined
 from pagewalk.formats.capture import capture_format
 from pagewalk.formats.codec import Decoded, key_of, memory_of
 from pagewalk.formats.encryption import encryption_bits, encryption_mask
-from pagewalk.formats.fields import ENCRYPTED, Field
+from pagewalk.formats.fields import ENCRYPTED, RIGHTS, Field
 from pagewalk.formats.find import DEFAULT, FORMATS, find_format, from_registers, systems_of
 from pagewalk.formats.flags import Flag, Kind, Rights
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.linux import LINUX, SETTINGS, Linux
 from pagewalk.formats.os.linux_kernel import KERNELS, ROOT, TOP, KernelTables
-from pagewalk.formats.os.systems import SPELLINGS, SYSTEMS, nearest
+from pagewalk.formats.os.systems import SPELLINGS, SYSTEMS, nearest, system
 from pagewalk.formats.paging import PagingFormat
+from pagewalk.formats.registers import parsed
+from pagewalk.formats.root_page import RootPage
 from pagewalk.formats.rows import Row
 from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
@@ -26,6 +28,7 @@ __all__ = [
     "KERNELS",
     "LINUX",
     "NO_PADDR",
+    "RIGHTS",
     "ROOT",
     "SETTINGS",
     "SPELLINGS",
@@ -44,6 +47,7 @@ __all__ = [
     "PagingFormat",
     "Pattern",
     "Rights",
+    "RootPage",
     "Row",
     "Window",
     "Word",
@@ -52,8 +56,11 @@ __all__ = [
     "encryption_mask",
     "find_format",
     "from_registers",
+    "joined",
     "key_of",
     "memory_of",
     "nearest",
+    "parsed",
+    "system",
     "systems_of",
 ]

@@ -9,6 +9,7 @@ To add an architecture, write one new file in ``hardware/``:
 2. Its windows: which addresses are translated, by which level first.
 3. Where an operating system runs on it, that system's rows in ``os/``; else ``bare``.
 4. Its registers, and its name in ``hardware/__init__.py``.
+   The shape of its root pages, if they are to be found in bare memory.
 5. Golden entries in ``tests/formats/golden``, a slow walker in ``tests/reference``, both from the manual. Then the
    suite runs on it: ``pagewalk.testing.check_format`` proves it.
 """
@@ -26,6 +27,7 @@ from pagewalk.formats.window import placed
 
 if TYPE_CHECKING:
     from pagewalk.formats.level import Level
+    from pagewalk.formats.root_page import RootPage
     from pagewalk.formats.window import Window
     from pagewalk.formats.word import Word
 
@@ -47,6 +49,7 @@ class PagingFormat:
         physical_bits: Width of a physical address.
         system: The operating system's layer, as ``--os`` spells it.
         memory_types: What the numbers of memory types stand for; empty where no register says so.
+        root_page: By what its top tables are known in bare memory; None: nobody has said.
     """
 
     name: str
@@ -56,6 +59,7 @@ class PagingFormat:
     physical_bits: int
     system: str
     memory_types: tuple[str, ...] = ()
+    root_page: RootPage | None = None
 
     def __repr__(self) -> str:
         return f"<PagingFormat {self.name}: {len(self.real_levels)} levels, {self.physical_bits} physical bits>"
@@ -101,6 +105,18 @@ class PagingFormat:
     @cached_property
     def _heads(self) -> dict[tuple[int, int, int, int | None, bool], Level]:
         return {}
+
+    @cached_property
+    def has_one_root(self) -> bool:
+        """Whether one top table translates all windows, each by slots of its own."""
+        slots: set[int] = set()
+        for window in self.windows:
+            level = self.levels_of(window)[0]
+            mine = range(level.index(window.start), level.index(window.end - 1) + 1)
+            if not slots.isdisjoint(mine):
+                return False
+            slots.update(mine)
+        return True
 
     @cached_property
     def levels(self) -> tuple[Level, ...]:

@@ -72,8 +72,8 @@ def blocks_of(
         first, end: Physical addresses: only what lies between.
 
     Yields:
-        The address and the bytes, ascending. The bytes are overwritten by the next block's; those of a flat memory are
-        its own, in place.
+        The address and the bytes, ascending. They are read-only for the caller, and gone with the next block: those of
+        a flat memory are shown where they lie, those of another are overwritten by the next.
 
     Raises:
         UnsupportedError: It does not say where it has memory.
@@ -90,8 +90,12 @@ def blocks_of(
 
 def _block(memory: Memory, paddr: int, buffer: memoryview) -> memoryview:
     """The bytes at an address: in place where they can be, else in a buffer of their size."""
-    if is_flat(memory) and (view := memory.view(paddr, len(buffer))) is not None:
-        return view
+    if is_flat(memory):
+        check: Any = getattr(memory, "check_extent", None)
+        if check is not None:
+            check()  # its file may have been closed, or cut off
+        if (view := memory.view(paddr, len(buffer))) is not None:
+            return view
     read_into: Any = getattr(memory, "read_into", None)
     if read_into is None:
         buffer[:] = read_exactly(memory, paddr, len(buffer))

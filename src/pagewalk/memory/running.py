@@ -45,9 +45,7 @@ def registers_of(monitor: Monitor, seconds: float) -> tuple[tuple[Mapping[str, i
         try:
             cpus = _through_stub(address, seconds, running)
         except (OSError, ImageFormatError) as error:
-            return (), (
-                f"it does not tell the registers of tables: only QEMU's gdb stub does, and {told(error)}",
-            )
+            return (), (f"it does not tell the registers of tables: only QEMU's gdb stub does, and {told(error)}",)
     return (cpus, ()) if are_enough(cpus) else ((), ("it does not tell the registers that say where tables are",))
 
 

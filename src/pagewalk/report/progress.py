@@ -36,7 +36,7 @@ def watched(
         patience: Seconds before it appears.
     """
     steps_in_all = total if callable(total) else lambda: total
-    visible = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    visible = _can_show(stream)
     begun, done = time.monotonic(), 0
     bar = None
     try:
@@ -44,7 +44,7 @@ def watched(
             yield item
             done += steps
             if visible and bar is None and time.monotonic() - begun >= patience:
-                bar = _Bar(stream)
+                bar = _Bar(stream, "writing")
             if bar is not None:
                 bar.show(done, steps_in_all())
     finally:
@@ -53,23 +53,23 @@ def watched(
 
 
 @contextmanager
-def shown_bar(what: str, stream: TextIO | None, *, patience: float = PATIENCE) -> Iterator[Callable[[int], None]]:
-    """A bar for what takes nobody knows how long, moved by bytes, if ``stream`` is a terminal that can show one.
+def shown_bar(
+    what: str, stream: TextIO | None, *, patience: float = PATIENCE
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar moved by bytes, if ``stream`` is a terminal that can show one: those done, and of how many, if known.
 
     Args:
         what: What is being done.
         stream: Where the bar goes; None: nowhere.
         patience: Seconds before it appears.
     """
-    visible = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
-    begun = time.monotonic()
-    bars: list[_Bar] = []
+    visible, begun, bars = _can_show(stream), time.monotonic(), list[_Bar]()
 
-    def move(done: int) -> None:
+    def move(done: int, total: int | None) -> None:
         if visible and not bars and time.monotonic() - begun >= patience:
             bars.append(_Bar(stream, what))
         for bar in bars:
-            bar.show(done, None, f"{what} {size_text(done)}")
+            bar.show(done, total, f"{what} {size_text(done)}")
 
     try:
         yield move
@@ -78,10 +78,15 @@ def shown_bar(what: str, stream: TextIO | None, *, patience: float = PATIENCE) -
             bar.close()
 
 
+def _can_show(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal that can show a bar."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class _Bar:
     """A bar that leaves nothing behind."""
 
-    def __init__(self, stream: TextIO | None, what: str = "writing") -> None:
+    def __init__(self, stream: TextIO | None, what: str) -> None:
         from rich.console import Console  # heavy, and seldom wanted
         from rich.progress import Progress
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pagewalk.sources.asking import open_space, processes
+from pagewalk.sources.asking import open_space, processes, roots
 from pagewalk.sources.check import check_root, notes_of
 from pagewalk.sources.detect import source_type as type_named
 from pagewalk.sources.opening import open, refuse_process, source  # noqa: A004 - pw.open is the face
@@ -16,6 +16,7 @@ __all__ = [
     "open_space",
     "processes",
     "refuse_process",
+    "roots",
     "source",
     "type_named",
 ]

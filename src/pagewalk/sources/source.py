@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pagewalk.doors import integer, shortened, shown
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats import find_format, from_registers
-from pagewalk.formats.registers import parsed
+from pagewalk.formats import find_format, from_registers, parsed
 from pagewalk.memory import Closable
-from pagewalk.sources.where import refuse_beside_pid, refuse_outside, where_said
+from pagewalk.sources.where import Where, refuse_beside_pid, refuse_outside, where_said
 from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import numpy as np
     import numpy.typing as npt
 
-    from pagewalk.formats import PagingFormat
+    from pagewalk.formats import PagingFormat, Window
+    from pagewalk.formats.registers import Paging
     from pagewalk.memory import Memory
     from pagewalk.sources.linux.linux import Linux
     from pagewalk.sources.rows import ProcessSpace
+
+    Rows = npt.NDArray[np.void]
 
 __all__ = ["Source"]
 
@@ -83,7 +86,7 @@ class Source:
         self,
         *,
         format: str | PagingFormat | None = None,  # noqa: A002 - the name users know from --format
-        root: int | None = None,
+        root: int | Literal["auto"] | None = None,
         registers: Mapping[str, Any] | str | None = None,
         os: str | None = None,
         encryption_bit: int | None = None,
@@ -93,7 +96,7 @@ class Source:
         """The page tables by the top table's address, a CPU's registers, or a process: ``pagewalk.open`` says more.
 
         None of them given: by the registers of the first CPU that translates, if the source has any. Registers that are
-        given stand beside those of that CPU, each instead of its own.
+        given stand beside those of that CPU, each instead of its own. ``auto``: by the root that is found.
 
         Raises:
             BadRoot, UnsupportedError, ProcessError, ValueError, TypeError: As ``pagewalk.open``.
@@ -103,6 +106,9 @@ class Source:
             return self._tables_of(integer(pid, "pid"), format, os, notes)
         if root is None and self.cpus:
             registers = self._complemented(registers)
+        if root == "auto":
+            where = self._found(format, registers, os, encryption_bit)
+            return PageTables(self.memory, None, where.format, windows=where.windows)
         where = where_said(format, root, registers, os, encryption_bit)
         tables = PageTables(self.memory, None, where.format, windows=where.windows)
         refuse_outside(self.memory, where)
@@ -181,3 +187,56 @@ class Source:
                 continue
             return {**cpu, **given}
         return {**self.cpus[0], **given}
+
+    def roots(
+        self,
+        *,
+        registers: Mapping[str, Any] | str | None = None,
+        os: str | None = None,
+        formats: Iterable[str | PagingFormat] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Rows:
+        """Every process's root and the kernel's, found in the memory alone: ``pagewalk.roots`` has the details."""
+        from pagewalk.sources.finding import find, rows_of, searchable  # they need NumPy
+
+        said = [from_registers(registers, os)] if registers is not None else [*self._translating(os)]
+        if formats is None and said:
+            formats = tuple(dict.fromkeys(replace(one.format, windows=_bare(one.windows)) for one in said))
+        used = {window.root: at for at, one in reversed([*enumerate(said)]) for window in one.windows}
+        return rows_of(find(self.memory, searchable(formats, os), progress), used)
+
+    def _translating(self, os: str | None) -> Iterator[Paging]:
+        """What the registers of each CPU say that translates: one that has not been started yet does not."""
+        for cpu in self.cpus:
+            with suppress(UnsupportedError):
+                yield from_registers(cpu, os)
+
+    def _found(
+        self,
+        format: str | PagingFormat | None,  # noqa: A002 - the name users know from --format
+        registers: Mapping[str, Any] | str | None,
+        os: str | None,
+        encryption_bit: int | None,
+    ) -> Where:
+        """Where the tables are whose root is found.
+
+        Raises:
+            UnsupportedError: It is not clear which is meant, or none is found.
+            ValueError: Registers are given as well.
+        """
+        from pagewalk.sources.finding import clear_one, searchable, windows_at
+
+        if registers is not None:
+            raise ValueError("a root and registers contradict each other: give one or the other")
+        asked = None if format is None else [find_format(format, os, encryption_bit=encryption_bit)]
+        forms = searchable(asked, os)
+        process, kernel = clear_one(self.roots(formats=forms))
+        name = (kernel if process is None else process)["format"]
+        form = next(one for one in forms if one.name == name)
+        windows = windows_at(form, process, kernel)
+        return Where(form, windows, ("root",) * len(windows))
+
+
+def _bare(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    """Windows without their roots."""
+    return tuple(window._replace(root=0) for window in windows)

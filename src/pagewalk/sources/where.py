@@ -59,7 +59,7 @@ def where_said(
     return Where(given if given is not None and own else found.format, found.windows, found.registers)
 
 
-def refuse_beside_pid(root: int | None, registers: Mapping[str, Any] | str | None, encryption_bit: int | None) -> None:
+def refuse_beside_pid(root: object, registers: object, encryption_bit: int | None) -> None:
     """Refuse what contradicts that a process says where the tables are.
 
     Raises:

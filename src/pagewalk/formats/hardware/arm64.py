@@ -27,6 +27,7 @@ from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_arm64 import linux_arm64
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.registers import Chooser, Paging, RegisterFile
+from pagewalk.formats.root_page import RootPage
 from pagewalk.formats.rows import Row, grouped
 from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
@@ -53,7 +54,11 @@ WIDE_BLOCKS: Final = {12: 0, 14: 1, 16: 1}
 GROUPS: Final = {12: 4, 14: 7, 16: 5}
 """log2 of the pages of a contiguous group of the last level."""
 _WORD: Final = Word()
-
+_ROOT_PAGES: Final = {
+    (shift, wide): RootPage((0, 1, -1) if wide else (0, -1, -5, -9)) for shift in (12, 14) for wide in (False, True)
+}
+"""Linux: of its window, a program is in the first slot and its stack in the last (of 52 bits, of which it gets 48, in
+the first two); of the kernel's, the linear map is in the first, unless randomised, and fixed things near the end."""
 
 _STRIPS: Final = (
     (bit(59), "PXNTable", Rights.KERNEL_EXEC),
@@ -139,6 +144,7 @@ def arm64(
         windows=(window_of(levels, 0, bits), upper),
         physical_bits=most,
         system=layer.name,
+        root_page=_ROOT_PAGES.get((page_shift, wide)),
     )
 
 

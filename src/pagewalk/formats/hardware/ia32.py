@@ -16,6 +16,7 @@ from pagewalk.formats.hardware.x86 import PS, TABLE_ACCESSED, D, P, grants, leve
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Place
 from pagewalk.formats.paging import PagingFormat
+from pagewalk.formats.root_page import RootPage
 from pagewalk.formats.rows import Row
 from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["ia32", "pae"]
 
 _WINDOWS: Final = (Window(0, 1 << 32),)
+_KERNEL: Final = 3 << 30
+"""Linux: PAGE_OFFSET, unless configured otherwise; the fixmap is in the last slot. With PAE, ``pgd_alloc`` makes the
+tables of all four slots, and PTI's user root is the page behind."""
 
 
 def ia32(
@@ -56,6 +60,7 @@ def ia32(
         windows=_WINDOWS,
         physical_bits=physical_bits,
         system=layer.name,
+        root_page=RootPage((-1,), kernel=_KERNEL),
     )
 
 
@@ -132,6 +137,7 @@ def pae(
         windows=_WINDOWS,
         physical_bits=physical_bits,
         system=layer.name,
+        root_page=RootPage((-1,), kernel=_KERNEL, twin=4096, made_empty=True),
     )
 
 

@@ -18,6 +18,7 @@ from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_riscv import linux_riscv
 from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.registers import Chooser, Paging, RegisterFile
+from pagewalk.formats.root_page import RootPage
 from pagewalk.formats.rows import Row
 from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
@@ -168,6 +169,7 @@ def riscv(levels: int = 3, layer: Layer | None = None, *, access: AccessRules = 
         physical_bits=56,
         system=layer.name,
         memory_types=("", "NC", "IO"),
+        root_page=RootPage((-1, -2)),  # Linux: its image and its modules
     )
 
 

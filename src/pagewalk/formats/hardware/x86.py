@@ -16,6 +16,7 @@ from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_x86 import linux_x86
 from pagewalk.formats.paging import PagingFormat
+from pagewalk.formats.root_page import RootPage
 from pagewalk.formats.rows import Row
 from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
@@ -28,6 +29,8 @@ SOFTWARE: Final = run(11, 9) | run(58, 52)
 TABLE_ACCESSED: Final = Field("accessed", A, ((A, Flag.ACCESSED), (0, Flag(0))))
 _KEYS: Final = number(KEY, 62, 59)
 _WORD: Final = Word()
+_ROOT_PAGE: Final = RootPage((-1,), twin=4096)
+"""Linux: the kernel's image is in the last slot; PTI's user root is the page behind (``kernel_to_user_pgdp``)."""
 _NAMES: Final = (("PML5", 48), ("PML4", 39), ("PDPT", 30), ("PD", 21), ("PT", 12))
 
 
@@ -82,6 +85,7 @@ def x86_64(
         windows=(Window(0, half), Window((1 << 64) - half, 1 << 64, layered=not layer.user_only)),
         physical_bits=physical_bits,
         system=layer.name,
+        root_page=_ROOT_PAGE,
     )
 
 

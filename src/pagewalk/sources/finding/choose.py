@@ -1,0 +1,207 @@
+"""What proved candidates are together: which format explains them, which belong together, which are copies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from pagewalk.sources.finding.kernels import COVERED, DirectMap, again_at, direct_map, pages_below
+from pagewalk.sources.finding.proof import Seen, look_below
+from pagewalk.sources.finding.reading import any_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pagewalk.sources.finding.reader import Reader
+    from pagewalk.sources.finding.reading import Reading
+    from pagewalk.sources.finding.scan import Candidates
+
+    Mask = npt.NDArray[np.bool_]
+
+__all__ = ["Kernel", "Proved", "Roots", "explained", "prove", "settle"]
+
+_STAGES: Final = (1, 4)
+_MOST: Final = 64
+"""Tables of each level that are looked at of each candidate, first few, then as many."""
+
+
+@dataclass
+class Proved:
+    """Candidates of one reading that look like page tables.
+
+    Attributes:
+        reading: What they are taken for.
+        candidates: They.
+        seen: What is below them, in the user's part.
+        users: Which are the root of a program.
+    """
+
+    reading: Reading
+    candidates: Candidates
+    seen: Seen
+    users: Mask
+
+    def only(self, which: Any) -> Proved:
+        """Some of them."""
+        return Proved(self.reading, self.candidates.only(which), self.seen.only(which), self.users[which])
+
+    @property
+    def roots(self) -> Any:
+        """The addresses of the roots of programs."""
+        return self.candidates.paddrs[self.users]
+
+
+class Kernel(NamedTuple):
+    """A kernel's own root.
+
+    Attributes:
+        at: Which candidate it is.
+        image: Where it is mapped in the kernel's image; 0 where that lies in the direct map.
+        direct: Its direct map.
+    """
+
+    at: int
+    image: int
+    direct: DirectMap
+
+
+@dataclass
+class Roots:
+    """What one reading has in the end.
+
+    Attributes:
+        proved: The candidates.
+        users: Which of them are roots of programs.
+        twins: The user's root of those that have two, by the kernel's; as places among the candidates.
+        direct: Each one's direct map, where it has been looked for.
+        kernels: The kernels' own roots.
+    """
+
+    proved: Proved
+    users: list[int]
+    twins: dict[int, int]
+    direct: dict[int, DirectMap]
+    kernels: list[Kernel]
+
+
+def prove(reader: Reader, reading: Reading, candidates: Candidates) -> Proved | None:
+    """Those of some candidates that look like page tables; None: none does."""
+    if reading.shared:
+        candidates = candidates.only(_with_twins(reader, reading, candidates))
+    for most in _STAGES:
+        seen = look_below(reader, reading, reading.user, candidates.rows, most)
+        candidates = candidates.only(seen.sound if reading.page.made_empty else seen.alive)
+    if not len(candidates.paddrs):
+        return None
+    seen = look_below(reader, reading, reading.user, candidates.rows, _MOST)
+    users = seen.proved if reading.page.made_empty else seen.proved & seen.full
+    found = Proved(reading, candidates, seen, users).only(seen.sound)
+    if not found.users.any():
+        return found if len(found.users) else None
+    below = look_below(reader, reading, reading.user, found.candidates.rows[found.users], _MOST).targets
+    found.seen.targets = below
+    size = np.uint64(reading.user.steps[-1].level.table_bytes)
+    tables = found.candidates.paddrs & ~(size - np.uint64(1))
+    return found.only(~np.isin(tables, below))  # what a root points to is no root
+
+
+def _with_twins(reader: Reader, reading: Reading, candidates: Candidates) -> Mask:
+    """Which have the kernel's part, or lie behind one that has: a user's root has next to nothing of it."""
+    alive = look_below(reader, reading, reading.kernel, candidates.rows, 1).alive
+    twin, paddrs = np.uint64(reading.page.twin), candidates.paddrs
+    if twin:
+        alive |= (paddrs & twin != 0) & np.isin(paddrs - twin, paddrs[alive])
+    return alive
+
+
+def explained(found: list[Proved]) -> list[Proved]:
+    """The readings that are left: a deeper one explains what the others take for roots, which are tables of its own."""
+    kept: list[Proved] = []
+    for one in sorted(found, key=lambda one: (-one.reading.depth, -one.reading.probe.size)):
+        if not one.users.any():
+            continue
+        known = [np.concatenate([other.roots, other.seen.targets]) for other in kept]
+        if not any(np.isin(one.roots, others).mean() >= 0.5 for others in known):
+            kept.append(one)
+    return kept
+
+
+def settle(reader: Reader, proved: Proved) -> Roots:
+    """Kernels, pairs, and what is dropped, among the candidates of one reading."""
+    direct, kernels = _kernels(reader, proved)
+    twins = _twins(proved, direct)
+    users = [at for at in np.flatnonzero(proved.users).tolist() if at not in twins.values()]
+    if proved.reading.shared:
+        users = [at for at in users if direct[at].covered >= COVERED]
+    return Roots(proved, _apart(proved, users), twins, direct, kernels)
+
+
+def _kernels(reader: Reader, proved: Proved) -> tuple[dict[int, DirectMap], list[Kernel]]:
+    """The direct maps of candidates, each distinct kernel's part looked at once; and the kernels' own roots."""
+    reading, (paddrs, rows) = proved.reading, proved.candidates
+    asked = np.flatnonzero(~proved.users)
+    asked = asked[(proved.seen.user[asked] == 0) & _alone(reader, reading, proved.candidates.only(asked))]
+    below = look_below(reader, reading, reading.kernel, rows[asked], _MOST)
+    asked = asked[below.sound & (below.last > 0)]  # some systems make its directories beforehand
+    known: dict[bytes, DirectMap] = {}
+    direct = {}
+    for at in [*(np.flatnonzero(proved.users).tolist() if reading.shared else ()), *asked.tolist()]:
+        key = reading.kernel.of(rows[at : at + 1]).tobytes()
+        if key not in known:
+            known[key] = direct_map(reader, reading.kernel, pages_below(reader, reading, reading.kernel, rows[at]))
+        direct[at] = known[key]
+    found = []
+    for at in asked.tolist():
+        if direct[at].covered < COVERED:
+            continue
+        if reading.page.kernel is not None:  # the image lies in the direct map
+            if not proved.seen.words[at]:
+                found.append(Kernel(at, 0, direct[at]))
+        elif images := again_at(reader, reading, rows[at], int(paddrs[at]), direct[at]):
+            found.append(Kernel(at, images[0], direct[at]))
+    return direct, found
+
+
+def _alone(reader: Reader, reading: Reading, candidates: Candidates) -> Mask:
+    """Which candidates have a page to themselves, as a kernel's own root has: it is no slot of a slab."""
+    level = reading.user.steps[-1].level
+    entries, size = reading.probe.entries, np.uint64(level.table_bytes)
+    good: Mask = candidates.paddrs % size == 0
+    if entries < level.entries:
+        rows, _ = reader.rows(candidates.paddrs[good], level, reading.form)
+        good[good] = ~rows[:, entries:].any(axis=1)
+    return good
+
+
+def _twins(proved: Proved, direct: dict[int, DirectMap]) -> dict[int, int]:
+    """Pairs: a root with the kernel's part, and right behind it one without, of the same program."""
+    twin, part, head = proved.reading.page.twin, proved.reading.user, proved.reading.head
+    paddrs, rows = proved.candidates
+    where = {int(paddrs[at]): at for at in np.flatnonzero(proved.users).tolist()} if twin else {}
+    found = {}
+    for paddr, at in where.items():
+        other = where.get(paddr + twin)
+        if paddr & twin or other is None or not direct[other].covered < COVERED <= direct[at].covered:
+            continue
+        first, second = (head.tables_of(part.of(rows[one : one + 1])[0]) for one in (at, other))
+        if np.array_equal(first, second):
+            found[at] = other
+    return found
+
+
+def _apart(proved: Proved, users: list[int]) -> list[int]:
+    """Roots that share no table: of copies, the one whose neighbours are roots too, as a slab's slots are."""
+    reading, (paddrs, rows) = proved.reading, proved.candidates
+    pages = paddrs // np.uint64(reading.user.steps[-1].level.table_bytes)
+    near = dict(zip(*(one.tolist() for one in np.unique(pages[users], return_counts=True)), strict=True))
+    taken: set[int] = set()
+    kept = []
+    for at in sorted(users, key=lambda at: (-near[int(pages[at])], at)):
+        words = reading.user.of(rows[at : at + 1])[0]
+        mine = set(reading.head.tables_of(words[any_of(reading.head.tables, words)]).tolist())
+        if not mine & taken:
+            kept.append(at)
+            taken |= mine
+    return sorted(kept)

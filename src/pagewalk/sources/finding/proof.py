@@ -1,0 +1,192 @@
+"""The proof: what is below candidates, level by level, all of them at once.
+
+A root is proved by what only page tables have: entries that say what entries can say, tables that lie in memory, and at
+the end pages that programs may use, most of them in memory. Of each candidate some tables a level are looked at, spread
+over all that it has: few at first, which most candidates do not survive, then more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.formats import Rights
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pagewalk.sources.finding.reader import Reader
+    from pagewalk.sources.finding.reading import Part, Reading, Step
+
+    Words = npt.NDArray[np.uint64]
+    Mask = npt.NDArray[np.bool_]
+    Counts = npt.NDArray[np.int64]
+    Places = npt.NDArray[np.intp]
+
+__all__ = ["Seen", "for_the_user", "look_below"]
+
+TOLERANCE: Final = 50
+"""One entry in so many may be wrong: a running machine's tables change while they are read."""
+_ROOM: Final = 32 << 20
+"""Bytes of tables of a level that are looked at together."""
+_USER = Rights.USER_READ
+_ALONE = Rights.USER_EXEC, Rights.KERNEL_EXEC
+
+
+@dataclass
+class Seen:
+    """What was seen below candidates. Each is an array, one number a candidate, shape (n,), int64.
+
+    Attributes:
+        words: Entries that are not empty.
+        bad: Those that no system leaves there: reserved encodings, tables outside the memory.
+        void: Directories without an entry: those of programs go with the last one.
+        leaves: Pages.
+        inside: Those in memory.
+        user: Those in memory that programs may use.
+        last: Pages of the last level.
+        missing: Tables that the memory does not have, though the machine may have had them.
+        targets: Not one a candidate: the tables that were looked at, ascending. Shape (m,), uint64.
+    """
+
+    words: Counts
+    bad: Counts
+    void: Counts
+    leaves: Counts
+    inside: Counts
+    user: Counts
+    last: Counts
+    missing: Counts
+    targets: Words
+
+    @classmethod
+    def nothing(cls, count: int) -> Seen:
+        """Nothing yet."""
+        counts = {name: np.zeros(count, np.int64) for name in cls.counts()}
+        return cls(**counts, targets=np.empty(0, np.uint64))
+
+    @classmethod
+    def counts(cls) -> list[str]:
+        """What is counted of each candidate."""
+        return [one.name for one in fields(cls) if one.name != "targets"]
+
+    @property
+    def sound(self) -> Mask:
+        """Which candidates have hardly a bad entry."""
+        found: Mask = self.bad * TOLERANCE <= self.words
+        return found
+
+    @property
+    def full(self) -> Mask:
+        """Which of them have hardly an empty directory either."""
+        found: Mask = (self.bad + self.void) * TOLERANCE <= self.words
+        return found
+
+    @property
+    def alive(self) -> Mask:
+        """Which of them lead somewhere, as far as was looked."""
+        found: Mask = self.sound & ((self.leaves + self.missing > 0) | (self.void == 0))
+        return found
+
+    @property
+    def proved(self) -> Mask:
+        """Which can be the root of a program, but for empty directories, which some systems leave."""
+        found: Mask = self.sound & (self.user > 0) & (self.last > 0) & (self.inside * 2 >= self.leaves)
+        return found
+
+    def add(self, name: str, owners: Places) -> None:
+        """Count one more for each owner."""
+        if len(owners):
+            counts: Counts = getattr(self, name)
+            counts += np.bincount(owners, minlength=len(counts))
+
+    def only(self, which: Any) -> Seen:
+        """That of some candidates."""
+        return Seen(**{name: getattr(self, name)[which] for name in self.counts()}, targets=self.targets)
+
+
+def for_the_user(rights: npt.NDArray[np.uint8]) -> Mask:
+    """Which pages are a program's: it may read them, or it may execute them and the kernel may not."""
+    user, kernel = _ALONE
+    found: Mask = (rights & _USER != 0) | ((rights & user != 0) & (rights & kernel == 0))
+    return found
+
+
+def look_below(reader: Reader, reading: Reading, part: Part, rows: Words, most: int) -> Seen:
+    """Look below candidates.
+
+    Args:
+        reader: Reads tables.
+        reading: What they are taken for.
+        part: Which slots, and the levels.
+        rows: The candidates' entries. Shape (n, entries), uint64.
+        most: Tables of each level that are looked at, for each candidate.
+    """
+    size = most * part.steps[-1].level.table_bytes
+    step = max(_ROOM // size, 1)
+    found = [_below(reader, reading, part, rows[at : at + step], most) for at in range(0, len(rows), step)]
+    if not found:
+        return Seen.nothing(0)
+    counts = {name: np.concatenate([getattr(one, name) for one in found]) for name in Seen.counts()}
+    return Seen(**counts, targets=np.unique(np.concatenate([one.targets for one in found])))
+
+
+def _below(reader: Reader, reading: Reading, part: Part, rows: Words, most: int) -> Seen:
+    """The same, of candidates whose tables are held together."""
+    seen, owners, entries = Seen.nothing(len(rows)), np.arange(len(rows)), part.of(rows)
+    targets = []
+    for step, below in zip(part.steps, (*part.steps[1:], None), strict=True):
+        paddrs, theirs = _entries(reader, step, below, seen, entries, owners)
+        if below is None or not len(paddrs):
+            break
+        paddrs, theirs = _some(paddrs, theirs, len(rows), most, seen)
+        entries, there = reader.rows(paddrs, below.level, reading.form)
+        seen.add("missing", theirs[~there])
+        targets.append(paddrs)
+        entries, owners = entries[there], theirs[there]
+        if below is not part.steps[-1]:
+            seen.add("void", owners[~entries.any(axis=1)])
+    seen.targets = np.unique(np.concatenate(targets)) if targets else seen.targets
+    return seen
+
+
+def _entries(
+    reader: Reader, step: Step, below: Step | None, seen: Seen, entries: Words, owners: Places
+) -> tuple[Words, Places]:
+    """Count what the entries of a level are; the tables in memory that they point to, and whose they are."""
+    flat = entries.reshape(-1)
+    places = step.level.arrays.places(flat)
+    words, whose = flat[places], owners[places // entries.shape[1]]
+    sorted_ = step.sort(words)
+    table, leaf = sorted_.table, sorted_.leaf
+    seen.add("words", whose)
+    seen.add("bad", whose[sorted_.bad])
+    _pages(reader, step, seen, step.pages_of(words[leaf], sorted_.leaf_rows), whose[leaf])
+    if below is None:
+        return np.empty(0, np.uint64), np.empty(0, np.intp)
+    paddrs, whose = step.tables_of(words[table]), whose[table]
+    good = reader.inside(paddrs, below.level.table_bytes) & (paddrs % np.uint64(below.level.table_bytes) == 0)
+    seen.add("bad", whose[~good])
+    return paddrs[good], whose[good]
+
+
+def _pages(reader: Reader, step: Step, seen: Seen, pages: tuple[Words, npt.NDArray[np.uint8]], whose: Places) -> None:
+    """Count pages, given where they are, and their rights."""
+    inside = reader.inside(pages[0])
+    seen.add("leaves", whose)
+    seen.add("inside", whose[inside])
+    seen.add("user", whose[inside & for_the_user(pages[1])])
+    if step.level.is_last:
+        seen.add("last", whose)
+
+
+def _some(paddrs: Words, whose: Places, count: int, most: int, seen: Seen) -> tuple[Words, Places]:
+    """Some of each candidate's tables, spread evenly; none of those that have failed already."""
+    have = np.bincount(whose, minlength=count)
+    first = np.cumsum(have) - have
+    rank = np.arange(len(whose)) - first[whose]
+    stride = np.maximum(1, -(-have // most))
+    kept = (rank % stride[whose] == 0) & seen.sound[whose]
+    return paddrs[kept], whose[kept]
