@@ -197,6 +197,7 @@ class TestGroup:
             "info",
             "ps",
             "read",
+            "roots",
             "live",
             "conform",
             "demo",

@@ -99,4 +99,4 @@ def test_what_info_is_not_of(fails: Any, tmp_path: Path) -> None:
     path.write_bytes(b"QEVM" + bytes(4096))
     assert "a QEMU savevm stream is not read: load it, and take a dump" in fails(8, "info", path)
     path.write_bytes(core([Load(0x1000, bytes(4096))]))
-    assert "Missing option '--root' or '--registers'" in fails(2, "map", path)
+    assert "Missing option '--root', '--registers' or '--pid'" in fails(2, "map", path)

@@ -158,7 +158,7 @@ def _image(
         raise _usage(f"--{given[0]} and --{given[1]} contradict each other: give one or the other.")
     opened = open_memory(source, base=base, segment=segment, source_type=source_type, stop=stop)
     if not given and not opened.cpus:
-        why = "".join(f"; {one}" for one in opened.missing)
+        why = "".join(f"; {one}" for one in opened.missing[:1])
         raise _usage(
             "Missing option '--root', '--registers' or '--pid': where an image's top table is "
             f"(--root auto finds it){why}."

@@ -100,23 +100,17 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
             ``"auto"``: the one that is found in the memory, where it is clear which is meant: the kernel's of the only
             kernel, with the only process, if there is just one.
         registers: Those that say where the tables are, by name, as QEMU and gdb print them, in any case: ``cr3`` (and
-            ``cr0``, ``cr4``, ``efer``); ``ttbr0_el1``, ``ttbr1_el1`` or both, and ``tcr_el1``; ``satp``. Others may be
-            given that say what becomes of rights, or what memory types are: ``pkru``, ``pkrs``, ``pat``; ``sctlr_el1``,
-            ``pstate``, ``cpsr``, ``pan``, ``mair_el1``, ``tcr2_el1``; ``sstatus``, ``menvcfg``. A mapping, or text:
-            ``name=value,...``. Format and windows follow from them. Beside the registers of a dump they say more, or
-            other things: each counts instead of the dump's own.
-        base: Physical address of the image's first byte.
-        segments: Where the image's parts lie, as ``(paddr, offset, size)`` in bytes; None: all of it, from ``base`` on.
+            ``cr0``, ``cr4``, ``efer``); ``ttbr0_el1``, ``ttbr1_el1`` or both, and ``tcr_el1``; ``satp``; and others
+            that say what becomes of rights, or what memory types are: ``docs/images.md``. A mapping, or text:
+            ``name=value,...``. Format and windows follow from them. Each counts instead of a dump's own.
+        base, segments, writable, source_type, stop: As ``pagewalk.source``.
         os: The operating system whose entries stand beside the hardware's: ``linux`` (the newest), ``linux-6.12``,
             ``linux-7.3,device_private=no``, ``windows``, ``none``: ``docs/images.md``.
         encryption_bit: Of x86-64, the bit of addresses that marks encrypted memory (SEV's C-bit, TDX's shared bit), 32
             to 51: it is taken off the root and off what entries name. New tables and pages have it set, as SEV's
             private memory has it. The image must hold the memory in the clear. None: there is no such bit.
-        writable: Let what is written to the memory reach the file, or the machine.
-        source_type: What the source is, where its content misleads.
         pid: A process of the Linux in the memory: its tables and the kernel's, which says format and system. 0: those.
         notes: Told what else to know of them.
-        stop: Hold a running machine while it is open.
 
     Raises:
         OSError: The file cannot be opened, or nobody answers at the address.

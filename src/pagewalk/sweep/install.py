@@ -346,10 +346,9 @@ class _Installer:
                 empty[obstacle:] = False
             if empty.any():
                 self._fill(slots, empty, start)
-        if obstacle is None:
-            return None
-        self._progress.addr = start + obstacle * level.span
-        return self._progress.addr
+        if obstacle is not None:
+            self._progress.addr = start + obstacle * level.span
+        return None if obstacle is None else self._progress.addr
 
     def _locks(self, slot: Entry, count: int, start: int) -> list[Any]:
         """The locks of the tables below a slot and its neighbours, in the order of their addresses."""
