@@ -224,8 +224,9 @@ class Census:
         tables, times = Tables.join([part for part, _ in found]), np.concatenate([part for _, part in found])
         if len(tables) < 2:
             return tables, times
-        order = np.argsort(tables.vaddr, kind="stable")
-        tables, times = tables[order], times[order]
+        if (tables.vaddr[1:] < tables.vaddr[:-1]).any():
+            order = np.argsort(tables.vaddr, kind="stable")
+            tables, times = tables[order], times[order]
         first, last = reader.span
         size = level.span
         low = int(int(tables.vaddr[0]) < first)
@@ -235,9 +236,10 @@ class Census:
         if len(paddrs) < 2 or not (ordered[1:] == ordered[:-1]).any():
             return tables, times
         keys = paddrs << np.uint64(_RIGHTS) | tables.rights[low:high]
-        _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
-        sums = np.zeros(len(firsts), np.uint64)
-        np.add.at(sums, which, times[low:high])
+        alike = np.argsort(keys, kind="stable")  # the first of those that are alike has the lowest address
+        ordered = keys[alike]
+        begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        firsts, sums = alike[begins], np.add.reduceat(times[low:high][alike], begins)
         by_address = np.argsort(firsts)
         kept = np.concatenate([np.arange(low), firsts[by_address] + low, np.arange(high, len(tables))])
         return tables[kept], np.concatenate([times[:low], sums[by_address], times[high:]])

@@ -106,10 +106,9 @@ class Chunk:
         ahead = tables.vaddr - (np.arange(len(tables), dtype=np.uint64) << np.uint64(bits) << shift)  # may wrap
         if places is None:
             places = np.arange(self.first, self.end, dtype=np.intp)
-        borders = np.searchsorted(places, np.arange(1, len(tables)) << bits)
-        counts = np.diff(borders, prepend=0, append=len(places))
+        borders = np.searchsorted(places, np.arange(len(tables) + 1) << bits)  # of tables: none lies outside
         vaddrs: Words = np.left_shift(places.view(np.uint64), shift, out=out)
-        vaddrs += np.repeat(ahead, counts)
+        vaddrs += np.repeat(ahead, borders[1:] - borders[:-1])
         return vaddrs
 
     def states(self, entries: Words, places: Places | None) -> States:

@@ -140,7 +140,9 @@ class InPlace:
             out: Room for them, shape (n, entries) at least.
         """
         first, count, spread = int(places[0]), len(places), places - places[0]
-        if int(spread[-1]) == (count - 1) * entries and (count == 1 or bool((np.diff(spread) == entries).all())):
+        if int(spread[-1]) == (count - 1) * entries and (
+            count == 1 or bool((spread[1:] - spread[:-1] == entries).all())
+        ):
             return self.words[first : first + count * entries].reshape(count, entries).astype(np.uint64, copy=False)
         for where, tables, row in self._by_lead(places, entries):
             if isinstance(where, slice) and self.word == out.dtype:

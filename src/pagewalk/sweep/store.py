@@ -165,7 +165,7 @@ class Store:
     def _fill_alike(self, places: npt.NDArray[np.intp], first: int, count: int, value: Any) -> int:
         """Fill tables with one value."""
         words, per = self._here.words, self._last.entries
-        cuts = [0, *(np.flatnonzero(np.diff(places) != per) + 1).tolist(), len(places)]
+        cuts = [0, *(np.flatnonzero(places[1:] - places[:-1] != per) + 1).tolist(), len(places)]
         for low, high in pairwise(cuts):
             words[int(places[low]) : int(places[high - 1]) + per] = value
         start, last = int(places[0]), int(places[-1])
