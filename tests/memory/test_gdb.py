@@ -104,7 +104,7 @@ class TestBroken:
 
     def test_what_it_cannot_say(self, opens: Opens) -> None:
         memory = opens(sound)
-        assert memory.missing == ("where there is memory: this stub passes nothing on to QEMU",)
+        assert memory.missing == ("it does not say where there is memory: this stub passes nothing on to QEMU",)
         assert (memory.cpus, memory.holds_frames) == ((), False)
         with pytest.raises(pw.UnsupportedError, match="does not say where it has memory"):
             extents_of(memory)
