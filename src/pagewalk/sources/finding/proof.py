@@ -66,9 +66,11 @@ class Below(NamedTuple):
         """Those of some candidates of so many, which are counted anew."""
         number = np.full(count, -1, np.intp)
         number[candidates] = np.arange(len(candidates))
-        owners = number[self.owners]
-        kept = owners >= 0
-        return Below(self.paddrs[kept], owners[kept], self.last[kept], self.looked[kept])
+        return self._replace(owners=number[self.owners]).only(number[self.owners] >= 0)
+
+    def only(self, kept: Mask) -> Below:
+        """Some of them."""
+        return Below(self.paddrs[kept], self.owners[kept], self.last[kept], self.looked[kept])
 
 
 @dataclass
@@ -190,7 +192,7 @@ def _below(reader: Reader, reading: Reading, part: Part, rows: Words, most: int)
             seen.add("void", owners[~entries.any(axis=1)])
     proved = seen.proved
     if proved.any():
-        seen.below = Below.joined(Below(*(column[proved[part.owners]] for column in part)) for part in parts)
+        seen.below = Below.joined(part.only(proved[part.owners]) for part in parts)
     return seen
 
 
