@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["roots_seen"]
 
-SECONDS: Final = 30.0
-"""How long to look; processes take turns of their own will, so chance decides whether all are seen."""
+SECONDS: Final = 5.0
+"""How long to look; processes take turns of their own will, so chance decides which are seen."""
 
 
 def roots_seen(guest: Guest) -> set[int]:

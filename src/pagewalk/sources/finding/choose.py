@@ -9,7 +9,6 @@ import numpy as np
 
 from pagewalk.sources.finding.kernels import COVERED, DirectMap, again_at, direct_map, pages_below
 from pagewalk.sources.finding.proof import Seen, look_below
-from pagewalk.sources.finding.reading import any_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -51,6 +50,12 @@ class Proved:
     def roots(self) -> Any:
         """The addresses of the roots of programs."""
         return self.candidates.paddrs[self.users]
+
+    @property
+    def targets(self) -> Any:
+        """The addresses of tables below them, of those that were looked at."""
+        below = self.seen.only(self.users).below
+        return below.paddrs[below.looked]
 
 
 class Kernel(NamedTuple):
@@ -100,11 +105,9 @@ def prove(reader: Reader, reading: Reading, candidates: Candidates) -> Proved | 
     found = Proved(reading, candidates, seen, users).only(seen.sound)
     if not found.users.any():
         return found if len(found.users) else None
-    below = look_below(reader, reading, reading.user, found.candidates.rows[found.users], _MOST).targets
-    found.seen.targets = below
     size = np.uint64(reading.user.steps[-1].level.table_bytes)
     tables = found.candidates.paddrs & ~(size - np.uint64(1))
-    return found.only(~np.isin(tables, below))  # what a root points to is no root
+    return found.only(~np.isin(tables, found.targets))  # what a root points to is no root
 
 
 def _with_twins(reader: Reader, reading: Reading, candidates: Candidates) -> Mask:
@@ -122,7 +125,7 @@ def explained(found: list[Proved]) -> list[Proved]:
     for one in sorted(found, key=lambda one: (-one.reading.depth, -one.reading.probe.size)):
         if not one.users.any():
             continue
-        known = [np.concatenate([other.roots, other.seen.targets]) for other in kept]
+        known = [np.concatenate([other.roots, other.targets]) for other in kept]
         if not any(np.isin(one.roots, others).mean() >= 0.5 for others in known):
             kept.append(one)
     return kept
@@ -192,16 +195,29 @@ def _twins(proved: Proved, direct: dict[int, DirectMap]) -> dict[int, int]:
 
 
 def _apart(proved: Proved, users: list[int]) -> list[int]:
-    """Roots that share no table: of copies, the one whose neighbours are roots too, as a slab's slots are."""
-    reading, (paddrs, rows) = proved.reading, proved.candidates
-    pages = paddrs // np.uint64(reading.user.steps[-1].level.table_bytes)
-    near = dict(zip(*(one.tolist() for one in np.unique(pages[users], return_counts=True)), strict=True))
+    """Roots that have tables of their own: two programs share a directory at most, and never those of the last level.
+
+    A fake that leads to another's tables, at whatever level, has none. Of copies the one whose neighbours are roots
+    too, as a slab's slots are, or else that with the most tables is no fake.
+    """
+    pages = proved.candidates.paddrs[users] // np.uint64(proved.reading.user.steps[-1].level.table_bytes)
+    _, which, near = np.unique(pages, return_inverse=True, return_counts=True)
+    neighbours = dict(zip(users, near[which].tolist(), strict=True))
+    tables = _last_tables(proved, users)
     taken: set[int] = set()
     kept = []
-    for at in sorted(users, key=lambda at: (-near[int(pages[at])], at)):
-        words = reading.user.of(rows[at : at + 1])[0]
-        mine = set(reading.head.tables_of(words[any_of(reading.head.tables, words)]).tolist())
-        if not mine & taken:
+    for at in sorted(users, key=lambda at: (-neighbours[at], -len(tables[at]), at)):
+        if 2 * len(tables[at] & taken) < len(tables[at]):
             kept.append(at)
-            taken |= mine
+            taken |= tables[at]
     return sorted(kept)
+
+
+def _last_tables(proved: Proved, users: list[int]) -> dict[int, set[int]]:
+    """The tables of the last level that some roots lead to."""
+    below = proved.seen.below
+    paddrs, owners = below.paddrs[below.last], below.owners[below.last]
+    order = np.argsort(owners, kind="stable")
+    paddrs, owners = paddrs[order], owners[order]
+    first, end = (np.searchsorted(owners, users, side).tolist() for side in ("left", "right"))
+    return {at: set(paddrs[one:other].tolist()) for at, one, other in zip(users, first, end, strict=True)}

@@ -8,13 +8,15 @@ over all that it has: few at first, which most candidates do not survive, then m
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from pagewalk.formats import Rights
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
     from pagewalk.sources.finding.reader import Reader
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     Counts = npt.NDArray[np.int64]
     Places = npt.NDArray[np.intp]
 
-__all__ = ["Seen", "for_the_user", "look_below"]
+__all__ = ["Below", "Seen", "for_the_user", "look_below"]
 
 TOLERANCE: Final = 50
 """One entry in so many may be wrong: a running machine's tables change while they are read."""
@@ -33,6 +35,42 @@ _ROOM: Final = 32 << 20
 """Bytes of tables of a level that are looked at together."""
 _USER = Rights.USER_READ
 _ALONE = Rights.USER_EXEC, Rights.KERNEL_EXEC
+
+
+class Below(NamedTuple):
+    """Tables below candidates: a row for each that a candidate leads to.
+
+    Attributes:
+        paddrs: Where they are. Shape (m,), uint64.
+        owners: Which candidate leads there. Shape (m,).
+        last: Whether they are of the last level. Shape (m,), bool.
+        looked: Whether they were looked at. Shape (m,), bool.
+    """
+
+    paddrs: Words
+    owners: Places
+    last: Mask
+    looked: Mask
+
+    @classmethod
+    def nothing(cls) -> Below:
+        """No tables."""
+        return cls(np.empty(0, np.uint64), np.empty(0, np.intp), np.empty(0, np.bool_), np.empty(0, np.bool_))
+
+    @classmethod
+    def joined(cls, parts: Iterable[Below]) -> Below:
+        """Some lots as one."""
+        return cls(*(np.concatenate(columns) for columns in zip(cls.nothing(), *parts, strict=True)))
+
+    def of(self, candidates: Places, count: int) -> Below:
+        """Those of some candidates of so many, which are counted anew."""
+        number = np.full(count, -1, np.intp)
+        number[candidates] = np.arange(len(candidates))
+        return self._replace(owners=number[self.owners]).only(number[self.owners] >= 0)
+
+    def only(self, kept: Mask) -> Below:
+        """Some of them."""
+        return Below(self.paddrs[kept], self.owners[kept], self.last[kept], self.looked[kept])
 
 
 @dataclass
@@ -48,7 +86,7 @@ class Seen:
         user: Those in memory that programs may use.
         last: Pages of the last level.
         missing: Tables that the memory does not have, though the machine may have had them.
-        targets: Not one a candidate: the tables that were looked at, ascending. Shape (m,), uint64.
+        below: Not one a candidate: the tables of those that can be the root of a program.
     """
 
     words: Counts
@@ -59,18 +97,18 @@ class Seen:
     user: Counts
     last: Counts
     missing: Counts
-    targets: Words
+    below: Below
 
     @classmethod
     def nothing(cls, count: int) -> Seen:
         """Nothing yet."""
         counts = {name: np.zeros(count, np.int64) for name in cls.counts()}
-        return cls(**counts, targets=np.empty(0, np.uint64))
+        return cls(**counts, below=Below.nothing())
 
     @classmethod
     def counts(cls) -> list[str]:
         """What is counted of each candidate."""
-        return [one.name for one in fields(cls) if one.name != "targets"]
+        return [one.name for one in fields(cls) if one.name != "below"]
 
     @property
     def sound(self) -> Mask:
@@ -104,7 +142,9 @@ class Seen:
 
     def only(self, which: Any) -> Seen:
         """That of some candidates."""
-        return Seen(**{name: getattr(self, name)[which] for name in self.counts()}, targets=self.targets)
+        counts = {name: getattr(self, name)[which] for name in self.counts()}
+        count = len(self.words)
+        return Seen(**counts, below=self.below.of(np.arange(count)[which], count))
 
 
 def for_the_user(rights: npt.NDArray[np.uint8]) -> Mask:
@@ -130,25 +170,29 @@ def look_below(reader: Reader, reading: Reading, part: Part, rows: Words, most: 
     if not found:
         return Seen.nothing(0)
     counts = {name: np.concatenate([getattr(one, name) for one in found]) for name in Seen.counts()}
-    return Seen(**counts, targets=np.unique(np.concatenate([one.targets for one in found])))
+    parts = (one.below._replace(owners=one.below.owners + at * step) for at, one in enumerate(found))
+    return Seen(**counts, below=Below.joined(parts))
 
 
 def _below(reader: Reader, reading: Reading, part: Part, rows: Words, most: int) -> Seen:
     """The same, of candidates whose tables are held together."""
     seen, owners, entries = Seen.nothing(len(rows)), np.arange(len(rows)), part.of(rows)
-    targets = []
+    parts = []
     for step, below in zip(part.steps, (*part.steps[1:], None), strict=True):
         paddrs, theirs = _entries(reader, step, below, seen, entries, owners)
         if below is None or not len(paddrs):
             break
-        paddrs, theirs = _some(paddrs, theirs, len(rows), most, seen)
+        is_last, looked = below is part.steps[-1], _some(theirs, len(rows), most, seen)
+        parts.append(Below(paddrs, theirs, np.full(len(paddrs), is_last), looked))
+        paddrs, theirs = paddrs[looked], theirs[looked]
         entries, there = reader.rows(paddrs, below.level, reading.form)
         seen.add("missing", theirs[~there])
-        targets.append(paddrs)
         entries, owners = entries[there], theirs[there]
-        if below is not part.steps[-1]:
+        if not is_last:
             seen.add("void", owners[~entries.any(axis=1)])
-    seen.targets = np.unique(np.concatenate(targets)) if targets else seen.targets
+    proved = seen.proved
+    if proved.any():
+        seen.below = Below.joined(part.only(proved[part.owners]) for part in parts)
     return seen
 
 
@@ -182,11 +226,11 @@ def _pages(reader: Reader, step: Step, seen: Seen, pages: tuple[Words, npt.NDArr
         seen.add("last", whose)
 
 
-def _some(paddrs: Words, whose: Places, count: int, most: int, seen: Seen) -> tuple[Words, Places]:
-    """Some of each candidate's tables, spread evenly; none of those that have failed already."""
+def _some(whose: Places, count: int, most: int, seen: Seen) -> Mask:
+    """Which of each candidate's tables to look at, spread evenly; none of those that have failed already."""
     have = np.bincount(whose, minlength=count)
     first = np.cumsum(have) - have
     rank = np.arange(len(whose)) - first[whose]
     stride = np.maximum(1, -(-have // most))
-    kept = (rank % stride[whose] == 0) & seen.sound[whose]
-    return paddrs[kept], whose[kept]
+    kept: Mask = (rank % stride[whose] == 0) & seen.sound[whose]
+    return kept
