@@ -116,7 +116,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
         OSError: The file cannot be opened, or nobody answers at the address.
         ProcessError: There is no such process, or it has no page tables.
         ImageFormatError: It is empty, or ends before a segment does; what answers speaks another protocol.
-        BadRoot: A root is misaligned, too wide, or outside the memory: one of two as well, without which the rest opens.
+        BadRoot: A root is misaligned, too wide, or outside the memory: one of two too, without which the rest opens.
         UnsupportedError: No format or system of that name; the source opens as nothing, or has no Linux to read;
             registers that are not known, contradict each other or the format, or are of a CPU that translates nothing;
             an encryption bit of a format that has none; a root that is not clear: the message names those found.
