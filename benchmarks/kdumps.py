@@ -49,7 +49,7 @@ def tables() -> dict[int, bytes]:
     pages = {ROOT: _table(np.full(1, UPPER, np.uint64)), UPPER: _table(middle)}
     pages |= {int(at): _table(part) for at, part in zip(middle, last.reshape(-1, PER), strict=True)}
     starts = rng.integers(0, PAGES // RUN, (TABLES, PER // RUN, 1)).astype(np.uint64) * np.uint64(RUN)
-    frames = (starts + np.arange(RUN, dtype=np.uint64)).reshape(TABLES, PER)
+    frames = np.add(starts, np.arange(RUN, dtype=np.uint64), dtype=np.uint64).reshape(TABLES, PER)
     return pages | {int(at): _table(part) for at, part in zip(last, frames, strict=True)}
 
 
