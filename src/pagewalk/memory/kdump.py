@@ -23,7 +23,7 @@ import numpy as np
 
 from pagewalk.abi.elf import MACHINES as ELF_MACHINES
 from pagewalk.abi.kdump import INCOMPLETE, LEVELS, MACHINES, PACKED
-from pagewalk.doors import printable
+from pagewalk.doors import printable, shortened
 from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump, UnsupportedError
 from pagewalk.memory.elf_notes import notes_of, vmcoreinfo_of
 from pagewalk.memory.kdump_file import KdumpFile
@@ -179,7 +179,7 @@ class Kdump(PiecewiseMemory):
         except UnsupportedError:
             raise
         except Exception as error:  # each library has its own
-            return Gone(MemoryReadError, f"the page is damaged in the dump: {printable(str(error))}")
+            return Gone(MemoryReadError, f"the page is damaged in the dump: {shortened(printable(str(error)))}")
         if len(page) != self._block:
             return Gone(MemoryReadError, f"the page is damaged in the dump: it is of {len(page):#x} bytes")
         return Piece(number * self._block, page)
