@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import PagewalkError
 from pagewalk.memory import blocks_of, extents_of
-from pagewalk.memory.protocol import Closable
+from pagewalk.memory.protocol import Closable, ReadsMany
 from tests.fuzz.mutate import mutated
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def campaign(target: Target, inputs: int, folder: Path, seed: int = 0, first: in
         first: The number of the first one.
     """
     found, seeds, path = Found(), target.seeds(), folder / "input"
+    headers = target.header if isinstance(target.header, tuple) else (target.header,)
     for valid in seeds:  # what is imported at the first use is not the first input's fault
         path.unlink(missing_ok=True)
         path.write_bytes(valid)
@@ -76,7 +77,7 @@ def campaign(target: Target, inputs: int, folder: Path, seed: int = 0, first: in
         for number in range(first, first + inputs):
             rng = random.Random(f"{seed}.{number}")
             path.unlink(missing_ok=True)  # a mapped file that is cut off ends the process
-            path.write_bytes(mutated(rng.choice(seeds), rng, target.header))
+            path.write_bytes(mutated(rng.choice(seeds), rng, rng.choice(headers)))
             _one(target, path, number, found)
     finally:
         signal.signal(signal.SIGALRM, old)
@@ -122,6 +123,8 @@ def _use(memory: Memory) -> None:
         for start, end in runs[:16]:
             for at in (start - 1, end - 1, end, start ^ 1 << 47):
                 _read(memory, at)
+            if isinstance(memory, ReadsMany):
+                memory.read_many(range(start, start + (16 << 12), 1 << 12), 1 << 12)
     finally:
         if isinstance(memory, Closable):
             memory.close()

@@ -19,11 +19,12 @@ class Target(NamedTuple):
     Attributes:
         seeds: Valid files, small ones: what is mutated.
         open: What opens a file.
-        header: Bytes at the front that half of the inputs keep, so that they get past the first check.
+        header: Bytes at the front that half of the inputs keep, so that they get past the first check; of several
+            numbers each input has one.
         modules: The parser's own modules, whose lines are counted.
     """
 
     seeds: Callable[[], list[bytes]]
     open: Callable[[Path], Memory]
-    header: int
+    header: int | tuple[int, ...]
     modules: tuple[str, ...]

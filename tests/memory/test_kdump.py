@@ -142,6 +142,18 @@ class TestPages:
             "1 of the machine's 4 pages are left out of it (level 17: zeros, free pages)"
         )
 
+    def test_many_are_as_one_after_the_other(self, make: Callable[..., Path]) -> None:
+        """Pages that are looked up together: packed and not, damaged, lost, left out, of no memory; kept or not."""
+        pages = some(400)
+        gone, bad = sorted(pages)[3], sorted(pages)[-2]
+        places = [PAGE * number for number in (*range(1700), 1 << 40, 5, 5)]
+        for damage in ({}, {bad: b"damaged"}):
+            path = make(written(Dump(pages, machine=frozenset({9}), lost=frozenset({gone}), damage=damage)))
+            alone, many = Kdump(path), Kdump(path)
+            expected = [alone.read_many([paddr], PAGE)[0] for paddr in places]
+            assert many.read_many(places, PAGE) == many.read_many(places, PAGE) == expected
+            assert {number for number, page in enumerate(expected[:1700]) if page} == {*pages} - {gone, *damage}
+
     def test_incomplete(self, make: Callable[..., Path]) -> None:
         dump = Dump(some(), lost=frozenset(list(some())[30:]), status=8)
         memory = Kdump(make(written(dump)))

@@ -54,6 +54,19 @@ class Bitmap:
         low: int = self._words[word] & (1 << place) - 1
         return int(self._before[word]) + low.bit_count()
 
+    def set_in(self, bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Which of some bits are set; none past the end is. Shape (n,)."""
+        found = bits < np.uint64(len(self))
+        inside = bits[found]
+        found[found] = self._array[inside // np.uint64(_WORD)] >> inside % np.uint64(_WORD) & np.uint64(1)
+        return found
+
+    def ranks(self, bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """``rank`` of many bits, none of them past the end. Shape (n,)."""
+        word = bits // np.uint64(_WORD)
+        low = self._array[word] & (np.uint64(1) << bits % np.uint64(_WORD)) - np.uint64(1)
+        return np.asarray(self._before)[word] + np.bitwise_count(low)
+
     def runs(self) -> npt.NDArray[np.uint64]:
         """The runs of set bits, ``[first, end)`` of each, ascending. Shape (runs, 2), uint64."""
         edges, carry = [], np.uint64(0)

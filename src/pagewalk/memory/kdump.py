@@ -23,7 +23,7 @@ import numpy as np
 
 from pagewalk.abi.elf import MACHINES as ELF_MACHINES
 from pagewalk.abi.kdump import INCOMPLETE, LEVELS, MACHINES, PACKED
-from pagewalk.doors import printable
+from pagewalk.doors import printable, shortened
 from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump, UnsupportedError
 from pagewalk.memory.elf_notes import notes_of, vmcoreinfo_of
 from pagewalk.memory.kdump_file import KdumpFile
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 __all__ = ["Kdump"]
 
 _ANY: Final = sum(PACKED)
+_MANY: Final = 8
+"""Pages that are looked up together."""
+_TOP: Final = 1 << 64
 _NO_MEMORY: Final = Gone(MemoryReadError, "the machine has no memory there")
 _ELSEWHERE: Final = Gone(PageNotInDump, "the page is in another file of the split dump: give all of them")
 
@@ -99,6 +102,40 @@ class Kdump(PiecewiseMemory):
         joined = np.flatnonzero(runs[1:, 0] == runs[:-1, 1])
         return np.stack([np.delete(runs[:, 0], joined + 1), np.delete(runs[:, 1], joined)], axis=1)
 
+    def _at_once(self, paddrs: list[int], size: int) -> dict[int, bytes]:
+        """Whole pages, looked up together; those that are odd in any way are not among them."""
+        if size != self._block or len(paddrs) < _MANY or min(paddrs) < 0 or max(paddrs) >= _TOP:
+            return {}
+        found = self._kept_of([paddr // size for paddr in paddrs])
+        missing = np.array([paddr for paddr in paddrs if paddr % size == 0 and paddr // size not in found], np.uint64)
+        new: dict[int, Piece] = {}
+        for one in self._split:
+            new |= self._sound_of(one, missing // np.uint64(size))
+        self._keep(new)
+        return {piece.start: piece.data for piece in (*found.values(), *new.values())}
+
+    def _sound_of(self, one: KdumpFile, pages: npt.NDArray[np.uint64]) -> dict[int, Piece]:
+        """Those of some pages that a file has and that are sound, by number."""
+        pages, rows = one.sound(pages)
+        flags, found = rows["flags"] & _ANY, {}
+        for flag in np.unique(flags).tolist():
+            mine = flags == flag
+            unpacked = self._all_unpacked(one, rows[mine], flag & -flag)
+            for number, page in zip(pages[mine].tolist(), unpacked, strict=False):
+                found[number] = Piece(number * self._block, page)
+        return found
+
+    def _all_unpacked(self, one: KdumpFile, rows: npt.NDArray[np.void], flag: int) -> list[bytes]:
+        """Pages that are packed alike. None of them if one is damaged: whoever looks at each alone says which."""
+        data, size = one.file.read(0, one.file.size), self._block
+        starts, ends = rows["offset"], rows["offset"] + rows["size"]
+        try:
+            unpack = self._unpacker(flag)
+            pages = [unpack(data[at:end], size) for at, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        except Exception:  # each library has its own
+            return []
+        return pages if all(len(page) == size for page in pages) else []
+
     def _missing(self) -> Iterator[str]:
         """What is not in the dump."""
         first = self._split[0]
@@ -138,20 +175,27 @@ class Kdump(PiecewiseMemory):
             return packed
         data, flag = one.file.read(packed.offset, packed.size), packed.flags & _ANY
         try:
-            page = self._unpacker(flag & -flag)(data, self._block) if flag else bytes(data)
+            page = self._unpacker(flag & -flag)(data, self._block)
         except UnsupportedError:
             raise
         except Exception as error:  # each library has its own
-            return Gone(MemoryReadError, f"the page is damaged in the dump: {printable(str(error))}")
+            return Gone(MemoryReadError, f"the page is damaged in the dump: {shortened(printable(str(error)))}")
         if len(page) != self._block:
             return Gone(MemoryReadError, f"the page is damaged in the dump: it is of {len(page):#x} bytes")
         return Piece(number * self._block, page)
 
     def _unpacker(self, flag: int) -> Callable[[Any, int], bytes]:
-        """What unpacks a page of such a flag."""
+        """What unpacks a page of such a flag; of none, it lies as it is."""
+        if not flag:
+            return _as_it_is
         if flag not in self._unpackers:  # the header did not tell of it
             self._unpackers[flag] = UNPACKERS[PACKED[flag]]()
         return self._unpackers[flag]
+
+
+def _as_it_is(data: Any, _: int) -> bytes:
+    """A page that is not packed."""
+    return bytes(data)
 
 
 def _refuse_strangers(files: list[KdumpFile]) -> None:

@@ -68,6 +68,8 @@ class KdumpFile:
         self.machine, self.dumped = (Bitmap(self.file.read(at, header.bitmap)) for at in header.bitmaps)
         self.first, self.end = header.pages or (0, len(self.dumped))
         self._layout = Struct(header.order + DESCRIPTOR)
+        row = (("offset", "u8"), ("size", "u4"), ("flags", "u4"), ("rest", "V8"))
+        self._row = np.dtype([(name, header.order + kind) for name, kind in row])
         self._before = self.dumped.rank(self.first)
         self._count = self.dumped.rank(self.end) - self._before
         self.cut_off = self._is_cut_off()
@@ -91,6 +93,33 @@ class KdumpFile:
             return Gone(MemoryReadError, f"the page is damaged in the dump: {found.size:#x} bytes of a packed page")
         return found
 
+    def sound(self, pages: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.void]]:
+        """Those of many pages that this file has and that look sound, looked up together.
+
+        Args:
+            pages: Their numbers. Shape (n,), uint64.
+
+        Returns:
+            The numbers of some of them, and the descriptor of each: ``offset``, ``size``, ``flags``. None of a
+            flattened file: ``packed`` says of any page.
+        """
+        if not isinstance(self.file, MappedFile):
+            return pages[:0], np.empty(0, self._row)
+        mine = self.dumped.set_in(pages) & (pages >= np.uint64(self.first)) & (pages < np.uint64(self.end))
+        pages, rows = pages[mine], self._descriptors
+        at = self.dumped.ranks(pages) - np.uint64(self._before)
+        there = at < np.uint64(len(rows))
+        pages, found = pages[there], rows[at[there]]
+        fits = (found["offset"] <= self.file.size) & (found["size"] <= self.header.block)
+        good = fits & (found["offset"] > 0) & (found["offset"] + found["size"] <= self.file.size)
+        return pages[good], found[good]
+
+    @property
+    def _descriptors(self) -> npt.NDArray[np.void]:
+        """All that the file has of them, in place."""
+        data = self.file.read(self.header.descriptors, self._row.itemsize * self._count)
+        return np.frombuffer(data, self._row, len(data) // self._row.itemsize)
+
     def runs(self) -> npt.NDArray[np.uint64]:
         """The runs of pages that are in this file, ``[first, end)`` of each. Shape (runs, 2), uint64."""
         dumped = self.dumped
@@ -101,10 +130,9 @@ class KdumpFile:
 
     def _ends(self, first: int, end: int) -> npt.NDArray[np.uint64]:
         """Where the bytes of pages end in the file, by the numbers of their descriptors; nowhere, if not in it."""
-        order, size = self.header.order, self._layout.size
-        kind = np.dtype([("offset", f"{order}u8"), ("size", f"{order}u4"), ("rest", "V12")])
+        size = self._row.itemsize
         data = self.file.read(self.header.descriptors + size * first, size * (end - first))
-        found = np.frombuffer(data, kind, len(data) // size)
+        found = np.frombuffer(data, self._row, len(data) // size)
         ends = np.full(end - first, _NOWHERE, np.uint64)
         ends[: len(found)] = np.where(found["offset"] == 0, _NOWHERE, found["offset"] + found["size"])
         self.file.forget(self.header.descriptors + size * first, size * (end - first))

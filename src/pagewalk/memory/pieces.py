@@ -15,7 +15,7 @@ from pagewalk.errors import MemoryReadError
 from pagewalk.memory.mapped import reopened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -27,6 +27,8 @@ __all__ = ["KEPT", "Gone", "Piece", "PiecewiseMemory"]
 
 KEPT: Final = 32 << 20
 """Bytes of unpacked pieces that are kept."""
+_PASSED: Final = 1024
+"""Pieces that are unpacked before the files' own pages are let go of: each may have brought 64 KiB of them in."""
 _TOLD: Final = 3
 """Runs of memory that a message names."""
 
@@ -58,7 +60,7 @@ class PiecewiseMemory(ABC):
     def __init__(self, files: Sequence[MappedFile]) -> None:
         self._files = tuple(files)
         self._kept: OrderedDict[int, Piece] = OrderedDict()
-        self._bytes = 0
+        self._bytes = self._passed = 0
         self._lock = threading.Lock()
         self.closed = False
 
@@ -93,6 +95,10 @@ class PiecewiseMemory(ABC):
     def _unpacked(self, number: int) -> Piece | Gone:
         """A piece by its number."""
 
+    def _at_once(self, paddrs: list[int], size: int) -> dict[int, bytes]:
+        """Bytes at some of many addresses, where a subclass knows a quicker way than one after the other."""
+        return {}
+
     @property
     @abstractmethod
     def extents(self) -> npt.NDArray[np.uint64]:
@@ -125,9 +131,11 @@ class PiecewiseMemory(ABC):
     def read_many(self, paddrs: Sequence[int], size: int) -> list[bytes | None]:
         """Read ``size`` bytes at each address. None: not all there."""
         asked, size = [integer(paddr, "paddr") for paddr in paddrs], integer(size, "size")
-        if asked:
-            self._check(asked[0], size)
-        return [self._answer(paddr, size) for paddr in asked]
+        if not asked:
+            return []
+        self._check(asked[0], size)
+        found = self._at_once(asked, size)
+        return [found[paddr] if paddr in found else self._answer(paddr, size) for paddr in asked]
 
     def read_into(self, paddr: int, buffer: memoryview) -> None:
         """Fill a buffer with the bytes from ``paddr`` on.
@@ -205,16 +213,27 @@ class PiecewiseMemory(ABC):
                 return kept
         piece = self._unpacked(number)
         if isinstance(piece, Piece):
-            self._keep(number, piece)
+            self._keep({number: piece})
         return piece
 
-    def _keep(self, number: int, piece: Piece) -> None:
-        """Keep a piece, and let those go that were not asked for longest."""
+    def _kept_of(self, numbers: Iterable[int]) -> dict[int, Piece]:
+        """Those of some pieces that are kept."""
         with self._lock:
-            if self.closed or number in self._kept:
+            return {number: self._kept[number] for number in numbers if number in self._kept}
+
+    def _keep(self, pieces: Mapping[int, Piece]) -> None:
+        """Keep pieces, and let those go that were not asked for longest."""
+        with self._lock:
+            if self.closed:
                 return
-            self._kept[number] = piece
-            self._bytes += len(piece.data)
+            new = {number: piece for number, piece in pieces.items() if number not in self._kept}
+            self._kept.update(new)
+            self._passed += len(new)
+            self._bytes += sum(len(piece.data) for piece in new.values())
             while self._bytes > KEPT:
                 _, old = self._kept.popitem(last=False)
                 self._bytes -= len(old.data)
+            if self._passed >= _PASSED:
+                self._passed = 0
+                for file in self._files:
+                    file.forget(0, file.stored)

@@ -116,10 +116,15 @@ class Source:
             return self._alone[2]
         answers = read_each(self.memory, paddrs, level.table_bytes)
         held = [data for data in answers if data is not None]
-        tables, there = np.zeros((len(paddrs), level.entries), np.uint64), np.ones(len(paddrs), np.bool_)
+        tables, there = self._words(b"".join(held), level), np.ones(len(paddrs), np.bool_)
         if len(held) < len(answers):
             there[:] = [data is not None for data in answers]
-        tables[there] = np.frombuffer(b"".join(held), self._word.dtype).reshape(-1, level.entries)
+            tables, some = np.zeros((len(paddrs), level.entries), np.uint64), tables
+            tables[there] = some
         if len(paddrs) == 1 and level.above == level.depth == 0:
             self._alone = paddrs[0], level.entries, (tables, there)
         return tables, there
+
+    def _words(self, data: bytes, level: Level) -> Words:
+        """Tables that lie side by side. Shape (n, entries), uint64."""
+        return np.frombuffer(data, self._word.dtype).astype(np.uint64, copy=False).reshape(-1, level.entries)

@@ -15,6 +15,9 @@ __all__ = ["MODULES", "TARGET", "dumps"]
 
 MODULES = tuple(f"pagewalk.memory.{name}" for name in ("kdump", "kdump_file", "kdump_header", "bitmap", "pieces"))
 
+HEADERS = (8, PAGE, 2 * PAGE, 4 * PAGE)
+"""Behind the signature, before the sub-header, the bitmaps, the descriptors."""
+
 
 def dumps() -> Iterator[bytes]:
     """One in each packing, and of machines of each kind."""
@@ -28,4 +31,4 @@ def dumps() -> Iterator[bytes]:
     yield written(dump.but(status=8, lost=frozenset({3, 70})))
 
 
-TARGET = Target(lambda: list(dumps()), Kdump, 8, MODULES)
+TARGET = Target(lambda: list(dumps()), Kdump, HEADERS, MODULES)
