@@ -15,6 +15,10 @@ from benchmarks import engine
 from benchmarks.frame import Benchmark, Case, Job, Missing
 from benchmarks.native import Limit, Rows
 from benchmarks.peers import pages_of, volatility_layer
+from pagewalk.formats import NO_PADDR
+from tests.kept import KEPT, kept
+from tests.real.machines import MACHINES
+from tests.real.pages import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,12 +125,40 @@ def of_format(name: str, folder: Path) -> Job:
     registers = {told: truth[ours] for ours, told in REGISTERS.items() if ours in truth}
     tables = pw.open(path, registers=registers, base=truth["ram_base"])
     here = {int(vaddr): (entry & (1 << 55) - 1) << 12 for vaddr, entry in truth["pm"].items() if entry >> PRESENT_BIT}
-    wanted = pages_of(np.array([(vaddr, 4096, paddr) for vaddr, paddr in sorted(here.items())], np.uint64))
-    there = engine.sweep.Filter(kinds={pw.Kind.PRESENT, pw.Kind.PROT_NONE})
+    pages = np.array([(vaddr, 4096, paddr) for vaddr, paddr in sorted(here.items())], np.uint64)
+    return there(tables, tables.windows[0].end, pages)
+
+
+def of_kept(name: str, folder: Path) -> Job:
+    """The same on a guest of which the tables are kept, in memory.
+
+    Raises:
+        Missing: Not in this checkout.
+    """
+    try:
+        guest = kept(name)
+    except FileNotFoundError as error:
+        raise Missing(str(error)) from None
+    tables, theirs = guest.tables(), said(guest)
+    sizes = np.full(theirs.vaddrs.shape, guest.truth.page, np.uint64)
+    pages = np.stack([theirs.vaddrs, sizes, theirs.paddrs], axis=1)[theirs.paddrs != np.uint64(NO_PADDR)]
+    return there(tables, min(tables.windows[0].end, guest.machine.architecture.kernel), pages)
+
+
+def there(tables: pw.PageTables, end: int, pages: np.ndarray) -> Job:
+    """A list of the pages of a program that are in memory.
+
+    Args:
+        tables: Its tables.
+        end: Where its addresses end.
+        pages: What must be found, as vaddr, size, paddr. Shape (n, 3), uint64.
+    """
+    wanted = pages_of(pages)
+    where = engine.sweep.Filter(kinds={pw.Kind.PRESENT, pw.Kind.PROT_NONE})
     engine.checked(lambda: engine.sweep.mappings(engine.small()))
 
     def work() -> Any:
-        return engine.sweep.mappings(tables, 0, tables.windows[0].end, coalesce=False, where=there)
+        return engine.sweep.mappings(tables, 0, end, coalesce=False, where=where)
 
     def digest(found: Any) -> list[int]:
         return pages_of(np.stack([found.vaddr, found.size, found.paddr], axis=1))
@@ -141,7 +173,9 @@ def benchmarks(scale: Scale) -> list[Benchmark]:
         Case("pagewalk, NumPy, sweep.mappings", by_sweep, {"PAGEWALK_ENGINE": "numpy"}),
         Case("volatility3, layer.mapping", by_volatility),
     )
-    formats = tuple(Case(name, partial(of_format, name), {"PAGEWALK_ENGINE": "numpy"}) for name in GUESTS)
+    jobs = {name: partial(of_format, name) for name in GUESTS}
+    jobs |= {MACHINES[name].format: partial(of_kept, name) for name in KEPT}
+    formats = tuple(Case(name, job, {"PAGEWALK_ENGINE": "numpy"}) for name, job in jobs.items())
     return [
         Benchmark("The user half of a real guest", "pages", cases),
         Benchmark("Guests of several formats, sweep.mappings", "pages", formats),

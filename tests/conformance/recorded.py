@@ -1,6 +1,7 @@
 """Answers that a kernel gave on another machine: written to a file there, and a side of a comparison here.
 
-``python -m tests.conformance.recorded FILE`` asks the running kernel; ``guest.py`` runs that in a guest. The file is
+``python -m tests.conformance.recorded FILE`` asks the running kernel; ``guest.py`` runs that in a guest. With the name
+of such a file before it, what was asked then is asked again: seeds may stand for other scenarios by now. The file is
 compressed JSON: the machine's facts, and for each scenario its steps' outcomes and what each process showed after
 them (nothing, where it shows what it did before), then what was found at the end.
 """
@@ -93,11 +94,15 @@ def read_answers(path: Path) -> Recorded:
     return Recorded(plain["kernel"], Facts(**plain["facts"]), scenarios, answers)
 
 
-def write_answers(path: Path, side: Side, facts: Facts) -> None:
-    """Ask a side about all that is recorded."""
+def to_ask() -> dict[str, Scenario]:
+    """All that is recorded, by title."""
     scenarios = {f"execute only: {title}": scenario for title, scenario in execute_only.SCENARIOS.items()}
     scenarios |= {title: scenario for title, scenario in WRITTEN.items() if title.startswith("kernel access")}
-    scenarios |= {f"seed {seed}": generate(seed) for seed in SEEDS}
+    return scenarios | {f"seed {seed}": generate(seed) for seed in SEEDS}
+
+
+def write_answers(path: Path, side: Side, facts: Facts, scenarios: Mapping[str, Scenario]) -> None:
+    """Ask a side about scenarios."""
     runs = {title: _ask(side, scenario) for title, scenario in scenarios.items()}
     plain = {"kernel": platform.release(), "facts": asdict(facts), "runs": runs}
     path.write_bytes(lzma.compress(json.dumps(plain).encode(), preset=9))
@@ -185,8 +190,10 @@ def _value(plain: Any) -> Any:
 def main() -> None:
     from pagewalk.conform.sides.kernel import Kernel
 
+    *old, new = map(Path, sys.argv[1:])
+    scenarios = read_answers(old[0]).scenarios if old else to_ask()
     with Kernel() as kernel:
-        write_answers(Path(sys.argv[1]), kernel, replace(running_facts(), hugetlb=free_hugetlb()))
+        write_answers(new, kernel, replace(running_facts(), hugetlb=free_hugetlb()), scenarios)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.formats import NO_PADDR
-from tests.real.obey import filled
+from tests.real.obey import FILLED, filled
 from tests.real.pages import differences, leaves, listed, said
 from tests.real.plants import absent
 from tests.real.truth import FRAME
@@ -16,8 +16,6 @@ __all__ = ["TestKernelHalf", "TestUserHalf"]
 
 RANDOM = 2000
 RIGHTS = {"r": pw.Flag.READ, "w": pw.Flag.WRITE, "x": pw.Flag.EXEC}
-FILLED = {"holes": 2, "rights": 1, "thp": 3, "shmem": 3}
-"""Plants whose pages were filled, and how many pages there are from one to the next."""
 
 
 class TestUserHalf:

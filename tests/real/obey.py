@@ -14,7 +14,7 @@ from tests.real.truth import FRAME
 if TYPE_CHECKING:
     from tests.real.boot import Guest
 
-__all__ = ["Answer", "Control", "filled"]
+__all__ = ["FILLED", "Answer", "Control", "filled"]
 
 MAGIC: Final = 0x6C61776567617063
 READ, WRITE, PAGEMAP, MADVISE, MUNMAP, MPROTECT = range(1, 7)
@@ -22,6 +22,8 @@ WORDS: Final = ("magic", "command", "address", "length", "argument", "done", "re
 """The layout in ``init/obey.c``: words of 8 bytes, then the page's entries of pagemap."""
 ENTRIES: Final = 256
 SECONDS: Final = 20.0
+FILLED: Final = {"holes": 2, "rights": 1, "thp": 3, "shmem": 3}
+"""Plants whose pages were filled, and how many pages there are from one to the next."""
 
 
 class Answer(NamedTuple):

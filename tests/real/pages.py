@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,10 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tests.real.boot import Guest
+    from tests.real.truth import Truth
 
-__all__ = ["Pages", "differences", "leaves", "listed", "said"]
+__all__ = ["Pages", "Spoken", "differences", "leaves", "listed", "said"]
 
 THERE = (pw.Kind.PRESENT, pw.Kind.PROT_NONE)
+
+
+class Spoken(Protocol):
+    """A guest whose program has spoken: one that runs, or one that is kept."""
+
+    @property
+    def truth(self) -> Truth: ...
 
 
 class Pages(NamedTuple):
@@ -27,7 +35,7 @@ class Pages(NamedTuple):
     kinds: np.ndarray
 
 
-def said(guest: Guest) -> Pages:
+def said(guest: Spoken) -> Pages:
     """What its kernel says in pagemap: every page of every area that has something in it."""
     vaddrs, words = guest.truth.pages()
     there, swap = (words & np.uint64(bit) != 0 for bit in (PRESENT, SWAP))
