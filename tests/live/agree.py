@@ -73,6 +73,21 @@ def check_scan(space, areas, regions):
         assert not len(wrong), f"{name}: page {wrong[0]} is {said[wrong[0]]:#x}, captured as {mine[wrong[0]]:#x}"
 
 
+def migrations():
+    """How many pages the kernel has moved to other frames: compaction does, when it likes."""
+    fields = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    return int(fields["pgmigrate_success"])
+
+
+def check_still_pagemap(space, moved):
+    """``check_pagemap``; of a new capture, where pages have moved since ``moved`` was what ``migrations`` said."""
+    for _ in range(10):
+        if migrations() == moved:
+            break
+        moved, space = migrations(), capture(space.pid)
+    check_pagemap(space)
+
+
 def check_pagemap(space):
     """Every page of every VMA has the state that pagemap, read directly, gives it."""
     fd = os.open(f"/proc/{space.pid}/pagemap", os.O_RDONLY)

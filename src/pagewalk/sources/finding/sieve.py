@@ -26,6 +26,8 @@ __all__ = ["Sieve"]
 
 _BATCH: Final = 1 << 15
 """Candidates that are looked at together."""
+_TABLES: Final = 1 << 11
+"""Tables that are read together."""
 _WORDS: Final = 16
 """Words of a table that are looked at."""
 
@@ -67,11 +69,25 @@ class Sieve:
             return
         some = _joined(self._waiting)
         self._waiting = []
-        for pick in (_first, _last):
-            slots = pick(any_of(self.reading.head.tables, some.rows))
-            some = some.only(self._are_tables(some.rows[np.arange(len(slots)), slots]))
+        tables = any_of(self.reading.head.tables, some.rows)
+        checks = [(_first, self._are_tables), (_last, self._are_tables)]
+        if not self.reading.page.made_empty:
+            checks.append((_first, self._hold_something))
+        for pick, check in checks:
+            good = check(some.rows[np.arange(len(tables)), pick(tables)])
+            some, tables = some.only(good), tables[good]
         if len(some.paddrs):
             self._kept.append(some)
+
+    def _hold_something(self, entries: Any) -> Mask:
+        """Which entries point to a table that has an entry, or is missing: a fake's is a page of zeros mostly."""
+        level, form = self.reading.user.steps[1].level, self.reading.form
+        paddrs = self.reading.head.tables_of(entries)
+        held = np.zeros(len(paddrs), np.bool_)
+        for at in range(0, len(paddrs), _TABLES):
+            rows, there = self._reader.rows(paddrs[at : at + _TABLES], level, form)
+            held[at : at + _TABLES] = rows.any(axis=1) | ~there
+        return held
 
     def _are_tables(self, entries: Any) -> Mask:
         """Which entries point to what may be a table, by a few words of it; what is missing may be one."""
