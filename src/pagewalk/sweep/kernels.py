@@ -325,22 +325,6 @@ def _segment_of(starts, halfway, paddr):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _parts(rules, shape):  # type: ignore[no-untyped-def]
-    """Where entries of the shape of tables have the table's address: read once a level."""
-    return rules[shape, MASK], rules[shape, LEFT], rules[shape, RIGHT], rules[shape, MORE]
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _child(rules, shape, entry, parts):  # type: ignore[no-untyped-def]
-    """The address of the table that an entry points to."""
-    mask, left, right, more = parts
-    child = (entry & mask) << left >> right
-    if more != ZERO:
-        child |= _rest(rules, shape, entry, ZERO)
-    return child
-
-
-@njit(nogil=True, cache=True, inline="always")
 def _page_of(rules, shape, entry, vaddr, shift):  # type: ignore[no-untyped-def]
     """Where an entry that maps a page leads an address."""
     frame = ((entry ^ rules[shape, FLIP]) & rules[shape, MASK]) << rules[shape, LEFT] >> rules[shape, RIGHT]
@@ -352,10 +336,8 @@ def _page_of(rules, shape, entry, vaddr, shift):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _translate(words, segments, root, vaddrs, levels, known, asked, room, out):  # type: ignore[no-untyped-def]
     """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
-    kinds, bare_kinds, bare, no_frame = known[0]
-    lookups, all_moves, all_rules = known[1:]
-    (paddrs, mapped), (places, granted) = out, room
-    starts, sizes, offsets = segments
+    (kinds, bare_kinds, bare, no_frame), lookups, all_moves, all_rules = known
+    (paddrs, mapped), (places, granted), (starts, sizes, offsets) = out, room, segments
     if asked is not None:
         all_grants, masks, grant_moves, permits = asked
         granted[:] = EVERY_RIGHT
@@ -366,18 +348,20 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
     for depth in range(levels.shape[0]):
         level, below = levels[depth], levels[min(depth + 1, levels.shape[0] - 1)]
         shift, tested, table, held, telling = level[0], level[2], level[3], level[5], level[7]
-        down, slots, below_size = below[0], below[1], below[6]
-        lookup, moves, rules = lookups[depth], all_moves[depth], all_rules[depth]
-        table_must, parts = rules[level[4], MUST], _parts(rules, level[4])
+        down, slots, below_size, lookup = below[0], below[1], below[6], lookups[depth]
+        moves, rules = all_moves[depth], all_rules[depth]
+        table_must, table_mask, table_more = rules[level[4], MUST], rules[level[4], MASK], rules[level[4], MORE]
+        table_left, table_right = rules[level[4], LEFT], rules[level[4], RIGHT]  # in a tuple they were read each time
         for at in range(vaddrs.shape[0]):
             if places[at] == ALL:
                 continue
-            entry = words[places[at]]
-            places[at] = ALL
+            entry, places[at] = words[places[at]], ALL
             if entry & tested == table:  # a table, mostly, and then this is all
                 if entry & table_must != ZERO:
                     return UNKNOWN
-                child = _child(rules, level[4], entry, parts)
+                child = (entry & table_mask) << table_left >> table_right
+                if table_more != ZERO:
+                    child |= _rest(rules, level[4], entry, ZERO)
                 if halfway != ZERO:
                     segment = _segment_of(starts, halfway, child)
                     start, size, ahead = starts[segment], sizes[segment], offsets[segment]
