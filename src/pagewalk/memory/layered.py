@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pagewalk.doors import integer, refuse_pickling, shortened
+from pagewalk.doors import integer, shortened
 from pagewalk.memory.flat import FlatMemory
-from pagewalk.memory.mapped import reopened
+from pagewalk.memory.mapped import OfFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from pagewalk.memory.mapped import MappedFile
     from pagewalk.memory.protocol import Segment
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["MappedFiles"]
 
 
-class MappedFiles(FlatMemory):
+class MappedFiles(OfFiles, FlatMemory):
     """Memory that lies in files as it is.
 
     It is pickled as their paths; whoever unpickles it opens the files again, and is refused if one has changed since.
@@ -40,32 +39,9 @@ class MappedFiles(FlatMemory):
         self.holds_frames = True
         super().__init__(segments)
 
-    @property
-    def path(self) -> Path:
-        """Where the first file is, for messages."""
-        return self._files[0].path
-
-    @path.setter
-    def path(self, path: Path) -> None:
-        self._files[0].path = path
-
-    def __repr__(self) -> str:
-        name = shortened(self.path.name, 32)
-        more = f" and {len(self._files) - 1} more" if len(self._files) > 1 else ""
-        return f"<{type(self).__name__} {name}{more} {'closed' if self.closed else shortened(self.extent, 48)}>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Opened again where it is unpickled."""
-        if self.closed:
-            raise refuse_pickling(self, "it is closed: open it again")
-        if not all(file.has_path for file in self._files):
-            raise refuse_pickling(self, "it has no path of its own, only a descriptor here: open it there by a path")
-        files = [(file.path.absolute(), file.version) for file in self._files]
-        return reopened, (type(self), files, self._options())
-
-    def _options(self) -> dict[str, Any]:
-        """What it was opened with beside its files."""
-        return {}
+    def _shown(self) -> str:
+        """Where it is."""
+        return shortened(self.extent, 48)
 
     def close(self) -> None:
         """Let go of the files. Whoever still looks at their bytes in place keeps them mapped."""

@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pagewalk.doors import shown
+from pagewalk.doors import refuse_pickling, shortened, shown
 from pagewalk.errors import ImageFormatError, UnsupportedError
 from pagewalk.memory.exact import BadAnswer
 
-__all__ = ["MappedFile", "Version", "has_path", "mapped", "reopened"]
+__all__ = ["MappedFile", "OfFiles", "Version", "has_path", "mapped"]
 
 _OPEN_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 """Without O_NONBLOCK, opening a FIFO waits for somebody to write to it."""
@@ -128,7 +128,50 @@ def mapped(path: Path, writable: bool) -> tuple[mmap.mmap, Version]:
         os.close(fd)
 
 
-def reopened(kind: type[Any], files: list[tuple[Path, Version]], options: dict[str, Any]) -> Any:
+class OfFiles:
+    """What memories of mapped files have in common: a name, and how they are pickled, as the paths of their files.
+
+    Attributes:
+        closed: Whether it was closed.
+    """
+
+    _files: tuple[MappedFile, ...]
+    closed: bool
+
+    @property
+    def path(self) -> Path:
+        """Where the first file is, for messages."""
+        return self._files[0].path
+
+    @path.setter
+    def path(self, path: Path) -> None:
+        self._files[0].path = path
+
+    def __repr__(self) -> str:
+        name = shortened(self.path.name, 32)
+        more = f" and {len(self._files) - 1} more" if len(self._files) > 1 else ""
+        state = "closed" if self.closed else self._shown()
+        return f"<{type(self).__name__} {name}{more}{state and f' {state}'}>"
+
+    def _shown(self) -> str:
+        """What else to show of it."""
+        return ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Opened again where it is unpickled."""
+        if self.closed:
+            raise refuse_pickling(self, "it is closed: open it again")
+        if not all(file.has_path for file in self._files):
+            raise refuse_pickling(self, "it has no path of its own, only a descriptor here: open it there by a path")
+        files = [(file.path.absolute(), file.version) for file in self._files]
+        return _reopened, (type(self), files, self._options())
+
+    def _options(self) -> dict[str, Any]:
+        """What it was opened with beside its files."""
+        return {}
+
+
+def _reopened(kind: type[Any], files: list[tuple[Path, Version]], options: dict[str, Any]) -> Any:
     """A memory in files that was pickled.
 
     Raises:

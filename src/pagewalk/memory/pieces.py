@@ -8,15 +8,14 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pagewalk.doors import integer, refuse_pickling, shortened
+from pagewalk.doors import integer
 from pagewalk.errors import MemoryReadError
-from pagewalk.memory.mapped import reopened
+from pagewalk.memory.mapped import OfFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -47,7 +46,7 @@ class Gone(NamedTuple):
     why: str
 
 
-class PiecewiseMemory(ABC):
+class PiecewiseMemory(OfFiles, ABC):
     """Physical memory in pieces.
 
     Args:
@@ -63,29 +62,6 @@ class PiecewiseMemory(ABC):
         self._bytes = self._passed = 0
         self._lock = threading.Lock()
         self.closed = False
-
-    @property
-    def path(self) -> Path:
-        """Where the first file is, for messages."""
-        return self._files[0].path
-
-    @path.setter
-    def path(self, path: Path) -> None:
-        self._files[0].path = path
-
-    def __repr__(self) -> str:
-        name = shortened(self.path.name, 32)
-        more = f" and {len(self._files) - 1} more files" if len(self._files) > 1 else ""
-        return f"<{type(self).__name__} {name}{more}{' closed' if self.closed else ''}>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Its files' paths; opened again where it is unpickled."""
-        if self.closed:
-            raise refuse_pickling(self, "it is closed: open it again")
-        if not all(file.has_path for file in self._files):
-            raise refuse_pickling(self, "it has no path of its own, only a descriptor here: open it there by a path")
-        files = [(file.path.absolute(), file.version) for file in self._files]
-        return reopened, (type(self), files, {})
 
     @abstractmethod
     def _number(self, paddr: int) -> int | Gone:
