@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import integer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MappedDump", "missing_of", "why_not"]
 
 
-class MappedDump(RawImage):
+class MappedDump(RawImage, ABC):
     """A dump that is mapped with ``mmap``, and read in place. A type of dump says where its runs of memory are.
 
     Args:
@@ -48,13 +49,13 @@ class MappedDump(RawImage):
         super().__init__(path, writable=writable)
         self.holds_frames = not self._layout.left_out and not self._layout.cut_off
 
+    @abstractmethod
     def _claims(self, data: memoryview) -> Sequence[Claim]:
         """What the headers say; what else they say is kept.
 
         Raises:
             ImageFormatError, UnsupportedError: As the constructor.
         """
-        raise NotImplementedError
 
     def _laid_out(self, data: memoryview, base: int) -> Iterable[tuple[int, int, int]]:
         try:

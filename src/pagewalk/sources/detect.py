@@ -64,7 +64,6 @@ class SourceType(NamedTuple):
         return memory
 
 
-_SEGMENTS: Final = "say where its memory lies, as segments (--segment PADDR:OFFSET:SIZE)"
 _VMWARE: Final = "a VMware state file", "open the .vmem file beside it, the memory as it is, and give --registers"
 _VMWARE_MAGICS: Final = (b"\xd0\xbe\xd2\xbe", b"\xd1\xba\xd1\xba", b"\xd2\xbe\xd2\xbe", b"\xd3\xbe\xd3\xbe")
 _DUMP: Final = "take a dump of the guest's memory (dump-guest-memory, virsh dump --memory-only)"
