@@ -118,7 +118,8 @@ def source_type(name: str) -> SourceType:
     for type_ in TYPES:
         if type_.name == name:
             return type_
-    raise UnsupportedError(f"no source type is called {shown(name)}: there are {', '.join(t.name for t in TYPES)}")
+    known = ", ".join(dict.fromkeys(type_.name for type_ in TYPES))
+    raise UnsupportedError(f"no source type is called {shown(name)}: there are {known}")
 
 
 def detect(path: Path) -> SourceType:
