@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Granted = npt.NDArray[np.uint8] | None
     States = npt.NDArray[np.uint32] | int
-    Way = tuple[list[Window], "_Way | None"]
+    Span = tuple[int, int, int]
+    Way = tuple[list[Span], "_Way | None"]
 
 __all__ = ["translate"]
 
 _AT_ONCE: Final = 1 << 16
+_MIDDLE: Final = 1 << 63
 _WORTH_IT: Final = 256
 """Addresses from which on the compiled kernel is made ready."""
 
@@ -79,7 +81,7 @@ def translate(
     ways: list[Way] = []
     for windows in _by_root(tables.windows):
         barred = right is not None and windows[0].bars(right)
-        ways.append((windows, None if barred else _Way(tables, windows, (hardware, right), found, source)))
+        ways.append((_spans(windows), None if barred else _Way(tables, windows, (hardware, right), found, source)))
     nowhere: list[int] = []
     for first in range(0, len(addresses), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
@@ -95,8 +97,8 @@ def translate(
 def _translated(ways: Sequence[Way], addresses: Words, out: tuple[Words, Mask], *, compiled: bool) -> list[int]:
     """Translate a part of the addresses; returns those that no window has. No way: nothing is let through."""
     left: Mask | None = None
-    for windows, way in ways:
-        inside = _inside(windows, addresses)
+    for spans, way in ways:
+        inside = _inside(spans, addresses)
         if inside.all():
             if way is not None and not (compiled and way.compiled(addresses, out)):
                 way.descend(addresses, np.arange(len(addresses)), out)
@@ -129,15 +131,27 @@ def _by_root(windows: Sequence[Window]) -> list[list[Window]]:
     return list(found.values())
 
 
-def _inside(windows: Sequence[Window], vaddrs: Words) -> Mask:
-    """Which addresses are of any of the windows."""
-    inside = np.zeros(len(vaddrs), np.bool_)
-    for window in windows:
-        plain = vaddrs
-        if window.ignored:
-            plain = vaddrs & np.uint64(NO_PADDR ^ window.ignored) | np.uint64(window.start & window.ignored)
-        inside |= plain - np.uint64(window.start) <= np.uint64(window.end - 1 - window.start)
-    return inside
+def _spans(windows: Sequence[Window]) -> list[Span]:
+    """Where windows lie: first address, bytes less one, ignored bits. The halves of an address space adjoin at 2**64."""
+    spans: list[Span] = []
+    for window in sorted(windows, key=lambda window: window.start ^ _MIDDLE):
+        start, length, ignored = window.start, window.end - 1 - window.start, window.ignored
+        first, before, other = spans[-1] if spans else (0, 0, NO_PADDR)
+        if not ignored | other and (first + before + 1) & NO_PADDR == start:
+            spans[-1] = first, before + 1 + length, 0
+        else:
+            spans.append((start, length, ignored))
+    return spans
+
+
+def _inside(spans: Sequence[Span], vaddrs: Words) -> Mask:
+    """Which addresses lie in any of the spans."""
+    inside: Mask | None = None
+    for start, length, ignored in spans:
+        plain = vaddrs & np.uint64(NO_PADDR ^ ignored) | np.uint64(start & ignored) if ignored else vaddrs
+        here = plain - np.uint64(start) <= np.uint64(length)
+        inside = here if inside is None else inside | here
+    return inside if inside is not None else np.zeros(len(vaddrs), np.bool_)
 
 
 class _Way:
