@@ -272,6 +272,21 @@ class TestRiscv:
             (TOP - (1 << bits), TOP, 0x8398_E000),
         ]
 
+    def test_a_register_of_32_bits(self):
+        """MODE in bit 31, ASID in 30:22, and a root of 34 bits."""
+        form, windows, names = opened(satp=1 << 31 | 0x1FF << 22 | 0x3F_FFFE)
+        assert (form, names) == (find_format("riscv-sv32"), ("satp",))
+        assert [(*tuple(one[:2]), one.root) for one in windows] == [(0, 1 << 32, 0x3_FFFF_E000)]
+
+    def test_rights_of_32_bits(self):
+        """SUM clear: supervisor mode does not read the user's pages."""
+        assert opened(satp=1 << 31, sstatus=0).format.last.codec.access != find_format("riscv-sv32").last.codec.access
+
+    def test_no_system_is_known_on_32_bits(self):
+        assert from_registers({"satp": 1 << 31}, "none").format.system == "none"
+        with pytest.raises(pw.UnsupportedError, match="no rows for the entries of 'linux-6"):
+            from_registers({"satp": 1 << 31}, "linux-6.1")
+
 
 @pytest.mark.parametrize("registers", [X86, I386, PAE, ARM64, RISCV], ids=["x86", "i386", "pae", "arm64", "riscv"])
 def test_the_system_is_the_one_that_is_asked_for(registers):

@@ -102,12 +102,14 @@ def from_registers(
     (file,) = known
     file.check(values)
 
-    def choose(linux: Callable[[Linux], Layer], windows: Layer | None = None) -> Layer:
-        if asked.family == "linux":
+    def choose(linux: Callable[[Linux], Layer] | None = None, windows: Layer | None = None) -> Layer:
+        if asked.family == "linux" and linux is not None:
             return linux(asked.linux)
-        if asked.family == "windows" and windows is None:
+        if asked.family == "windows" and windows is not None:
+            return windows
+        if asked.family != "none" and os is not None:
             raise UnsupportedError(f"the format of {', '.join(values)} has no rows for the entries of {shown(os)}")
-        return windows if asked.family == "windows" and windows is not None else bare(1)
+        return bare(1)
 
     found = file.read(values, choose)
     mask = encryption_mask(encryption_bit)

@@ -41,8 +41,8 @@ class Paging(NamedTuple):
 class Chooser(Protocol):
     """Given an architecture's layers, that of the operating system that was asked for."""
 
-    def __call__(self, linux: Callable[[Linux], Layer], windows: Layer | None = None) -> Layer:
-        """That of Linux, given the kernel; that of Windows, where there is one; or none."""
+    def __call__(self, linux: Callable[[Linux], Layer] | None = None, windows: Layer | None = None) -> Layer:
+        """That of Linux, given the kernel; that of Windows; each where there is one; or none."""
 
 
 class RegisterFile(NamedTuple):

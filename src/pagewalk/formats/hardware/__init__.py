@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pagewalk.formats.hardware.arm64 import REGISTERS as ARM64_REGISTERS
 from pagewalk.formats.hardware.arm64 import arm64
 from pagewalk.formats.hardware.ia32 import ia32, pae
-from pagewalk.formats.hardware.riscv import REGISTERS as RISCV_REGISTERS
 from pagewalk.formats.hardware.riscv import riscv
+from pagewalk.formats.hardware.riscv_registers import REGISTERS as RISCV_REGISTERS
 from pagewalk.formats.hardware.sv32 import sv32
 from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.formats.hardware.x86_registers import REGISTERS as X86_REGISTERS

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from pagewalk.errors import UnsupportedError
 from pagewalk.formats.access import USER, AccessRule, AccessRules, switched
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag
@@ -17,7 +16,6 @@ from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_riscv import linux_riscv
 from pagewalk.formats.paging import PagingFormat
-from pagewalk.formats.registers import Chooser, Paging, RegisterFile
 from pagewalk.formats.root_page import RootPage
 from pagewalk.formats.rows import Row
 from pagewalk.formats.window import Window
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LEAVES",
-    "REGISTERS",
     "RSW",
     "STATE",
     "UNASKED",
@@ -206,28 +203,3 @@ def _napot(page: Row) -> list[Row]:
         Row(Kind.RESERVED, odd),
         replace(page, when=alone),
     ]
-
-
-# -- registers ---------------------------------------------------------------------------------------------------------
-
-MODES: Final = {8: 3, 9: 4, 10: 5}
-"""``satp.MODE``, and the number of levels."""
-
-
-def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
-    """What ``satp`` says: MODE in 63:60, ASID in 59:44, the root's page number below.
-
-    Raises:
-        UnsupportedError: Translation is off, or of a mode that is reserved.
-    """
-    satp = values["satp"]
-    mode = satp >> 60
-    if mode not in MODES:
-        why = "says that translation is off" if not mode else f"has mode {mode}, which is reserved or not read"
-        raise UnsupportedError(f"satp {satp:#x} {why}: 8, 9 and 10 (Sv39, Sv48, Sv57) are, in bits 63:60")
-    form = riscv(MODES[mode], choose(linux_riscv), access=access_of(values))
-    root = (satp & run(43, 0)) << 12
-    return Paging(form, tuple(window._replace(root=root) for window in form.windows), ("satp", "satp"))
-
-
-REGISTERS: Final = RegisterFile(("satp", "sstatus", "menvcfg"), (("satp",),), _read)
