@@ -172,7 +172,7 @@ class _Sweep:
         for task in Descent(self._reader, question).tasks():
             slices = list(pieces(len(task.tables), self._level.entries)) if pte_tables is not None else []
             borders = [slices[at].start for at in range(1, len(slices))]
-            cuts = np.searchsorted(task.rows[0], task.tables.vaddr[borders]).tolist() if borders else []
+            cuts = task.rows[0].searchsorted(task.tables.vaddr[borders]).tolist() if borders else []
             for at, (low, high) in enumerate(zip([0, *cuts], [*cuts, len(task.rows[0])], strict=True)):
                 result = self._between(part(task.rows, slice(low, high)), leaves, holes)
                 if not result and slices and pte_tables is not None:
@@ -195,7 +195,7 @@ class _Sweep:
 
     def _between(self, rows: Block, leaves: LeafCallback | None, holes: HoleCallback | None) -> int:
         """Callbacks for what lies above the last level, a depth at a time."""
-        rows = part(rows, slice(0, int(np.searchsorted(rows[0], np.uint64(min(self._stop, (1 << 64) - 1))))))
+        rows = part(rows, slice(0, int(rows[0].searchsorted(np.uint64(min(self._stop, (1 << 64) - 1))))))
         vaddrs, slots, states, sizes = rows
         kinds, depths = kinds_of(states), depths_of(states)
         for depth in np.unique(depths).tolist():
@@ -240,7 +240,7 @@ class _Sweep:
             if not len(sound):
                 continue
             if int(sound.vaddr[-1]) >= self._stop:
-                kept = int(np.searchsorted(sound.vaddr, np.uint64(self._stop)))
+                kept = int(sound.vaddr.searchsorted(np.uint64(self._stop)))
                 sound, entries = sound[:kept], entries[:kept]
             for rows, low, high in self._inside(sound):
                 result = self._look(callback, compiled, sound[rows], entries[rows], low, high)

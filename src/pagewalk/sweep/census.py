@@ -126,7 +126,7 @@ class Census:
             asked = present
             present, words = reader.read(level, asked)
             if len(present) < len(asked):
-                entries = entries[np.searchsorted(asked.vaddr, present.vaddr)]
+                entries = entries[asked.vaddr.searchsorted(present.vaddr)]
             if not len(present) or self._by_sight(reader, level, (present, words), entries):
                 continue
             chunk, children = open_chunk(
@@ -134,7 +134,7 @@ class Census:
             )
             self._add(chunk, entries)
             if children is not None and len(children):
-                parents = np.searchsorted(chunk.tables.vaddr, children.vaddr, side="right") - 1
+                parents = chunk.tables.vaddr.searchsorted(children.vaddr, side="right") - 1
                 found.append((children, entries[parents]))
                 if sum(len(part) for part, _ in found) > _COMPRESS:
                     found = [self._distinct(reader, found, level)]

@@ -106,7 +106,7 @@ class Chunk:
         ahead = tables.vaddr - (np.arange(len(tables), dtype=np.uint64) << np.uint64(bits) << shift)  # may wrap
         if places is None:
             places = np.arange(self.first, self.end, dtype=np.intp)
-        borders = np.searchsorted(places, np.arange(len(tables) + 1) << bits)  # of tables: none lies outside
+        borders = places.searchsorted(np.arange(len(tables) + 1) << bits)  # of tables: none lies outside
         vaddrs: Words = np.left_shift(places.view(np.uint64), shift, out=out)
         vaddrs += np.repeat(ahead, borders[1:] - borders[:-1])
         return vaddrs

@@ -209,7 +209,7 @@ class Sink:
         target, used = self._blocks[-1]
         for to, column in zip(target, block, strict=True):
             place = to[used : used + rows]
-            if column.ctypes.data != place.ctypes.data:
+            if not np.may_share_memory(column, place):
                 place[:] = column
         self._blocks[-1] = (target, used + rows)
 
@@ -395,7 +395,7 @@ class Columns:
         numbers = np.empty(len(self), np.uint64)
         first = 0
         for window in self._tables.windows:
-            end = int(np.searchsorted(self.vaddr, np.uint64(window.end - 1), side="right"))
+            end = int(self.vaddr.searchsorted(np.uint64(window.end - 1), side="right"))
             own = np.array([number(level) for level in self._tables.format.levels_of(window)], np.uint64)
             numbers[first:end] = own.take(self.depth[first:end])
             first = end

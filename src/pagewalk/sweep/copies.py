@@ -122,7 +122,7 @@ def _numbered(paddrs: Words, rights: npt.NDArray[np.uint8]) -> Places | None:
     often = np.unique(ordered[MANY - 1 :][ordered[MANY - 1 :] == ordered[: len(ordered) - MANY + 1]])
     if not len(often):
         return None
-    numbers = np.searchsorted(often, keys).clip(max=len(often) - 1)
+    numbers = often.searchsorted(keys).clip(max=len(often) - 1)
     return (numbers + 1) * (often[numbers] == keys)
 
 
@@ -150,7 +150,7 @@ class Copied:
         rows = part(rows, numbers < complete)
         numbers = numbers[numbers < complete]
         rows[0][:] %= np.uint64(shared.apart)
-        borders = np.searchsorted(numbers, np.arange(complete + 1))
+        borders = numbers.searchsorted(np.arange(complete + 1))
         known = shared.which < complete
         places = shared.places[known]
         others = np.ones(len(tables), np.bool_)
@@ -168,7 +168,7 @@ class Copied:
         ends = np.cumsum(self.counts[self.which])
         done, before = 0, 0
         while done < len(ends):
-            end = max(int(np.searchsorted(ends, before + most, side="right")), done + 1)
+            end = max(int(ends.searchsorted(before + most, side="right")), done + 1)
             last = int(self.bases[end]) if end < len(ends) else 1 << 64
             yield self._copies(slice(done, end)), np.uint64(last - 1)
             done, before = end, int(ends[end - 1])

@@ -87,7 +87,7 @@ class Descent:
             if int(tables.vaddr[some.start]) >= self.reader.findings.stop:
                 break
             if sum(map(len, found)) > BUDGET:
-                cut = int(np.searchsorted(waiting[0], tables.vaddr[some.start]))
+                cut = int(waiting[0].searchsorted(tables.vaddr[some.start]))
                 yield from self._group(at, found, [part(waiting, slice(0, cut)), *rows], many=True)
                 found, rows, waiting = [], [], part(waiting, slice(cut, None))
             opened = self.reader.chunk(level, tables[some])
@@ -124,8 +124,8 @@ class Descent:
             if copied.total > BUDGET:
                 self._tell_many()
             for block, last in copied.blocks(MOST):
-                cut = int(np.searchsorted(tables.vaddr, last, side="right"))
-                row = int(np.searchsorted(waiting[0], last, side="right"))
+                cut = int(tables.vaddr.searchsorted(last, side="right"))
+                row = int(waiting[0].searchsorted(last, side="right"))
                 yield tables[:cut], self.question.joined(merged(part(waiting, slice(0, row)), block))
                 tables, waiting = tables[cut:], part(waiting, slice(row, None))
         yield tables, waiting
@@ -182,6 +182,6 @@ def _sound(reader: Reader, block: Block) -> Iterator[Block]:
     """A block as it is handed out, without what lies behind the first error; nothing if there are no rows."""
     stop = reader.findings.stop
     if len(block[0]) and int(block[0][-1]) >= stop:
-        block = part(block, slice(0, int(np.searchsorted(block[0], np.uint64(stop)))))
+        block = part(block, slice(0, int(block[0].searchsorted(np.uint64(stop)))))
     if len(block[0]):
         yield block if reader.outside is None else reader.outside.marked(block)

@@ -248,7 +248,7 @@ class Fast:
             if target is None and room is no_room:  # else they are copied to where they go before the next come
                 block = tuple(column.copy() for column in block)
             if woven_in:
-                end = len(between[0]) if done == len(tables) else int(np.searchsorted(between[0], tables.vaddr[done]))
+                end = len(between[0]) if done == len(tables) else int(between[0].searchsorted(tables.vaddr[done]))
                 mine, between = part(between, slice(0, end)), part(between, slice(end, None))
                 block = woven(question, block, mine, no_room) if end else block
             yield block, done

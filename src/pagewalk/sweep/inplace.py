@@ -120,7 +120,7 @@ class InPlace:
         """The same, with a search for each table."""
         if not self._runs:
             return np.zeros(len(paddrs), np.intp), np.ones(len(paddrs), np.bool_)
-        segment = np.searchsorted(self.starts, paddrs, side="right") - 1  # -1 is the last: the address is below it
+        segment = self.starts.searchsorted(paddrs, side="right") - 1  # -1 is the last: the address is below it
         inside = paddrs - self.starts[segment]
         room = self.sizes - np.minimum(self.sizes, _word(size - 1))
         outside: Mask = (inside >= room[segment]) | (inside % _word(self.word.itemsize) != 0)

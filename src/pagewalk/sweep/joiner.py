@@ -60,7 +60,7 @@ class Joiner:
 
 def woven(question: Question, rows: Block, between: Block, room: Room) -> Block:
     """Rows of the last level and rows of the levels above, by address."""
-    places = np.searchsorted(rows[0], between[0])
+    places = rows[0].searchsorted(between[0])
     total = len(rows[0]) + len(places)
     block = room(total)
     if block is None:

@@ -76,7 +76,7 @@ class Outside:
 
     def _outside(self, paddrs: Words, spans: Words) -> Mask:
         """Which pages have no byte in the memory; what has no frame is not outside."""
-        segment = np.searchsorted(self._ends, paddrs, side="right")
+        segment = self._ends.searchsorted(paddrs, side="right")
         reached: Any = segment < len(self._ends)
         if len(self._starts):
             reached &= self._starts[segment.clip(max=len(self._starts) - 1)] < paddrs + spans
@@ -86,8 +86,8 @@ class Outside:
     def _cut(self, block: Block) -> Block:
         """Runs, cut where the memory begins or ends, at borders of pages; the block itself if none is."""
         paddrs, sizes, spans = block[1], block[_SIZE], spans_of(self._spans, block[2])
-        low = np.searchsorted(self._edges, paddrs, side="right")
-        high = np.searchsorted(self._edges, paddrs + sizes, side="left")
+        low = self._edges.searchsorted(paddrs, side="right")
+        high = self._edges.searchsorted(paddrs + sizes, side="left")
         whole = (
             (sizes <= spans)
             | (kinds_of(block[2]) == Kind.SWAP)

@@ -118,7 +118,10 @@ class Pages:
 
     def rows(self, chunk: Chunk, room: Room) -> Block:
         """See ``Question``."""
-        entries, places, states = selected(chunk, self.wanted, *ends_of(chunk))
+        entries, places = ends_of(chunk)
+        if not len(entries):
+            return self.schema.empty()
+        entries, places, states = selected(chunk, self.wanted, entries, places)
         count = len(entries)
         filtered = self.wanted.frames is not None
         block = None if filtered else room(count)
@@ -180,7 +183,7 @@ class Holes:
             return begins, ends
         per = chunk.level.entries
         borders = np.arange(per, len(chunk.tables) * per, per, dtype=np.intp)
-        inside = np.searchsorted(begins, borders, side="right") - 1
+        inside = begins.searchsorted(borders, side="right") - 1
         ok = inside >= 0
         borders, inside = borders[ok], inside[ok]
         cut = borders[(begins[inside] < borders) & (borders < ends[inside])]

@@ -190,7 +190,8 @@ class Reader:
 
     def chunk_size(self, some: Tables) -> int:
         """Entries to look at at a time: more, where most are empty and soon left out."""
-        return CHUNK if self.likely_rows(some) == len(some) * self.last.entries else 4 * CHUNK
+        most = len(some) * self.last.entries
+        return CHUNK if most <= CHUNK or self.likely_rows(some) == most else 4 * CHUNK
 
     def likely_rows(self, some: Tables) -> int:
         """How many rows tables of the last level may give, by a sample; all there can be, if that is much of it.

@@ -71,7 +71,7 @@ class Runs:
         if at is None:
             at = places
         if not self.wanted.everything:
-            passed = np.searchsorted(places, at)
+            passed = places.searchsorted(at)
             counts, again = counts[passed], None if again is None else again[passed]
         block: Block = tuple(np.empty(len(found), dtype) for dtype in self.schema.dtypes)
         decoded(chunk, found, at, states, block)
@@ -140,7 +140,7 @@ class Runs:
         if self._cut_page(chunk, places):
             borders.append((chunk.first if places is None else int(places[0])) + 1)
         for border in borders:
-            after = border - chunk.first if places is None else int(np.searchsorted(places, border))
+            after = border - chunk.first if places is None else int(places.searchsorted(border))
             if 0 < after < len(entries):
                 apart = np.zeros(len(entries) - 1, np.bool_) if apart is None else apart
                 apart[after - 1] = True

@@ -103,7 +103,7 @@ class Source:
         """
         distinct, row = np.unique(paddrs[places], return_inverse=True)
         order = np.argsort(row, kind="stable")
-        cuts = np.searchsorted(row[order], np.arange(0, len(distinct) + _BATCH, _BATCH))
+        cuts = row[order].searchsorted(np.arange(0, len(distinct) + _BATCH, _BATCH))
         for batch, first in enumerate(range(0, len(distinct), _BATCH)):
             tables, there = self._read(distinct[first : first + _BATCH].tolist(), level)
             mine = order[cuts[batch] : cuts[batch + 1]]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from pagewalk.sweep.columns import part
 
 if TYPE_CHECKING:
@@ -30,18 +28,14 @@ class Task(NamedTuple):
 
     def after(self, tables: int) -> Task:
         """The task without some of its first tables, and what lies before the next."""
-        row = (
-            len(self.rows[0])
-            if tables == len(self.tables)
-            else np.searchsorted(self.rows[0], self.tables.vaddr[tables])
-        )
+        row = len(self.rows[0]) if tables == len(self.tables) else self.rows[0].searchsorted(self.tables.vaddr[tables])
         return Task(self.tables[tables:], part(self.rows, slice(int(row), None)))
 
     def split(self, parts: int) -> Iterator[Task]:
         """The task in parts of equal work; one, if it has no tables."""
         count = len(self.tables)
         cuts = [count * at // parts for at in range(1, parts)]
-        borders = np.searchsorted(self.rows[0], self.tables.vaddr[cuts]).tolist()
+        borders = self.rows[0].searchsorted(self.tables.vaddr[cuts]).tolist()
         ends = zip([0, *cuts], [*cuts, count], [0, *borders], [*borders, len(self.rows[0])], strict=True)
         for first, end, low, high in ends:
             yield Task(self.tables[first:end], part(self.rows, slice(low, high)))
