@@ -195,6 +195,7 @@ class Fast:
         self._block: Block = (_NOTHING,)
         kinds = range(len(Kind)) if wanted.kinds is None else [int(kind) for kind in wanted.kinds]
         self._bits = words(*self._skipped(), level.codec.telling, level.shift)
+        self._moves = moves_of(arrays.runs)
         self._passing = (
             np.uint32(int(wanted.having)),
             np.uint32(int(wanted.lacking)),
@@ -215,7 +216,7 @@ class Fast:
     @property
     def _known(self) -> tuple[Any, ...]:
         """What the kernels know of entries; the lookup grows."""
-        return self._bits, self._passing, self._arrays.lookup, moves_of(self._arrays.runs), self._rules
+        return self._bits, self._passing, self._arrays.lookup, self._moves, self._rules
 
     def _places(self, some: Tables) -> tuple[Any, ...] | None:
         """Tables as the kernels take them; None if they cannot all be used in place."""
