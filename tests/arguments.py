@@ -264,6 +264,7 @@ _add(
         {"length": 4 * K, "offset": PAGE},
     ),
     munmap=(lambda s, addr, length: s.mm.munmap(addr, length), _PART),
+    mseal=(lambda s, addr, length, flags: s.mm.mseal(addr, length, flags), _PART | {"flags": 0}),
     mprotect=(lambda s, addr, length, prot: s.mm.mprotect(addr, length, prot), _PART | {"prot": 1}),
     mremap=(
         lambda s, addr, old, new, flags, to: s.mm.mremap(addr, old, new, flags, to),

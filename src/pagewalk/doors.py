@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "choice",
+    "int32",
     "integer",
     "integers",
     "not_negative",
@@ -91,6 +92,11 @@ def words(**named: Any) -> tuple[int, ...]:
         if value >> 64:
             raise SystemCallError(errno.EINVAL, f"{name} is {value:#x}: a system call takes 0 to 2^64 - 1")
     return values
+
+
+def int32(value: int) -> int:
+    """A word where a system call takes an ``int``: it does not see the upper half."""
+    return value % (1 << 32)
 
 
 def plain(data: Any) -> Any:

@@ -227,6 +227,11 @@ class MemoryFault(PagewalkError):
         self.access = access
         self.code = self._code if code is None else code
 
+    @property
+    def si_addr(self) -> int:
+        """The address that the signal tells: 0 where the CPU does not say it (x86, not canonical)."""
+        return 0 if self.code == abi.SI_KERNEL else self.vaddr
+
 
 class SegmentationFault(MemoryFault):
     """SIGSEGV: nothing is mapped there, the right is missing, a guard stands there, or a protection key forbids it."""

@@ -5,7 +5,7 @@ import pytest
 from pagewalk import abi
 from pagewalk.conform.campaign.compare import Verdict, compare
 from pagewalk.conform.campaign.text import disagreement_text
-from pagewalk.conform.scenarios import STEPS, Madvise, Mmap, Mremap, ProcessMadvise
+from pagewalk.conform.scenarios import STEPS, Madvise, Mmap, Mprotect, Mremap, ProcessMadvise
 from tests.conformance.written import THEMES, WRITTEN
 
 pytestmark = pytest.mark.slow
@@ -57,13 +57,18 @@ def test_every_kind_of_step_is_taken():
         ("MADV_", {step.advice for step in STEPS_TAKEN if isinstance(step, Madvise | ProcessMadvise)}),
         ("MAP_", {bit for step in STEPS_TAKEN if isinstance(step, Mmap) for bit in (step.flags, *bits(step.flags))}),
         ("MREMAP_", {bit for step in STEPS_TAKEN if isinstance(step, Mremap) for bit in bits(step.flags)}),
-        ("PROT_", {bit for step in STEPS_TAKEN if isinstance(step, Mmap) for bit in (step.prot, *bits(step.prot))}),
+        (
+            "PROT_",
+            {bit for step in STEPS_TAKEN if isinstance(step, Mmap | Mprotect) for bit in (step.prot, *bits(step.prot))},
+        ),
     ],
     ids=["advice", "mmap", "mremap", "rights"],
 )
 def test_every_number_of_the_interface_is_used(prefix, used):
     """The sizes of hugetlb pages are fields of several bits, and 1 GiB ones are not to be had while a machine runs."""
     names = [
-        name for name in abi.__all__ if name.startswith(prefix) and not name.startswith(("MAP_HUGE_", "MAP_SHARED_"))
+        name
+        for name in abi.__all__
+        if name.startswith(prefix) and not name.startswith(("MAP_HUGE_", "MAP_SHARED_", "MAP_TYPE"))
     ]
     assert [name for name in names if getattr(abi, name) not in used] == []

@@ -145,6 +145,7 @@ CALLS: Final[dict[str, Callable[[Draw], Any]]] = {
     "mprotect": lambda d: d.mm.mprotect(d.page, d.size, d.prot),
     "mremap": _mremap,
     "mlock": lambda d: d.mm.mlock(d.page, d.size, int(d.yes)),
+    "mseal": lambda d: d.mm.mseal(d.page, d.small * d.yes),
     "munlock": lambda d: d.mm.munlock(d.page, d.size),
     "madvise": lambda d: d.mm.madvise(d.page, d.size, d.rng.choice(ADVICE)),
     "process_madvise": lambda d: d.mm.process_madvise([(d.page, d.size)] * 2, d.rng.choice(ADVICE)),

@@ -90,6 +90,7 @@ class Tank:
         for mm in list(self.mms):
             self.exit(mm)
         for file in self.files:
+            file.writable = True  # whoever opens it so may
             self.machine.truncate(file, 0)
         self.files = []
         self.check()

@@ -15,8 +15,10 @@ __all__ = [
     "SEGV_ACCERR",
     "SEGV_MAPERR",
     "SEGV_PKUERR",
+    "SI_KERNEL",
 ]
 
+SI_KERNEL: Final = 0x80
 SEGV_MAPERR: Final = 1
 SEGV_ACCERR: Final = 2
 SEGV_PKUERR: Final = 4

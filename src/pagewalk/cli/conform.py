@@ -25,6 +25,7 @@ __all__ = ["conform"]
 @click.option("--seed", type=Number(), default=0, show_default=True, help="The first sequence's seed.")
 @click.option("--sequences", type=Number(least=1), default=200, show_default=True, help="How many, one a seed.")
 @click.option("--steps", type=Number(least=1), default=30, show_default=True, help="Steps in each.")
+@click.option("--arguments", is_flag=True, help="Every call with odd arguments, two at a time, eight calls a sequence.")
 @click.option("--jobs", type=Number(), default=0, help="Processes that share the work; 0: one a processor.")
 @click.option(
     "--timeout",
@@ -35,25 +36,27 @@ __all__ = ["conform"]
     help="What a sequence may take on the kernel; one that takes longer proves nothing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
-def conform(seed: int, sequences: int, steps: int, jobs: int, timeout: int, as_json: bool) -> int:
+def conform(seed: int, sequences: int, steps: int, arguments: bool, jobs: int, timeout: int, as_json: bool) -> int:
     """Ask the running kernel and the simulated address space the same questions.
 
     Random sequences of system calls and accesses run in a child process and on the model; results, errors, maps and
     every page's state are compared after each step. The first disagreement is shrunk and printed. Exits with 0 if all
-    agree, with 1 if not.
+    agree, with 1 if not. With --arguments, 2,900 sequences ask everything once.
     """
     from pagewalk.conform.campaign.campaign import kernel_and_model
     from pagewalk.conform.campaign.crew import processors, run_crew
     from pagewalk.conform.campaign.text import campaign_text
+    from pagewalk.conform.scenarios.arguments import ask
+    from pagewalk.conform.scenarios.generate import generate
     from pagewalk.conform.sides.facts import require_settings
     from pagewalk.conform.sides.probe import require_machine
 
     require_machine()
     require_settings()
     jobs = min(jobs or len(processors()), -(-sequences // 50))  # a process takes a second to start
-    sides = partial(kernel_and_model, timeout)
+    sides, make = partial(kernel_and_model, timeout), ask if arguments else partial(generate, steps=steps)
     with _signals_clean_up(), _progress(sequences) as progress:
-        result = run_crew(jobs, sides, seed=seed, sequences=sequences, steps=steps, progress=progress)
+        result = run_crew(jobs, sides, seed=seed, sequences=sequences, make=make, progress=progress)
     if as_json:
         write([json.dumps(_plain(result), indent=2) + "\n"])
     else:

@@ -50,6 +50,7 @@ class PagingFormat:
         system: The operating system's layer, as ``--os`` spells it.
         memory_types: What the numbers of memory types stand for; empty where no register says so.
         root_page: By what its top tables are known in bare memory; None: nobody has said.
+        tells_outside: Whether a fault at an address that no window has tells it.
     """
 
     name: str
@@ -60,6 +61,7 @@ class PagingFormat:
     system: str
     memory_types: tuple[str, ...] = ()
     root_page: RootPage | None = None
+    tells_outside: bool = True
 
     def __repr__(self) -> str:
         return f"<PagingFormat {self.name}: {len(self.real_levels)} levels, {self.physical_bits} physical bits>"

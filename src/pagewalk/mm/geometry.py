@@ -66,6 +66,10 @@ class Geometry:
         """The end of whole pages that reach to an address; of a length, the whole pages."""
         return -(-addr // self.page_size) * self.page_size
 
+    def length(self, length: int) -> int:
+        """A length in whole pages, as the kernel's 64 bits hold it (``PAGE_ALIGN``): near their end it wraps to 0."""
+        return self.page_end(length) & (1 << 64) - 1
+
     def block_start(self, addr: int) -> int:
         """Where the block that holds an address begins."""
         return addr // self.block_size * self.block_size

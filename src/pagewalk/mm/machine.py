@@ -69,21 +69,29 @@ class Machine(Hardware):
         """
         return self.hand_out(self.do, Mm, self)
 
-    def file(self, name: str = "/memfd:file", size: int = 0, contents: bytes = b"", *, writable: bool = True) -> File:
-        """A new file of ``size`` bytes or its contents', in the page cache.
+    def file(
+        self,
+        name: str = "/memfd:file",
+        size: int = 0,
+        contents: bytes = b"",
+        *,
+        writable: bool = True,
+        readable: bool = True,
+    ) -> File:
+        """A new file of ``size`` bytes or its contents', in the page cache, open for writing, for reading, or both.
 
         Raises:
             TypeError, ValueError: No size, or no bytes.
             SystemCallError: EFBIG.
             OutOfFrames: The contents do not fit.
         """
-        return self.hand_out(self.do, File, self, name, size, contents, writable=writable)
+        return self.hand_out(self.do, File, self, name, size, contents, writable=writable, readable=readable)
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:
         """Take a range out of a file: its pages go, from every address space; guards and private copies stay.
 
         Raises:
-            SystemCallError: EINVAL, an empty range, or another machine's file. EFBIG.
+            SystemCallError: EINVAL, an empty range, or another machine's file; EBADF, not open for writing; EFBIG.
         """
         files.punch_hole(self, file, offset, length)
 
@@ -91,7 +99,7 @@ class Machine(Hardware):
         """Give a file another size; what lies beyond is gone, private copies too, guards not.
 
         Raises:
-            SystemCallError: EINVAL, no size of a file, or another machine's file.
+            SystemCallError: EINVAL, no size of a file, not open for writing, or another machine's file.
         """
         files.truncate(self, file, size)
 

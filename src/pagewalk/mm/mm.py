@@ -12,12 +12,12 @@ import errno
 from typing import TYPE_CHECKING
 
 from pagewalk import abi
-from pagewalk.doors import choice, integer, not_negative, plain, refuse_pickling, words
+from pagewalk.doors import choice, int32, integer, not_negative, plain, refuse_pickling, words
 from pagewalk.errors import SystemCallError
 from pagewalk.mm.calls import access, advice, mapping, move, observe, process, protect, uffd
 from pagewalk.mm.paging.touch import touch
 from pagewalk.mm.state.areas import each_mapped
-from pagewalk.mm.state.files import FILE_END, check_file
+from pagewalk.mm.state.files import check_file
 from pagewalk.mm.state.space import Space
 from pagewalk.space import VmaFlags
 from pagewalk.walk.ranges import range_of
@@ -71,16 +71,12 @@ class Mm(Space):
         """Map memory; returns its address.
 
         Raises:
-            SystemCallError: EINVAL, ENOMEM, EEXIST, EACCES; EBADF without a file or MAP_ANONYMOUS; EOVERFLOW.
+            SystemCallError: EINVAL, ENOMEM, EEXIST, EACCES, EOPNOTSUPP; EBADF without a file or MAP_ANONYMOUS;
+                EOVERFLOW; EPERM, something sealed is in the way, or ``addr`` is one of the last 4,095.
         """
         length, prot, flags, addr, offset = words(length=length, prot=prot, flags=flags, addr=addr, offset=offset)
-        if file is None and not flags & abi.MAP_ANONYMOUS:
-            raise SystemCallError(errno.EBADF, "neither a file nor MAP_ANONYMOUS")
-        if file is not None and not flags & abi.MAP_ANONYMOUS:
+        if file is not None:
             check_file(self.machine, file)
-            if offset + length > FILE_END:  # file_mmap_ok, 6.18
-                raise SystemCallError(errno.EOVERFLOW, f"{length:#x} bytes from {offset:#x} go beyond every file")
-        file = None if flags & abi.MAP_ANONYMOUS else file
         return self._change(mapping.mmap, self, length, prot, flags, addr, file, offset)
 
     def munmap(self, addr: int, length: int) -> None:
@@ -101,6 +97,15 @@ class Mm(Space):
         addr, length, prot = words(addr=addr, length=length, prot=prot)
         self._change(protect.mprotect, self, addr, length, prot)
 
+    def mseal(self, addr: int, length: int, flags: int = 0) -> None:
+        """Seal a range: it can no more be unmapped, moved, protected otherwise, or thrown away.
+
+        Raises:
+            SystemCallError: EINVAL; ENOMEM over gaps, nothing has been sealed.
+        """
+        addr, length, flags = words(addr=addr, length=length, flags=flags)
+        self._change(protect.mseal, self, addr, length, flags)
+
     def mremap(self, addr: int, old_length: int, new_length: int, flags: int = 0, new_addr: int = 0) -> int:
         """Shrink, grow or move a mapping; returns its address.
 
@@ -117,7 +122,7 @@ class Mm(Space):
             SystemCallError: EINVAL; ENOMEM at a gap, or where a page cannot be had; EAGAIN when memory is short.
         """
         addr, length, flags = words(addr=addr, length=length, flags=flags)
-        self._change(protect.mlock, self, addr, length, flags)
+        self._change(protect.mlock, self, addr, length, int32(flags))
 
     def munlock(self, addr: int, length: int) -> None:
         """Unlock a range.
@@ -135,15 +140,17 @@ class Mm(Space):
             SystemCallError: EINVAL; ENOMEM over gaps (the rest is done); EFAULT, EACCES as the advice has it.
         """
         addr, length, advice_ = words(addr=addr, length=length, advice_=advice_)
+        advice_ = int32(advice_)
         self._lock_for(advice_)(advice.madvise, self, addr, length, advice_)
 
     def process_madvise(self, ranges: list[tuple[int, int]], advice_: int) -> int:
         """Give advice about several ranges, on oneself; returns the bytes advised.
 
         Raises:
-            SystemCallError: As ``madvise``, if not even the first range could be advised.
+            SystemCallError: As ``madvise``, if not even the first range could be advised. EINVAL for more than 1,024
+                ranges, EFAULT for one that reaches out of user memory: nothing has been done.
         """
-        (advice_,) = words(advice_=advice_)
+        advice_ = int32(*words(advice_=advice_))
         plain_ranges = [(addr, size) for addr, size in (words(addr=addr, length=size) for addr, size in ranges)]
         return self._lock_for(advice_)(advice.process_madvise, self, plain_ranges, advice_)
 
@@ -173,10 +180,13 @@ class Mm(Space):
             SystemCallError: EINVAL; ENOMEM over gaps; EBUSY to invalidate locked memory.
         """
         addr, length, flags = words(addr=addr, length=length, flags=flags)
-        both = abi.MS_ASYNC | abi.MS_SYNC
+        flags, both = int32(flags), abi.MS_ASYNC | abi.MS_SYNC
         if flags & ~(both | abi.MS_INVALIDATE) or flags & both == both or addr % self.geometry.page_size:
             raise SystemCallError(errno.EINVAL, f"msync of {addr:#x}, flags {flags:#x}")
-        self._look(self._msync, addr, addr + self.geometry.page_end(length), flags)
+        end = addr + self.geometry.length(length)
+        if end >= 1 << 64 and end > addr:
+            raise SystemCallError(errno.ENOMEM, f"{length:#x} bytes at {addr:#x} are no range")
+        self._look(self._msync, addr, end, flags)
 
     def _msync(self, start: int, end: int, flags: int) -> None:
         for area in each_mapped(self, start, end):
@@ -192,6 +202,8 @@ class Mm(Space):
         addr, length = words(addr=addr, length=length)
         if addr % self.geometry.page_size:
             raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
+        if addr + length > self.task_size:
+            raise SystemCallError(errno.ENOMEM, f"{length:#x} bytes at {addr:#x} reach out of user memory")
         return self._look(observe.mincore, self, addr, addr + self.geometry.page_end(length))
 
     def fork(self) -> Mm:

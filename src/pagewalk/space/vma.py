@@ -60,6 +60,8 @@ class VmaFlags(IntFlag):
     PKEY_BIT1 = 0x2_0000_0000
     PKEY_BIT2 = 0x4_0000_0000
     PKEY_BIT3 = 0x8_0000_0000
+    DROPPABLE = 0x100_0000_0000
+    SEALED = 0x400_0000_0000
 
 
 class Mapping:

@@ -9,6 +9,7 @@ from . import (
     holes,
     hugetlb,
     kernel_access,
+    kinds,
     mapping,
     moving,
     processes,
@@ -19,6 +20,6 @@ from . import (
 THEMES = {
     "areas": areas, "mapping": mapping, "moving": moving, "rights": rights, "advice": advice, "processes": processes,
     "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb, "guards": guards,
-    "execute only": execute_only,
+    "execute only": execute_only, "kinds": kinds,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pagewalk.conform.campaign.compare import Disagreement
+    from pagewalk.conform.scenarios import Scenario
     from pagewalk.conform.sides.side import Side
 
+    Maker = Callable[[int], Scenario]
     Sides = Callable[[], AbstractContextManager[tuple[Side, Side]]]
 
-__all__ = ["Campaign", "Progress", "Sides", "kernel_and_model", "run_campaign"]
+__all__ = ["Campaign", "Maker", "Progress", "Sides", "kernel_and_model", "run_campaign"]
 
 
 @dataclass
@@ -59,7 +61,7 @@ def run_campaign(
     *,
     seed: int = 0,
     sequences: int = 2000,
-    steps: int = 30,
+    make: Maker = generate,
     progress: Progress | None = None,
 ) -> Campaign:
     """Compare two sides on the scenarios of consecutive seeds; shrink the first disagreement.
@@ -68,13 +70,13 @@ def run_campaign(
         left, right: The sides.
         seed: The first seed.
         sequences: Scenarios at most.
-        steps: Steps in each.
+        make: The scenario of a seed.
         progress: Told of each scenario, and of each attempt to shrink one.
     """
     result = Campaign()
     say = progress or (lambda what, done: None)
     for number in range(seed, seed + sequences):
-        verdict = compare(generate(number, steps), left, right)
+        verdict = compare(make(number), left, right)
         say(f"seed {number}", 1)
         if verdict.disagreement is not None:
             result.seed = number

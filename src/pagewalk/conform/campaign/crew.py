@@ -16,13 +16,14 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.conform.campaign.campaign import Campaign, kernel_and_model, run_campaign
+from pagewalk.conform.scenarios.generate import generate
 from pagewalk.conform.sides.process import Process
 from pagewalk.errors import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pagewalk.conform.campaign.campaign import Progress, Sides
+    from pagewalk.conform.campaign.campaign import Maker, Progress, Sides
 
 __all__ = ["processors", "run_crew"]
 
@@ -43,7 +44,7 @@ def run_crew(
     *,
     seed: int = 0,
     sequences: int = 2000,
-    steps: int = 30,
+    make: Maker = generate,
     progress: Progress | None = None,
 ) -> Campaign:
     """As ``run_campaign``, by several processes.
@@ -51,27 +52,28 @@ def run_crew(
     Args:
         jobs: How many; 1 does it in this process.
         sides: Makes the two sides, in each process; a function of a module.
-        seed, sequences, steps, progress: See ``run_campaign``.
+        seed, sequences, progress: See ``run_campaign``.
+        make: Likewise; a function of a module, or a ``partial`` of one.
 
     Raises:
         ProcessError: A process of the crew died before it had done anything.
     """
     if jobs == 1:
         with sides() as (left, right):
-            return run_campaign(left, right, seed=seed, sequences=sequences, steps=steps, progress=progress)
-    with _Crew(jobs, sides, steps) as crew:
+            return run_campaign(left, right, seed=seed, sequences=sequences, make=make, progress=progress)
+    with _Crew(jobs, sides, make) as crew:
         return crew.run(range(seed, seed + sequences), progress or (lambda what, done: None))
 
 
 class _Member:
     """A process of the crew, and the share it is at."""
 
-    def __init__(self, number: int, sides: Sides, steps: int) -> None:
+    def __init__(self, number: int, sides: Sides, make: Maker) -> None:
         available = processors()
         self.process = Process("pagewalk.conform.campaign.member")
         self.share: range | None = None
         self._ready = False
-        self._tell(sys.path, (available[number % len(available)], sides, steps))
+        self._tell(sys.path, (available[number % len(available)], sides, make))
 
     def _tell(self, *messages: Any) -> None:
         """Send messages; that it has died is noticed when it should answer."""
@@ -109,8 +111,8 @@ class _Member:
 class _Crew:
     """Its processes; they end with the ``with``."""
 
-    def __init__(self, jobs: int, sides: Sides, steps: int) -> None:
-        self._how = sides, steps
+    def __init__(self, jobs: int, sides: Sides, make: Maker) -> None:
+        self._how = sides, make
         self._members: dict[int, _Member] = {}
         self._jobs = jobs
 

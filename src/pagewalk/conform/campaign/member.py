@@ -15,7 +15,7 @@ from pagewalk.conform.sides.process import parents_pipe
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from pagewalk.conform.campaign.campaign import Sides
+    from pagewalk.conform.campaign.campaign import Maker, Sides
 
 
 def main() -> None:
@@ -23,21 +23,21 @@ def main() -> None:
     pipe = parents_pipe()
     try:
         sys.path[:] = pipe.recv()
-        processor, sides, steps = pipe.recv()
+        processor, sides, make = pipe.recv()
         os.sched_setaffinity(0, {processor})
-        _serve(pipe, sides, steps)
+        _serve(pipe, sides, make)
     except (EOFError, ConnectionError):
         return
     except Exception as error:
         pipe.send(error)
 
 
-def _serve(pipe: Connection, sides: Sides, steps: int) -> None:
+def _serve(pipe: Connection, sides: Sides, make: Maker) -> None:
     with sides() as (left, right):
         pipe.send(None)
         while True:
             seeds: range = pipe.recv()
-            pipe.send(run_campaign(left, right, seed=seeds.start, sequences=len(seeds), steps=steps))
+            pipe.send(run_campaign(left, right, seed=seeds.start, sequences=len(seeds), make=make))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pagewalk.conform.scenarios.steps import (
     Mmap,
     Mprotect,
     Mremap,
+    Mseal,
     Msync,
     Munlock,
     Munmap,
@@ -30,6 +31,6 @@ from pagewalk.conform.scenarios.steps import (
 
 __all__ = [
     "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "File", "Fork", "KernelRead", "KernelWrite", "Madvise",
-    "Mincore", "Mlock", "Mmap", "Mprotect", "Mremap", "Msync", "Munlock", "Munmap", "ProcessMadvise", "PunchHole",
-    "Read", "Scenario", "Step", "Truncate", "Write",
+    "Mincore", "Mlock", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "ProcessMadvise",
+    "PunchHole", "Read", "Scenario", "Step", "Truncate", "Write",
 ]  # fmt: skip

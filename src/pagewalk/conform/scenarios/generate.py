@@ -129,6 +129,10 @@ def _munlock(plan: Plan) -> do.Step:
     return do.Munlock(*plan.range(), process=plan.process)
 
 
+def _mseal(plan: Plan) -> do.Step:
+    return do.Mseal(*plan.range(named=False), process=plan.process)
+
+
 def _msync(plan: Plan) -> do.Step:
     flags = plan.choice([abi.MS_SYNC, abi.MS_ASYNC, abi.MS_INVALIDATE, abi.MS_SYNC | abi.MS_ASYNC])
     return do.Msync(*plan.range(), flags, process=plan.process)
@@ -309,6 +313,7 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (6, _mremap_move),
     (3, _mlock),
     (3, _munlock),
+    (1, _mseal),
     (1, _msync),
     (2, _mincore),
     (12, _madvise),

@@ -8,7 +8,7 @@ __all__ = ["PAGE", "advice_text", "flags_text"]
 
 PAGE = 4096
 
-_SINGLE = (name for name in abi.__all__ if not name.startswith(("MAP_HUGE_", "MAP_SHARED_")))
+_SINGLE = (name for name in abi.__all__ if not name.startswith(("MAP_HUGE_", "MAP_SHARED_", "MAP_TYPE")))
 _NAMES = dict(sorted(((name, int(getattr(abi, name))) for name in _SINGLE), key=lambda item: item[1]))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STEPS", "Execute", "Exit", "Fork", "KernelRead", "KernelWrite", "Madvise", "Mincore", "Mlock", "Mmap", "Mprotect",
-    "Mremap", "Msync", "Munlock", "Munmap", "ProcessMadvise", "PunchHole", "Read", "Step", "Truncate", "Write",
+    "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "ProcessMadvise", "PunchHole", "Read", "Step", "Truncate", "Write",
 ]  # fmt: skip
 
 
@@ -58,6 +58,8 @@ class Step:
 def _text(value: Any, prefix: str | None) -> str:
     if prefix is not None:
         return (advice_text if prefix == "MADV_" else flags_text)(prefix, value)
+    if isinstance(value, tuple) and len(value) > 4 and len(set(value)) == 1:
+        return f"({value[0]!r},) * {len(value)}"
     return hex(value) if isinstance(value, int) and value >= PAGE else repr(value)
 
 
@@ -132,6 +134,16 @@ class Munlock(Step):
     call = "munlock"
     addr: Where
     length: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Mseal(Step):
+    """``mseal``."""
+
+    call = "mseal"
+    addr: Where
+    length: int
+    flags: int = 0
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -61,6 +61,9 @@ class Calls(Protocol):
     def munlock(self, addr: int, length: int) -> Any:
         """``munlock(2)``."""
 
+    def mseal(self, addr: int, length: int, flags: int = 0) -> Any:
+        """``mseal(2)``."""
+
     def msync(self, addr: int, length: int, flags: int) -> Any:
         """``msync(2)``."""
 

@@ -136,7 +136,7 @@ def _failure(error: Exception, symbol: Callable[[int], At | int]) -> Outcome:
             return Outcome(signo=error.signo, addr=symbol(error.vaddr), code=error.code)
         case SegmentationFault() | BusError():
             signo = signal.SIGBUS if isinstance(error, BusError) else signal.SIGSEGV
-            return Outcome(signo=int(signo), addr=symbol(error.vaddr), code=error.code)
+            return Outcome(signo=int(signo), addr=symbol(error.si_addr), code=error.code)
         case OSError() if error.errno:
             return Outcome(errno=error.errno)
     return Outcome(trouble=f"broke: {type(error).__name__}: {error}{_place(error)}")

@@ -19,6 +19,7 @@ from pagewalk.abi.syscalls import (
     SYS_MMAP,
     SYS_MPROTECT,
     SYS_MREMAP,
+    SYS_MSEAL,
     SYS_MSYNC,
     SYS_MUNLOCK,
     SYS_MUNMAP,
@@ -103,6 +104,10 @@ class ThisProcess:
     def munlock(self, addr: int, length: int) -> None:
         """See ``Calls``."""
         _call(SYS_MUNLOCK, addr, length)
+
+    def mseal(self, addr: int, length: int, flags: int = 0) -> None:
+        """See ``Calls``."""
+        _call(SYS_MSEAL, addr, length, flags)
 
     def msync(self, addr: int, length: int, flags: int) -> None:
         """See ``Calls``."""

@@ -86,6 +86,7 @@ def x86_64(
         physical_bits=physical_bits,
         system=layer.name,
         root_page=_ROOT_PAGE,
+        tells_outside=False,  # a general protection exception: no address in CR2 (SDM vol. 3A, 6.15)
     )
 
 

@@ -9,6 +9,7 @@ from pagewalk import abi
 from pagewalk.errors import OutOfFrames, SystemCallError, WalkError
 from pagewalk.mm.calls.files import punch_hole
 from pagewalk.mm.calls.guard import install_guards, remove_guards
+from pagewalk.mm.hardware.cpu import permits
 from pagewalk.mm.paging import huge, reclaim
 from pagewalk.mm.paging.touch import populate
 from pagewalk.mm.paging.zap import zap
@@ -19,7 +20,7 @@ from pagewalk.mm.state.files import File
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
@@ -45,6 +46,8 @@ def madvise(mm: Space, addr: int, length: int, advice: int) -> None:
             break
         gap = gap or addr < vma.start
         area = mm.as_area(vma)
+        if advice in DISCARDS:
+            _refuse_sealed(area)
         start, stop = max(addr, area.start), min(end, area.end)
         try:
             handler(mm, area, start, stop)
@@ -63,18 +66,29 @@ def _check(mm: Space, addr: int, length: int, advice: int) -> int:
     """
     if advice not in HANDLERS and advice not in POPULATE:
         raise SystemCallError(errno.EINVAL, f"unknown advice {advice}")
-    end = addr + mm.geometry.page_end(length)
-    if addr % mm.geometry.page_size or end > 1 << 64:
+    size = mm.geometry.length(length)
+    if addr % mm.geometry.page_size or (length and not size) or addr + size >= 1 << 64:
         raise SystemCallError(errno.EINVAL, f"madvise of {length:#x} bytes at {addr:#x}")
-    return end
+    return addr + size
 
 
-def process_madvise(mm: Space, ranges: list[tuple[int, int]], advice: int) -> int:
-    """See ``Mm.process_madvise``."""
-    if advice not in HANDLERS and advice not in POPULATE:
-        raise SystemCallError(errno.EINVAL, f"unknown advice {advice}")
-    done = 0
-    for addr, length in ranges:
+def _refuse_sealed(area: Area) -> None:
+    """Refuse to throw sealed memory away that the process could not overwrite (``can_madvise_modify``).
+
+    Raises:
+        SystemCallError: EPERM.
+    """
+    if area.is_anonymous and not (VmaFlags.WRITE in area.flags and permits(area, "write")):
+        area.refuse_sealed()
+
+
+def process_madvise(mm: Space, ranges: Sequence[tuple[int, int]], advice: int) -> int:
+    """See ``Mm.process_madvise`` (``vector_madvise``, 6.18)."""
+    vector = _imported(mm, ranges)
+    total, done = sum(length for _, length in vector), 0
+    for number, (addr, length) in enumerate(vector if total else ()):
+        if number and not length:
+            continue  # empty ones are passed over, but for the first
         try:
             madvise(mm, addr, length, advice)
         except SystemCallError:
@@ -82,7 +96,27 @@ def process_madvise(mm: Space, ranges: list[tuple[int, int]], advice: int) -> in
                 return done
             raise
         done += length
+        if done == total:
+            break
     return done
+
+
+def _imported(mm: Space, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges as the kernel takes them over: no more bytes than a call may move (``import_iovec``).
+
+    Raises:
+        SystemCallError: EINVAL, there are too many, or a length is negative; EFAULT, one reaches out of user memory.
+    """
+    if len(ranges) > MOST_RANGES or any(length >> 63 for _, length in ranges):
+        raise SystemCallError(errno.EINVAL, f"{len(ranges):,} ranges, or one is of a negative length")
+    found, room = [], MOST_BYTES
+    for addr, length in ranges:
+        size = min(length, room) if len(ranges) == 1 else length
+        if addr + size > mm.task_size:
+            raise SystemCallError(errno.EFAULT, f"{length:#x} bytes at {addr:#x} reach out of user memory")
+        found.append((addr, min(length, room)))
+        room -= found[-1][1]
+    return found
 
 
 # -- flags -----------------------------------------------------------------------------------------------------------
@@ -193,6 +227,26 @@ def _is_shared_or_file(area: Area) -> bool:
     return area.mapping is not None or VmaFlags.SHARED in area.flags
 
 
+def _is_never_dumped(area: Area) -> bool:
+    return bool(area.flags & VmaFlags.DROPPABLE or (area.flags & SPECIAL and not area.huge_page_size))
+
+
+def _mergeable(mm: Space, area: Area, start: int, end: int) -> None:
+    """Let ksmd look for equal pages, where it may. It never does here: it is off unless somebody switches it on."""
+    if not area.flags & (VmaFlags.SHARED | VmaFlags.MAYSHARE | SPECIAL | VmaFlags.HUGETLB | VmaFlags.DROPPABLE):
+        areas.modify(mm, area, start, end, area.flags | VmaFlags.MERGEABLE)
+
+
+DISCARDS: Final = frozenset({
+    abi.MADV_FREE, abi.MADV_DONTNEED, abi.MADV_DONTNEED_LOCKED, abi.MADV_REMOVE, abi.MADV_DONTFORK,
+    abi.MADV_WIPEONFORK, abi.MADV_GUARD_INSTALL,
+})  # fmt: skip
+"""Advice that throws away what memory holds, now or for a child: not for what is sealed."""
+MOST_RANGES: Final = 1024
+"""UIO_MAXIOV."""
+MOST_BYTES: Final = 0x7FFF_F000
+"""MAX_RW_COUNT."""
+
 POPULATE: Final = frozenset({abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE})
 
 LEAVES_AREAS: Final = POPULATE | {abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_REMOVE}
@@ -212,9 +266,11 @@ HANDLERS: Final[dict[int, Handler]] = {
     abi.MADV_HUGEPAGE: _flags(VmaFlags.HUGEPAGE, VmaFlags.NOHUGEPAGE),
     abi.MADV_NOHUGEPAGE: _flags(VmaFlags.NOHUGEPAGE, VmaFlags.HUGEPAGE),
     abi.MADV_DONTDUMP: _flags(VmaFlags.DONTDUMP),
-    abi.MADV_DODUMP: _flags(drop=VmaFlags.DONTDUMP, refuse=lambda a: a.flags & SPECIAL and not a.huge_page_size),
+    abi.MADV_DODUMP: _flags(drop=VmaFlags.DONTDUMP, refuse=_is_never_dumped),
     abi.MADV_WIPEONFORK: _flags(VmaFlags.WIPEONFORK, refuse=_is_shared_or_file),
-    abi.MADV_KEEPONFORK: _flags(drop=VmaFlags.WIPEONFORK),
+    abi.MADV_KEEPONFORK: _flags(drop=VmaFlags.WIPEONFORK, refuse=lambda area: VmaFlags.DROPPABLE in area.flags),
+    abi.MADV_MERGEABLE: _mergeable,
+    abi.MADV_UNMERGEABLE: _flags(drop=VmaFlags.MERGEABLE),
     abi.MADV_COLD: reclaim.cold,
     abi.MADV_PAGEOUT: reclaim.pageout,
     abi.MADV_DONTNEED_LOCKED: _dontneed_locked,

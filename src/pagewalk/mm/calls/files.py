@@ -21,9 +21,11 @@ def punch_hole(machine: Hardware, file: File, offset: int, length: int) -> None:
     """See ``Machine.punch_hole``."""
     check_file(machine, file)
     offset, length = integers(offset=offset, length=length)
-    if offset < 0 or length <= 0:
+    if not 0 <= offset < FILE_END or not 0 < length < FILE_END:
         raise SystemCallError(errno.EINVAL, f"no range: {length:#x} bytes from {offset:#x}")
-    if offset + length > FILE_END:
+    if not file.writable:
+        raise SystemCallError(errno.EBADF, f"{file.name} is not open for writing")
+    if offset + length >= FILE_END:
         raise SystemCallError(errno.EFBIG, f"{length:#x} bytes from {offset:#x} go beyond every file")
     machine.do(_punch_hole, file, offset, length)
 
@@ -43,8 +45,8 @@ def truncate(machine: Hardware, file: File, size: int) -> None:
     """See ``Machine.truncate``."""
     check_file(machine, file)
     size = integer(size, "size")
-    if not 0 <= size < FILE_END:
-        raise SystemCallError(errno.EINVAL, f"no file has {size:#x} bytes")
+    if not 0 <= size < FILE_END or not file.writable:
+        raise SystemCallError(errno.EINVAL, f"no file has {size:#x} bytes, or {file.name} is not open for writing")
     machine.do(_truncate, file, size)
 
 

@@ -13,7 +13,7 @@ from pagewalk.mm.paging.touch import populate
 from pagewalk.mm.paging.zap import zap
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.area import Area
-from pagewalk.mm.state.files import File
+from pagewalk.mm.state.files import FILE_END, File
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "munmap",
     "populate_area",
     "populate_quietly",
+    "take_out",
     "unmap",
 ]
 
@@ -42,7 +43,15 @@ MAP_FLAGS: Final = (
     (abi.MAP_LOCKED, VmaFlags.LOCKED),
     (abi.MAP_NORESERVE, VmaFlags.NORESERVE),
     (abi.MAP_STACK, VmaFlags.NOHUGEPAGE),  # since 6.7
+    (abi.MAP_SYNC, VmaFlags.SYNC),
 )
+DROPPABLE: Final = VmaFlags.DROPPABLE | VmaFlags.NORESERVE | VmaFlags.WIPEONFORK | VmaFlags.DONTDUMP
+FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE
+KNOWN: Final = 0x7C07_F9F3
+"""All that MAP_SHARED_VALIDATE lets pass (LEGACY_MAP_MASK, with the sizes of huge pages)."""
+LOWEST: Final = 0x1_0000
+"""Where the lowest hint is taken for (mmap_min_addr)."""
+ADDRESSES: Final = 1 << 64
 
 
 def flags_of_prot(prot: int) -> VmaFlags:
@@ -54,19 +63,23 @@ def flags_of_prot(prot: int) -> VmaFlags:
 
 
 def mmap(mm: Space, length: int, prot: int, flags: int, addr: int, file: File | None, offset: int) -> int:
-    """See ``Mm.mmap``."""
+    """See ``Mm.mmap``. The order of the checks is the kernel's (``ksys_mmap_pgoff``, ``do_mmap``, 6.18)."""
+    file = _what(mm, flags, file, offset)
     size = hugetlb.page_size_of(mm, flags) if flags & abi.MAP_HUGETLB else 0
-    length = -(-length // size) * size if size else mm.geometry.page_end(length)
-    _check(mm, length, flags, addr, file, offset)
-    vma_flags = _vma_flags(prot, flags, file) | key_flags(prot, pku=mm.machine.pku)
-    start = _place(mm, length, flags, addr, size or mm.geometry.page_size)
-    if flags & abi.MAP_SHARED and file is None:
+    length = _length(mm, length, size)
+    start = _place(mm, length, flags, addr, size)
+    if flags & abi.MAP_FIXED_NOREPLACE and mm.vmas.overlapping(start, start + length):
+        raise SystemCallError(errno.EEXIST, f"[{start:#x}, {start + length:#x}) is in use")
+    if file is not None and offset + length >= FILE_END:  # file_mmap_ok
+        raise SystemCallError(errno.EOVERFLOW, f"{length:#x} bytes from {offset:#x} go beyond every file")
+    vma_flags = _vma_flags(prot, flags, file, size) | key_flags(prot, pku=mm.machine.pku)
+    if flags & FIXED:
+        unmap(mm, start, start + length)
+    if vma_flags & VmaFlags.SHARED and file is None and not size:
         file, offset = File(mm.machine, "/dev/zero (deleted)", length, unlinked=True), 0
     area = Area(start, start + length, vma_flags, start if file is None else offset, file, lock=mm.new_vma_lock())
     if file is not None:
         area.name = file.name
-    if flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE):
-        unmap(mm, start, start + length)
     if size:
         hugetlb.reserve(mm, area, size)
     areas.insert(mm, area)
@@ -75,36 +88,66 @@ def mmap(mm: Space, length: int, prot: int, flags: int, addr: int, file: File | 
     return start
 
 
-def _check(mm: Space, length: int, flags: int, addr: int, file: File | None, offset: int) -> None:
-    """Refuse what mmap(2) refuses.
+def _what(mm: Space, flags: int, file: File | None, offset: int) -> File | None:
+    """The file that is mapped; None for anonymous memory, whoever's file was given beside it.
 
     Raises:
-        SystemCallError: EINVAL, ENOMEM, EEXIST or EACCES.
+        SystemCallError: EINVAL, EBADF.
     """
-    fixed, size = flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE), mm.geometry.page_size
-    if length <= 0 or offset % size or (fixed and addr % size):
-        raise SystemCallError(errno.EINVAL, f"mmap of {length:#x} bytes at {addr:#x}, offset {offset:#x}")
-    if flags & abi.MAP_SHARED_VALIDATE not in (abi.MAP_SHARED, abi.MAP_PRIVATE, abi.MAP_SHARED_VALIDATE):
-        raise SystemCallError(errno.EINVAL, "neither MAP_SHARED nor MAP_PRIVATE")
-    if length > mm.task_size or (fixed and addr > mm.task_size - length):
-        raise SystemCallError(errno.ENOMEM, f"{length:#x} bytes at {addr:#x} do not fit below {mm.task_size:#x}")
-    if flags & abi.MAP_FIXED_NOREPLACE and mm.vmas.overlapping(addr, addr + length):
-        raise SystemCallError(errno.EEXIST, f"[{addr:#x}, {addr + length:#x}) is in use")
-    if file is not None and flags & abi.MAP_SHARED and flags & abi.MAP_GROWSDOWN:
-        raise SystemCallError(errno.EINVAL, "a stack cannot be a shared file")
+    if offset % mm.geometry.page_size:
+        raise SystemCallError(errno.EINVAL, f"offset {offset:#x} is not page-aligned")
+    if flags & abi.MAP_ANONYMOUS:
+        return None
+    if file is None:
+        raise SystemCallError(errno.EBADF, "neither a file nor MAP_ANONYMOUS")
+    if flags & abi.MAP_HUGETLB:
+        raise SystemCallError(errno.EINVAL, f"{file.name} is no file of huge pages")
+    return file
 
 
-def _vma_flags(prot: int, flags: int, file: File | None) -> VmaFlags:
-    """The flags of a new area (``do_mmap``, ``mmap_region``)."""
+def _length(mm: Space, length: int, huge: int) -> int:
+    """A length in whole pages, of hugetlb memory in whole huge pages.
+
+    Raises:
+        SystemCallError: EINVAL, there is none; ENOMEM, it wraps.
+    """
+    wanted = -(-length // huge) * huge % ADDRESSES if huge else length
+    if not wanted:
+        raise SystemCallError(errno.EINVAL, f"mmap of {length:#x} bytes")
+    found = mm.geometry.length(wanted)
+    if not found or found > mm.task_size:
+        raise SystemCallError(errno.ENOMEM, f"{length:#x} bytes do not fit below {mm.task_size:#x}")
+    return found
+
+
+def _vma_flags(prot: int, flags: int, file: File | None, huge: int) -> VmaFlags:
+    """The flags of a new area.
+
+    Raises:
+        SystemCallError: EINVAL, EACCES, EOPNOTSUPP.
+    """
     result = flags_of_prot(prot) | MAY
     for bit, flag in MAP_FLAGS:
         result |= flag if flags & bit else VmaFlags(0)
-    if flags & abi.MAP_SHARED:
+    backed, kind = file is not None or huge > 0, flags & abi.MAP_TYPE
+    if kind == abi.MAP_SHARED or (kind == abi.MAP_SHARED_VALIDATE and backed):
+        if kind == abi.MAP_SHARED_VALIDATE and flags & ~KNOWN:
+            raise SystemCallError(errno.EOPNOTSUPP, f"mmap flags {flags & ~KNOWN:#x} are not supported")
         result |= VmaFlags.SHARED | VmaFlags.MAYSHARE
         if file is not None and not file.writable:
             if prot & abi.PROT_WRITE:
                 raise SystemCallError(errno.EACCES, f"{file.name} is not open for writing")
             result &= ~(VmaFlags.SHARED | VmaFlags.MAYWRITE)
+    elif kind == abi.MAP_DROPPABLE and not backed:
+        result |= DROPPABLE
+    elif kind != abi.MAP_PRIVATE:
+        raise SystemCallError(errno.EINVAL, f"no mapping is of type {kind:#x}{'' if backed else ' without a file'}")
+    if file is not None and not file.readable:
+        raise SystemCallError(errno.EACCES, f"{file.name} is not open for reading")
+    if result & VmaFlags.GROWSDOWN and (backed or kind != abi.MAP_PRIVATE):
+        raise SystemCallError(errno.EINVAL, "only private anonymous memory grows down")
+    if result & VmaFlags.DROPPABLE and result & VmaFlags.LOCKED:
+        raise SystemCallError(errno.EINVAL, "what may be dropped cannot be locked")
     return result | accounted(result)
 
 
@@ -114,13 +157,25 @@ def accounted(flags: VmaFlags) -> VmaFlags:
     return VmaFlags.ACCOUNT if bits == VmaFlags.WRITE else VmaFlags(0)
 
 
-def _place(mm: Space, length: int, flags: int, addr: int, alignment: int) -> int:
-    """Where a new area goes."""
-    if flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE):
-        if addr % alignment:
-            raise SystemCallError(errno.EINVAL, f"{addr:#x} is not aligned to {alignment:#x}")
-        return addr
-    return find_place(mm, length, addr, alignment)
+def _place(mm: Space, length: int, flags: int, addr: int, huge: int) -> int:
+    """Where a new area goes.
+
+    Raises:
+        SystemCallError: ENOMEM, EINVAL; what an address stands for that is an error's number.
+    """
+    page = mm.geometry.page_size
+    if not flags & FIXED:
+        hint = mm.geometry.page_start(addr)
+        return find_place(mm, length, max(hint, LOWEST) if hint else 0, huge or page)
+    if huge and addr % huge:
+        raise SystemCallError(errno.EINVAL, f"{addr:#x} is not aligned to {huge:#x}")
+    if addr > ADDRESSES - page:
+        raise SystemCallError(ADDRESSES - addr, f"{addr:#x} is taken for an error's number")
+    if addr > mm.task_size - length:
+        raise SystemCallError(errno.ENOMEM, f"{length:#x} bytes at {addr:#x} do not fit below {mm.task_size:#x}")
+    if addr % page:
+        raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
+    return addr
 
 
 def find_place(mm: Space, length: int, hint: int, alignment: int = 1) -> int:
@@ -192,14 +247,14 @@ def unmap(mm: Space, start: int, end: int) -> None:
     """Take every area in a range out, with its pages, its markers and the tables that nobody needs any more.
 
     Raises:
-        SystemCallError: EINVAL, a hugetlb area would be cut inside a page; nothing has gone, but a cut at the start
-            may have been made.
+        SystemCallError: EINVAL, a hugetlb area would be cut inside a page; EPERM, one is sealed. Nothing has gone,
+            but a cut at the start may have been made.
     """
-    for cut in (start, end):
-        area = mm.area_at(cut)
-        if area is not None and area.start < cut:
-            areas.split_at(mm, area, cut)
-    gone = [mm.as_area(vma) for vma in mm.vmas.overlapping(start, end)]
+    take_out(mm, _cut_off(mm, start, end), start, end)
+
+
+def take_out(mm: Space, gone: list[Area], start: int, end: int) -> None:
+    """Take areas out: all those of a range."""
     if not gone:
         return
     for area in gone:
@@ -212,3 +267,15 @@ def unmap(mm: Space, start: int, end: int) -> None:
             area.mapping.let_go()
     mm.tables.free_tables(gone[0].start, gone[-1].end, *areas.free_around(mm, start, end))
     mm.log("flush", start, end)
+
+
+def _cut_off(mm: Space, start: int, end: int) -> list[Area]:
+    """The areas of a range, cut off from what lies beside it (``vms_gather_munmap_vmas``)."""
+    found = [mm.as_area(vma) for vma in mm.vmas.overlapping(start, end)]
+    for area in found:
+        area.refuse_sealed()
+        if area.start < start:
+            area = areas.split_at(mm, area, start)[1]
+        if end < area.end:
+            areas.split_at(mm, area, end)
+    return [mm.as_area(vma) for vma in mm.vmas.overlapping(start, end)]

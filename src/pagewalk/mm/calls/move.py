@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pagewalk import abi, sweep
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm.calls import uffd
-from pagewalk.mm.calls.mapping import find_gap, find_place, populate_quietly, unmap
+from pagewalk.mm.calls.mapping import find_gap, find_place, munmap, populate_quietly, unmap
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.state import areas
 from pagewalk.space import VmaFlags
@@ -22,25 +22,27 @@ __all__ = ["mremap"]
 
 KNOWN: Final = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
+ADDRESSES: Final = 1 << 64
 REGISTERED: Final = VmaFlags.UFFD_WP | VmaFlags.UFFD_MISSING
 
 
 def mremap(mm: Space, addr: int, old_length: int, new_length: int, flags: int, new_addr: int) -> int:
     """See ``Mm.mremap``."""
-    old, new = mm.geometry.page_end(old_length), mm.geometry.page_end(new_length)
+    old, new = mm.geometry.length(old_length), mm.geometry.length(new_length)
     _check(mm, addr, old, new, flags, new_addr)
     if flags & abi.MREMAP_FIXED and old == new:
         return _move_all(mm, addr, old, flags, new_addr)
     area = mm.area_at(addr)
     if area is None:
         raise SystemCallError(errno.EFAULT, f"nothing is mapped at {addr:#x}")
+    area.refuse_sealed()
     if area.huge_page_size:
         old, new = _huge_lengths(area, addr, old, new, new_addr if flags & abi.MREMAP_FIXED else 0)
     if flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP):
         return _move_to(mm, area, addr, old, new, flags, new_addr)
     if new <= old:
         if new < old:
-            unmap(mm, addr + new, addr + old)
+            munmap(mm, addr + new, old - new)
         return addr
     _check_area(area, addr, old, new, flags)
     return _grow(mm, area, addr, old, new, flags)
@@ -55,7 +57,7 @@ def _check(mm: Space, addr: int, old: int, new: int, flags: int, new_addr: int) 
     places = flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP)
     to = new_addr if places else 0
     page = mm.geometry.page_size
-    overlap = places and addr + old > to and to + new > addr
+    overlap = places and addr + old & ADDRESSES - 1 > to and to + new > addr
     wrong = (
         flags & ~KNOWN
         or addr % page
@@ -126,6 +128,7 @@ def _move_all(mm: Space, addr: int, length: int, flags: int, new_addr: int) -> i
         raise SystemCallError(errno.EFAULT, f"nothing is mapped at {addr:#x}")
     end, shift = addr + length, new_addr - addr
     for area in [mm.as_area(vma) for vma in mm.vmas.overlapping(addr, end)]:
+        area.refuse_sealed()
         start = max(addr, area.start)
         size = min(end, area.end) - start
         if area.flags & REGISTERED and (start > addr or end > area.end):
@@ -141,10 +144,12 @@ def _move_to(mm: Space, area: Area, addr: int, old: int, new: int, flags: int, n
     _check_area(area, addr, min(old, new), new, flags)
     if flags & abi.MREMAP_FIXED:
         unmap(mm, new_addr, new_addr + new)
+        if mm.area_at(addr) is None:  # a length that wraps let the two overlap
+            raise SystemCallError(errno.EFAULT, f"nothing is mapped at {addr:#x} any more")
     else:
         new_addr = find_place(mm, new, new_addr)
     if old > new:
-        unmap(mm, addr + new, addr + old)
+        munmap(mm, addr + new, old - new)
         old = new
     moved = mm.area_at(addr)
     assert moved is not None

@@ -6,7 +6,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import PagewalkError
-from pagewalk.mm.calls.mapping import unmap
+from pagewalk.mm.calls.mapping import take_out
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.copying import copy_pages
 from pagewalk.mm.state.area import AnonHistory
@@ -41,7 +41,7 @@ def fork(parent: Space) -> Space:
 def end(mm: Space) -> None:
     """Give back everything that an address space has, if that was not done before."""
     if mm.alive:
-        unmap(mm, 0, mm.task_size)
+        take_out(mm, [mm.as_area(vma) for vma in mm.vmas], 0, mm.task_size)
         mm.alive = False
         mm.tables.free_root()
 

@@ -1,4 +1,4 @@
-"""mprotect, mlock and munlock: changing what an area allows, and keeping its pages in."""
+"""mprotect, mlock, munlock and mseal: changing what an area allows, and keeping its pages in."""
 
 from __future__ import annotations
 
@@ -27,23 +27,27 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["mlock", "mprotect", "munlock"]
+__all__ = ["mlock", "mprotect", "mseal", "munlock"]
 
 STATE: Final = sum(Flag) - int(Flag.rights())
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
+GROWS: Final = abi.PROT_GROWSDOWN | abi.PROT_GROWSUP
+ADDRESSES: Final = 1 << 64
 
 
 def mprotect(mm: Space, addr: int, length: int, prot: int) -> None:
-    """See ``Mm.mprotect``."""
-    if addr % mm.geometry.page_size:
-        raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
+    """See ``Mm.mprotect``. The order of the checks is the kernel's (``do_mprotect_pkey``, 6.18)."""
+    grows, prot = prot & GROWS, prot & ~GROWS
+    if grows == GROWS or addr % mm.geometry.page_size:
+        raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned, or to grow both ways")
     if not length:
         return
-    end = addr + mm.geometry.page_end(length)
-    if prot & ~(abi.PROT_READ | abi.PROT_WRITE | abi.PROT_EXEC):
+    end = addr + mm.geometry.length(length)
+    if not addr < end < ADDRESSES:
+        raise SystemCallError(errno.ENOMEM, f"{length:#x} bytes at {addr:#x} are no range")
+    if prot & ~(abi.PROT_READ | abi.PROT_WRITE | abi.PROT_EXEC | abi.PROT_SEM):
         raise SystemCallError(errno.EINVAL, f"unknown protection {prot:#x}")
-    if end <= addr or end > mm.task_size:
-        raise SystemCallError(errno.ENOMEM, f"[{addr:#x}, {end:#x}) is no range")
+    addr = _first(mm, addr, end, grows)
     wanted = flags_of_prot(prot) | key_flags(prot, pku=mm.machine.pku)
     while addr < end:
         area = mm.area_at(addr)
@@ -57,8 +61,23 @@ def mprotect(mm: Space, addr: int, length: int, prot: int) -> None:
         addr = stop
 
 
+def _first(mm: Space, addr: int, end: int, grows: int) -> int:
+    """Where a change begins: a stack's start, if it is to reach down to there.
+
+    Raises:
+        SystemCallError: ENOMEM, nothing is there; EINVAL, what is there does not grow so.
+    """
+    area = mm.vmas.find(addr)
+    if area is None or area.start >= end or (area.start > addr and not grows & abi.PROT_GROWSDOWN):
+        raise SystemCallError(errno.ENOMEM, f"nothing is mapped at {addr:#x}")
+    if grows and (grows & abi.PROT_GROWSUP or VmaFlags.GROWSDOWN not in area.flags):
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} does not grow that way")
+    return area.start if grows else addr
+
+
 def _change(mm: Space, area: Area, start: int, end: int, flags: VmaFlags) -> None:
     """Give a part of one area other rights (``mprotect_fixup``)."""
+    area.refuse_sealed()
     old = area.flags
     if flags == old:
         return
@@ -117,7 +136,7 @@ def mlock(mm: Space, addr: int, length: int, flags: int) -> None:
     """See ``Mm.mlock``."""
     if flags & ~abi.MLOCK_ONFAULT:
         raise SystemCallError(errno.EINVAL, f"unknown mlock flags {flags:#x}")
-    start, end = mm.geometry.page_start(addr), mm.geometry.page_end(addr + length)
+    start, end = _whole_pages(mm, addr, length)
     wanted = VmaFlags.LOCKED | (VmaFlags.LOCKONFAULT if flags else VmaFlags(0))
     _set_locked(mm, start, end, wanted)
     for vma in mm.vmas.overlapping(start, end) if end > start else ():
@@ -131,18 +150,39 @@ def mlock(mm: Space, addr: int, length: int, flags: int) -> None:
 
 def munlock(mm: Space, addr: int, length: int) -> None:
     """See ``Mm.munlock``."""
-    _set_locked(mm, mm.geometry.page_start(addr), mm.geometry.page_end(addr + length), VmaFlags(0))
+    _set_locked(mm, *_whole_pages(mm, addr, length), VmaFlags(0))
+
+
+def _whole_pages(mm: Space, addr: int, length: int) -> tuple[int, int]:
+    """The pages that a range touches; a length that wraps is short, as it is in the kernel.
+
+    Raises:
+        SystemCallError: EINVAL, the range wraps.
+    """
+    start = mm.geometry.page_start(addr)
+    end = start + mm.geometry.length(length + addr - start & ADDRESSES - 1)
+    if end >= ADDRESSES and end > start:
+        raise SystemCallError(errno.EINVAL, f"{length:#x} bytes at {addr:#x} are no range")
+    return start, end
 
 
 def _set_locked(mm: Space, start: int, end: int, wanted: VmaFlags) -> None:
     """Set or clear the lock flags of a range, up to the first gap (``apply_vma_lock_flags``)."""
-    if end < start:
-        raise SystemCallError(errno.EINVAL, f"[{start:#x}, {end:#x}) is no range")
     while start < end:
         area = mm.area_at(start)
         if area is None:
             raise SystemCallError(errno.ENOMEM, f"nothing is mapped at {start:#x}")
         stop = min(end, area.end)
-        if not area.flags & (SPECIAL | VmaFlags.HUGETLB):
+        if not area.flags & (SPECIAL | VmaFlags.HUGETLB | VmaFlags.DROPPABLE):
             areas.modify(mm, area, start, stop, area.flags & ~LOCKED | wanted)
         start = stop
+
+
+def mseal(mm: Space, addr: int, length: int, flags: int) -> None:
+    """See ``Mm.mseal`` (``do_mseal``, 6.18)."""
+    size = mm.geometry.length(length)
+    end = addr + size
+    if flags or addr % mm.geometry.page_size or (length and not size) or end >= ADDRESSES:
+        raise SystemCallError(errno.EINVAL, f"mseal of {length:#x} bytes at {addr:#x}, flags {flags:#x}")
+    for area in list(areas.each_mapped(mm, addr, end)):
+        areas.modify(mm, area, max(addr, area.start), min(end, area.end), area.flags | VmaFlags.SEALED)

@@ -44,7 +44,9 @@ def find_area(mm: Space, vaddr: int, access: Access) -> Area:
     """
     area = mm.area_at(vaddr) or _grow_stack(mm, vaddr)
     if area is None:
-        raise SegmentationFault(vaddr, access, "nothing is mapped there")
+        form = mm.machine.format
+        blind = not form.tells_outside and form.window_of(vaddr) is None
+        raise SegmentationFault(vaddr, access, "nothing is mapped there", abi.SI_KERNEL if blind else abi.SEGV_MAPERR)
     if not permits(area, access):
         why = f"protection key {area.protection_key} makes the mapping execute-only"
         raise SegmentationFault(vaddr, access, why, abi.SEGV_PKUERR)

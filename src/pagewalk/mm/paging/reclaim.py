@@ -65,6 +65,9 @@ def pageout(mm: Space, area: Area, start: int, end: int) -> None:
         SystemCallError: EINVAL, locked, hugetlb or special memory.
     """
     _check(area)
+    if VmaFlags.DROPPABLE in area.flags:
+        _each_table(mm, start, end, _drop_huge, _drop_pages)
+        return
     _each_table(mm, start, end, _pageout_huge, partial(_pageout_pages, file=area.mapping), reclaim=True)
 
 
@@ -228,6 +231,22 @@ def _pageout_pages(mm: Space, entries: Entries, own: Places, file: Mapping | Non
             release(mm, entries[at : at + 1], last.kind(entries[at : at + 1]))
             entries[at] = last.none
             file.reclaim(paddr)
+
+
+def _drop_huge(mm: Space, upper: Entry) -> None:
+    """Let a huge page go that may be dropped at any time; one that was written leaves a table behind."""
+    if Flag.DIRTY not in upper.flags:
+        clear_huge(mm, upper)
+        return
+    mm.tables.split(upper, 0)
+    entries = mm.tables.slice(upper, 0, mm.geometry.block_size).entries
+    _drop_pages(mm, entries, _pages(mm, entries))
+
+
+def _drop_pages(mm: Space, entries: Entries, own: Places) -> None:
+    """Let pages go that may be dropped at any time, written or not."""
+    release(mm, entries[own], mm.geometry.last.kind(entries[own]))
+    entries[own] = mm.geometry.last.none
 
 
 def _keep(mm: Space, paddrs: Frames | int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Final
 
+from pagewalk.errors import SystemCallError
 from pagewalk.space import Vma, VmaFlags
 
 __all__ = ["RIGHTS", "SPECIAL", "AnonHistory", "Area"]
@@ -45,6 +47,15 @@ class Area(Vma):
     def has_uncowed_parents(self) -> bool:
         """Whether it may still share pages with a parent."""
         return self.anon is not None and self.chain > 1
+
+    def refuse_sealed(self) -> None:
+        """Refuse to change what ``mseal`` has sealed.
+
+        Raises:
+            SystemCallError: EPERM.
+        """
+        if VmaFlags.SEALED in self.flags:
+            raise SystemCallError(errno.EPERM, f"the mapping at {self.start:#x} is sealed")
 
     def start_write(self) -> None:
         """Wait for who holds only this area's lock, and keep them out until ``mmap_lock`` is let go."""

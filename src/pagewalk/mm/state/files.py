@@ -28,6 +28,7 @@ class File(Mapping):
         size: Bytes; beyond the last page an access is a SIGBUS.
         contents: What it begins with.
         writable: Whether shared mappings of it may be writable.
+        readable: Whether it may be mapped at all.
         unlinked: It goes with its last mapping, as shared anonymous memory does.
 
     Attributes:
@@ -44,6 +45,7 @@ class File(Mapping):
         contents: bytes = b"",
         *,
         writable: bool = True,
+        readable: bool = True,
         unlinked: bool = False,
     ) -> None:
         if not isinstance(name, str):
@@ -57,6 +59,7 @@ class File(Mapping):
         if self.size >= FILE_END:
             raise SystemCallError(errno.EFBIG, f"no file has {self.size:#x} bytes")
         self.writable = writable
+        self.readable = readable
         self.unlinked = unlinked
         self.pages: dict[int, int] = {}
         machine.files.add(self)
