@@ -7,6 +7,9 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.formats import NO_PADDR
+from pagewalk.report.doubts import Doubts
+from pagewalk.report.rows import rows_of
+from pagewalk.sweep.listing import iterate
 from tests.real.obey import FILLED, filled
 from tests.real.pages import differences, leaves, listed, said
 from tests.real.plants import absent
@@ -105,6 +108,13 @@ class TestUserHalf:
             letters = set(guest.machine.architecture.withheld) - set(area.rights)
             refused = sum(int(RIGHTS[letter]) for letter in letters)
             assert not (inside["flags"] & refused).any(), hex(area.start)
+
+    def test_nothing_speaks_against_its_kernel(self, guest):
+        """Not in the kernel's half either, where entries that are not present are none of the system's."""
+        doubts = Doubts(tables := guest.tables())
+        for columns in iterate(tables, tables.windows[0].start, tables.windows[-1].end, findings=[]):
+            doubts.add(rows_of(columns))
+        assert str(doubts) == ""
 
     def test_bytes(self, guest):
         tables = guest.tables()
