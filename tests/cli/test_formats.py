@@ -148,19 +148,21 @@ class TestEncryption:
 
 
 class TestWrongSystem:
-    """A real guest's entries read as another system's: as whose is said always, and why where frames are outside."""
+    """A real guest's entries read as another system's: as whose is said always, and why where that cannot be."""
 
     @staticmethod
     def last_lines(invoke, folder, guest, os):
         one = unpack(guest, folder)
         registers = ",".join(f"{name}={value:#x}" for name, value in one.registers.items())
-        end = "0x800000000000" if "cr3" in one.truth else "0x1000000000000"
-        where = ("--base", hex(one.truth["ram_base"]), "--registers", registers, "--end", end)
-        return invoke("map", one.path, *where, "--os", os).stdout.splitlines()[-2:]
+        (bits,) = (bits for name, bits in (("cr3", 47), ("ttbr0", 48), ("satp", 38)) if name in one.truth)
+        where = ("--base", hex(one.truth["ram_base"]), "--registers", registers, "--end", hex(1 << bits))
+        done = invoke("map", one.path, *where, "--os", os)
+        assert done.exit_code == 0
+        return done.stdout.splitlines()[-2:]
 
-    @pytest.mark.parametrize("guest", ["x86_64-7.3-4level", "aarch64-7.2-4k-48"])
+    @pytest.mark.parametrize("guest", ["x86_64-7.3-4level", "aarch64-7.2-4k-48", "riscv64-7.2-sv39"])
     def test_its_own(self, invoke, tmp_path, guest):
-        assert "outside" not in " ".join(self.last_lines(invoke, tmp_path, guest, "linux-7.2"))
+        assert "another kernel" not in " ".join(self.last_lines(invoke, tmp_path, guest, "linux-7.2"))
 
     @pytest.mark.parametrize(
         ("guest", "os"),
@@ -174,4 +176,18 @@ class TestWrongSystem:
     def test_another(self, invoke, tmp_path, guest, os):
         counts, cause = self.last_lines(invoke, tmp_path, guest, os)
         assert counts.endswith(f"; read as {os}")
-        assert "outside the image: another kernel version, an encryption bit, or the wrong format?" in cause
+        assert "outside the image: another kernel version (--os), an encryption bit, or the wrong format?" in cause
+
+    @pytest.mark.parametrize(
+        ("guest", "os", "says"),
+        [
+            ("x86_64-7.3-4level", "linux-6.12", "hold marks that this kernel does not know"),
+            ("riscv64-7.2-sv39", "linux-6.6", "hold marks that this kernel does not know"),
+            ("aarch64-7.2-4k-48", "linux-6.12", "hold marks that this kernel does not know"),
+            ("aarch64-7.2-4k-48", "linux-5.10", "name swap slots that no device has"),
+        ],
+    )
+    def test_though_all_frames_are_inside(self, invoke, tmp_path, guest, os, says):
+        """A later kernel's guards are marks that this one has not; its swap, slots that no device can have."""
+        _, cause = self.last_lines(invoke, tmp_path, guest, os)
+        assert cause.endswith(f" rows {says}: another kernel version (--os), or the wrong format?")

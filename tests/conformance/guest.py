@@ -1,10 +1,11 @@
-"""Asks a QEMU guest instead of the running kernel: boots one, with this Python in it, and runs a module there.
+"""Asks a QEMU guest instead of the running kernel: boots one, with Debian's Python in it, and runs a module there.
 
     python -m tests.conformance.guest --kernel vmlinuz --cpu max,la57=off -- tests.conformance.record answers.json
 
-How it works: the interpreter, its libraries and packages, ``src`` and ``tests`` become the guest's only file system, an
-initramfs. PID 1 is this file again: it mounts what is needed, runs the module with its arguments, and powers off. What
-the module writes into its last argument, a file, is sent over the second serial line.
+How it works: Debian's packages of Python and of what the module needs, unpacked, ``src`` and ``tests`` become the
+guest's only file system, an initramfs; nothing else of this machine is in it. PID 1 is this file again: it mounts what
+is needed, runs the module with its arguments, and powers off. What the module writes into its last argument, a file,
+is sent over the second serial line.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
-import re
 import runpy
 import subprocess
 import sys
@@ -24,11 +24,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("numpy", "numpy.libs", "rich", "click", "lazy_loader", "pygments")
-LEFT_OUT = {"test", "site-packages", "__pycache__", "config-3.11-x86_64-linux-gnu", "idlelib", "ensurepip", "tests"}
+SYSTEM = ("trixie", "amd64", "python3", "python3-numpy", "python3-lazy-loader")
+"""A suite, and the packages of it that are unpacked with all that they depend on."""
+PYTHON = "/usr/bin/python3"
+LOADER = Path("/lib64/ld-linux-x86-64.so.2")
+LIBRARIES = "/usr/lib/x86_64-linux-gnu/blas:/usr/lib/x86_64-linux-gnu/lapack"
+"""Folders to which an installation makes links, from where libraries are looked for."""
+LEFT_OUT = {"test", "tests", "__pycache__", "share", "include", "idlelib", "ensurepip", "perl5", "perl-base", "gconv"}
 MOUNTS = ("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")
 POWER_OFF = 0x4321FEDC
 
@@ -43,13 +48,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         initrd = Path(folder) / "initrd"
         with initrd.open("wb") as file:
-            write_archive(file, {*contents()})
+            write_archive(file, dict(contents()))
         boot(wanted.kernel, initrd, wanted.cpu, wanted.append, wanted.module)
 
 
 def boot(kernel: Path, initrd: Path, cpu: str, append: str, module: list[str]) -> None:
     """Run a guest to its end; the file that the module writes there is written here."""
-    init = f"rdinit={sys.executable} -- {Path(__file__)} {' '.join(module)}"
+    init = f"LD_LIBRARY_PATH={LIBRARIES} rdinit={PYTHON} -- {Path(__file__)} {' '.join(module)}"
     command = [
         "setpriv",
         "--pdeathsig",
@@ -70,16 +75,17 @@ def boot(kernel: Path, initrd: Path, cpu: str, append: str, module: list[str]) -
     subprocess.run([*command, "-serial", "stdio", "-serial", f"file:{module[-1]}"], check=True)
 
 
-def contents() -> Iterator[Path]:
-    """The files that a guest needs, where they are here."""
-    own = Path(sys.executable)
-    yield from (own, own.parents[1] / "pyvenv.cfg")
-    standard = Path(os.__file__).parent
-    packages = [Path(folder) / name for folder in sys.path for name in PACKAGES if "site-packages" in folder]
-    found = [path for top in (standard, *packages, ROOT / "src", ROOT / "tests") for path in files_of(top)]
-    yield from found
-    yield from libraries([own.resolve(), *(path for path in found if ".so" in path.suffixes)])
-    yield own.resolve()
+def contents() -> Iterator[tuple[Path, Path]]:
+    """The files that a guest needs: where they are there, and here."""
+    from tests.real.packages import fetch_system
+
+    system = fetch_system(*SYSTEM)
+    yield LOADER, system / "usr" / LOADER.relative_to("/")
+    for path in files_of(system / "usr"):
+        if path.resolve().is_relative_to(system):  # links that an installation would lead elsewhere
+            yield Path("/") / path.relative_to(system), path
+    for top in (ROOT / "src", ROOT / "tests"):
+        yield from ((path, path) for path in files_of(top))
 
 
 def files_of(top: Path) -> Iterator[Path]:
@@ -88,22 +94,16 @@ def files_of(top: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in names)
 
 
-def libraries(programs: Iterable[Path]) -> Iterator[Path]:
-    """The shared libraries that programs need."""
-    said = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
-    yield from (Path(path) for path in set(re.findall(r"(/\S+) \(0x", said)))
-
-
-def write_archive(file: IO[bytes], paths: set[Path]) -> None:
+def write_archive(file: IO[bytes], paths: dict[Path, Path]) -> None:
     """An archive in cpio's "newc" format: symbolic links become what they lead to."""
     folders = (
         {parent for path in paths for parent in path.parents} | {Path(mount) for _, mount in MOUNTS} | {Path("/tmp")}
     )
     for folder in sorted(folders):
         file.write(member(str(folder), 0o040755, b""))
-    for path in sorted(paths):
-        if path.is_file():
-            file.write(member(str(path), 0o100755, path.read_bytes()))
+    for path, here in sorted(paths.items()):
+        if here.is_file():
+            file.write(member(str(path), 0o100755, here.read_bytes()))
     file.write(member("TRAILER!!!", 0, b""))
 
 

@@ -18,6 +18,20 @@ class Privilege(NamedTuple):
     kernel: int
 
 
+class Isolation(NamedTuple):
+    """How a kernel keeps its pages out of a program's tables: it has others while it runs (PTI on x86, KPTI on arm64).
+
+    Attributes:
+        register: The one that it changes.
+        program: A bit that is set in it for the program's tables, and clear for the kernel's.
+        shared: What both have: from the first address to the last, each a symbol of the kernel or a number.
+    """
+
+    register: str
+    program: int
+    shared: tuple[tuple[str | int, str | int], ...]
+
+
 class Architecture(NamedTuple):
     """An architecture.
 
@@ -32,6 +46,7 @@ class Architecture(NamedTuple):
         privilege: None: ``gva2gpa`` asks nobody.
         kernel: The first address that is the kernel's.
         withheld: The rights that a page lacks where its area does. The 32-bit kernels set no XD, not even with PAE.
+        isolation: How a kernel isolates its tables, if a guest's does.
     """
 
     emulator: str
@@ -44,9 +59,22 @@ class Architecture(NamedTuple):
     privilege: Privilege | None
     kernel: int = 1 << 63
     withheld: str = "rwx"
+    isolation: Isolation | None = None
 
 
-X86_64: Final = Architecture("qemu-system-x86_64", "gcc", "q35", "ttyS0", 0, ("cr0", "cr3", "cr4", "efer"), "rip", None)
+CPU_ENTRY_AREA: Final = (0xFFFF_FE00_0000_0000, 0xFFFF_FE80_0000_0000)
+"""With four levels (Documentation/arch/x86/x86_64/mm.rst)."""
+X86_64: Final = Architecture(
+    "qemu-system-x86_64",
+    "gcc",
+    "q35",
+    "ttyS0",
+    0,
+    ("cr0", "cr3", "cr4", "efer"),
+    "rip",
+    None,
+    isolation=Isolation("cr3", 1 << 12, (CPU_ENTRY_AREA, ("__entry_text_start", "__entry_text_end"))),
+)
 I386: Final = Architecture(
     "qemu-system-i386",
     "i686-linux-gnu-gcc",
@@ -68,6 +96,7 @@ AARCH64: Final = Architecture(
     ("ttbr0_el1", "ttbr1_el1", "tcr_el1", "mair_el1"),
     "pc",
     Privilege("cpsr", 0xF, 5),  # EL1h
+    isolation=Isolation("ttbr1_el1", 1 << 48, (("__entry_tramp_text_start", "__entry_tramp_text_end"),)),  # in its ASID
 )
 RISCV64: Final = Architecture(
     "qemu-system-riscv64",

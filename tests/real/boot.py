@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import subprocess
 import time
@@ -15,7 +16,7 @@ from tests.real.packages import NotToBeHad
 from tests.real.stub import Stub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.real.machines import Machine
@@ -25,7 +26,7 @@ __all__ = ["Guest", "booted"]
 STARTED: Final = 30.0
 """Seconds until QEMU's sockets must be there, and until each answer."""
 READY: Final = 120.0
-"""Seconds until the guest's program must be ready."""
+"""Seconds until the guest's program must be ready, and until a moment comes that is waited for."""
 
 
 @contextmanager
@@ -99,7 +100,7 @@ class Guest:
         ram: The file that is its memory, from the architecture's base on.
         console: The file with what its program said.
         truth: The same, so far as it is of one address space.
-        registers: Those that say where its program's tables are.
+        registers: Those that say where its program's tables are; ``inside``: the kernel's own.
         monitor, stub: QEMU's two doors. A second one like the first is left free, for pagewalk.
     """
 
@@ -112,7 +113,7 @@ class Guest:
         self.truth = truth.parse(self._until_ready())
         self.monitor.ask("stop")
         self.stub = Stub(self._socket("gdb"), STARTED)
-        self.registers = self._program_registers()
+        self.registers = self._until(lambda _, kernel: not kernel)
 
     def _socket(self, name: str) -> Path:
         return self._folder / name
@@ -133,15 +134,28 @@ class Guest:
                 raise RuntimeError(f"{self.machine.name} does not come up:\n{said}\n{text[-2000:]}")
             time.sleep(0.05)
 
-    def _program_registers(self) -> dict[str, int]:
-        """The registers at a moment when the program runs, and not the kernel for it."""
-        counter = self.machine.architecture.counter
-        for _ in range(1000):
-            if self.stub.register(counter) < self.machine.architecture.kernel:
-                return {name: self.stub.register(name) for name in self.machine.architecture.registers}
+    def inside(self) -> Guest:
+        """The same guest by the registers that it has while its isolated kernel runs, for the program."""
+        isolation = self.machine.architecture.isolation
+        assert isolation is not None
+        before, one = self.registers[isolation.register], copy.copy(self)
+        one.registers = self._until(lambda values, kernel: kernel and values[isolation.register] != before)
+        return one
+
+    def _until(self, wanted: Callable[[dict[str, int], bool], bool]) -> dict[str, int]:
+        """The registers at a moment that is wanted, by them and by whether the kernel runs: the guest runs until then.
+
+        Raises:
+            RuntimeError: It does not come.
+        """
+        architecture, end = self.machine.architecture, time.monotonic() + READY
+        while time.monotonic() < end:
+            values = {name: self.stub.register(name) for name in architecture.registers}
+            if wanted(values, self.stub.register(architecture.counter) >= architecture.kernel):
+                return values
             with self.running():
-                time.sleep(0.01)
-        raise RuntimeError(f"{self.machine.name} never runs its program")
+                time.sleep(0.001)
+        raise RuntimeError(f"{self.machine.name} has never the registers that are waited for")
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -154,7 +168,8 @@ class Guest:
 
     @contextmanager
     def as_kernel(self) -> Iterator[None]:
-        """Have QEMU translate as for the kernel; the guest stands still meanwhile."""
+        """Have QEMU translate as for the kernel, by these registers; the guest stands still meanwhile."""
+        self._until(lambda values, _: values == self.registers)
         privilege = self.machine.architecture.privilege
         if privilege is None:
             yield
@@ -167,7 +182,7 @@ class Guest:
             self.stub.set_register(privilege.register, before)
 
     def tables(self, *, writable: bool = False) -> pw.PageTables:
-        """Its program's page tables, by its registers alone."""
+        """Page tables, by its registers alone."""
         base = self.machine.architecture.base
         return pw.open(self.ram, registers=self.registers, base=base, os=self.machine.os, writable=writable)
 

@@ -22,20 +22,35 @@ if TYPE_CHECKING:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each test with a guest is run on every guest of its module's architecture."""
-    if "guest" in metafunc.fixturenames:
-        names = [name for name, machine in MACHINES.items() if machine.architecture is metafunc.module.ARCHITECTURE]
-        metafunc.parametrize("guest", names, indirect=True, scope="session")
+    """Each test with a guest is run on every guest of its module's architecture, by all tables that it has.
+
+    One with both sides of an isolated kernel is run on those that have such.
+    """
+    machines = [one for one in MACHINES.values() if one.architecture is getattr(metafunc.module, "ARCHITECTURE", None)]
+    if "sides" in metafunc.fixturenames:
+        names = [machine.name for machine in machines if machine.isolated]
+        metafunc.parametrize("vm", names, indirect=True, scope="session")
+    if "guest" not in metafunc.fixturenames:
+        return
+    rows = [(one.name, inside) for one in machines for inside in (False, True)[: 1 + one.isolated]]
+    ids = [name + "-kernel" * inside for name, inside in rows]
+    metafunc.parametrize(("vm", "guest"), rows, indirect=True, ids=ids, scope="session")
 
 
 @pytest.fixture(scope="session")
-def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+def vm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """A guest that stands still."""
     try:
         with booted(MACHINES[request.param], tmp_path_factory.mktemp("vm")) as one:
             yield one
     except NotToBeHad as reason:
         skip_or_fail(f"{request.param} cannot be booted: {reason}")
+
+
+@pytest.fixture(scope="session")
+def guest(request: pytest.FixtureRequest, vm: Guest) -> Guest:
+    """A guest that stands still, by the registers that its program has, or an isolated kernel."""
+    return vm.inside() if request.param else vm
 
 
 @pytest.fixture

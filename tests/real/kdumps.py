@@ -5,20 +5,18 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
-import tempfile
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tests.real import packages
-from tests.real.kernels import Kernel
-from tests.real.packages import NotToBeHad
+from tests.real.packages import NotToBeHad, fetch_system
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["NEWER", "makedumpfile", "relaid"]
 
 SECONDS: Final = 120
 NEWER: Final = "trixie"
 """A suite whose makedumpfile has zstd; that of Debian 12 has not."""
-LIBRARIES: Final = ("libc6", "libdw1t64", "libelf1t64", "zlib1g", "liblzo2-2", "libzstd1", "libbz2-1.0", "liblzma5")
 
 
 def relaid(core: Path, path: Path) -> Path:
@@ -55,12 +53,7 @@ def makedumpfile(*words: str, suite: str = "") -> bytes:
 
 def _newer(suite: str) -> list[str]:
     """The words that start a suite's own, with the libraries it is built for; unpacked, never installed."""
-    folder = packages.cache() / f"makedumpfile-{suite}"
-    with packages.alone():
-        if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=packages.cache(), prefix="fetching-") as scratch:
-                packages.unpack_all(Kernel(suite, "amd64", ""), ("makedumpfile", *LIBRARIES), Path(scratch))
-                (Path(scratch) / "found").rename(folder)
+    folder = fetch_system(suite, "amd64", "makedumpfile")
     loader = folder / "usr/lib64/ld-linux-x86-64.so.2"
     libraries, program = folder / "usr/lib/x86_64-linux-gnu", folder / "usr/bin/makedumpfile"
     return [str(loader), "--library-path", str(libraries), str(program)]

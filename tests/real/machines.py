@@ -29,6 +29,7 @@ class Machine(NamedTuple):
         device_tree: A text in QEMU's device tree, and what stands in its place.
         program: The folder of the sources of what it runs.
         devices: More of QEMU's devices.
+        isolated: Its kernel has tables of its own, which the program's lack: PTI, KPTI.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Machine(NamedTuple):
     device_tree: tuple[str, str] | tuple[()] = ()
     program: str = "init"
     devices: tuple[str, ...] = ()
+    isolated: bool = False
 
 
 GIGABYTE: Final = "hugepagesz=1G hugepages=1"
@@ -54,16 +56,17 @@ MACHINES: Final = {
         Machine("x86_64-7.3-la57", X86_64, kernels.X86_64_7_3, "x86-64-la57", "max"),
         Machine("x86_64-6.18", X86_64, kernels.X86_64_6_18, "x86-64", X86_4, "linux-6.18"),
         Machine("x86_64-6.12", X86_64, kernels.X86_64_6_12, "x86-64", X86_4, "linux-6.12,device_private=no"),
-        Machine("x86_64-6.1-pti", X86_64, kernels.X86_64_6_1, "x86-64", X86_4, "linux-6.1", options="pti=on"),
+        Machine(
+            "x86_64-6.1-pti", X86_64, kernels.X86_64_6_1, "x86-64", X86_4, "linux-6.1", options="pti=on", isolated=True
+        ),
         Machine("x86_64-5.10", X86_64, kernels.X86_64_5_10, "x86-64", X86_4, "linux-5.10"),
         Machine("i386-6.1", I386, kernels.I386_6_1, "ia32", "max", "linux-6.1"),
         Machine("i386-6.1-pae", I386, kernels.I386_6_1_PAE, "pae", "max", "linux-6.1"),
-        # Without KPTI: with it a program's TTBR1 leads to a handful of pages, and the kernel's own tables are unseen.
         Machine(
             "arm64-4k", AARCH64, kernels.ARM64, "arm64-4k", "cortex-a72", megabytes=3072, options=f"kpti=off {GIGABYTE}"
         ),
         Machine("arm64-4k-lpa2", AARCH64, kernels.ARM64, "arm64-4k-lpa2", ARM_WIDE),
-        Machine("arm64-16k", AARCH64, kernels.ARM64_16K, "arm64-16k", "cortex-a76", options="kpti=off"),
+        Machine("arm64-16k", AARCH64, kernels.ARM64_16K, "arm64-16k", "cortex-a76", options="kpti=on", isolated=True),
         Machine(
             "arm64-16k-lpa2", AARCH64, kernels.ARM64_16K, "arm64-16k-lpa2", ARM_WIDE, megabytes=3072, options=GIGABYTE
         ),

@@ -75,3 +75,12 @@ class Monitor:
         said = self.ask("human-monitor-command", **{"command-line": f"gva2gpa {vaddr:#x}"})
         found = re.match(r"gpa: (0x[0-9a-f]+|0)", said)
         return int(found[1], 16) if found else None
+
+    def entries(self) -> list[tuple[int, int, str]]:
+        """What the CPU's tables hold, on x86: each page's address, its frame, and letters of its entry's bits.
+
+        With PAE, QEMU leaves bit 63 (XD) in the frame.
+        """
+        said = self.ask("human-monitor-command", **{"command-line": "info tlb"})
+        found = re.findall(r"(\w+): (\w+) (\S+)", said)
+        return [(int(at, 16), int(to, 16) & ~(1 << 63), bits) for at, to, bits in found]

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Final
 from tests.real.kernels import OTHERS, SWAP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.real.kernels import Kernel
 
-__all__ = ["NotToBeHad", "fetch", "unpack_all"]
+__all__ = ["NotToBeHad", "fetch", "fetch_system"]
 
 SECONDS: Final = 600
 """How long apt may take."""
@@ -42,11 +42,26 @@ def fetch(kernel: Kernel) -> Path:
     Raises:
         NotToBeHad: It is not in the cache and cannot be fetched.
     """
-    folder = cache() / _key(kernel)
+    return _kept(_key(kernel), lambda scratch: _unpack(kernel, scratch))
+
+
+def fetch_system(suite: str, architecture: str, *names: str) -> Path:
+    """The folder with packages and all that they depend on, as on a machine that has nothing else.
+
+    Raises:
+        NotToBeHad: They are not in the cache and cannot be fetched.
+    """
+    key = f"{suite}-{architecture}-{names[0]}-{hashlib.sha256(repr(names).encode()).hexdigest()[:12]}"
+    return _kept(key, lambda scratch: _unpack_all(suite, architecture, names, scratch))
+
+
+def _kept(name: str, unpack: Callable[[Path], None]) -> Path:
+    """A folder of the cache; if it is not there, what is unpacked into the folder ``found`` of a scratch folder."""
+    folder = cache() / name
     with alone():
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=cache(), prefix="fetching-") as scratch:
-                _unpack(kernel, Path(scratch))
+                unpack(Path(scratch))
                 (Path(scratch) / "found").rename(folder)
     return folder
 
@@ -73,8 +88,7 @@ def _key(kernel: Kernel) -> str:
 
 def _unpack(kernel: Kernel, scratch: Path) -> None:
     """Fetch a kernel into ``scratch/found``."""
-    options = _private_state(kernel, scratch)
-    _run("apt-get", *options, "-q", "update")
+    options = _private_state(kernel.suite, kernel.architecture, scratch)
     found = scratch / "found"
     found.mkdir()
     for pattern in dict.fromkeys((kernel.image, kernel.modules or kernel.image)):
@@ -87,23 +101,18 @@ def _unpack(kernel: Kernel, scratch: Path) -> None:
         raise NotToBeHad(f"no kernel in {kernel.suite}'s packages {kernel.image}")
 
 
-def unpack_all(suite: Kernel, names: tuple[str, ...], scratch: Path) -> None:
-    """Fetch packages of a kernel's suite, and unpack all of them into ``scratch/found``.
-
-    Raises:
-        NotToBeHad: One cannot be fetched.
-    """
-    options = _private_state(suite, scratch)
-    _run("apt-get", *options, "-q", "update")
-    _run("apt-get", *options, "-q", "download", *names, cwd=scratch)
-    for package in scratch.glob("*.deb"):
+def _unpack_all(suite: str, architecture: str, names: tuple[str, ...], scratch: Path) -> None:
+    """Fetch packages and what they depend on, and unpack all of them into ``scratch/found``."""
+    options = _private_state(suite, architecture, scratch)
+    _run("apt-get", *options, "-q", "-y", "--no-install-recommends", "--download-only", "install", *names)
+    for package in sorted((scratch / "archives").glob("*.deb")):
         _run("dpkg-deb", "-x", str(package), str(scratch / "found"))
 
 
-def _private_state(kernel: Kernel, scratch: Path) -> list[str]:
-    """Options for apt: one suite, one architecture, nothing of this machine's own."""
+def _private_state(suite: str, architecture: str, scratch: Path) -> list[str]:
+    """Options for apt, its lists up to date: one suite, one architecture, nothing of this machine's own."""
     signed = f" signed-by={KEYS}" if KEYS.exists() else ""
-    source = f"deb [arch={kernel.architecture}{signed}] {_mirror()} {kernel.suite} main\n"
+    source = f"deb [arch={architecture}{signed}] {_mirror()} {suite} main\n"
     (scratch / "sources.list").write_text(source)
     (scratch / "status").touch()
     for folder in ("lists/partial", "archives/partial"):
@@ -114,13 +123,15 @@ def _private_state(kernel: Kernel, scratch: Path) -> list[str]:
         "Dir::Cache": scratch,
         "Dir::Etc::SourceList": scratch / "sources.list",
         "Dir::Etc::SourceParts": "/dev/null",
-        "APT::Architecture": kernel.architecture,
-        "APT::Architectures::": kernel.architecture,
+        "APT::Architecture": architecture,
+        "APT::Architectures::": architecture,
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
         "APT::Update::Error-Mode": "any",
     }
-    return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    _run("apt-get", *options, "-q", "update")
+    return options
 
 
 def _mirror() -> str:

@@ -177,7 +177,7 @@ class TestTally:
         tally.add(rows((2 << 47, 0, 4 * K, OUTSIDE | RW), (3 << 47, 0, 4 * K, OUTSIDE, int(Kind.PROT_NONE))))
         tally.add(rows((4 << 47, 0xFEE0_0000, 4 * K, OUTSIDE)))  # a device's registers, mapped for the kernel
         *_, last = summary(tally).splitlines()
-        assert last.startswith("2 rows name frames outside the image: another kernel version, an encryption bit")
+        assert last.startswith("2 rows name frames outside the image: another kernel version (--os), an encryption bit")
 
 
 def lines(listed, **options):

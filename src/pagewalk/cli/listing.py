@@ -177,7 +177,7 @@ def text_of(listing: Listing) -> Iterator[str]:
         rows = joined(rows, listing.source.tables.format.levels)
     if listing.holes:
         rows = by_address(rows, listing.gaps())
-    tally = Tally()
+    tally = Tally(listing.source.tables if listing.source.space is None else None)
     entries = listing.pages and listing.source.space is None
     layout = Layout(listing.source.tables.format, paint, wide=listing.reaches_far(), entries=entries)
     yield from listing.watched(text_blocks(tally.watch(rows), layout, listing.limit))

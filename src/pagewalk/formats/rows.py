@@ -33,6 +33,7 @@ class Row:
         sets: Bits that are set when one is made, besides those of the others.
         ignored: Bits that nobody looks at: said, so that every bit is accounted for; None: all that are left.
         name: What it is called, on every level alike: its kind's label where nothing else is said.
+        unknown: The operating system's own entry, though it writes none such: it is another version's.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Row:
     sets: int = 0
     ignored: int | None = None
     name: str = ""
+    unknown: bool = False
 
     def __post_init__(self) -> None:
         """Give it a name."""

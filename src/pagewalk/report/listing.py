@@ -159,7 +159,7 @@ def summary(
     empty: str = "nothing is mapped",
     system: str = LINUX.name,
 ) -> str:
-    """A line: how many rows there are, and how much of each kind and page size; another, if frames are outside.
+    """A line: how many rows, and how much of each kind and page size; another, if they speak against the system.
 
     Args:
         tally: What there is, shown or not.
@@ -180,15 +180,8 @@ def summary(
     parts = parts or [empty]
     if tally.holes:
         parts.append(f"holes {size_text(sum(size for (kind, _), size in tally.sizes.items() if kind == Kind.NONE))}")
-    return f"{', '.join(counts)}{more}: {', '.join(parts)}{read_as(system, '; ')}{_strange(tally)}"
-
-
-def _strange(tally: Tally) -> str:
-    """What it may mean that frames are outside the memory."""
-    if not tally.strange:
-        return ""
-    rows = "1 row names a frame" if tally.strange == 1 else f"{tally.strange:,} rows name frames"
-    return f"\n{rows} outside the image: another kernel version, an encryption bit, or the wrong format?"
+    doubts = f"\n{tally.doubts}" if str(tally.doubts) else ""
+    return f"{', '.join(counts)}{more}: {', '.join(parts)}{read_as(system, '; ')}{doubts}"
 
 
 def _amount(kind: int, tally: Tally) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.formats.arrays import kinds_of
+from pagewalk.report.doubts import Doubts
 from pagewalk.sweep.columns import DEPTH_SHIFT, RUNS
 from pagewalk.sweep.runs import joined_runs, spans_by_depth
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from pagewalk.formats import Level
     from pagewalk.sweep.columns import Columns
+    from pagewalk.tables import PageTables
 
     Rows = npt.NDArray[np.void]
 
@@ -136,16 +138,19 @@ def by_address(*streams: Iterable[Rows]) -> Iterator[Rows]:
 class Tally:
     """How much there is of everything that went by.
 
+    Args:
+        tables: Whose rows they are, if their entries can be asked.
+
     Attributes:
         mapped, holes: Rows of each.
-        strange: Rows of frames that the memory does not have, and that are no device's: a kernel maps those for itself.
+        doubts: What speaks against the system as whose entries they were read.
         sizes: Bytes by ``(kind, page size)``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tables: PageTables | None = None) -> None:
         self.mapped = 0
         self.holes = 0
-        self.strange = 0
+        self.doubts = Doubts(tables)
         self.sizes: Counter[tuple[int, int]] = Counter()
 
     def watch(self, blocks: Iterable[Rows]) -> Iterator[Rows]:
@@ -160,9 +165,7 @@ class Tally:
         empty = int(np.count_nonzero(kinds == Kind.NONE.value))
         self.holes += empty
         self.mapped += len(block) - empty
-        outside = block["state"] & np.uint32(Flag.OUTSIDE) != 0
-        device = (kinds == Kind.PRESENT.value) & (block["state"] & np.uint32(Flag.USER) == 0)
-        self.strange += int(np.count_nonzero(outside & ~device))
+        self.doubts.add(block)
         combined = kinds.astype(np.uint64) << np.uint64(58) | block["page_size"]
         for key in np.unique(combined).tolist():
             self.sizes[key >> 58, key & (1 << 58) - 1] += int(block["size"][combined == np.uint64(key)].sum())

@@ -105,7 +105,8 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
             ``name=value,...``. Format and windows follow from them. Each counts instead of a dump's own.
         base, segments, writable, source_type, stop: As ``pagewalk.source``.
         os: The operating system whose entries stand beside the hardware's: ``linux`` (the newest), ``linux-6.12``,
-            ``linux-7.3,device_private=no``, ``windows``, ``none``: ``docs/images.md``.
+            ``linux-7.3,device_private=no``, ``windows``, ``none``: ``docs/images.md``. None: what a dump says of its
+            kernel in VMCOREINFO; else the newest Linux.
         encryption_bit: Of x86-64, the bit of addresses that marks encrypted memory (SEV's C-bit, TDX's shared bit), 32
             to 51: it is taken off the root and off what entries name. New tables and pages have it set, as SEV's
             private memory has it. The image must hold the memory in the clear. None: there is no such bit.

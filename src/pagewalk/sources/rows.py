@@ -72,7 +72,7 @@ class Kernels(NamedTuple):
         """What else to know of the kernel, and of what was read of it so far."""
         kernel = linux.kernel
         root = f"the kernel's page tables at {kernel.root:#x} were found {kernel.how}"
-        return [*self.notes, linux.system.note, root, *linux.notes]
+        return [*self.notes, linux.note, root, *linux.notes]
 
 
 class ProcessSpace(AddressSpace):

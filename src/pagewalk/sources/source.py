@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pagewalk.doors import integer, shortened, shown
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats import find_format, from_registers, parsed
+from pagewalk.formats import PagingFormat, find_format, from_registers, parsed
 from pagewalk.memory import Closable
 from pagewalk.sources.where import Where, refuse_beside_pid, refuse_outside, where_said
+from pagewalk.sources.whose import RELEASE, contradiction, differing, reading
 from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pagewalk.formats import PagingFormat, Window
+    from pagewalk.formats import Window
     from pagewalk.formats.registers import Paging
     from pagewalk.memory import Memory
     from pagewalk.sources.linux.linux import Linux
@@ -108,11 +109,27 @@ class Source:
             registers = self._complemented(registers)
         if root == "auto":
             where = self._found(format, registers, os, encryption_bit)
-            return PageTables(self.memory, None, where.format, windows=where.windows)
-        where = where_said(format, root, registers, os, encryption_bit)
+        else:
+            where = where_said(format, root, registers, os, encryption_bit)
+        own, told = self._own(where.format, given=os is not None or isinstance(format, PagingFormat))
+        if own:
+            form = find_format(where.format.name, own, encryption_bit=encryption_bit)
+            again = where._replace(format=form)
+            where = again if root == "auto" else where_said(format, root, registers, own, encryption_bit)
+        if notes is not None:
+            notes += told
         tables = PageTables(self.memory, None, where.format, windows=where.windows)
-        refuse_outside(self.memory, where)
+        if root != "auto":
+            refuse_outside(self.memory, where)
         return tables
+
+    def _own(self, form: PagingFormat, *, given: bool) -> tuple[str, list[str]]:
+        """The kernel's own system, if its entries are to be read as that and not as they would be; and what to know."""
+        release = self.vmcoreinfo.get(RELEASE, "")
+        own = differing(release, form)
+        if own and given:
+            return "", [contradiction(release, form)]
+        return own, [reading(release, own)] if own else []
 
     def processes(
         self,

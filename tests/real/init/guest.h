@@ -13,6 +13,7 @@ extern size_t block; /* bytes in a transparent huge page */
 /* say.c: a line on the console, and the state of the address space in such lines */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void say_address_space(void);
+void say_symbols(void);
 int open_pagemap(void);
 
 /* files.c: small files of /proc and /sys */

@@ -63,6 +63,7 @@ static void child(void) {
   say("page %zx", page);
   say("block %zx", block);
   catch_signals();
+  say_symbols();
   make_control();
   plant_all();
   say_address_space();

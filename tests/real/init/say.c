@@ -91,6 +91,20 @@ static void say_huge(uint64_t start, uint64_t end) {
     say("huge %llx %llx", (unsigned long long)found[i].start, (unsigned long long)found[i].end);
 }
 
+/* Where the code begins and ends that an isolated kernel leaves in a program's tables. */
+void say_symbols(void) {
+  static const char *ends[] = {"__entry_text_start", "__entry_text_end", "__entry_tramp_text_start",
+                               "__entry_tramp_text_end"};
+  FILE *file = fopen("/proc/kallsyms", "r");
+  char line[512], name[256], kind;
+  unsigned long long address;
+  while (file && fgets(line, sizeof line, file))
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+      if (strstr(line, ends[i]) && sscanf(line, "%llx %c %255s", &address, &kind, name) == 3 && !strcmp(name, ends[i]))
+        say("symbol %s %llx", name, address);
+  if (file) fclose(file);
+}
+
 static size_t slurp(const char *path) {
   int file = open(path, O_RDONLY);
   size_t size = 0;

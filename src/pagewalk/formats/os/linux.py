@@ -269,4 +269,4 @@ def _marker_rows(swap: Swap, number: int, marks: int) -> list[Row]:
         if marks & mark:
             rows.append(Row(kind, swap.when(number, mark, before), name=name))
             before |= mark
-    return [*rows, Row(Kind.OTHER, swap.when(number), name="marker")]
+    return [*rows, Row(Kind.OTHER, swap.when(number), name="marker", unknown=True)]

@@ -6,15 +6,17 @@ import errno
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pagewalk.doors import printable
 from pagewalk.errors import ProcessError, UnsupportedError
 from pagewalk.memory import read_each
 from pagewalk.sources.linux.btf import BtfError
 from pagewalk.sources.linux.kernel import behind, kernel_windows, paging_of
 from pagewalk.sources.linux.lost import lost_tasks
-from pagewalk.sources.linux.system import System, system_of
+from pagewalk.sources.linux.system import release_of, system_of
 from pagewalk.sources.linux.tasks import Tasks
 from pagewalk.sources.linux.virtual import Unreadable
 from pagewalk.sources.linux.vmas import Vmas
+from pagewalk.sources.whose import contradiction
 from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
@@ -65,9 +67,13 @@ class Linux:
         self.paging: Paging = paging_of(kernel.registers, os if self._system is None else self._system.name)
 
     @property
-    def system(self) -> System:
-        """Which Linux it is, and how it is read."""
-        return self._system or system_of(self.kernel, self._virtual)
+    def note(self) -> str:
+        """Which Linux it is, and as whose its entries are read."""
+        if self._system is not None:
+            return self._system.note
+        release = release_of(self.kernel, self._virtual)
+        known = printable(release) or "of no known release"
+        return contradiction(release, self.paging.format) or f"the kernel is {known}"
 
     # -- processes ---------------------------------------------------------------------------------------------------
 

@@ -5,14 +5,13 @@ The version is in the kernel's release. Of the configuration, functions tell: a 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pagewalk.doors import printable
 from pagewalk.formats import LINUX, SETTINGS, nearest
 from pagewalk.sources.linux.btf import BtfError
 from pagewalk.sources.linux.layout import Layout
 from pagewalk.sources.linux.virtual import Unreadable
+from pagewalk.sources.whose import reading, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["System", "release_of", "system_of"]
 
-_VERSION: Final = re.compile(r"([0-9]{1,2})\.([0-9]{1,3})")
 _LONGEST: Final = 64
 _FUNCTIONS: Final = {
     "device_private": (
@@ -67,14 +65,12 @@ def release_of(kernel: Kernel, memory: Virtual) -> str:
 def system_of(kernel: Kernel, memory: Virtual) -> System:
     """The system, the nearest that is known where it is newer or older than those."""
     release = release_of(kernel, memory)
-    match = _VERSION.match(release)
-    if match is None:
+    wanted = version_of(release)
+    if wanted is None:
         return System(release, LINUX.name, "which Linux it is, is not known: its entries are read as the newest one's")
-    wanted = int(match[1]), int(match[2])
     version = nearest(wanted)
     name = ",".join([f"linux-{version[0]}.{version[1]}", *_lacking(kernel.btf, version)])
-    near = "" if version == wanted else ", the nearest that is known"
-    return System(release, name, f"the kernel is {printable(release)}: its entries are read as {name}{near}")
+    return System(release, name, reading(release, name))
 
 
 def _lacking(btf: Btf, version: Version) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import MemoryReadError
 from pagewalk.memory import BadAnswer, read_exactly, split_vmcoreinfo
+from pagewalk.sources.whose import RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,6 @@ _PAGE: Final = 4096
 _PAGES: Final = 4
 """The text takes one page, of whatever size; its copies may take as much."""
 _BITS: Final = (1 << 64) - 1
-_RELEASE: Final = "OSRELEASE"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Vmcoreinfo:
     @property
     def release(self) -> str:
         """The kernel's release, as ``uname -r`` has it; empty if it is not said."""
-        return self.said.get(_RELEASE, "")
+        return self.said.get(RELEASE, "")
 
     def symbol(self, name: str) -> int | None:
         """The virtual address of a symbol; None: it is not said."""
