@@ -101,8 +101,7 @@ def open(  # noqa: A001 - pw.open is the face; this module needs no other
             kernel, with the only process, if there is just one.
         registers: Those that say where the tables are, by name, as QEMU and gdb print them, in any case: ``cr3`` (and
             ``cr0``, ``cr4``, ``efer``); ``ttbr0_el1``, ``ttbr1_el1`` or both, and ``tcr_el1``; ``satp``; and others
-            that say what becomes of rights, or what memory types are: ``docs/images.md``. A mapping, or text:
-            ``name=value,...``. Format and windows follow from them. Each counts instead of a dump's own.
+            (``docs/images.md``). A mapping, or text: ``name=value,...``. Each counts instead of a dump's own.
         base, segments, writable, source_type, stop: As ``pagewalk.source``.
         os: The operating system whose entries stand beside the hardware's: ``linux`` (the newest), ``linux-6.12``,
             ``linux-7.3,device_private=no``, ``windows``, ``none``: ``docs/images.md``. None: what a dump says of its
