@@ -110,7 +110,7 @@ def test_any_use_of_hugetlb(acts, fail_at):
             except (PagewalkError, OutOfFrames):
                 continue
             tank.check()
-            promised = tank.machine._promised.get(HUGE, 0)
-            assert 0 <= promised <= len(tank.machine.hugetlb[HUGE])
+            promised, there = tank.machine.promised(HUGE), len(tank.machine.hugetlb[HUGE])
+            assert -len(tank.machine.restoring) <= promised <= there
     tank.empty()
     assert len(tank.machine.hugetlb[HUGE]) == 4

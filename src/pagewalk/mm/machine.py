@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pagewalk.formats import DEFAULT
@@ -77,14 +78,21 @@ class Machine(Hardware):
         *,
         writable: bool = True,
         readable: bool = True,
+        huge_page_size: int = 0,
     ) -> File:
         """A new file of ``size`` bytes or its contents', in the page cache, open for writing, for reading, or both.
 
+        With a ``huge_page_size`` it is a file of huge pages (a memfd with MFD_HUGETLB): those come from the pool of
+        that size when they are touched. It has no contents yet, is whole pages long, and grows with what is mapped.
+
         Raises:
             TypeError, ValueError: No size, or no bytes.
-            SystemCallError: EFBIG.
+            SystemCallError: EFBIG; EINVAL for a file of huge pages of no such size, or with contents.
             OutOfFrames: The contents do not fit.
         """
+        if huge_page_size:
+            make = partial(files.huge_file, writable=writable, readable=readable)
+            return self.hand_out(self.do, make, self, name, size, huge_page_size, contents)
         return self.hand_out(self.do, File, self, name, size, contents, writable=writable, readable=readable)
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:

@@ -29,7 +29,7 @@ def mm(tank):
 def pool(tank):
     """Pages in the pool, and how many of them are promised."""
     machine = tank.machine
-    return len(machine.hugetlb[HUGE]), machine._promised.get(HUGE, 0)
+    return len(machine.hugetlb[HUGE]), machine.promised(HUGE)
 
 
 def refused(code, call, *args):

@@ -21,6 +21,7 @@ from pagewalk.conform.scenarios.steps import (
     Msync,
     Munlock,
     Munmap,
+    Pool,
     ProcessMadvise,
     PunchHole,
     Read,
@@ -32,5 +33,5 @@ from pagewalk.conform.scenarios.steps import (
 __all__ = [
     "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "File", "Fork", "KernelRead", "KernelWrite", "Madvise",
     "Mincore", "Mlock", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "ProcessMadvise",
-    "PunchHole", "Read", "Scenario", "Step", "Truncate", "Write",
+    "Pool", "PunchHole", "Read", "Scenario", "Step", "Truncate", "Write",
 ]  # fmt: skip

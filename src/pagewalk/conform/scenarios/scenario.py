@@ -21,8 +21,8 @@ class File:
 
     Attributes:
         name: As ``maps`` shows it, less the folder.
-        pages: Pages of ``pattern(name)``.
-        kind: memfd, which is shared memory, or disk, a real file.
+        pages: Pages of ``pattern(name)``; a file of huge pages holds nothing at first.
+        kind: memfd, which is shared memory, disk, a real file, or hugetlb, a memfd of huge pages.
         writable: Whether it is open for writing, not only for reading.
     """
 

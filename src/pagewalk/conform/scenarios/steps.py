@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STEPS", "Execute", "Exit", "Fork", "KernelRead", "KernelWrite", "Madvise", "Mincore", "Mlock", "Mmap", "Mprotect",
-    "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "ProcessMadvise", "PunchHole", "Read", "Step", "Truncate", "Write",
+    "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "Pool", "ProcessMadvise", "PunchHole", "Read", "Step", "Truncate",
+    "Write",
 ]  # fmt: skip
 
 
@@ -241,6 +242,16 @@ class KernelWrite(Step):
     call = "kernel_write"
     addr: Where
     data: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Pool(Step):
+    """A look at the hugetlb pool of 2 MiB pages: how many are free and promised, since the scenario began.
+
+    All processes of a machine share it: only for one that runs alone.
+    """
+
+    call = "pool"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -97,8 +97,14 @@ class Calls(Protocol):
     def pages(self, start: int, end: int) -> tuple[Any, Any]:
         """``/proc/PID/pagemap`` (uint64, one a page), ``PAGEMAP_SCAN`` (rows of start, end, categories, all uint64)."""
 
+    def pool(self) -> bytes:
+        """The hugetlb pages of 2 MiB that are free, and those that are promised, counted from the start; as text."""
+
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> Any:
-        """A new file to map, open for writing or only for reading: ``kind`` is memfd (shared memory) or disk."""
+        """A new file to map, open for writing or only for reading.
+
+        ``kind`` is memfd (shared memory), disk, or hugetlb, a memfd of huge pages: that is as long, but empty.
+        """
 
     def punch_hole(self, file: Any, offset: int, length: int) -> Any:
         """``fallocate(2)`` with PUNCH_HOLE and KEEP_SIZE, in bytes."""

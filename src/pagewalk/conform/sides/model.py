@@ -47,9 +47,17 @@ class SimulatedProcess:
         Raises:
             OSError: A kind that a machine does not have (EOPNOTSUPP).
         """
+        if kind == "hugetlb":
+            return self._machine.file(f"/memfd:{name}", len(data), writable=writable, huge_page_size=HUGETLB)
         if kind != "memfd":
             raise OSError(errno.EOPNOTSUPP, f"the model has no {kind} files")
         return self._machine.file(f"/memfd:{name}", contents=data, writable=writable)
+
+    def pool(self) -> bytes:
+        """See ``Calls``."""
+        machine = self._machine
+        taken = len(machine.pools.get(HUGETLB, ())) - len(machine.hugetlb.get(HUGETLB, ()))
+        return b"%+d free, %+d promised" % (-taken, machine.promised(HUGETLB))
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:
         """See ``Calls``."""

@@ -10,7 +10,7 @@ from fcntl import ioctl
 from typing import TYPE_CHECKING
 
 from pagewalk.abi.pagemap import PAGE_REGION, PAGEMAP_SCAN, PM_SCAN_ARG, PageIs
-from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MFD_HUGE_2MB, MFD_HUGETLB
 from pagewalk.abi.syscalls import (
     SYS_FALLOCATE,
     SYS_MADVISE,
@@ -40,6 +40,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
 _LIBC.syscall.argtypes = [ctypes.c_ulong] * 7
 
+_POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB"
 _SCAN_ROWS = 8192
 _ROW = 8 * len(PAGE_REGION)
 _ARGUMENT = f"{len(PM_SCAN_ARG)}Q"
@@ -62,6 +63,7 @@ class ThisProcess:
         self.read, self.write, self.execute = self._probe.read, self._probe.write, self._probe.execute
         self._rows = ctypes.create_string_buffer(_SCAN_ROWS * _ROW)
         self._maps, self._pagemap = -1, -1
+        self._pool = 0, 0
         self.reopen()
 
     def reopen(self) -> None:
@@ -166,10 +168,23 @@ class ThisProcess:
         count = ioctl(self._pagemap, PAGEMAP_SCAN, bytearray(argument), True)
         return words, ctypes.string_at(rows, _ROW * count)
 
+    def pool(self) -> bytes:
+        """See ``Calls``."""
+        (free, promised), (free_before, promised_before) = _pool(), self._pool
+        return b"%+d free, %+d promised" % (free - free_before, promised - promised_before)
+
+    def begin(self) -> None:
+        """Count the pool's pages from here on."""
+        self._pool = _pool()
+
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> int:
         """See ``Calls``."""
-        fd = os.memfd_create(name) if kind == "memfd" else _unlinked(name)
-        os.write(fd, data)
+        if kind == "hugetlb":
+            fd = os.memfd_create(name, MFD_HUGETLB | MFD_HUGE_2MB)
+            os.ftruncate(fd, len(data))
+        else:
+            fd = os.memfd_create(name) if kind == "memfd" else _unlinked(name)
+            os.write(fd, data)
         if writable:
             return fd
         readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
@@ -183,6 +198,18 @@ class ThisProcess:
     def truncate(self, file: int, size: int) -> None:
         """See ``Calls``."""
         os.ftruncate(file, size)
+
+
+def _pool() -> tuple[int, int]:
+    """Free and promised hugetlb pages, the latter as a signed number, as the kernel counts; none without a pool."""
+    try:
+        fds = [os.open(f"{_POOL}/{name}_hugepages", os.O_RDONLY) for name in ("free", "resv")]
+    except FileNotFoundError:
+        return 0, 0
+    free, promised = (int(os.read(fd, 32)) for fd in fds)
+    for fd in fds:
+        os.close(fd)
+    return free, promised - (promised >> 63 << 64)
 
 
 def _address(data: bytes) -> int:

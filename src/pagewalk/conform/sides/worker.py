@@ -113,6 +113,7 @@ class _Run:
     """A scenario under way, seen from the host."""
 
     def __init__(self, target: ThisProcess, scenario: Scenario, host: Connection) -> None:
+        target.begin()
         self._files = make_files(target, scenario.files)
         self._deadline = 0.0
         ours, pipe = Pipe()

@@ -9,12 +9,26 @@ from pagewalk.doors import integer, integers
 from pagewalk.errors import SystemCallError
 from pagewalk.mm.paging.zap import unmap_file
 from pagewalk.mm.state.files import FILE_END, check_file
+from pagewalk.mm.state.huge_files import HugeFile
 
 if TYPE_CHECKING:
     from pagewalk.mm.hardware.machine import Hardware
     from pagewalk.mm.state.files import File
 
-__all__ = ["punch_hole", "truncate"]
+__all__ = ["huge_file", "punch_hole", "truncate"]
+
+
+def huge_file(
+    machine: Hardware, name: str, size: int, page_size: int, contents: bytes, *, writable: bool, readable: bool
+) -> HugeFile:
+    """See ``Machine.file``."""
+    page_size, size = integer(page_size, "huge_page_size"), integer(size, "size")
+    if page_size not in machine.geometry.huge or size % page_size or contents:
+        sizes = " or ".join(map(hex, sorted(machine.geometry.huge))) or "there are none"
+        raise SystemCallError(
+            errno.EINVAL, f"a file of huge pages is empty at first, and whole pages of {page_size:#x} bytes ({sizes})"
+        )
+    return HugeFile(machine, name, size, page_size, writable=writable, readable=readable)
 
 
 def punch_hole(machine: Hardware, file: File, offset: int, length: int) -> None:
@@ -34,7 +48,7 @@ def _punch_hole(file: File, offset: int, length: int) -> None:
     size = file.page_size
     first, last = -(-offset // size), (offset + length) // size
     # As in shmem_fallocate (6.18), whose end wraps when it is 0: all pages but the first.
-    end = last * size or FILE_END
+    end = last * size or (0 if isinstance(file, HugeFile) else FILE_END)
     for vma in file.overlapping(first * size, end):
         unmap_file(vma, *vma.range_of(first * size, end))
     file.discard(first, last)
@@ -47,6 +61,8 @@ def truncate(machine: Hardware, file: File, size: int) -> None:
     size = integer(size, "size")
     if not 0 <= size < FILE_END or not file.writable:
         raise SystemCallError(errno.EINVAL, f"no file has {size:#x} bytes, or {file.name} is not open for writing")
+    if isinstance(file, HugeFile) and size % file.page_size:
+        raise SystemCallError(errno.EINVAL, f"{file.name} has pages of {file.page_size:#x} bytes, not {size:#x} bytes")
     machine.do(_truncate, file, size)
 
 
@@ -54,7 +70,7 @@ def _truncate(file: File, size: int) -> None:
     end = -(-size // file.page_size) * file.page_size
     for vma in file.overlapping(end, FILE_END):
         unmap_file(vma, *vma.range_of(end, FILE_END), private=True)
-    file.discard(end // file.page_size, FILE_END // file.page_size)
+    file.cut(end // file.page_size)
     if size < file.size:
         file.zero_edges(size, end - size)
     file.size = size

@@ -14,6 +14,7 @@ from pagewalk.mm.paging.zap import zap
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.area import Area
 from pagewalk.mm.state.files import FILE_END, File
+from pagewalk.mm.state.huge_files import HugeFile
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
@@ -64,32 +65,34 @@ def flags_of_prot(prot: int) -> VmaFlags:
 
 def mmap(mm: Space, length: int, prot: int, flags: int, addr: int, file: File | None, offset: int) -> int:
     """See ``Mm.mmap``. The order of the checks is the kernel's (``ksys_mmap_pgoff``, ``do_mmap``, 6.18)."""
-    file = _what(mm, flags, file, offset)
-    size = hugetlb.page_size_of(mm, flags) if flags & abi.MAP_HUGETLB else 0
+    file, size = _what(mm, flags, file, offset)
     length = _length(mm, length, size)
     start = _place(mm, length, flags, addr, size)
     if flags & abi.MAP_FIXED_NOREPLACE and mm.vmas.overlapping(start, start + length):
         raise SystemCallError(errno.EEXIST, f"[{start:#x}, {start + length:#x}) is in use")
-    if file is not None and offset + length >= FILE_END:  # file_mmap_ok
+    if (file is not None or size) and offset + length >= FILE_END:  # file_mmap_ok
         raise SystemCallError(errno.EOVERFLOW, f"{length:#x} bytes from {offset:#x} go beyond every file")
     vma_flags = _vma_flags(prot, flags, file, size) | key_flags(prot, pku=mm.machine.pku)
-    if flags & FIXED:
-        unmap(mm, start, start + length)
-    if vma_flags & VmaFlags.SHARED and file is None and not size:
-        file, offset = File(mm.machine, "/dev/zero (deleted)", length, unlinked=True), 0
-    area = Area(start, start + length, vma_flags, start if file is None else offset, file, lock=mm.new_vma_lock())
-    if file is not None:
-        area.name = file.name
-    if size:
-        hugetlb.reserve(mm, area, size)
-    areas.insert(mm, area)
+    with hugetlb.keeping(mm, start, start + length):
+        if flags & FIXED:
+            unmap(mm, start, start + length)
+        if file is None and size:
+            file = HugeFile(mm.machine, "/anon_hugepage (deleted)", length, size, unlinked=True)
+        elif file is None and vma_flags & VmaFlags.SHARED:
+            file, offset = File(mm.machine, "/dev/zero (deleted)", length, unlinked=True), 0
+        area = Area(start, start + length, vma_flags, start if file is None else offset, file, lock=mm.new_vma_lock())
+        if file is not None:
+            area.name = file.name
+        if size:
+            hugetlb.reserve(mm, area)
+        areas.insert(mm, area)
     if flags & (abi.MAP_POPULATE | abi.MAP_LOCKED) and not (flags & abi.MAP_NONBLOCK and not flags & abi.MAP_LOCKED):
         populate_quietly(mm, start, start + length)
     return start
 
 
-def _what(mm: Space, flags: int, file: File | None, offset: int) -> File | None:
-    """The file that is mapped; None for anonymous memory, whoever's file was given beside it.
+def _what(mm: Space, flags: int, file: File | None, offset: int) -> tuple[File | None, int]:
+    """The file that is mapped, None for anonymous memory, whoever's file was given beside it; the huge page's size.
 
     Raises:
         SystemCallError: EINVAL, EBADF.
@@ -97,12 +100,14 @@ def _what(mm: Space, flags: int, file: File | None, offset: int) -> File | None:
     if offset % mm.geometry.page_size:
         raise SystemCallError(errno.EINVAL, f"offset {offset:#x} is not page-aligned")
     if flags & abi.MAP_ANONYMOUS:
-        return None
+        return None, hugetlb.page_size_of(mm, flags) if flags & abi.MAP_HUGETLB else 0
     if file is None:
         raise SystemCallError(errno.EBADF, "neither a file nor MAP_ANONYMOUS")
+    if isinstance(file, HugeFile):
+        return file, file.page_size
     if flags & abi.MAP_HUGETLB:
         raise SystemCallError(errno.EINVAL, f"{file.name} is no file of huge pages")
-    return file
+    return file, 0
 
 
 def _length(mm: Space, length: int, huge: int) -> int:

@@ -37,7 +37,7 @@ def mremap(mm: Space, addr: int, old_length: int, new_length: int, flags: int, n
         raise SystemCallError(errno.EFAULT, f"nothing is mapped at {addr:#x}")
     area.refuse_sealed()
     if area.huge_page_size:
-        old, new = _huge_lengths(area, addr, old, new, new_addr if flags & abi.MREMAP_FIXED else 0)
+        old, new = _huge_lengths(area, addr, old, new, new_addr)
     if flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP):
         return _move_to(mm, area, addr, old, new, flags, new_addr)
     if new <= old:
@@ -131,8 +131,10 @@ def _move_all(mm: Space, addr: int, length: int, flags: int, new_addr: int) -> i
         area.refuse_sealed()
         start = max(addr, area.start)
         size = min(end, area.end) - start
-        if area.flags & REGISTERED and (start > addr or end > area.end):
-            raise SystemCallError(errno.EFAULT, f"what userfaultfd is told of moves alone: {area.start:#x}")
+        if (area.flags & REGISTERED or area.huge_page_size) and (start > addr or end > area.end):
+            raise SystemCallError(
+                errno.EFAULT, f"hugetlb memory, and what userfaultfd is told of, moves alone: {area.start:#x}"
+            )
         if area.huge_page_size:
             size, _ = _huge_lengths(area, start, size, size, start + shift)
         _move_to(mm, area, start, size, size, flags, start + shift)
@@ -179,7 +181,7 @@ def _move(mm: Space, area: Area, addr: int, old: int, new: int, new_addr: int, f
         target.flags &= ~REGISTERED
         uffd.forget(mm, new_addr, new_addr + old)
     if area.huge_page_size:
-        area.promised = False
+        area.promised = None
     if flags & abi.MREMAP_DONTUNMAP:
         _leave_behind(mm, area, target, addr, addr + old)
     elif old:

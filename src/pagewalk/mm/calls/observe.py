@@ -71,12 +71,14 @@ def _in_core(mm: Space, page: int) -> bool:
     area = mm.area_at(page)
     assert area is not None
     entry = hugetlb.slot(mm, area, page) if area.huge_page_size else mm.tables.upper_at(page)
+    if entry is not None and area.huge_page_size:  # where there is a table, nobody asks the file (``mincore_hugetlb``)
+        return entry.is_present
     if entry is not None and entry.is_table:
         entry = mm.tables.last_at(page)
     if entry is not None and entry.is_present:
         return True
     pages: Any = getattr(area.mapping, "pages", {})
-    return area.offset_at(page) // mm.geometry.page_size in pages
+    return area.offset_at(page) // (area.huge_page_size or mm.geometry.page_size) in pages
 
 
 def maps(mm: Space) -> str:

@@ -57,6 +57,7 @@ class Hardware(ABC):
         spaces, files: The address spaces and files that somebody still has.
         pools: Every page of the hugetlb pools, by size, in use or not.
         hugetlb: Those that are not in use.
+        restoring: Those in use that will be promised again once they are not: their owner has let go of them.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Hardware(ABC):
         self.spaces: WeakSet[AddressSpace] = WeakSet()
         self.files: WeakSet[FileMapping] = WeakSet()
         self.hugetlb: dict[int, list[int]] = {}
+        self.restoring: set[int] = set()
         self._promised: dict[int, int] = {}
         for size, pages in pools.items():
             self.hugetlb[size] = [self.frames.take_run(size, Usage.HUGETLB) for _ in range(pages)]
@@ -167,6 +169,10 @@ class Hardware(ABC):
         if not users:
             self.huge_zero = None
 
+    def promised(self, size: int) -> int:
+        """How many pages of a pool are promised; fewer than none while more are ``restoring`` than owed."""
+        return self._promised.get(size, 0)
+
     def set_promised(self, promised: dict[int, int]) -> None:
         """Say how many pages of each hugetlb pool are promised."""
         self._promised = promised
@@ -177,7 +183,7 @@ class Hardware(ABC):
         Raises:
             OutOfFrames: The pool has not that many unpromised pages.
         """
-        promised, there = self._promised.get(size, 0) + pages, len(self.hugetlb.get(size, ()))
+        promised, there = self.promised(size) + pages, len(self.hugetlb.get(size, ()))
         if pages > 0 and promised > there:
             raise OutOfFrames(f"the pool of {size:#x} byte pages has {there}, {promised} wanted")
         self._promised[size] = promised
@@ -189,24 +195,26 @@ class Hardware(ABC):
             OutOfFrames: No page is left, but for those promised to others.
         """
         pool = self.hugetlb.get(size, [])
-        if len(pool) <= (0 if promised else self._promised.get(size, 0)):
+        if not pool or (not promised and len(pool) <= self.promised(size)):
             raise OutOfFrames(f"the hugetlb pool of {size:#x} byte pages is empty")
         if promised:
-            self._promised[size] -= 1
+            self._promised[size] = self.promised(size) - 1
         paddr = pool.pop()
         self.frames.clear(paddr, size)
         self.frames.hold(self.frames.run(paddr, size))
         self.frames.use(self.frames.run(paddr, size), Usage.HUGETLB_FILE if file else Usage.HUGETLB)
         return paddr
 
-    def drop_hugetlb(self, paddr: int, size: int) -> bool:
-        """One mapping of a hugetlb page less; whether that was the last, and gave it back to its pool."""
+    def drop_hugetlb(self, paddr: int, size: int) -> None:
+        """One mapping of a hugetlb page less, or its file; the last gives it back to its pool."""
         self.frames.drop(self.frames.run(paddr, size))
-        came_back = not self.frames.shared(paddr)[0]
-        if came_back:
-            self.frames.use(self.frames.run(paddr, size), Usage.HUGETLB)
-            self.hugetlb[size].append(paddr)
-        return bool(came_back)
+        if self.frames.shared(paddr)[0]:
+            return
+        self.frames.use(self.frames.run(paddr, size), Usage.HUGETLB)
+        self.hugetlb[size].append(paddr)
+        if paddr in self.restoring:
+            self.restoring.discard(paddr)
+            self._promised[size] = self.promised(size) + 1
 
 
 def _whole_pages(ram: int, page_size: int) -> int:

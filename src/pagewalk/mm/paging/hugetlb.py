@@ -1,14 +1,26 @@
-"""hugetlb memory: pages of one size from a pool, promised when they are mapped."""
+"""hugetlb memory: pages of one size from a pool, promised when they are mapped.
+
+How it works, as in the kernel (``mm/hugetlb.c``, 6.18). Whoever maps such memory is promised its pages, unless it is
+MAP_NORESERVE: a shared mapping those of its file that were not promised before, a private one all of them. A child is
+promised nothing. Whoever was promised a page takes it out of the promise; anybody else takes what is left over, and
+gets a SIGBUS if nothing is.
+
+A private page comes back to its owner's promise when the owner lets go of it, by munmap or MADV_DONTNEED. If a child
+still has it, the machine remembers that (``restoring``), and promises it once the child is through.
+"""
 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pagewalk import abi
 from pagewalk.errors import BusError, OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.state.files import HugeFile
+from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.state.areas import prepare_anon
+from pagewalk.mm.state.huge_files import HugeFile
 from pagewalk.space import VmaFlags
 from pagewalk.walk.hugetlb import hugetlb_slot
 
@@ -21,7 +33,7 @@ if TYPE_CHECKING:
     from pagewalk.space import Vma
     from pagewalk.tables import Entry
 
-__all__ = ["entries", "fault", "gone", "inherit", "move", "page_size_of", "reserve", "slot", "zap"]
+__all__ = ["entries", "fault", "gone", "inherit", "keeping", "move", "page_size_of", "reserve", "slot", "zap"]
 
 
 def page_size_of(mm: Space, flags: int) -> int:
@@ -36,23 +48,59 @@ def page_size_of(mm: Space, flags: int) -> int:
     return size
 
 
-def reserve(mm: Space, area: Area, size: int) -> None:
-    """Make an area hugetlb, its pages promised unless it is MAP_NORESERVE.
+def file_of(area: Area) -> HugeFile:
+    """The file that a hugetlb area maps."""
+    assert isinstance(area.mapping, HugeFile)
+    return area.mapping
+
+
+def is_shared(area: Area) -> bool:
+    """Whether an area has its file's pages, though perhaps only for reading (VM_MAYSHARE)."""
+    return VmaFlags.MAYSHARE in area.flags
+
+
+@contextmanager
+def keeping(mm: Space, start: int, end: int) -> Iterator[None]:
+    """Keep what lies behind the mappings of a range, until others are made in their place.
+
+    The kernel lets go of the old files only then: a mapping over itself wants its pages twice.
+    """
+    found = {vma.mapping for vma in mm.vmas.overlapping(start, end)}
+    files = [file for file in found if isinstance(file, HugeFile)]
+    for file in files:
+        file.kept += 1
+    try:
+        yield
+    finally:
+        for file in files:
+            file.kept -= 1
+            file.let_go()
+
+
+def reserve(mm: Space, area: Area) -> None:
+    """Make an area that maps a file of huge pages hugetlb, its pages promised unless it is MAP_NORESERVE.
+
+    A file that is shorter grows with what may be written (``hugetlbfs_file_mmap``). Such memory is never locked.
 
     Raises:
-        SystemCallError: ENOMEM, the pool has not enough.
+        SystemCallError: EINVAL, an offset inside a page; ENOMEM, the pool has not enough.
     """
+    file, size = file_of(area), file_of(area).page_size
     area.huge_page_size = size
-    area.flags = (area.flags | VmaFlags.HUGETLB | VmaFlags.DONTEXPAND) & ~VmaFlags.ACCOUNT
-    file = HugeFile(size)
-    area.mapping, area.offset = file, 0
-    area.name = area.mapping.name
-    if VmaFlags.NORESERVE not in area.flags:
-        try:
-            mm.machine.reserve_hugetlb(size, area.size // size)
-        except OutOfFrames as error:
-            raise SystemCallError(errno.ENOMEM, str(error)) from error
-        area.promised, file.promised = True, set(range(area.size // size))
+    area.flags = (area.flags | VmaFlags.HUGETLB | VmaFlags.DONTEXPAND) & ~(VmaFlags.ACCOUNT | VmaFlags.LOCKED)
+    if area.offset % size:
+        raise SystemCallError(errno.EINVAL, f"offset {area.offset:#x} lies inside a page of {size:#x} bytes")
+    first, last = area.offset // size, (area.offset + area.size) // size
+    try:
+        if VmaFlags.NORESERVE not in area.flags and is_shared(area):
+            file.reserve(first, last)
+        elif VmaFlags.NORESERVE not in area.flags:
+            mm.machine.reserve_hugetlb(size, last - first)
+            area.promised = set(range(first, last))
+    except OutOfFrames as error:
+        raise SystemCallError(errno.ENOMEM, str(error)) from error
+    if VmaFlags.WRITE in area.flags:
+        file.size = max(file.size, area.offset + area.size)
 
 
 def slot(mm: Space, area: Vma, vaddr: int, *, grow: bool = False) -> Entry | None:
@@ -66,82 +114,92 @@ def fault(mm: Space, area: Area, vaddr: int, access: Access) -> None:
     """Resolve a fault.
 
     Raises:
-        BusError: The pool is empty.
+        BusError: The pool is empty, the file ends before, or the page was taken away.
     """
     entry = slot(mm, area, vaddr, grow=True)
     assert entry is not None
-    _resolve(mm, area, entry, vaddr, access)
-
-
-def _resolve(mm: Space, area: Area, entry: Entry, vaddr: int, access: Access) -> None:
-    """Resolve a fault at an entry."""
-    if not entry.is_none and (access != "write" or Flag.WRITE in entry.flags):
-        return
-    shared = VmaFlags.SHARED in area.flags
-    old = entry.target
     try:
-        paddr = _shared_page(mm, area, vaddr) if shared else _private_page(mm, area, vaddr, old)
+        if entry.is_none:
+            _bring_in(mm, area, entry, vaddr, access)
+        if access == "write" and Flag.WRITE not in entry.flags:
+            _make_writable(mm, area, entry, vaddr)
     except OutOfFrames as error:
         raise BusError(vaddr, access, str(error)) from error
-    flags = mm.page_flags(area, writable=shared or access == "write" or old is None) | Flag.ACCESSED
-    flags |= Flag.DIRTY if access == "write" else Flag(0)
-    entry.value = mm.page_entry(area, paddr, int(flags), mm.geometry.huge[area.huge_page_size])
+    _map(mm, area, entry, entry.target or 0, entry.flags | (Flag.DIRTY if access == "write" else Flag(0)))
 
 
-def _shared_page(mm: Space, area: Area, vaddr: int) -> int:
-    """The file's page, brought in if it was not there; held once more for this mapping."""
-    file: Any = area.mapping
-    index = area.offset_at(vaddr) // area.huge_page_size
-    if index not in file.pages:
-        file.pages[index] = _take(mm, area, index)
-    frames = mm.machine.frames
-    frames.hold(frames.run(file.pages[index], area.huge_page_size))
-    return int(file.pages[index])
+def _map(mm: Space, area: Area, entry: Entry, paddr: int, flags: Flag) -> None:
+    """Have an entry map a page."""
+    entry.value = mm.page_entry(area, paddr, int(flags | Flag.ACCESSED), mm.geometry.huge[area.huge_page_size])
 
 
-def _private_page(mm: Space, area: Area, vaddr: int, old: int | None) -> int:
-    """A page of one's own: a new one, the old one if nobody else has it, or a copy of it."""
-    frames, size = mm.machine.frames, area.huge_page_size
-    if old is None:
-        return _take(mm, area, area.offset_at(vaddr) // size)
-    if frames.holders(old) == 2:  # the pool's and ours
-        return old
-    try:
-        paddr = mm.machine.take_hugetlb(size, promised=False)
-    except OutOfFrames:
-        if not area.promised:
-            raise
-        _take_from_children(mm, area, vaddr, old)
-        return old
-    frames.copy_run(old, paddr, size)
-    mm.machine.drop_hugetlb(old, size)
+def _bring_in(mm: Space, area: Area, entry: Entry, vaddr: int, access: Access) -> None:
+    """Map the file's page, or a page of one's own where a private mapping's file has none (``hugetlb_no_page``)."""
+    file, index = file_of(area), area.offset_at(vaddr) // area.huge_page_size
+    if area.robbed:
+        raise BusError(vaddr, access, "its pages were taken away: the pool was empty, and they were promised to others")
+    if index not in file.pages and index * file.page_size >= file.size:
+        raise BusError(vaddr, access, f"{file.name} ends at {file.size:#x}")
+    own = index not in file.pages and not is_shared(area)
+    paddr = _take(mm, area, index) if own else file.hold(index)
+    if own:
+        prepare_anon(mm, area)
+    _map(mm, area, entry, paddr, mm.page_flags(area, writable=own or is_shared(area)))
+
+
+def _take(mm: Space, area: Area, index: int) -> int:
+    """A page of one's own, out of what was promised if this one was.
+
+    Raises:
+        OutOfFrames: There is none.
+    """
+    promised = area.promised is not None and index in area.promised
+    paddr = mm.machine.take_hugetlb(area.huge_page_size, promised=promised)
+    if promised and area.promised is not None:
+        area.promised.discard(index)
     return paddr
+
+
+def _make_writable(mm: Space, area: Area, entry: Entry, vaddr: int) -> None:
+    """Let a page be written: in place if it is the file's or nobody else has it, else as a copy (``hugetlb_wp``)."""
+    frames, old = mm.machine.frames, entry.target
+    assert old is not None
+    own = frames.used_as(old, Usage.HUGETLB)[0]
+    if not is_shared(area) and not (own and frames.holders(old) == 2):  # the pool's and ours
+        owner = own and area.promised is not None
+        try:
+            index = area.offset_at(vaddr) // area.huge_page_size
+            paddr = mm.machine.take_hugetlb(area.huge_page_size, promised=False) if owner else _take(mm, area, index)
+        except OutOfFrames:
+            if not owner:
+                raise
+            _take_from_children(mm, area, vaddr, old)
+            if frames.holders(old) != 2:
+                raise
+        else:
+            prepare_anon(mm, area)
+            frames.copy_run(old, paddr, area.huge_page_size)
+            _map(mm, area, entry, paddr, entry.flags)
+            mm.machine.drop_hugetlb(old, area.huge_page_size)
+    _map(mm, area, entry, entry.target or 0, entry.flags | Flag.WRITE)
 
 
 def _take_from_children(mm: Space, area: Area, vaddr: int, paddr: int) -> None:
     """The pool is empty, and the page was promised to this area: unmap it from those it was shared with by a fork.
 
-    They get a SIGBUS when they touch it (``unmap_ref_private``).
+    They get a SIGBUS where they have none (``unmap_ref_private``).
     """
-    assert area.mapping is not None
     size = area.huge_page_size
     page = area.offset_at(vaddr) // size * size
-    for vma in area.mapping.overlapping(page, page + size):
-        other = slot(vma.mm, vma, vma.range_of(page, page + size)[0])
-        if vma is not area and other is not None and other.target == paddr:
-            other.value = mm.geometry.last.none
+    for vma in file_of(area).overlapping(page, page + size):
+        other = vma.mm.as_area(vma)
+        if other is area or is_shared(other) or other.promised is not None:
+            continue
+        entry = slot(other.mm, other, other.range_of(page, page + size)[0])
+        if entry is not None and entry.target == paddr:
+            entry.value = mm.geometry.last.none
+            other.robbed = True
             mm.machine.drop_hugetlb(paddr, size)
-
-
-def _take(mm: Space, area: Area, index: int) -> int:
-    """A page of the pool, out of what was promised if this one was."""
-    file: Any = area.mapping
-    owed = index in file.promised and (area.promised or VmaFlags.SHARED in area.flags)
-    shared = VmaFlags.SHARED in area.flags
-    paddr = mm.machine.take_hugetlb(area.huge_page_size, promised=owed, file=shared)
-    if owed:
-        file.promised.remove(index)
-    return paddr
 
 
 def entries(mm: Space, area: Area, start: int, end: int) -> Iterator[tuple[int, Entry]]:
@@ -153,34 +211,25 @@ def entries(mm: Space, area: Area, start: int, end: int) -> Iterator[tuple[int, 
 
 
 def zap(mm: Space, area: Area, start: int, end: int) -> None:
-    """Take the pages of a range out; the pool owes the owner a page of its own that came back."""
-    file: Any = area.mapping
+    """Take the pages of a range out; an owner's own ones are promised to it again."""
     for vaddr, entry in entries(mm, area, start, end):
         paddr = entry.target
         assert paddr is not None
         entry.value = mm.geometry.last.none
-        came_back = mm.machine.drop_hugetlb(paddr, area.huge_page_size)
-        if came_back and area.promised and VmaFlags.SHARED not in area.flags:
-            mm.machine.reserve_hugetlb(area.huge_page_size, 1)
-            file.promised.add(area.offset_at(vaddr) // area.huge_page_size)
+        if area.promised is not None and mm.machine.frames.used_as(paddr, Usage.HUGETLB)[0]:
+            mm.machine.restoring.add(paddr)
+            area.promised.add(area.offset_at(vaddr) // area.huge_page_size)
+        mm.machine.drop_hugetlb(paddr, area.huge_page_size)
 
 
 def gone(mm: Space, area: Area) -> None:
-    """An area has been unmapped: nobody is owed its pages any more; a shared file goes with its last mapping."""
-    file, size = area.mapping, area.huge_page_size
-    assert isinstance(file, HugeFile)
-    if VmaFlags.SHARED in area.flags:
-        if file.vmas:
-            return
-        owed = file.promised
-        for paddr in file.pages.values():
-            mm.machine.drop_hugetlb(paddr, size)
-        file.pages.clear()
-    else:
-        own = range(area.offset // size, (area.offset + area.size) // size)
-        owed = file.promised & set(own) if area.promised else set()
-    mm.machine.reserve_hugetlb(size, -len(owed))
-    file.promised = file.promised - owed
+    """An area has been unmapped: nobody is owed its pages any more; a file without a name goes with its last."""
+    file, size = file_of(area), area.huge_page_size
+    if area.promised is not None:
+        owed = area.promised & set(range(area.offset // size, (area.offset + area.size) // size))
+        mm.machine.reserve_hugetlb(size, -len(owed))
+        area.promised -= owed
+    file.let_go()
 
 
 def move(mm: Space, area: Area, new_start: int) -> None:
@@ -197,10 +246,11 @@ def move(mm: Space, area: Area, new_start: int) -> None:
 
 
 def inherit(child: Space, parent: Space, area: Area) -> None:
-    """Share a parent's pages with a child; private ones lose their write right on both sides."""
+    """Share a parent's pages with a child; private ones lose their write right on both sides. No promise goes along."""
     (twin,) = child.vmas.overlapping(area.start, area.end)
-    child.as_area(twin).promised = False
-    if VmaFlags.SHARED in area.flags:
+    own = child.as_area(twin)
+    own.promised, own.robbed = None, False
+    if is_shared(area) or area.anon is None:
         return
     frames, level = parent.machine.frames, parent.geometry.huge[area.huge_page_size]
     for vaddr, entry in entries(parent, area, area.start, area.end):

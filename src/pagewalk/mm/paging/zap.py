@@ -89,6 +89,9 @@ def release(mm: Space, entries: Entries, kinds: Entries) -> None:
 def unmap_file(vma: Vma, start: int, end: int, *, private: bool = False) -> None:
     """Take a file's pages out of a range of a VMA that maps it, private copies only if asked; markers stay."""
     mm: Space = vma.mm
+    if vma.huge_page_size:
+        hugetlb.zap(mm, mm.as_area(vma), start, end)
+        return
     end = mm.geometry.page_end(end)
     if start >= end:
         return

@@ -28,14 +28,17 @@ class Area(Vma):
     Attributes:
         anon: The history of its anonymous pages; None while it has none.
         chain: How many histories it hangs on: 1, or more below a fork.
-        promised: Its hugetlb pages were promised to it when it was mapped.
+        promised: Numbers of the pages of its file that the pool owes whoever mapped it, privately; the pieces that it
+            is cut into share the set. None if nothing was promised.
+        robbed: A page that it had by a fork was taken from it (HPAGE_RESV_UNMAPPED): no other is brought in.
         guarded: A guard was once installed in it, so that a fork must copy its entries (VM_MAYBE_GUARD). It stays with
             whatever the area is merged into.
     """
 
     anon: AnonHistory | None = None
     chain: int = 0
-    promised: bool = False
+    promised: set[int] | None = None
+    robbed: bool = False
     guarded: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""Files of a simulated machine: those in memory, with their page cache, and those behind hugetlb mappings."""
+"""Files of a simulated machine: those in memory, with their page cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pagewalk.space import Mapping
 if TYPE_CHECKING:
     from pagewalk.mm.hardware.machine import Hardware
 
-__all__ = ["FILE_END", "File", "HugeFile", "check_file"]
+__all__ = ["FILE_END", "File", "check_file"]
 
 FILE_END: Final = 1 << 63
 """Beyond every file."""
@@ -149,6 +149,10 @@ class File(Mapping):
         for index in [index for index in self.pages if first <= index < last]:
             self.pool.drop(self.pages.pop(index))
 
+    def cut(self, first: int) -> None:
+        """The file ends before a page now: it and all behind it are gone."""
+        self.discard(first, FILE_END // self.page_size)
+
     def reclaim(self, frame: int) -> None:
         """Memory is wanted back: a page that was never written is a hole again; there is nowhere to write others to."""
         if not self.pool.dirty(frame)[0]:
@@ -176,20 +180,6 @@ def _offset(offset: int) -> int:
     if not 0 <= offset < FILE_END:
         raise SystemCallError(errno.EINVAL, f"no file has an offset of {offset:#x}")
     return offset
-
-
-class HugeFile(Mapping):
-    """The file behind a hugetlb mapping.
-
-    Attributes:
-        pages: Pages that shared mappings have in common, by number.
-        promised: Numbers of pages that the pool still owes.
-    """
-
-    def __init__(self, size: int) -> None:
-        super().__init__("/anon_hugepage (deleted)", size)
-        self.pages: dict[int, int] = {}
-        self.promised: set[int] = set()
 
 
 def check_file(machine: Hardware, file: File) -> None:

@@ -23,7 +23,8 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.state.area import Area
-from pagewalk.mm.state.files import File, HugeFile
+from pagewalk.mm.state.files import File
+from pagewalk.mm.state.huge_files import HugeFile
 from pagewalk.mm.state.space import Space
 from pagewalk.space import VmaFlags
 
@@ -50,7 +51,8 @@ def recount(machine: Hardware) -> None:
     for mm in spaces:
         mm.tables.set_aside(count.deposits[mm])
     machine.hugetlb.update(_unused(machine))
-    machine.set_promised(_promised(mappings))
+    machine.restoring -= {paddr for pages in machine.hugetlb.values() for paddr in pages}
+    machine.set_promised(_promised(machine, mappings))
 
 
 def _mend_areas(machine: Hardware, spaces: list[Space]) -> set[Mapping]:
@@ -90,21 +92,36 @@ def _unused(machine: Hardware) -> dict[int, list[int]]:
     return unused
 
 
-def _promised(mappings: set[Mapping]) -> dict[int, int]:
-    """How many pages of each size hugetlb areas are owed; promises to areas that are gone are struck off."""
+def _promised(machine: Hardware, mappings: set[Mapping]) -> dict[int, int]:
+    """How many pages of each size are owed; promises to areas that are gone are struck off."""
     promised: Counter[int] = Counter()
     for file in mappings:
         if isinstance(file, HugeFile):
-            owed: set[int] = set()
-            for vma in file.vmas:
-                first, size = vma.offset // file.page_size, vma.size // file.page_size
-                if VmaFlags.SHARED in vma.flags:
-                    owed |= file.promised
-                elif isinstance(vma, Area) and vma.promised:
-                    owed.update(range(first, first + size))
-            file.promised &= owed
-            promised[file.page_size] += len(file.promised)
+            promised[file.page_size] += _owed_to_shared(file) + _owed_to_private(file)
+    for size, pages in machine.pools.items():
+        promised[size] -= len(machine.restoring.intersection(pages))
     return dict(promised)
+
+
+def _owed_to_shared(file: HugeFile) -> int:
+    """How many pages of a file its shared mappings are owed: none, once it is gone with the last of them."""
+    file.promised = set() if file.unlinked and not file.vmas else file.promised - file.pages.keys()
+    return len(file.promised)
+
+
+def _owed_to_private(file: HugeFile) -> int:
+    """How many pages the private mappings of a file are owed; what shares a promise has a part of it each."""
+    areas = [vma for vma in file.vmas if isinstance(vma, Area) and vma.promised is not None]
+    total = 0
+    for promised in {id(area.promised): area.promised for area in areas}.values():
+        own: set[int] = set()
+        for area in areas:
+            if promised is area.promised and promised is not None:
+                own.update(range(area.offset // file.page_size, (area.offset + area.size) // file.page_size))
+        if promised is not None:
+            promised &= own
+            total += len(promised)
+    return total
 
 
 def _outside(bounds: Entries, addrs: Entries) -> Any:
