@@ -21,7 +21,8 @@ def bits(value):
 
 
 def needs_pool(scenario):
-    return any(isinstance(step, Mmap) and step.flags & abi.MAP_HUGETLB for step in scenario.steps)
+    mapped = any(isinstance(step, Mmap) and step.flags & abi.MAP_HUGETLB for step in scenario.steps)
+    return mapped or any(file.kind == "hugetlb" for file in scenario.files)
 
 
 @pytest.mark.parametrize("title", WRITTEN)

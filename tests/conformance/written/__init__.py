@@ -8,6 +8,7 @@ from . import (
     guards,
     holes,
     hugetlb,
+    hugetlb_files,
     kernel_access,
     kinds,
     mapping,
@@ -19,7 +20,7 @@ from . import (
 
 THEMES = {
     "areas": areas, "mapping": mapping, "moving": moving, "rights": rights, "advice": advice, "processes": processes,
-    "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb, "guards": guards,
+    "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb, "hugetlb files": hugetlb_files, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

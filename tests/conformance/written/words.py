@@ -35,6 +35,10 @@ def hugetlb(page, pages, prot=RW, flags=0, **how):
     return anon(page, pages, prot, HUGETLB | flags, **how)
 
 
+def hugetlb_shared(page, pages, prot=RW, flags=0, **how):
+    return shared(page, pages, prot, HUGETLB | flags, **how)
+
+
 def huge(page=HUGE, pages=HUGE):
     """Anonymous memory that is advised to be huge, and written once: a huge page."""
     return anon(page, pages), advise(page, pages, abi.MADV_HUGEPAGE), write(page)
@@ -131,10 +135,14 @@ def truncate(file, size, **how):
     return do.Truncate(file, size, **how)
 
 
-def titled(names):
+def pool(**how):
+    return do.Pool(**how)
+
+
+def titled(names, files=FILES):
     """The scenarios of a module: its upper-case tuples of steps, by a title made of the name."""
     return {
-        name.lower().replace("_", " "): do.Scenario(value, FILES)
+        name.lower().replace("_", " "): do.Scenario(value, files)
         for name, value in names.items()
         if name.isupper() and isinstance(value, tuple) and value and isinstance(value[0], do.Step)
     }

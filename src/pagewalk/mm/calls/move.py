@@ -131,10 +131,8 @@ def _move_all(mm: Space, addr: int, length: int, flags: int, new_addr: int) -> i
         area.refuse_sealed()
         start = max(addr, area.start)
         size = min(end, area.end) - start
-        if (area.flags & REGISTERED or area.huge_page_size) and (start > addr or end > area.end):
-            raise SystemCallError(
-                errno.EFAULT, f"hugetlb memory, and what userfaultfd is told of, moves alone: {area.start:#x}"
-            )
+        if area.flags & REGISTERED and (start > addr or end > area.end):
+            raise SystemCallError(errno.EFAULT, f"what userfaultfd is told of moves alone: {area.start:#x}")
         if area.huge_page_size:
             size, _ = _huge_lengths(area, start, size, size, start + shift)
         _move_to(mm, area, start, size, size, flags, start + shift)

@@ -184,8 +184,8 @@ class Hardware(ABC):
             OutOfFrames: The pool has not that many unpromised pages.
         """
         promised, there = self.promised(size) + pages, len(self.hugetlb.get(size, ()))
-        if pages > 0 and promised > there:
-            raise OutOfFrames(f"the pool of {size:#x} byte pages has {there}, {promised} wanted")
+        if pages > 0 and max(pages, promised) > there:
+            raise OutOfFrames(f"the pool of {size:#x} byte pages has {there}, {max(pages, promised)} wanted")
         self._promised[size] = promised
 
     def take_hugetlb(self, size: int, *, promised: bool, file: bool = False) -> int:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pagewalk.space import Vma
     from pagewalk.tables import Entry
 
-__all__ = ["entries", "fault", "gone", "inherit", "keeping", "move", "page_size_of", "reserve", "slot", "zap"]
+__all__ = ["entries", "fault", "gone", "inherit", "keeping", "move", "page_size_of", "reserve", "slot", "unshare", "zap"]
 
 
 def page_size_of(mm: Space, flags: int) -> int:
@@ -162,26 +162,55 @@ def _take(mm: Space, area: Area, index: int) -> int:
 
 def _make_writable(mm: Space, area: Area, entry: Entry, vaddr: int) -> None:
     """Let a page be written: in place if it is the file's or nobody else has it, else as a copy (``hugetlb_wp``)."""
-    frames, old = mm.machine.frames, entry.target
-    assert old is not None
-    own = frames.used_as(old, Usage.HUGETLB)[0]
-    if not is_shared(area) and not (own and frames.holders(old) == 2):  # the pool's and ours
-        owner = own and area.promised is not None
-        try:
-            index = area.offset_at(vaddr) // area.huge_page_size
-            paddr = mm.machine.take_hugetlb(area.huge_page_size, promised=False) if owner else _take(mm, area, index)
-        except OutOfFrames:
-            if not owner:
-                raise
-            _take_from_children(mm, area, vaddr, old)
-            if frames.holders(old) != 2:
-                raise
-        else:
-            prepare_anon(mm, area)
-            frames.copy_run(old, paddr, area.huge_page_size)
-            _map(mm, area, entry, paddr, entry.flags)
-            mm.machine.drop_hugetlb(old, area.huge_page_size)
+    if not is_shared(area) and not _is_alone(mm, entry):
+        _copy(mm, area, entry, vaddr)
     _map(mm, area, entry, entry.target or 0, entry.flags | Flag.WRITE)
+
+
+def _is_alone(mm: Space, entry: Entry) -> bool:
+    """Whether a page is no file's, and nobody else maps it."""
+    frames, paddr = mm.machine.frames, entry.target
+    assert paddr is not None
+    return bool(frames.used_as(paddr, Usage.HUGETLB)[0]) and frames.holders(paddr) == 2  # the pool's and ours
+
+
+def _copy(mm: Space, area: Area, entry: Entry, vaddr: int) -> None:
+    """Map a copy of a page, or the page itself, once it was taken from everybody else.
+
+    Raises:
+        OutOfFrames: The pool is empty, and the page was promised to nobody here.
+    """
+    frames, old, size = mm.machine.frames, entry.target, area.huge_page_size
+    assert old is not None
+    owner = area.promised is not None and bool(frames.used_as(old, Usage.HUGETLB)[0])
+    try:
+        index = area.offset_at(vaddr) // size
+        paddr = mm.machine.take_hugetlb(size, promised=False) if owner else _take(mm, area, index)
+    except OutOfFrames:
+        if owner:
+            _take_from_children(mm, area, vaddr, old)
+        if not _is_alone(mm, entry):
+            raise
+        return
+    prepare_anon(mm, area)
+    frames.copy_run(old, paddr, size)
+    _map(mm, area, entry, paddr, entry.flags)
+    mm.machine.drop_hugetlb(old, size)
+
+
+def unshare(mm: Space, vaddr: int) -> None:
+    """Give a process its own copy of a page before the kernel reads it, see ``fault.unshare``.
+
+    Raises:
+        OutOfFrames: The pool is empty.
+    """
+    area = mm.area_at(vaddr)
+    assert area is not None
+    entry = slot(mm, area, vaddr)
+    if entry is None or entry.kind is not Kind.PRESENT or is_shared(area) or _is_alone(mm, entry):
+        return
+    if mm.machine.frames.used_as(entry.target or 0, Usage.HUGETLB)[0]:
+        _copy(mm, area, entry, vaddr)
 
 
 def _take_from_children(mm: Space, area: Area, vaddr: int, paddr: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pagewalk.errors import MemoryFault, OutOfFrames
+from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.fault import unshare
 from pagewalk.mm.paging.touch import touch
 from pagewalk.space import VmaFlags
@@ -66,7 +67,7 @@ def _bring_in(mm: Space, page: int, access: Access) -> int | None:
     try:
         touch(mm, page, end, access)
         if access == "read":
-            unshare(mm, page)
+            (hugetlb.unshare if area.huge_page_size else unshare)(mm, page)
         return int(touch(mm, page, end, access)[0])
     except (MemoryFault, OutOfFrames):
         return None
