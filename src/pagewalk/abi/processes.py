@@ -1,6 +1,6 @@
 """What processes are made and watched by: numbers of ``clone``, ``prctl``, files, and a bit of ``stat``.
 
-Source: ``include/uapi/linux/sched.h``, ``prctl.h``, ``falloc.h`` and ``memfd.h``, ``include/linux/sched.h``, Linux 6.18.
+Source: ``include/uapi/linux/sched.h``, ``prctl.h``, ``falloc.h``, ``memfd.h``, ``include/linux/sched.h``, Linux 6.18.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from . import (
 
 THEMES = {
     "areas": areas, "mapping": mapping, "moving": moving, "rights": rights, "advice": advice, "processes": processes,
-    "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb, "hugetlb files": hugetlb_files, "guards": guards,
+    "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb,
+    "hugetlb files": hugetlb_files, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

@@ -149,8 +149,9 @@ PARTLY_ADVISED = (
     advise(1024, HUGE, abi.MADV_SEQUENTIAL), pool(), unmap(HUGE, HUGE), pool(), unmap(1024, HUGE), pool(),
 )  # fmt: skip
 NOT_RESERVED_SHARED = (
-    hugetlb_shared(HUGE, 5 * HUGE, flags=abi.MAP_NORESERVE), pool(), write(HUGE), write(1024), pool(), hugetlb(4096, 3 * HUGE),
-    hugetlb(4096, 2 * HUGE), write(1536), pool(), advise(HUGE, HUGE, abi.MADV_REMOVE), pool(), read(1536), pool(),
+    hugetlb_shared(HUGE, 5 * HUGE, flags=abi.MAP_NORESERVE), pool(), write(HUGE), write(1024), pool(),
+    hugetlb(4096, 3 * HUGE), hugetlb(4096, 2 * HUGE), write(1536), pool(), advise(HUGE, HUGE, abi.MADV_REMOVE),
+    pool(), read(1536), pool(),
     fork(), write(1536, process=1), write(2048, process=1), pool(),
 )  # fmt: skip
 POPULATED_BEYOND_THE_POOL = (
@@ -180,8 +181,8 @@ UNMAPPED_BY_THE_OWNER = (
     write(1024, process=1), pool(), unmap(HUGE, HUGE, process=1), pool(), exit_(1), pool(),
 )  # fmt: skip
 A_GRANDCHILD = (
-    hugetlb(HUGE, HUGE), write(HUGE), fork(), fork(2, process=1), write(HUGE, process=2), pool(), write(HUGE, process=1),
-    pool(), write(HUGE), pool(), exit_(1), exit_(2), pool(),
+    hugetlb(HUGE, HUGE), write(HUGE), fork(), fork(2, process=1), write(HUGE, process=2), pool(),
+    write(HUGE, process=1), pool(), write(HUGE), pool(), exit_(1), exit_(2), pool(),
 )  # fmt: skip
 FORKED_BEFORE_THE_TOUCH = (
     hugetlb(HUGE, 2 * HUGE), fork(), write(HUGE, process=1), pool(), write(HUGE), pool(), exit_(1), pool(),
@@ -234,7 +235,8 @@ KINDS_OF_MAPPING = (
     shared(HUGE, HUGE, flags=HUGETLB | abi.MAP_SHARED_VALIDATE), pool(),
     shared(HUGE, HUGE, flags=HUGETLB | abi.MAP_SHARED_VALIDATE | abi.MAP_SYNC), read(HUGE), pool(),
     hugetlb(HUGE, HUGE, flags=abi.MAP_GROWSDOWN), pool(), hugetlb(HUGE, HUGE, flags=abi.MAP_STACK), write(HUGE),
-    hugetlb(1024, HUGE, flags=abi.MAP_NONBLOCK | abi.MAP_POPULATE), pool(), do.Mmap(HUGE * PAGE, RW, HUGETLB | 8 | abi.MAP_ANONYMOUS | abi.MAP_FIXED, At(HUGE)),
+    hugetlb(1024, HUGE, flags=abi.MAP_NONBLOCK | abi.MAP_POPULATE), pool(),
+    do.Mmap(HUGE * PAGE, RW, HUGETLB | 8 | abi.MAP_ANONYMOUS | abi.MAP_FIXED, At(HUGE)),
     pool(),
 )  # fmt: skip
 AT_AN_OFFSET = (

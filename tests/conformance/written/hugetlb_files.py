@@ -40,8 +40,9 @@ FILES = (
 SIZE = HUGE * PAGE
 
 MAPPED = (
-    shared_file(HUGE, 2 * HUGE, "h"), pool(), write(HUGE), pool(), private_file(2048, 2 * HUGE, "h"), pool(), read(2048),
-    read(2560), pool(), write(2048), pool(), read(HUGE), unmap(2048, 2 * HUGE), pool(), unmap(HUGE, 2 * HUGE), pool(),
+    shared_file(HUGE, 2 * HUGE, "h"), pool(), write(HUGE), pool(), private_file(2048, 2 * HUGE, "h"), pool(),
+    read(2048), read(2560), pool(), write(2048), pool(), read(HUGE), unmap(2048, 2 * HUGE), pool(),
+    unmap(HUGE, 2 * HUGE), pool(),
     shared_file(1024, HUGE, "h"), read(1024), pool(),
 )  # fmt: skip
 KEPT_BY_THE_FILE = (
@@ -102,12 +103,13 @@ PRIVATE_WITHOUT_A_PROMISE = (
 READ_ONLY = (
     shared_file(HUGE, 2 * HUGE, "kept"), shared_file(HUGE, 2 * HUGE, "kept", 0, R), pool(), read(HUGE), pool(),
     protect(HUGE, HUGE, RW), private_file(2048, HUGE, "kept"), write(2048), pool(), unmap(HUGE, 2 * HUGE), pool(),
-    advise(HUGE, HUGE, abi.MADV_REMOVE), punch("kept", 0, HUGE), truncate("kept", 0), shared_file(HUGE, HUGE, "kept", 0, R),
-    advise(HUGE, HUGE, abi.MADV_REMOVE), fork(), read(HUGE, process=1), core(HUGE, 2), pool(),
+    advise(HUGE, HUGE, abi.MADV_REMOVE), punch("kept", 0, HUGE), truncate("kept", 0),
+    shared_file(HUGE, HUGE, "kept", 0, R), advise(HUGE, HUGE, abi.MADV_REMOVE), fork(), read(HUGE, process=1),
+    core(HUGE, 2), pool(),
 )  # fmt: skip
 ODD_OFFSETS = (
-    anon(HUGE, HUGE), shared_file(HUGE, HUGE, "h", 1), read(HUGE), shared_file(HUGE, HUGE, "h", 2 * HUGE, R), read(HUGE),
-    do.Mmap(SIZE, RW, abi.MAP_SHARED | abi.MAP_FIXED, At(HUGE), "h", (1 << 63) - SIZE),
+    anon(HUGE, HUGE), shared_file(HUGE, HUGE, "h", 1), read(HUGE), shared_file(HUGE, HUGE, "h", 2 * HUGE, R),
+    read(HUGE), do.Mmap(SIZE, RW, abi.MAP_SHARED | abi.MAP_FIXED, At(HUGE), "h", (1 << 63) - SIZE),
     do.Mmap(SIZE, RW, abi.MAP_SHARED | abi.MAP_FIXED, At(HUGE), "h", 100),
     do.Mmap(SIZE, R, abi.MAP_SHARED | abi.MAP_FIXED, At(HUGE), "h", 1 << 62), read(HUGE), pool(),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pagewalk import abi
 from pagewalk.conform.scenarios import steps as do
 from pagewalk.conform.scenarios.arena import At
+from pagewalk.conform.scenarios.huge_pool import HUGE_FILES, HUGE_POOL_TABLE
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE, Plan
 from pagewalk.conform.scenarios.scenario import File, Scenario
@@ -75,14 +76,6 @@ def _mmap_file(plan: Plan) -> do.Step:
     return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), file, offset, process=plan.process)
 
 
-def _mmap_hugetlb(plan: Plan) -> do.Step:
-    """Pages from the pool, if there is one."""
-    first, pages = plan.place(HUGE), HUGE * plan.draw.integer(1, 2)
-    plan.note(first, pages)
-    flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED | abi.MAP_HUGETLB | abi.MAP_HUGE_2MB
-    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), process=plan.process)
-
-
 def _mmap_anywhere(plan: Plan) -> do.Step:
     pages, name = plan.pages(), f"m{len(plan.names)}"
     plan.names.append((name, pages))
@@ -109,6 +102,8 @@ def _mremap(plan: Plan) -> do.Step:
 
 def _mremap_move(plan: Plan) -> do.Step:
     at, length = plan.range(named=False)
+    if plan.blocks_of_pool & set(range(at.page // HUGE, (at.page + length // PAGE) // HUGE + 1)):
+        return _write(plan)  # see huge_pool.py
     new = max(length + plan.choice([0, 0, 0, 0, -PAGE, PAGE]), 0)
     pages = -(-new // PAGE) or 1
     first = plan.place(pages)
@@ -337,9 +332,10 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
 """Weight and maker of each kind of step."""
 _HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {_mmap_huge: 3, _huge: 30, _touch_huge: 30, _lazy: 16}
 """In every fourth scenario these count instead: huge pages are rare otherwise."""
-_HUGETLB_WEIGHT = 10
-"""Of ``_mmap_hugetlb`` where it is asked for."""
 _MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(weight)]
+_FORKS = 10
+"""Of a hundred and more steps where the pool is asked for: what is promised is told apart by a fork."""
+_POOL_MAKERS = [maker for weight, maker in HUGE_POOL_TABLE for _ in range(weight)]
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 
@@ -349,19 +345,26 @@ def plan(draw: Draw, steps: int, *, hugetlb: bool = False) -> Scenario:
     Args:
         draw: The source.
         steps: How many steps.
-        hugetlb: Map pages of the pool too. All processes of a machine share it: run one such scenario at a time.
+        hugetlb: Map pages of the pool too, and look at it after each step. All processes of a machine share it: run
+            one such scenario at a time.
     """
     state = Plan(draw)
     large = state.one_in(4)
-    makers = (_HUGE_MAKERS if large else _MAKERS) + [_mmap_hugetlb] * _HUGETLB_WEIGHT * hugetlb
+    makers = (_HUGE_MAKERS if large else _MAKERS) + (_POOL_MAKERS + [_fork] * _FORKS) * hugetlb
     made = [_mmap_huge(state), _huge(state)] if large else [_mmap(state)]
     while len(made) < steps:
+        if state.at_once:
+            made.append(state.at_once.pop(0))
+            continue
         if state.queue and not state.one_in(5):
             made.append(state.queue.pop(0))
             continue
         state.process = state.choice(state.processes)
         made.append(state.choice(makers)(state))
-    return Scenario(tuple(made[:steps]), (*_FILES, _READ_ONLY))
+    if not hugetlb:
+        return Scenario(tuple(made[:steps]), (*_FILES, _READ_ONLY))
+    looked = tuple(both for step in made[:steps] for both in (step, do.Pool()))
+    return Scenario(looked, (*_FILES, _READ_ONLY, *HUGE_FILES))
 
 
 class _Seeded:

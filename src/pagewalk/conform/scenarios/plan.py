@@ -44,6 +44,9 @@ class Plan:
         processes: Numbers of processes that are alive; ``born`` counts them all.
         process: Who takes the step that is being drawn.
         queue: The rest of a story: steps that come next, mostly.
+        at_once: Steps that come next, with nothing between.
+        blocks_of_pool: Numbers of the blocks of 2 MiB where hugetlb memory ever was.
+        file_is_private: A file of huge pages was mapped privately.
     """
 
     draw: Draw
@@ -53,6 +56,9 @@ class Plan:
     born: int = 1
     process: int = 0
     queue: list[Step] = field(default_factory=list)
+    at_once: list[Step] = field(default_factory=list)
+    blocks_of_pool: set[int] = field(default_factory=set)
+    file_is_private: bool = False
 
     def one_in(self, number: int) -> bool:
         """True once in a while."""

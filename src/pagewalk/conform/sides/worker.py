@@ -165,6 +165,8 @@ class _Run:
             return self._answer(pipe)
         except (EOFError, ConnectionError):
             self._pipes.pop(number).close()
+            if isinstance(step, Exit):
+                os.waitpid(-1, 0)  # a process lets go of its files when its pipe has ended already
             return (Outcome() if isinstance(step, Exit) else Outcome(trouble=self._death(number))), None
 
     def _answer(self, pipe: Connection) -> Any:

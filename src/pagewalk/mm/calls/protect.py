@@ -85,8 +85,6 @@ def _change(mm: Space, area: Area, start: int, end: int, flags: VmaFlags) -> Non
         flags |= accounted(flags)
     elif VmaFlags.ACCOUNT in old and VmaFlags.WRITE not in flags and area.is_anonymous and area.anon is None:
         flags &= ~VmaFlags.ACCOUNT
-    mm.check_cut(area, start)
-    mm.check_cut(area, end)
     area = areas.modify(mm, area, start, end, flags)
     _change_entries(mm, area, start, end)
     if old & (VmaFlags.WRITE | VmaFlags.SHARED | VmaFlags.LOCKED) == VmaFlags.LOCKED and VmaFlags.WRITE in flags:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pagewalk.space import Vma
     from pagewalk.tables import Entry
 
-__all__ = ["entries", "fault", "gone", "inherit", "keeping", "move", "page_size_of", "reserve", "slot", "unshare", "zap"]
+__all__ = ["fault", "gone", "inherit", "keeping", "move", "page_size_of", "reserve", "slot", "unshare", "zap"]
 
 
 def page_size_of(mm: Space, flags: int) -> int:
