@@ -81,10 +81,11 @@ def balance(machine: Machine, mms: Iterable[Mm], files: Iterable[File] = ()) -> 
     for mm in mms:
         ledger.count(mm)
     expected = ledger.references + ledger.tables
+    files = list(files)
     for file in files:
         for frame in file.pages.values():
-            expected[frame // page] += 1
-    _add_machine_frames(machine, mms, expected)
+            expected[frame // page : (frame + file.page_size) // page] += 1
+    _add_machine_frames(machine, mms, files, expected)
     frames = machine.frames
     wrong = np.flatnonzero(frames.references != expected)
     told = [
@@ -99,7 +100,7 @@ def balance(machine: Machine, mms: Iterable[Mm], files: Iterable[File] = ()) -> 
     assert ledger.slots == Counter(machine.swap._users), "users of swap slots"
 
 
-def _add_machine_frames(machine: Machine, mms: list[Mm], expected: np.ndarray) -> None:
+def _add_machine_frames(machine: Machine, mms: list[Mm], files: list[File], expected: np.ndarray) -> None:
     """Add what is named elsewhere than in tables and files."""
     page, block = machine.geometry.page_size, machine.geometry.block_size
     expected[machine.zero // page] += 1
@@ -110,7 +111,7 @@ def _add_machine_frames(machine: Machine, mms: list[Mm], expected: np.ndarray) -
             expected[table // page] += 1
     expected[np.isin(machine.frames.usage, HUGETLB)] += 1
     shared: dict[int, Any] = {id(vma.mapping): vma.mapping for mm in mms for vma in mm.vmas if vma.mapping}
-    for mapping in shared.values():
+    for mapping in (mapping for number, mapping in shared.items() if number not in set(map(id, files))):
         if mapping.page_size > page:
             for frame in mapping.pages.values():
                 expected[frame // page : (frame + mapping.page_size) // page] += 1

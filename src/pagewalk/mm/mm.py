@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pagewalk import abi
 from pagewalk.doors import choice, int32, integer, not_negative, plain, refuse_pickling, words
 from pagewalk.errors import SystemCallError
-from pagewalk.mm.calls import access, advice, mapping, move, observe, process, protect, uffd
+from pagewalk.mm.calls import access, advice, mapping, move, observe, process, protect, smaps, uffd
 from pagewalk.mm.paging.touch import touch
 from pagewalk.mm.state.areas import each_mapped
 from pagewalk.mm.state.files import check_file
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, ParamSpec, TypeVar
 
+    from pagewalk.mm.calls.smaps import SmapsRow
     from pagewalk.mm.hardware.machine import Hardware
     from pagewalk.mm.state.files import File
     from pagewalk.mm.state.tables import Entries
@@ -299,8 +300,12 @@ class Mm(Space):
         return self._look(observe.scan, self, *range_of(start, end, self.tables))
 
     def smaps(self) -> dict[str, int]:
-        """Totals of ``/proc/PID/smaps``, in bytes."""
-        return self._look(observe.smaps, self)
+        """Totals of ``/proc/PID/smaps``, in bytes, and how much is under guards (Guard), which the kernel hides."""
+        return self._look(smaps.smaps, self)
+
+    def smaps_by_vma(self) -> list[SmapsRow]:
+        """``/proc/PID/smaps``: a row a VMA, with every line's value in bytes."""
+        return self._look(smaps.smaps_by_vma, self)
 
     # -- locks ---------------------------------------------------------------------------------------------------------
 

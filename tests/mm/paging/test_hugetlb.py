@@ -181,6 +181,107 @@ class TestMoved:
         assert mm.read(new, 5) == b"moved"
 
 
+class TestPromises:
+    def test_a_page_that_a_child_keeps_is_promised_when_it_comes_back(self, tank, mm):
+        at = mm.mmap(2 * HUGE, RW, PRIVATE)
+        mm.touch(at, 2 * HUGE)
+        child = tank.fork(mm)
+        mm.madvise(at, HUGE, abi.MADV_DONTNEED)
+        assert pool(tank) == (2, 0)
+        mm.write(at, b"x")
+        assert pool(tank) == (1, -1)
+        tank.exit(child)
+        assert pool(tank) == (2, 0)
+
+    def test_an_owner_takes_its_page_from_a_child(self, tank, mm):
+        at = mm.mmap(4 * HUGE, RW, PRIVATE)
+        mm.touch(at, 4 * HUGE)
+        child = tank.fork(mm)
+        mm.write(at, b"mine")
+        with pytest.raises(BusError, match="taken away"):
+            child.read(at, 1)
+        assert child.read(at + HUGE, 1) == b"\0"
+
+    def test_shared_over_itself_wants_its_pages_twice(self, tank, mm):
+        at = mm.mmap(3 * HUGE, RW, SHARED | abi.MAP_FIXED, addr=GIB)
+        mm.touch(at, 3 * HUGE)
+        with pytest.raises(SystemCallError, match="ENOMEM"):
+            mm.mmap(3 * HUGE, RW, SHARED | abi.MAP_FIXED, addr=GIB)
+        assert pool(tank) == (4, 0)
+        assert len(mm.vmas) == 0
+
+    def test_rights_that_go_and_come_leave_pages_where_they_are(self, tank, mm):
+        at = mm.mmap(3 * HUGE, RW, SHARED)
+        mm.write(at, b"x")
+        mm.mprotect(at, 3 * HUGE, abi.PROT_READ)
+        mm.mprotect(at, 3 * HUGE, RW)
+        mm.write(at, b"y")
+        tank.exit(mm)
+        assert pool(tank) == (4, 0)
+
+    def test_a_part_moved_takes_only_its_own(self, tank, mm):
+        """Linux 6.18 leaks the rest's promise: docs/kernel-bugs.md."""
+        at = mm.mmap(2 * HUGE, RW, PRIVATE)
+        mm.mremap(at, HUGE, HUGE, abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED, GIB)
+        assert pool(tank) == (4, 2)
+        mm.munmap(at + HUGE, HUGE)
+        assert pool(tank) == (4, 1)
+        mm.munmap(GIB, HUGE)
+        assert pool(tank) == (4, 0)
+
+    def test_counted_anew(self, tank, mm):
+        at = mm.mmap(2 * HUGE, RW, PRIVATE)
+        mm.mmap(2 * HUGE, RW, SHARED)
+        mm.touch(at, 2 * HUGE)
+        child = tank.fork(mm)
+        mm.madvise(at, HUGE, abi.MADV_DONTNEED)
+        before = pool(tank)
+        tank.machine.do(tank.machine.recount)
+        assert pool(tank) == before
+        tank.exit(child)
+        assert pool(tank) == (3, 3)
+
+
+class TestFiles:
+    def test_pages_are_the_files(self, tank, mm):
+        file = tank.file("f", 2 * HUGE, huge_page_size=HUGE)
+        at = mm.mmap(2 * HUGE, RW, abi.MAP_SHARED, file=file)
+        mm.write(at + HUGE, b"kept")
+        mm.munmap(at, 2 * HUGE)
+        assert pool(tank) == (3, 1)  # a file is promised its pages as long as it lives
+        assert file.read(HUGE - 1, 5) == b"\0kept"
+        own = mm.mmap(HUGE, RW, abi.MAP_PRIVATE, file=file, offset=HUGE)
+        mm.write(own, b"copy")
+        assert (mm.read(own, 4), file.read(HUGE, 4)) == (b"copy", b"kept")
+
+    def test_holes_and_ends(self, tank, mm):
+        file = tank.file("f", 2 * HUGE, huge_page_size=HUGE)
+        at = mm.mmap(2 * HUGE, RW, abi.MAP_PRIVATE, file=file)
+        mm.write(at, b"x" * (HUGE + 1))
+        tank.machine.punch_hole(file, 0, HUGE)  # private copies go too
+        assert pool(tank) == (3, 1)
+        tank.machine.truncate(file, 0)
+        with pytest.raises(BusError, match="ends at"):
+            mm.read(at + HUGE, 1)
+
+    def test_grown_by_what_may_be_written(self, tank, mm):
+        file = tank.file("f", huge_page_size=HUGE)
+        mm.mmap(HUGE, abi.PROT_READ, abi.MAP_SHARED, file=file)
+        assert file.size == 0
+        mm.mmap(HUGE, RW, abi.MAP_SHARED, file=file, offset=HUGE)
+        assert file.size == 2 * HUGE
+
+    def test_refused(self, tank, mm):
+        file = tank.file("f", HUGE, huge_page_size=HUGE)
+        refused(errno.EINVAL, file.write, 0, b"x")
+        refused(errno.EINVAL, tank.machine.truncate, file, PAGE)
+        for size, huge, contents in ((PAGE, HUGE, b""), (HUGE, 16 * PAGE, b""), (HUGE, HUGE, b"x")):
+            with pytest.raises(SystemCallError, match="whole pages"):
+                tank.machine.file("g", size, contents, huge_page_size=huge)
+        with pytest.raises(SystemCallError, match="inside a page"):
+            mm.mmap(HUGE, RW, abi.MAP_SHARED, file=file, offset=PAGE)
+
+
 def test_a_fork_without_a_frame_for_its_tables(tank, mm):
     at = mm.mmap(2 * HUGE, RW, PRIVATE)
     mm.touch(at, 2 * HUGE)

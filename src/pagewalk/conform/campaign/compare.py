@@ -57,6 +57,13 @@ FREEDOMS = (
         "depends on how the kernel was built",
     ),
     Freedom(
+        "what smaps rests on besides pages",
+        "of the arena's VMAs Referenced and LazyFree are dropped, THPeligible of files, and the flags sd and gu "
+        "(sides/smaps.py); VMAs elsewhere are not looked at",
+        "a page is referenced, and lazily free, once a CPU's list of pages to see to is full; files get huge pages by "
+        "a setting of their own; the flags depend on the kernel's version and how it was built",
+    ),
+    Freedom(
         "huge pages out of stock, and khugepaged",
         "a disagreement does not count while the kernel's counters of these two moved; the scenario is run again",
         "the machine's free memory may be fragmented; khugepaged collapses advised memory every few seconds",
@@ -80,6 +87,7 @@ class What(Enum):
     PROCESSES = "which processes and mappings there are"
     MAPS = "the VMAs"
     PAGES = "the pages' states"
+    SMAPS = "smaps"
     CONTENTS = "the contents and rights found at the end"
 
 
@@ -240,6 +248,8 @@ def _view_difference(one: View, other: View) -> tuple[What, tuple[tuple[str, ...
     if not np.array_equal(one.states, other.states):
         ours, theirs = _state_lines(one), _state_lines(other)
         return What.PAGES, (_only(ours, theirs), _only(theirs, ours))
+    if one.smaps != other.smaps:
+        return What.SMAPS, (_only(one.smaps, other.smaps), _only(other.smaps, one.smaps))
     return None
 
 

@@ -97,6 +97,9 @@ class Calls(Protocol):
     def pages(self, start: int, end: int) -> tuple[Any, Any]:
         """``/proc/PID/pagemap`` (uint64, one a page), ``PAGEMAP_SCAN`` (rows of start, end, categories, all uint64)."""
 
+    def smaps(self, end: int) -> Any:
+        """``/proc/PID/smaps`` of what begins below an address: the text, or rows with the model's names."""
+
     def pool(self) -> bytes:
         """The hugetlb pages of 2 MiB that are free, and those that are promised, counted from the start; as text."""
 

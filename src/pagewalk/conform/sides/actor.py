@@ -33,11 +33,12 @@ class Window(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What one process shows of itself, undecoded: ``pages`` has pagemap and scan of each window."""
+    """What one process shows of itself, undecoded: ``pages`` has pagemap and scan of each window, smaps the arena."""
 
     maps: str
     windows: tuple[Window, ...]
     pages: tuple[tuple[Any, Any], ...]
+    smaps: Any
 
 
 class _UnknownError(Exception):
@@ -72,7 +73,7 @@ class Actor:
     def look(self) -> Look:
         """What the process shows now."""
         pages = tuple(self.target.pages(window.start, window.end) for window in self.windows)
-        return Look(self.target.maps(), tuple(self.windows), pages)
+        return Look(self.target.maps(), tuple(self.windows), pages, self.target.smaps(self.windows[0].end))
 
     def _value(self, step: Step) -> Any:
         value = step.invoke(self.target, self._resolve)

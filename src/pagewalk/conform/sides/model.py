@@ -12,6 +12,7 @@ from pagewalk.mm.calls import observe
 if TYPE_CHECKING:
     from pagewalk.conform.scenarios.target import Target
     from pagewalk.conform.sides.facts import Facts
+    from pagewalk.mm.calls.smaps import SmapsRow
     from pagewalk.mm.machine import Machine
     from pagewalk.mm.mm import Mm
     from pagewalk.mm.state.files import File
@@ -40,6 +41,10 @@ class SimulatedProcess:
         with self._mm.reading():
             look = observe.look(self._mm, start, end)
             return look.words, observe.regions(self._mm, look)
+
+    def smaps(self, end: int) -> list[SmapsRow]:
+        """See ``Calls``."""
+        return [row for row in self._mm.smaps_by_vma() if row.start < end]
 
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> File:
         """A file on the machine.

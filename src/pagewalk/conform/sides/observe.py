@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +20,7 @@ from pagewalk.abi.pagemap import (
     PageIs,
 )
 from pagewalk.conform.scenarios.names import PAGE
+from pagewalk.conform.sides.smaps import smaps_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,20 +81,24 @@ class View:
         rows: Its VMAs.
         states: A state a page, see ``STATE_BITS``. Shape (pages,), uint32.
         touching: The names of the windows that it touches.
+        smaps: Of the arena, a line a VMA of smaps.
     """
 
     rows: tuple[Row, ...]
     states: npt.NDArray[np.uint32]
     touching: frozenset[str] = frozenset()
+    smaps: tuple[str, ...] = ()
 
 
 def decode(look: Look) -> dict[str, View]:
     """The views of a look, by the window's name."""
     pages = zip(look.windows, look.pages, strict=True)
-    return {
+    views = {
         window.name: View(_rows(look.maps, window), _states(window, pagemap, scan), _touching(window, look.windows))
         for window, (pagemap, scan) in pages
     }
+    arena = look.windows[0]
+    return views | {arena.name: replace(views[arena.name], smaps=smaps_lines(look.smaps, arena))}
 
 
 @lru_cache(maxsize=256)

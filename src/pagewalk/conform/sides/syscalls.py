@@ -30,6 +30,7 @@ from pagewalk.abi.syscalls import (
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.target import DEFAULT_MAP
 from pagewalk.conform.sides.probe import Probe
+from pagewalk.conform.sides.smaps import starts_above
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,17 +63,18 @@ class ThisProcess:
         self._probe = Probe()
         self.read, self.write, self.execute = self._probe.read, self._probe.write, self._probe.execute
         self._rows = ctypes.create_string_buffer(_SCAN_ROWS * _ROW)
-        self._maps, self._pagemap = -1, -1
+        self._maps, self._pagemap, self._smaps = -1, -1, -1
         self._pool = 0, 0
         self.reopen()
 
     def reopen(self) -> None:
         """Look at this process, after a fork, instead of at the parent."""
-        for fd in (self._maps, self._pagemap):
+        for fd in (self._maps, self._pagemap, self._smaps):
             if fd >= 0:
                 os.close(fd)
         self._maps = os.open("/proc/self/maps", os.O_RDONLY)
         self._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY)
+        self._smaps = os.open("/proc/self/smaps", os.O_RDONLY)
 
     def mmap(
         self,
@@ -158,6 +160,16 @@ class ThisProcess:
             if int(part[part.rfind(b"\n", 0, -1) + 1 :].partition(b"-")[0], 16) >= below:
                 break
         return b"".join(parts).decode()
+
+    def smaps(self, end: int) -> bytes:
+        """See ``Calls``: the text, and perhaps some of what begins above."""
+        text = b""
+        os.lseek(self._smaps, 0, os.SEEK_SET)
+        while part := os.read(self._smaps, PAGE):
+            text += part
+            if starts_above(text, end):
+                break
+        return text
 
     def pages(self, start: int, end: int) -> tuple[bytes, bytes]:
         """See ``Calls``."""

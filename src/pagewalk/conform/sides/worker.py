@@ -57,7 +57,8 @@ class _Own(Actor):
         """See ``Actor``; what lies above the last mapped page of a window is left out."""
         maps = self._own.maps(below=max(window.end for window in self.windows))
         ends = [int(line.partition(" ")[0].partition("-")[2], 16) for line in maps.splitlines()]
-        return Look(maps, tuple(self.windows), tuple(self._pages(window, ends) for window in self.windows))
+        pages = tuple(self._pages(window, ends) for window in self.windows)
+        return Look(maps, tuple(self.windows), pages, self._own.smaps(self.windows[0].end))
 
     def _pages(self, window: Window, ends: list[int]) -> tuple[bytes, bytes]:
         last = max((min(end, window.end) for end in ends if end > window.start), default=window.start)

@@ -28,7 +28,6 @@ from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.state.areas import each_mapped
 from pagewalk.mm.state.tables import ops_of
-from pagewalk.space import VmaFlags
 from pagewalk.walk import Action, walk_page_range
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["REGION", "Look", "look", "maps", "mincore", "pagemap", "regions", "scan", "smaps"]
+__all__ = ["REGION", "Look", "look", "maps", "mincore", "pagemap", "regions", "scan"]
 
 _CATEGORIES: Final = (
     (PM_PRESENT, PageIs.PRESENT),
@@ -205,25 +204,3 @@ def _runs(start: int, size: int, categories: Any) -> Any:
     regions["end"] = start + lasts[keep] * size
     regions["categories"] = categories[firsts[keep]]
     return regions
-
-
-def smaps(mm: Space) -> dict[str, int]:
-    """Totals of ``/proc/PID/smaps``, in bytes: Rss, Anonymous, AnonHugePages, Swap, Guard, Locked, Size."""
-    totals = dict.fromkeys(("Size", "Rss", "Anonymous", "AnonHugePages", "Swap", "Guard", "Locked"), 0)
-    for vma in mm.vmas:
-        totals["Size"] += vma.size
-        regions = scan(mm, vma.start, vma.end)
-        sizes, categories = regions["end"] - regions["start"], regions["categories"]
-
-        def total(yes: int, no: int = 0, sizes: Any = sizes, categories: Any = categories) -> int:
-            wanted = (categories & np.uint64(yes) == yes) & (categories & np.uint64(no) == 0)
-            return int(sizes[wanted].sum())
-
-        rss = total(PageIs.PRESENT, PageIs.PFNZERO)
-        totals["Rss"] += 0 if vma.huge_page_size else rss
-        totals["Anonymous"] += 0 if vma.huge_page_size else total(PageIs.PRESENT, PageIs.PFNZERO | PageIs.FILE)
-        totals["AnonHugePages"] += 0 if vma.huge_page_size else total(PageIs.PRESENT | PageIs.HUGE, PageIs.PFNZERO)
-        totals["Swap"] += total(PageIs.SWAPPED, PageIs.GUARD)
-        totals["Guard"] += total(PageIs.GUARD)
-        totals["Locked"] += rss if VmaFlags.LOCKED in vma.flags else 0
-    return totals

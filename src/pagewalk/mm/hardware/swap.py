@@ -70,6 +70,10 @@ class SwapDevice:
         """Whether a slot has more than one user."""
         return self._users[slot] > 1
 
+    def users(self, slot: int) -> int:
+        """How many entries name a slot."""
+        return self._users[slot]
+
     def drop(self, slot: int) -> None:
         """One user less; the last one frees the slot."""
         self._users[slot] -= 1

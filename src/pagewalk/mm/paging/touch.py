@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.errors import MemoryFault, OutOfFrames, SystemCallError
-from pagewalk.formats import Flag
+from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.fault import find_area, handle
@@ -97,7 +97,7 @@ def _block(mm: Space, area: Area, start: int, end: int, access: Access, paddrs: 
                 move()
                 return
         if entry is None or not entry.is_table:
-            handle(mm, start, access)
+            _handle(mm, area, start, access)
             continue
         table = mm.tables.child(entry, start)
         with mm.tables.lock(table):
@@ -107,7 +107,16 @@ def _block(mm: Space, area: Area, start: int, end: int, access: Access, paddrs: 
                 paddrs[:] = mm.geometry.last.frame(entries)
                 move()
                 return
-        handle(mm, start + first * mm.geometry.page_size, access)
+        _handle(mm, area, start + first * mm.geometry.page_size, access)
+
+
+def _handle(mm: Space, area: Area, page: int, access: Access) -> None:
+    """Take a fault. That on writing to a file's page makes the page dirty too (``fault_dirty_shared_page``)."""
+    handle(mm, page, access)
+    if access == "write" and VmaFlags.SHARED in area.flags and not area.huge_page_size:
+        entry = mm.tables.last_at(page)
+        if entry is not None and entry.kind is Kind.PRESENT and entry.target is not None:
+            mm.machine.frames.set_dirty(entry.target)
 
 
 def _sweep(mm: Space, area: Area, start: int, entries: Entries, access: Access) -> int | None:
@@ -153,9 +162,22 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
     Raises:
         SystemCallError: EFAULT where a fault would be fatal, ENOMEM where memory is short.
     """
+    if access == "write":
+        _dirty_folios(mm, start, end)
     try:
         touch(mm, start, end, access)
     except MemoryFault as error:
         raise SystemCallError(errno.EFAULT, str(error)) from error
     except OutOfFrames as error:
         raise SystemCallError(errno.ENOMEM, str(error)) from error
+
+
+def _dirty_folios(mm: Space, start: int, end: int) -> None:
+    """Note what the kernel is to write to: where an entry is not dirty yet, the whole folio is (``FOLL_TOUCH``)."""
+    frames, last = mm.machine.frames, mm.geometry.last
+    for _, entries in mm.tables.slices(start, end):
+        clean = last.grants(entries, Flag.WRITE) & (last.flags(entries) & int(Flag.DIRTY) == 0)
+        paddrs = last.frame(entries[clean])
+        frames.set_dirty(paddrs)
+        for block in np.unique(paddrs[frames.large(paddrs)] // np.uint64(mm.geometry.block_size)).tolist():
+            frames.set_dirty(frames.folio(block * mm.geometry.block_size))
