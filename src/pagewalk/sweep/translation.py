@@ -132,7 +132,7 @@ def _by_root(windows: Sequence[Window]) -> list[list[Window]]:
 
 
 def _spans(windows: Sequence[Window]) -> list[Span]:
-    """Where windows lie: first address, bytes less one, ignored bits. The halves of an address space adjoin at 2**64."""
+    """Where windows lie: first address, bytes less one, ignored bits. The halves of an address space adjoin."""
     spans: list[Span] = []
     for window in sorted(windows, key=lambda window: window.start ^ _MIDDLE):
         start, length, ignored = window.start, window.end - 1 - window.start, window.ignored
