@@ -128,10 +128,14 @@ def _has_kernel(found: list[Roots]) -> bool:
 
 
 def _settled(reader: Reader, proved: list[Proved]) -> list[Roots]:
-    """What readings have in the end, those that explain the most; beside one with a kernel, none without counts."""
+    """What readings have in the end, those that explain the most.
+
+    Beside one with a kernel none without counts, unless each of its roots has a kernel's part of its own.
+    """
     found = [settle(reader, one) for one in explained(proved)]
-    whole = [one for one in found if one.users and one.kernels]
-    return whole or found
+    if not _has_kernel(found):
+        return found
+    return [one for one in found if one.users and (one.kernels or one.proved.reading.shared)]
 
 
 class _Told:

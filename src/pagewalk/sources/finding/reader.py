@@ -57,6 +57,11 @@ class Reader:
         found: Any = (at >= 0) & (paddrs < self.runs[at, 1])
         return found & (self.runs[at, 1] - paddrs >= np.uint64(size))
 
+    def size_of_runs(self, paddrs: Words) -> int:
+        """Bytes of the runs in which some addresses of memory lie."""
+        at = np.unique(np.searchsorted(self.runs[:, 0], paddrs, side="right") - 1)
+        return int((self.runs[at, 1] - self.runs[at, 0]).sum())
+
     def rows(self, paddrs: Words, level: Level, form: PagingFormat) -> tuple[Words, Mask]:
         """Whole tables: their entries, shape (n, entries), and which of them are there, shape (n,)."""
         if not len(paddrs):
