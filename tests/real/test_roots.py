@@ -17,8 +17,17 @@ from tests.real.packages import NotToBeHad
 if TYPE_CHECKING:
     from tests.real.boot import Guest
 
-GUESTS = ("x86_64-7.3", "arm64-4k", "arm64-16k-lpa2", "riscv64-sv48", "i386-6.1-pae")
-"""One a kind of root. The others of ``CROWDS`` are to be tried by hand."""
+GUESTS = (
+    "x86_64-7.3",
+    "x86_64-7.3-la57",
+    "arm64-4k",
+    "arm64-16k-lpa2",
+    "riscv64-sv39",
+    "riscv64-sv48",
+    "riscv64-sv57",
+    "i386-6.1-pae",
+)
+"""Each kind of root, and of 64 bits each depth. The others of ``CROWDS`` are to be tried by hand."""
 PATIENCE = 60.0
 """Seconds until a CPU must have been seen with the root of every process."""
 pytestmark = [pytest.mark.real, pytest.mark.slow]
