@@ -15,6 +15,7 @@ from tests.real.machines import CROWDS
 from tests.real.packages import NotToBeHad
 
 if TYPE_CHECKING:
+    from pagewalk.sources import Source
     from tests.real.boot import Guest
 
 GUESTS = (
@@ -41,13 +42,13 @@ def test_every_root_is_found(name, tmp_path):
     its CPU uses when it runs each process in turn. What the CPU is seen to use in a few seconds is among them anyway.
     """
     try:
-        with booted(CROWDS[name], tmp_path) as guest:
-            rows = pw.roots(guest.ram, base=guest.machine.architecture.base)
-            _check(guest, rows)
+        with booted(CROWDS[name], tmp_path) as guest, _memory(guest) as source:
+            rows = source.roots()
+            _check(guest, source, rows)
             if guest.machine.architecture is I386:
                 assert roots_seen(guest, PATIENCE) == _addresses(rows)
             else:
-                assert _pairs(rows) == _pairs(pw.processes(guest.ram, base=guest.machine.architecture.base))
+                assert _pairs(rows) == _pairs(source.processes())
                 seen = roots_seen(guest)
                 assert len(seen) > 3
                 assert seen <= _addresses(rows)
@@ -55,7 +56,12 @@ def test_every_root_is_found(name, tmp_path):
         skip_or_fail(f"{name} cannot be booted: {reason}")
 
 
-def _check(guest: Guest, rows) -> None:
+def _memory(guest: Guest) -> Source:
+    """A guest's RAM, whatever its first page has: a program's file is an ELF file too."""
+    return pw.source(guest.ram, base=guest.machine.architecture.base, source_type="raw")
+
+
+def _check(guest: Guest, source: Source, rows) -> None:
     """The rows against what the guest says of itself."""
     assert set(rows["format"].tolist()) == {guest.machine.format}
     assert not rows["kernel"].any()
@@ -66,14 +72,13 @@ def _check(guest: Guest, rows) -> None:
         assert (users["user_root"] == users["root"] + 4096).all()
     else:
         assert not users["user_root"].any()
-    base = guest.machine.architecture.base
-    tables = pw.open(guest.ram, root=int(kernel["root"]), base=base, format=str(kernel["format"]))
+    tables = pw.open(source, root=int(kernel["root"]), format=str(kernel["format"]))
     for symbol in guest.truth.symbols.values():
         assert tables.translate(symbol).paddr == kernel["root"]
 
 
 def _pairs(rows) -> set[tuple[int, int]]:
-    """The roots of processes, and the user's of each, of rows of either kind: threads share, kernel threads have none."""
+    """The roots of processes and the user's of each, of rows of either kind; kernel threads have none."""
     mine = rows[rows["kind"] == "process"] if "kind" in rows.dtype.names else rows[rows["root"] != 0]
     return {(int(row["root"]), int(row["user_root"])) for row in mine}
 
