@@ -150,6 +150,7 @@ CALLS: Final[dict[str, Callable[[Draw], Any]]] = {
     "madvise": lambda d: d.mm.madvise(d.page, d.size, d.rng.choice(ADVICE)),
     "process_madvise": lambda d: d.mm.process_madvise([(d.page, d.size)] * 2, d.rng.choice(ADVICE)),
     "register_wp": lambda d: d.mm.register_wp(d.page, d.size),
+    "unregister": lambda d: d.mm.unregister(d.page, d.size),
     "writeprotect": lambda d: d.mm.writeprotect(d.page, d.size, protect=d.yes, unpopulated=d.yes),
     "msync": lambda d: d.mm.msync(d.page, d.size, abi.MS_SYNC),
     "mincore": lambda d: d.mm.mincore(d.page, d.size),

@@ -164,6 +164,16 @@ class Mm(Space):
         addr, length = words(addr=addr, length=length)
         self._change(uffd.register_wp, self, addr, length)
 
+    def unregister(self, addr: int, length: int) -> None:
+        """Take a range back from userfaultfd: nothing in it is write-protected any more.
+
+        Raises:
+            SystemCallError: EINVAL.
+            UnsupportedError: hugetlb memory.
+        """
+        addr, length = words(addr=addr, length=length)
+        self._change(uffd.unregister, self, addr, length)
+
     def writeprotect(self, addr: int, length: int, *, protect: bool, unpopulated: bool = False) -> None:
         """Write-protect the pages of a registered range, or let go of them: a write meanwhile is a SIGBUS.
 

@@ -15,11 +15,13 @@ from . import (
     processes,
     rights,
     thp,
+    watched,
 )
 
 THEMES = {
     "areas": areas, "mapping": mapping, "moving": moving, "rights": rights, "advice": advice, "processes": processes,
     "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
+    "watched": watched,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

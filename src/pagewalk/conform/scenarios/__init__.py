@@ -24,13 +24,16 @@ from pagewalk.conform.scenarios.steps import (
     ProcessMadvise,
     PunchHole,
     Read,
+    Register,
     Step,
     Truncate,
+    Unregister,
     Write,
+    WriteProtect,
 )
 
 __all__ = [
     "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "File", "Fork", "KernelRead", "KernelWrite", "Madvise",
     "Mincore", "Mlock", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "ProcessMadvise",
-    "PunchHole", "Read", "Scenario", "Step", "Truncate", "Write",
+    "PunchHole", "Read", "Register", "Scenario", "Step", "Truncate", "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip

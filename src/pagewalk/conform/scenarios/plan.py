@@ -44,6 +44,8 @@ class Plan:
         processes: Numbers of processes that are alive; ``born`` counts them all.
         process: Who takes the step that is being drawn.
         queue: The rest of a story: steps that come next, mostly.
+        unpopulated: Whether userfaultfd is to write-protect places without a page.
+        registered: What is registered with it: process, first page, pages.
     """
 
     draw: Draw
@@ -53,6 +55,8 @@ class Plan:
     born: int = 1
     process: int = 0
     queue: list[Step] = field(default_factory=list)
+    unpopulated: bool = False
+    registered: list[tuple[int, int, int]] = field(default_factory=list)
 
     def one_in(self, number: int) -> bool:
         """True once in a while."""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STEPS", "Execute", "Exit", "Fork", "KernelRead", "KernelWrite", "Madvise", "Mincore", "Mlock", "Mmap", "Mprotect",
-    "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "ProcessMadvise", "PunchHole", "Read", "Step", "Truncate", "Write",
+    "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "ProcessMadvise", "PunchHole", "Read", "Register", "Step",
+    "Truncate", "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip
 
 
@@ -182,6 +183,38 @@ class ProcessMadvise(Step):
     call = "process_madvise"
     ranges: tuple[tuple[Where, int], ...]
     advice: int = _shown("MADV_")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Register(Step):
+    """UFFDIO_REGISTER for write protection.
+
+    ``unpopulated``: whether that is of places without a page too, which the first one of a process says for all.
+    """
+
+    call = "register_wp"
+    addr: Where
+    length: int
+    unpopulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Unregister(Step):
+    """UFFDIO_UNREGISTER."""
+
+    call = "unregister"
+    addr: Where
+    length: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WriteProtect(Step):
+    """UFFDIO_WRITEPROTECT."""
+
+    call = "writeprotect"
+    addr: Where
+    length: int
+    protect: bool = True
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 import tempfile
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
+from pagewalk.abi import uffd
 from pagewalk.abi.pagemap import PAGE_REGION, PAGEMAP_SCAN, PM_SCAN_ARG, PageIs
 from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from pagewalk.abi.syscalls import (
@@ -26,6 +28,7 @@ from pagewalk.abi.syscalls import (
     SYS_PROCESS_MADVISE,
     SYS_PROCESS_VM_READV,
     SYS_PROCESS_VM_WRITEV,
+    SYS_USERFAULTFD,
 )
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.target import DEFAULT_MAP
@@ -61,14 +64,15 @@ class ThisProcess:
         self._probe = Probe()
         self.read, self.write, self.execute = self._probe.read, self._probe.write, self._probe.execute
         self._rows = ctypes.create_string_buffer(_SCAN_ROWS * _ROW)
-        self._maps, self._pagemap = -1, -1
+        self._maps, self._pagemap, self._uffd = -1, -1, -1
         self.reopen()
 
     def reopen(self) -> None:
         """Look at this process, after a fork, instead of at the parent."""
-        for fd in (self._maps, self._pagemap):
+        for fd in (self._maps, self._pagemap, self._uffd):
             if fd >= 0:
                 os.close(fd)
+        self._uffd = -1  # the parent's: it would protect the parent's memory
         self._maps = os.open("/proc/self/maps", os.O_RDONLY)
         self._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY)
 
@@ -132,6 +136,29 @@ class ThisProcess:
             return _call(SYS_PROCESS_MADVISE, pidfd, _address(vector), len(ranges), advice)
         finally:
             os.close(pidfd)
+
+    def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> None:
+        """See ``Calls``."""
+        if self._uffd < 0:
+            self._uffd = _call(SYS_USERFAULTFD, os.O_CLOEXEC)
+            features = uffd.FEATURES | uffd.WP_UNPOPULATED * unpopulated
+            ioctl(self._uffd, uffd.UFFDIO_API, bytearray(struct.pack("3Q", uffd.API, features, 0)), True)
+        ioctl(self._uffd, uffd.UFFDIO_REGISTER, bytearray(struct.pack("4Q", addr, length, uffd.MODE_WP, 0)), True)
+
+    def unregister(self, addr: int, length: int) -> None:
+        """See ``Calls``."""
+        ioctl(self._told(), uffd.UFFDIO_UNREGISTER, struct.pack("2Q", addr, length))
+
+    def writeprotect(self, addr: int, length: int, protect: bool) -> None:
+        """See ``Calls``."""
+        mode = uffd.WRITEPROTECT_MODE_WP * protect
+        ioctl(self._told(), uffd.UFFDIO_WRITEPROTECT, bytearray(struct.pack("3Q", addr, length, mode)), True)
+
+    def _told(self) -> int:
+        """The userfaultfd, if there is one."""
+        if self._uffd < 0:
+            raise OSError(errno.EBADF, "nothing was registered with userfaultfd")
+        return self._uffd
 
     def kernel_read(self, addr: int, size: int) -> bytes:
         """See ``Calls``."""

@@ -161,7 +161,7 @@ def _words(mm: Space, entries: Entries, level: LevelEntries) -> Any:
     type_, offset = level.swap_slot(entries[other])
     words[other] = np.uint64(PM_SWAP) | type_ | offset << np.uint64(MAX_SWAPFILES_SHIFT)
     words[kinds == Kind.GUARD] |= np.uint64(PM_GUARD_REGION)
-    words[flags & int(Flag.UFFD_WP) != 0] |= np.uint64(PM_UFFD_WP)
+    words[(flags & int(Flag.UFFD_WP) != 0) | (kinds == Kind.UFFD_WP)] |= np.uint64(PM_UFFD_WP)
     words[flags & int(Flag.SOFT_DIRTY) != 0] |= np.uint64(PM_SOFT_DIRTY)
     return words
 

@@ -118,7 +118,7 @@ def _resolve(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> 
         case Kind.SWAP:
             _swap_in(mm, area, entry, page, write=write)
         case Kind.UFFD_WP:
-            _populate_protected(mm, area, entry, page)
+            _populate_protected(mm, area, entry, page, access)
         case Kind.HWPOISON:
             raise BusError(page, access, "the page is poisoned", abi.BUS_MCEERR_AR)
         case Kind.GUARD:
@@ -127,11 +127,16 @@ def _resolve(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> 
             raise SegmentationFault(page, access, f"the entry is {kind.label}")
 
 
-def _populate_protected(mm: Space, area: Area, entry: Entry, page: int) -> None:
-    """Bring a page in where userfaultfd's marker stands. The marker stays where there is none to be had."""
+def _populate_protected(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> None:
+    """Bring a page in where userfaultfd's marker stands, as protected. The marker stays where there is none to be had.
+
+    A write gets a page of its own, and is refused the next time. What nobody is told of any more is empty.
+    """
     marker, entry.value = entry.value, mm.geometry.last.none
+    if VmaFlags.UFFD_WP not in area.flags:
+        return
     try:
-        _resolve(mm, area, entry, page, "read")
+        _resolve(mm, area, entry, page, access)
     except BaseException:
         entry.value = marker
         raise
@@ -175,7 +180,7 @@ def _file(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> Non
     """A page of a file: shared, or read only, or copied at once for a private write."""
     file: File = area.mapping  # type: ignore[assignment]
     offset = area.offset_at(page)
-    if access != "write":
+    if access != "write" and VmaFlags.UFFD_WP not in area.flags:
         _fault_around(mm, area, file, page)
         if not entry.is_none:
             return
@@ -266,7 +271,10 @@ def unshare(mm: Space, vaddr: int) -> None:
     fresh = mm.take_frame(Usage.ANON, page)
     frames.copy(frame, fresh)
     prepare_anon(mm, area)
+    marked = Flag.UFFD_WP in entry.flags
     _map(mm, area, entry, page, fresh, writable=False)
+    if marked:
+        _protect(mm, entry)
     frames.drop(frame)
 
 
