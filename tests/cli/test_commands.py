@@ -196,6 +196,7 @@ class TestGroup:
             "vtop",
             "info",
             "ps",
+            "vmas",
             "read",
             "roots",
             "live",

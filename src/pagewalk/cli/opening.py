@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pagewalk.sources import Source
     from pagewalk.tables import PageTables
 
-__all__ = ["Opened", "open_memory", "open_source"]
+__all__ = ["Opened", "open_memory", "open_source", "process_of"]
 
 _PREFIX: Final = "pid:"
 _PID: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
@@ -79,7 +79,7 @@ def open_source(source: str, **options: Any) -> Opened:
         click.UsageError: Options that are missing, contradict each other, or mean nothing for a process.
         ProcessError: There is no such process, or it may not be looked at.
     """
-    pid = _process(source)
+    pid = process_of(source, **options)
     if pid is None:
         from pagewalk.sources import notes_of
 
@@ -89,9 +89,6 @@ def open_source(source: str, **options: Any) -> Opened:
             complain(f"note: {source} is taken for the file of that name; the process would be {_PREFIX}{source}")
         _tell(opened)
         return opened
-    named = [name for name, value in sorted(options.items()) if value is not False and value not in (None, ())]
-    if given := [f"--{name.replace('_', '-')}" for name in named]:
-        raise _usage(f"{_PREFIX}{pid} is a process, and takes no {', '.join(given)}, as memory images do.")
     opened = _captured(pid)
     what = (
         f"process {pid}" if source.startswith(_PREFIX) else f"{source} is no file here, so it is process {pid}, which"
@@ -105,6 +102,21 @@ def _tell(opened: Opened) -> None:
     """Say what else to know of a source."""
     for note in opened.notes:
         complain(f"note: {note}")
+
+
+def process_of(source: str, **options: Any) -> int | None:
+    """The process of this machine that a source names; None: it is a file.
+
+    Raises:
+        click.UsageError: It is one, and options are given, which mean nothing then; it should be one, and is no number.
+        ProcessError: It is neither a file nor a process.
+    """
+    pid = _process(source)
+    named = [name for name, value in sorted(options.items()) if value is not False and value not in (None, ())]
+    if pid is not None and named:
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in named)
+        raise _usage(f"{_PREFIX}{pid} is a process, and takes no {given}, as memory images do.")
+    return pid
 
 
 def _process(source: str) -> int | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDRESS",
+    "LAST_PID",
     "NUMBER",
     "Extent",
     "Names",
@@ -27,7 +28,7 @@ __all__ = [
     "system_option",
 ]
 
-_LAST_PID: Final = (1 << 31) - 1
+LAST_PID: Final = (1 << 31) - 1
 """What a ``pid_t`` holds."""
 
 
@@ -200,7 +201,7 @@ _WHERE_OPTIONS = (
     _REGISTERS,
     click.option(
         "--pid",
-        type=Number(most=_LAST_PID),
+        type=Number(most=LAST_PID),
         metavar="N",
         help="Instead of --root: a process of the Linux in the image, as ps lists them; 0 is the kernel.",
     ),
