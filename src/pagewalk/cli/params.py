@@ -165,6 +165,13 @@ _BYTES_OPTIONS = (
         help="A part of the image, for one that is not one run from --base; repeatable.",
     ),
     click.option(
+        "--part",
+        metavar="FILE",
+        multiple=True,
+        help="Another file of a SOURCE that has several: of a split dump, in any order; of Firecracker, a differential "
+        "snapshot over it, the newest last. Repeatable.",
+    ),
+    click.option(
         "--source-type",
         metavar="TYPE",
         help="What the file is, where its content misleads: raw, elf, kdump, lime, ...; of a compressed one, what is "

@@ -7,9 +7,8 @@ from typing import Any
 import click
 
 from pagewalk.cli.areas import AreasCommand, areas_options, show
-from pagewalk.cli.opening import open_memory, process_of
+from pagewalk.cli.opening import open_told, process_of
 from pagewalk.cli.params import LAST_PID, Number, file_options, system_option
-from pagewalk.cli.status import complain
 
 __all__ = ["vmas"]
 
@@ -39,7 +38,4 @@ def vmas(source: str, pid: int | None, os: str | None, **options: Any) -> None:
     if pid is None:
         context = click.get_current_context(silent=True)
         raise click.UsageError("Missing option '--pid': which process; pagewalk ps lists them.", context)
-    opened = open_memory(source, **options)
-    for note in opened.notes:
-        complain(f"note: {note}")
-    show(opened.space(pid, os=os), **shown)
+    show(open_told(source, **options).space(pid, os=os), **shown)

@@ -41,9 +41,11 @@ __all__ = ["Kdump"]
 _ANY: Final = sum(PACKED)
 _MANY: Final = 8
 """Pages that are looked up together."""
+_GAPS: Final = 4
+"""Ranges of other files that are told."""
 _TOP: Final = 1 << 64
 _NO_MEMORY: Final = Gone(MemoryReadError, "the machine has no memory there")
-_ELSEWHERE: Final = Gone(PageNotInDump, "the page is in another file of the split dump: give all of them")
+_ELSEWHERE: Final = Gone(PageNotInDump, "the page is in another file of the split dump: give that too (--part FILE)")
 
 
 class Kdump(PiecewiseMemory):
@@ -61,6 +63,7 @@ class Kdump(PiecewiseMemory):
         cpus: The registers of each CPU that say where tables are, if its notes have them: those of QEMU's CPUs.
         vmcoreinfo: What the kernel says of itself.
         missing: What it does not have, in a sentence each.
+        notes: That other files of it are not given.
 
     It claims to know where the machine had memory, whatever it leaves out of it (``holds_frames``, ``frames``).
     """
@@ -83,6 +86,7 @@ class Kdump(PiecewiseMemory):
         self.vmcoreinfo = vmcoreinfo_of(bytes(first.read(*header.vmcoreinfo))) or notes.vmcoreinfo
         self._left_out = Gone(PageNotInDump, f"the dump leaves the page out ({_named(header.level)})")
         self.missing = tuple(self._missing())
+        self.notes = tuple(_elsewhere(self._split))
 
     @property
     def extents(self) -> npt.NDArray[np.uint64]:
@@ -147,8 +151,6 @@ class Kdump(PiecewiseMemory):
                 yield f"{one.mapped.path} is incomplete: its maker could not write all of it"
             if one.cut_off:
                 yield f"{one.mapped.path} is cut off, at {one.mapped.size:#x} bytes"
-        if first.header.pages and not _all_there(self._split):
-            yield "it is split, and not all of its files are given"
         if not self.cpus:
             yield "it has no registers that say where page tables are: give --root or --registers"
         if not self.vmcoreinfo:
@@ -211,9 +213,19 @@ def _refuse_strangers(files: list[KdumpFile]) -> None:
             raise ImageFormatError(f"{high.mapped.path}: has pages that {low.mapped.path} has too: is it given twice?")
 
 
-def _all_there(files: list[KdumpFile]) -> bool:
-    """Whether files have all pages that are in the dump."""
-    return sum(one.dumped.rank(one.end) - one.dumped.rank(one.first) for one in files) == files[0].dumped.count()
+def _elsewhere(files: list[KdumpFile]) -> Iterator[str]:
+    """Which pages of a split dump are in files that are not given."""
+    dumped, edges = (
+        files[0].dumped,
+        [0, *(edge for one in files for edge in (one.first, one.end)), len(files[0].dumped)],
+    )
+    gaps = [
+        (low, high) for low, high in zip(edges[::2], edges[1::2], strict=True) if dumped.rank(high) > dumped.rank(low)
+    ]
+    if gaps:
+        block = files[0].header.block
+        where = " and ".join(f"[{low * block:#x}, {high * block:#x})" for low, high in gaps[:_GAPS])
+        yield f"it is split, and what it has of {where} is in other files: give those too (--part FILE, or a list)"
 
 
 def _named(level: int) -> str:
