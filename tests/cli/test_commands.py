@@ -193,6 +193,7 @@ class TestGroup:
         done = run("--help")
         assert re.findall(r"^  (\w+)  ", done.stdout.split("Commands:")[1], re.MULTILINE) == [
             "map",
+            "count",
             "vtop",
             "info",
             "ps",

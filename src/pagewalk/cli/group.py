@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "map": ("pagewalk.cli.map", "What is mapped where: pages, swap, guards, holes."),
+    "count": ("pagewalk.cli.count", "How much is mapped, by kind and page size."),
     "vtop": ("pagewalk.cli.vtop", "Translate addresses, showing every level's entry."),
     "info": ("pagewalk.cli.info", "What an image or a dump is, and what it says of itself."),
     "ps": ("pagewalk.cli.ps", "The processes in a memory image."),
