@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import PagewalkError
 from pagewalk.memory import blocks_of, extents_of
-from pagewalk.memory.protocol import Closable, ReadsMany
+from pagewalk.memory.protocol import Closable, Fills, ReadsMany
 from tests.fuzz.mutate import mutated
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ def _use(memory: Memory) -> None:
                 _read(memory, at)
             if isinstance(memory, ReadsMany):
                 memory.read_many(range(start, start + (16 << 12), 1 << 12), 1 << 12)
+            if isinstance(memory, Fills):
+                memory.fill(range(start, start + (16 << 12), 1 << 12), 1 << 12, memoryview(bytearray(16 << 12)))
     finally:
         if isinstance(memory, Closable):
             memory.close()

@@ -15,6 +15,7 @@ this.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -44,6 +45,8 @@ _MANY: Final = 8
 _GAPS: Final = 4
 """Ranges of other files that are told."""
 _TOP: Final = 1 << 64
+_NO_PAGE: Final = _TOP - 1
+"""The number of no page: none is so high."""
 _NO_MEMORY: Final = Gone(MemoryReadError, "the machine has no memory there")
 _ELSEWHERE: Final = Gone(PageNotInDump, "the page is in another file of the split dump: give that too (--part FILE)")
 
@@ -120,14 +123,48 @@ class Kdump(PiecewiseMemory):
 
     def _sound_of(self, one: KdumpFile, pages: npt.NDArray[np.uint64]) -> dict[int, Piece]:
         """Those of some pages that a file has and that are sound, by number."""
-        pages, rows = one.sound(pages)
+        places, rows = one.sound(pages)
         flags, found = rows["flags"] & _ANY, {}
         for flag in np.unique(flags).tolist():
             mine = flags == flag
             unpacked = self._all_unpacked(one, rows[mine], flag & -flag)
-            for number, page in zip(pages[mine].tolist(), unpacked, strict=False):
+            for number, page in zip(pages[places[mine]].tolist(), unpacked, strict=False):
                 found[number] = Piece(number * self._block, page)
         return found
+
+    def _filled(self, paddrs: list[int], size: int, buffer: memoryview) -> list[bool]:
+        """Whole pages, unpacked where they are wanted; those that are odd in any way are not among them."""
+        there = [False] * len(paddrs)
+        if size != self._block or min(paddrs) < 0 or max(paddrs) >= _TOP:
+            return there
+        asked = np.array(paddrs, np.uint64)
+        pages = np.where(asked % np.uint64(size) == 0, asked // np.uint64(size), np.uint64(_NO_PAGE))
+        for one in self._split:
+            places, rows = one.sound(pages)
+            flags = rows["flags"] & _ANY
+            for flag in np.unique(flags).tolist():
+                mine = flags == flag
+                self._fill(one, rows[mine], flag & -flag, places[mine].tolist(), buffer, there)
+        self._pass(sum(there))
+        return there
+
+    def _fill(
+        self,
+        one: KdumpFile,
+        rows: npt.NDArray[np.void],
+        flag: int,
+        places: list[int],
+        buffer: memoryview,
+        there: list[bool],
+    ) -> None:
+        """Unpack pages that are packed alike, up to the first that is damaged: whoever looks at it alone says more."""
+        data, size = one.file.read(0, one.file.size), self._block
+        starts, ends = rows["offset"], rows["offset"] + rows["size"]
+        with suppress(Exception):  # each library has its own; and a page of another size does not fit
+            unpack = self._unpacker(flag)
+            for place, at, end in zip(places, starts.tolist(), ends.tolist(), strict=True):
+                buffer[place * size : (place + 1) * size] = unpack(data[at:end], size)
+                there[place] = True
 
     def _all_unpacked(self, one: KdumpFile, rows: npt.NDArray[np.void], flag: int) -> list[bytes]:
         """Pages that are packed alike. None of them if one is damaged: whoever looks at each alone says which."""
@@ -135,7 +172,7 @@ class Kdump(PiecewiseMemory):
         starts, ends = rows["offset"], rows["offset"] + rows["size"]
         try:
             unpack = self._unpacker(flag)
-            pages = [unpack(data[at:end], size) for at, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+            pages = [bytes(unpack(data[at:end], size)) for at, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         except Exception:  # each library has its own
             return []
         return pages if all(len(page) == size for page in pages) else []
@@ -177,7 +214,7 @@ class Kdump(PiecewiseMemory):
             return packed
         data, flag = one.file.read(packed.offset, packed.size), packed.flags & _ANY
         try:
-            page = self._unpacker(flag & -flag)(data, self._block)
+            page = bytes(self._unpacker(flag & -flag)(data, self._block))
         except UnsupportedError:
             raise
         except Exception as error:  # each library has its own
@@ -195,9 +232,9 @@ class Kdump(PiecewiseMemory):
         return self._unpackers[flag]
 
 
-def _as_it_is(data: Any, _: int) -> bytes:
-    """A page that is not packed."""
-    return bytes(data)
+def _as_it_is(data: Any, _: int) -> Any:
+    """A page that is not packed, in place."""
+    return data
 
 
 def _refuse_strangers(files: list[KdumpFile]) -> None:

@@ -38,10 +38,10 @@ def _zlib() -> Callable[[Any, int], bytes]:
 
 
 def _lzo() -> Callable[[Any, int], bytes]:
-    decompress = library("lzallright", "LZO", "kdump").LZOCompressor.decompress
+    decompress: Callable[[Any, int], bytes] = library("lzallright", "LZO", "kdump").LZOCompressor.decompress
 
     def unpack(data: Any, size: int) -> bytes:
-        return bytes(decompress(data, size))
+        return decompress(data, size)
 
     return unpack
 
