@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["WIDEST", "Run", "packed", "runs_of"]
+__all__ = ["WIDEST", "Run", "packed", "runs_of", "unpacked"]
 
 WIDEST: Final = 22
 """Bits of the index at most."""
@@ -38,6 +38,15 @@ def packed(entries: Words, runs: tuple[Run, ...]) -> npt.NDArray[np.intp]:
     for part in more:
         index |= part
     return index.view(np.intp)
+
+
+def unpacked(index: npt.NDArray[np.intp], runs: tuple[Run, ...]) -> Words:
+    """Entries that have these bits and no others: the opposite of ``packed``."""
+    entries = np.zeros(len(index), np.uint64)
+    for run in runs:
+        bits = index.view(np.uint64) >> np.uint64(run.to) & np.uint64(run.mask >> run.to)
+        entries |= bits << np.uint64(run.first)
+    return entries
 
 
 def _moved(entries: Words, run: Run) -> Words:
