@@ -14,8 +14,9 @@ this.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +30,7 @@ from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump, Un
 from pagewalk.memory.elf_notes import notes_of, vmcoreinfo_of
 from pagewalk.memory.kdump_file import KdumpFile
 from pagewalk.memory.pieces import Gone, Piece, PiecewiseMemory
-from pagewalk.memory.unpackers import UNPACKERS
+from pagewalk.memory.unpackers import QUICK, UNPACKERS
 
 if TYPE_CHECKING:
     import os
@@ -82,6 +83,7 @@ class Kdump(PiecewiseMemory):
         _refuse_strangers(self._split)
         first, header = self._split[0].file, self._split[0].header
         self._block = header.block
+        self._turn = threading.Lock()
         self._unpackers = {flag: UNPACKERS[name]() for flag, name in PACKED.items() if header.status & flag}
         machine = ELF_MACHINES.get(MACHINES.get(header.machine, -1))
         notes = notes_of(bytes(first.read(*header.notes)), header.order, machine)
@@ -160,7 +162,8 @@ class Kdump(PiecewiseMemory):
         """Unpack pages that are packed alike, up to the first that is damaged: whoever looks at it alone says more."""
         data, size = one.file.read(0, one.file.size), self._block
         starts, ends = rows["offset"], rows["offset"] + rows["size"]
-        with suppress(Exception):  # each library has its own; and a page of another size does not fit
+        turn = self._turn if PACKED.get(flag) in QUICK else nullcontext()
+        with turn, suppress(Exception):  # each library has its own; and a page of another size does not fit
             unpack = self._unpacker(flag)
             for place, at, end in zip(places, starts.tolist(), ends.tolist(), strict=True):
                 buffer[place * size : (place + 1) * size] = unpack(data[at:end], size)
