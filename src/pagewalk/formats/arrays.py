@@ -24,7 +24,7 @@ from pagewalk.formats.fields import RIGHTS
 from pagewalk.formats.flags import BARE, Flag, Kind, Rights, flags_of
 from pagewalk.formats.grants import Grants
 from pagewalk.formats.learn import states_of
-from pagewalk.formats.packed import packed, runs_of, unpacked
+from pagewalk.formats.packed import empty_lookup, packed, runs_of, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ class Arrays:
         self._must = reduce(int.__or__, (shape.must.mask for shape in codec.shapes), 0)
         self._must_be_set = any(shape.must.value for shape in codec.shapes)
         self._parts: dict[int, int] = {_ALL: 0}
-        self._states = np.zeros(self.size, np.uint32)
+        self._states = empty_lookup(self.size)
         self._one: dict[tuple[int, int], int] = {}
         self._touched: set[int] = set()
         self._lock = threading.RLock()  # threads of a sweep share what is learned
@@ -91,7 +91,7 @@ class Arrays:
         """Make a part for some rights: the place for its states is there before anybody is told of it."""
         if granted in self._parts:
             return
-        grown = np.zeros(len(self._states) + self.size, np.uint32)
+        grown = empty_lookup(len(self._states) + self.size)
         for first in range(0, len(self._states), self.size):
             held = np.flatnonzero(self._states[first : first + self.size])
             grown[held + first] = self._states[held + first]
