@@ -165,6 +165,7 @@ CALLS: Final[dict[str, Callable[[Draw], Any]]] = {
     "maps": lambda d: d.mm.maps(),
     "pagemap": lambda d: d.mm.pagemap(d.window, d.window + d.size),
     "scan": lambda d: d.mm.scan(d.window, d.window + BLOCKS * d.block),
+    "pagemap_scan": lambda d: d.mm.pagemap_scan(d.window, d.window + BLOCKS * d.block, mask=2 * d.yes, max_pages=9),
     "smaps": lambda d: d.mm.smaps(),
     "punch_hole": lambda d: d.tank.machine.punch_hole(d.file, d.rng.randrange(4) * d.small + d.yes * 9, d.size),
     "truncate": lambda d: d.tank.machine.truncate(d.file, d.rng.randrange(20) * d.small + d.yes * 9),

@@ -1,7 +1,7 @@
 """Memory that userfaultfd write-protects: marks, markers, and who is refused."""
 
 from pagewalk import abi
-from pagewalk.conform.scenarios import At, Register, Unregister, WriteProtect
+from pagewalk.conform.scenarios import At, PagemapScan, Register, Unregister, WriteProtect
 
 from .words import (
     HUGE,
@@ -121,6 +121,12 @@ GUARDS_STAY = (
 )  # fmt: skip
 A_MARKER_BEYOND_THE_END_STAYS = (
     shared_file(0, 8, "b"), watch(0, 8), stop(0, 8), read(5), write(5), read(2), truncate("b", 6), read(5), write(4),
+)  # fmt: skip
+
+PROTECTED_PAGES_ARE_NOT_WRITTEN = (
+    anon(0, 4), shared(4, 4), *map(write, (0, 1, 4)), read(2), watch(0, 8), stop(1, 5), PagemapScan(At(0), At(8)),
+    PagemapScan(At(0), At(8), mask=2, returns=2), PagemapScan(At(0), At(8), inverted=2, mask=2, max_pages=2),
+    PagemapScan(At(0), At(8), 1, mask=2), PagemapScan(At(0), At(8), 2), PagemapScan(At(0), At(9), inverted=8, vector=1),
 )  # fmt: skip
 
 SCENARIOS = titled(globals())

@@ -21,6 +21,7 @@ from pagewalk.conform.scenarios.steps import (
     Msync,
     Munlock,
     Munmap,
+    PagemapScan,
     ProcessMadvise,
     PunchHole,
     Read,
@@ -34,6 +35,7 @@ from pagewalk.conform.scenarios.steps import (
 
 __all__ = [
     "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "File", "Fork", "KernelRead", "KernelWrite", "Madvise",
-    "Mincore", "Mlock", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "ProcessMadvise",
-    "PunchHole", "Read", "Register", "Scenario", "Step", "Truncate", "Unregister", "Write", "WriteProtect",
+    "Mincore", "Mlock", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "PagemapScan",
+    "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Truncate", "Unregister", "Write",
+    "WriteProtect",
 ]  # fmt: skip

@@ -156,6 +156,16 @@ _HUGE_ADVICE = (
 )  # fmt: skip
 
 
+def _scan(plan: Plan) -> do.Step:
+    """All there is, or what matches random categories."""
+    at, length = plan.range(named=False)
+    bits = [0, 0, *(1 << place for place in range(9)), 0x2A]
+    inverted, mask, anyof = (plan.choice(bits) * (not plan.one_in(2)) for _ in range(3))
+    most, room = plan.choice([0, 0, 1, 3, 7]), plan.choice([64, 64, 1, 2])
+    end = At(at.page + -(-length // PAGE))
+    return do.PagemapScan(At(at.page), end, 0, most, inverted, mask, anyof, 0x1FF, room, process=plan.process)
+
+
 def _madvise(plan: Plan) -> do.Step:
     return do.Madvise(*plan.range(), plan.choice(_ADVICE), process=plan.process)
 
@@ -349,6 +359,7 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (3, _munlock),
     (1, _mseal),
     (1, _msync),
+    (3, _scan),
     (2, _mincore),
     (12, _madvise),
     (7, _huge),

@@ -85,6 +85,20 @@ class Calls(Protocol):
     def writeprotect(self, addr: int, length: int, protect: bool) -> Any:
         """UFFDIO_WRITEPROTECT."""
 
+    def pagemap_scan(
+        self,
+        start: int,
+        end: int,
+        flags: int,
+        max_pages: int,
+        inverted: int,
+        mask: int,
+        anyof: int,
+        returns: int,
+        vector: int,
+    ) -> tuple[int, list[tuple[int, int, int]]]:
+        """PAGEMAP_SCAN: where it ended, and regions of start, end, categories."""
+
     def read(self, addr: int, size: int) -> bytes:
         """Read as the CPU does, in ascending order."""
 

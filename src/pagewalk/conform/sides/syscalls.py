@@ -193,6 +193,27 @@ class ThisProcess:
         count = ioctl(self._pagemap, PAGEMAP_SCAN, bytearray(argument), True)
         return words, ctypes.string_at(rows, _ROW * count)
 
+    def pagemap_scan(
+        self,
+        start: int,
+        end: int,
+        flags: int,
+        max_pages: int,
+        inverted: int,
+        mask: int,
+        anyof: int,
+        returns: int,
+        vector: int,
+    ) -> tuple[int, list[tuple[int, int, int]]]:
+        """See ``Calls``."""
+        rows = ctypes.create_string_buffer(_ROW * max(vector, 1))
+        where = ctypes.addressof(rows) if vector else 0
+        wanted = where, vector, max_pages, inverted, mask, anyof, returns
+        argument = bytearray(struct.pack(_ARGUMENT, struct.calcsize(_ARGUMENT), flags, start, end, 0, *wanted))
+        count = ioctl(self._pagemap, PAGEMAP_SCAN, argument, True)
+        ended = struct.unpack(_ARGUMENT, argument)[PM_SCAN_ARG.index("walk_end")]
+        return ended, [struct.unpack_from("3Q", rows.raw, _ROW * number) for number in range(count)]
+
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> int:
         """See ``Calls``."""
         fd = os.memfd_create(name) if kind == "memfd" else _unlinked(name)
