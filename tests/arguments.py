@@ -265,6 +265,12 @@ _add(
     ),
     munmap=(lambda s, addr, length: s.mm.munmap(addr, length), _PART),
     mseal=(lambda s, addr, length, flags: s.mm.mseal(addr, length, flags), _PART | {"flags": 0}),
+    pagemap_scan=(
+        lambda s, start, end, flags, most, mask, vector: s.mm.pagemap_scan(
+            start, end, flags, most, mask=mask, vector=vector
+        ),
+        {"start": BASE, "end": BASE + 4 * PAGE, "flags": 0, "most": 0, "mask": 0, "vector": 4},
+    ),
     mprotect=(lambda s, addr, length, prot: s.mm.mprotect(addr, length, prot), _PART | {"prot": 1}),
     mremap=(
         lambda s, addr, old, new, flags, to: s.mm.mremap(addr, old, new, flags, to),

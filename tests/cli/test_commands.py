@@ -193,9 +193,11 @@ class TestGroup:
         done = run("--help")
         assert re.findall(r"^  (\w+)  ", done.stdout.split("Commands:")[1], re.MULTILINE) == [
             "map",
+            "count",
             "vtop",
             "info",
             "ps",
+            "vmas",
             "read",
             "roots",
             "live",

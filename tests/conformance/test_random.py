@@ -67,6 +67,13 @@ def test_what_hypothesis_makes_up(kernel, model, scenario):
 
 
 @pytest.mark.slow
+def test_userfaultfd_too(kernel, model):
+    """One in six of the others has it; here all do."""
+    for number in range(HUGETLB):
+        check(generate(number, STEPS, uffd=True), kernel, model)
+
+
+@pytest.mark.slow
 def test_hugetlb_too(kernel, model, huge_pool):
     """The pool is the machine's: one sequence at a time."""
     for number in range(HUGETLB):

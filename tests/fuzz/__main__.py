@@ -33,6 +33,7 @@ def main() -> int:
         found = campaign(target, asked.inputs, Path(folder), asked.seed, asked.first)
     seconds = time.perf_counter() - begun
     print(f"{asked.inputs:,} inputs in {seconds:.0f} s: {found.opened:,} opened, {found.refused:,} refused")
+    print(f"{found.past:,} past the header")
     print(", ".join(f"{name} {count:,}" for name, count in found.errors.most_common()))
     print(f"slowest {found.slowest[0]:.3f} s (input {found.slowest[1]}); grown by {found.grown >> 10} MiB")
     for name, (every, ran) in lines.items():

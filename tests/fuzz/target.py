@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.fuzz.mutate import mutated
+
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
     from pathlib import Path
 
@@ -22,9 +25,14 @@ class Target(NamedTuple):
         header: Bytes at the front that half of the inputs keep, so that they get past the first check; of several
             numbers each input has one.
         modules: The parser's own modules, whose lines are counted.
+        mutate: What makes a seed hostile, given a random generator and the bytes of its header.
+        refusal: A pattern of what an error says that refuses a file by its header: an input is past it that is opened,
+            or refused for another reason.
     """
 
     seeds: Callable[[], list[bytes]]
     open: Callable[[Path], Memory]
     header: int | tuple[int, ...]
     modules: tuple[str, ...]
+    mutate: Callable[[bytes, random.Random, int], bytes] = mutated
+    refusal: str = ""

@@ -17,8 +17,8 @@ import numpy as np
 
 from pagewalk.formats import NO_PADDR, Flag, Kind
 from pagewalk.live import capture, guard_ranges, summarize
-from pagewalk.live.summary import PARTS
 from pagewalk.query import mappings
+from pagewalk.query.areas import PARTS
 from pagewalk.space import VmaFlags
 from pagewalk.walk import Action, WalkOps, walk_page_range
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pagewalk.cli import main
 from pagewalk.doors import printable
 from pagewalk.live import TOTALS, capture, guard_ranges, summarize
-from pagewalk.live.summary import MARKS, PARTS, QUALITIES
+from pagewalk.query.areas import MARKS, PARTS, QUALITIES
 from pagewalk.report.columns import COLUMNS, Choice, choose, column_of, explain, sort_key
 from pagewalk.report.fit import breadth, shorten
 from pagewalk.report.layout import Cells, side_by_side

@@ -13,8 +13,9 @@ from pagewalk.formats.os.linux import LINUX, SwapTypes
 from pagewalk.live.encode import Pages, encode, vma_rights
 from pagewalk.live.kernel import kernel_of
 from pagewalk.live.maps import VM_FLAG_CODES, parse_vmas
-from pagewalk.live.reading import changed_ranges, cut
+from pagewalk.live.reading import changed_ranges
 from pagewalk.live.scan import REGION
+from pagewalk.query.ranges import cut
 
 PAGE = 4096
 R, W, X = VmaFlags.READ, VmaFlags.WRITE, VmaFlags.EXEC

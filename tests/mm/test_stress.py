@@ -109,7 +109,8 @@ HELPERS |= {"reserve_hugetlb", "take_hugetlb", "drop_hugetlb", "set_promised", "
 HELPERS |= {"area_at", "as_area", "new_vma_lock", "table_lock", "update_mmu_cache", "update_mmu_cache_range", "log"}
 HELPERS |= {"page_flags", "page_entry", "zero_entry_for", "take_frame", "check_cut", "block_entry", "split_huge_at"}
 HELPERS |= {"recount"}
-HELPERS |= {"writing", "reading", "frame", "hold", "hold_cached", "has", "let_go", "discard", "reclaim", "zero_edges"}
+HELPERS |= {"writing", "reading", "frame", "hold", "hold_cached", "has", "let_go", "discard", "cut", "reclaim"}
+HELPERS |= {"zero_edges", "promised"}
 """What is public for the modules of the model only."""
 
 

@@ -16,11 +16,11 @@ SECONDS: Final = 5.0
 """How long to look; processes take turns of their own will, so chance decides which are seen."""
 
 
-def roots_seen(guest: Guest) -> set[int]:
+def roots_seen(guest: Guest, seconds: float = SECONDS) -> set[int]:
     """The user's roots of processes, as the CPU has them while they run: of all, or of those that have a turn."""
     architecture = guest.machine.architecture
     seen: set[int] = set()
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while len(seen) < guest.truth.processes and time.monotonic() < end:
         if guest.stub.register(architecture.counter) < architecture.kernel:
             values = {name: guest.stub.register(name) for name in architecture.registers}

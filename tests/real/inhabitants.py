@@ -36,12 +36,16 @@ class Inhabitants:
         release: The kernel's.
         tasks, again: Tasks by number, before and after the maps were said.
         maps: Lines of maps by process: range, rights and offset, and the name.
+        contents: What smaps has of areas, in bytes, by process, start and name; what is 0 is left out.
+        tables: What page tables take (VmPTE), in bytes, by process.
     """
 
     release: str = ""
     tasks: dict[int, Said] = field(default_factory=dict)
     again: dict[int, Said] = field(default_factory=dict)
     maps: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
+    contents: dict[tuple[int, int, str], int] = field(default_factory=dict)
+    tables: dict[int, int] = field(default_factory=dict)
 
     @property
     def lasting(self) -> dict[int, Said]:
@@ -65,6 +69,12 @@ def inhabitants(console: Path) -> Inhabitants:
         elif word == "map":
             pid, entry = rest[0][:-1].split(" ", 1)
             _take(found.maps.setdefault(int(pid), []), entry)
+        elif word == "has":
+            pid, start, what, size = rest[0].split()
+            found.contents[int(pid), int(start, 16), what.rstrip(":")] = int(size) << 10
+        elif word == "tables":
+            pid, size = rest[0].split()
+            found.tables[int(pid)] = int(size) << 10
     return found
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.formats import from_registers
+from pagewalk.query import count_tables, summarize
 from tests.conftest import skip_or_fail
 from tests.real.boot import booted
 from tests.real.inhabitants import MARK, Inhabitants, inhabitants, writable_copy
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.real.boot import Guest
+
+SMAPS = ("Rss", "Swap", "Private_Hugetlb", "Shared_Hugetlb")
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -159,6 +162,37 @@ class TestVmas:
         pw.walk_page_range(space, vmas[0].start, vmas[-1].end, ops)
         assert "/init" in seen
         assert MARK in entries
+
+
+class TestContents:
+    """The listing by VMA works on a dump: each area holds what the guest's smaps says, tables take what VmPTE says."""
+
+    def test_areas(self, home):
+        total = there = 0
+        for row in user(home.source):
+            pid = int(row["pid"])
+            space = pw.open_space(home.source, pid=pid)
+            for vma, found in zip(space.vmas, summarize(space), strict=True):
+                if vma.flags & (pw.VmaFlags.PFNMAP | pw.VmaFlags.MIXEDMAP) or row["ended"]:
+                    continue  # smaps counts no page of theirs
+                if (pid, vma.name) == (1, "[stack]"):
+                    continue  # whoever says it goes on
+                said = {name: home.truth.contents.get((pid, vma.start, name), 0) for name in SMAPS}
+                assert sum(int(found[part]) for part in ("small", "thp", "prot_none")) == said["Rss"], (pid, vma)
+                assert found["hugetlb"] == said["Private_Hugetlb"] + said["Shared_Hugetlb"]
+                assert found["swap"] == said["Swap"]
+                total, there = total + 1, there + bool(said["Rss"])
+        assert total > 2000
+        assert there > 50
+
+    def test_page_tables(self, home):
+        """The kernel counts tables of the last three levels (``mm_inc_nr_puds``), and not the top one."""
+        for row in user(home.source):
+            space = pw.open_space(home.source, pid=int(row["pid"]))
+            assert space.page_table_bytes == home.truth.tables.get(int(row["pid"]), space.page_table_bytes)
+            counts = count_tables(space, windows=space.tables.windows[:1])
+            needed = sum(list(counts.values())[-min(3, len(counts) - 1) :]) * space.tables.format.page_size
+            assert 0 < needed <= (space.page_table_bytes or 0)
 
 
 class TestBroken:

@@ -7,7 +7,7 @@ import numpy as np
 from pagewalk.formats import Flag, find_format
 from pagewalk.frames import RangeAllocator
 from pagewalk.memory import Ram
-from pagewalk.tables import Entry, PageTables
+from pagewalk.tables import Entry, PageTables, Table
 
 SIZE = 32 << 20
 PAGE = 4096
@@ -51,22 +51,31 @@ class Machine:
 
     def _map(self, root: int, vaddr: int, paddr: int, size: int, flags: Flag) -> None:
         tables = PageTables(self.memory, root, self.form, allocator=self.frames)
+        last = self.form.levels[-1]
         for at in range(0, size, PAGE):
-            table = tables.root_table if vaddr < self.form.windows[0].end else tables.top(tables.windows[-1])
-            while not table.level.is_last:
-                entry = Entry(table, table.level.index(vaddr + at))
-                if not entry.level.folds and entry.is_none:
-                    tables.grow(entry, vaddr + at)
-                table = tables.child(entry, vaddr + at)
-            table.slots[table.level.index(vaddr + at)] = table.level.page(paddr + at, flags)
+            slot = last.index(vaddr + at)
+            if not slot or not at:
+                table = self._last_table(tables, vaddr + at)
+            table.slots[slot] = last.page(paddr + at, flags)
+
+    def _last_table(self, tables: PageTables, vaddr: int) -> Table:
+        """The table of the last level for an address; those above it that are missing are made."""
+        table = tables.root_table if vaddr < self.form.windows[0].end else tables.top(tables.windows[-1])
+        while not table.level.is_last:
+            entry = Entry(table, table.level.index(vaddr))
+            if not entry.level.folds and entry.is_none:
+                tables.grow(entry, vaddr)
+            table = tables.child(entry, vaddr)
+        return table
 
     def _noise(self, pages: range) -> None:
         """Random words, counters, pointers, and tables that point anywhere: of every word, and at the ends alone."""
+        top = self.form.levels[0]
+        tables = np.array([top.table(paddr) for paddr in range(0, SIZE, PAGE)], np.uint64)
         for page in pages:
             row, kind = self.words[page], page % KINDS
-            frames = self.random.integers(0, SIZE // PAGE, len(row)).astype(np.uint64) * np.uint64(PAGE)
-            table = self.form.levels[0].table(0)
-            entries = np.array([self.form.levels[0].table(int(one)) for one in frames], np.uint64)
+            numbers = self.random.integers(0, SIZE // PAGE, len(row))
+            frames, entries = numbers.astype(np.uint64) * np.uint64(PAGE), tables[numbers]
             if kind == 0:
                 row[:] = self.random.integers(0, 1 << 63, len(row), np.uint64)
             elif kind == 1:
@@ -78,4 +87,4 @@ class Machine:
             elif kind == 4:
                 row[[0, 1, -2, -1]] = entries[:4]
             else:
-                row[::16] = entries[::16] | np.uint64(table)
+                row[::16] = entries[::16]

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 import pagewalk as pw
 from pagewalk.cli.group import main
 from pagewalk.memory import split_vmcoreinfo
+from pagewalk.report.process import process_text
+from pagewalk.report.process_json import process_json
 from pagewalk.sources.linux.vmcoreinfo import Vmcoreinfo
 from tests.cut import memory_of
 from tests.fuzz.processes import PARTS, SEEDS, campaign, pages_of
@@ -157,6 +159,61 @@ class TestCommands:
         (busy,) = (row for row in found["processes"] if row["name"] == "busy")
         assert busy["root"].startswith("0x")
         assert any(note.startswith("the kernel is 7.2") for note in found["notes"])
+
+    def test_vmas(self, image):
+        """The listing by VMA is that of a live process: totals, page tables, and a line a VMA."""
+        path, parts = image
+        done = CliRunner().invoke(main, ["vmas", path, *parts, "--pid", "1"])
+        assert done.exit_code == 0
+        head, _, table = done.stdout.partition("\n\n")
+        assert "process 1: 9 VMAs, 1.8 MiB: 4K 696 KiB, UNTOUCHED 1.2 MiB\n" in head
+        assert "page tables: 40 KiB (VmPTE); needed, as computed: 1 PGD, 2 PUD, 3 PMD, 5 PTE\n" in head
+        assert "note: the kernel is 7.2" in head
+        headings, *lines = (line.split() for line in table.splitlines())
+        assert headings == ["ADDRESSES", "RIGHTS", "SIZE", "4K", "UNTOUCHED", "NAME"]
+        assert lines[0] == ["0x000000400000-0x00000048b000", "r-xp", "556K", "512K", "44K", "/init"]
+        assert [line[-1] for line in lines if line[-1].startswith("[")] == ["[heap]", "[vvar]", "[vdso]", "[stack]"]
+
+    def test_vmas_as_data(self, image):
+        path, parts = image
+        done = CliRunner().invoke(main, ["vmas", path, *parts, "--pid", "1", "--json", "--filter", "stack"])
+        found = json.loads(done.stdout)
+        assert (found["pid"], found["format"], found["page_table_bytes"]) == (1, "arm64-4k", 40 << 10)
+        assert (found["frames_known"], found["complete"], found["changed"], found["findings"]) == (True, True, [], 0)
+        (stack,) = found["vmas"]
+        assert (stack["size"], stack["small"], stack["untouched"]) == (132 << 10, 12 << 10, 120 << 10)
+        assert (stack["file"], stack["shared"], stack["exclusive"]) == (None, None, None)
+
+    @pytest.mark.parametrize(
+        ("options", "code", "says"),
+        [
+            (["--pid", "4711"], 9, "there is no process 4711 in this memory: pagewalk ps lists those there are"),
+            (["--pid", "2"], 9, "process 2 is a kernel thread: it has no page tables of its own"),
+            (["--pid", "0"], 2, "0 is too small"),
+            ([], 2, "Missing option '--pid': which process; pagewalk ps lists them"),
+            (["--pid", "1", "--sort", "gards"], 2, "did you mean guard?"),
+            (["--pid", "1", "--sort", "shared"], 2, "whose pages they are is told of live processes only"),
+            (["--pid", "1", "--filter", "exclusive"], 2, "whose pages they are is told of live processes only"),
+        ],
+    )
+    def test_no_vmas(self, image, options, code, says):
+        path, parts = image
+        done = CliRunner().invoke(main, ["vmas", path, *parts, *options])
+        assert (done.exit_code, done.stdout) == (code, "")
+        (line,) = done.stderr.splitlines()
+        assert says in line
+
+    def test_vmas_of_a_torn_table(self, source):
+        """What is malformed is passed over, and said."""
+        space = source.space(1)
+        tables, page = space.tables, space.tables.format.page_size
+        top = tables.top(tables.windows[0])
+        slot = next(at for at in range(top.level.entries) if top.level.is_table(top.slots[at]))
+        far = int(top.level.table((1 << 36) - page)).to_bytes(8, "little")
+        source.memory.write(tables.windows[0].root + 8 * slot, far)
+        text = "".join(process_text(space, lambda line, _: line))
+        assert "note: 1 malformed entry passed over: 0x" in text
+        assert json.loads("".join(process_json(space)))["findings"] == 1
 
     def test_pid(self, image):
         path, parts = image

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from pagewalk.memory import FlatMemory, Segment
 from pagewalk.sources import Source
 from tests.guests import FORMATS as GUESTS
 from tests.guests import unpack
+from tests.memory.cores import lime
 from tests.sources.noise import PAGE, SIZE, Machine
 
 BUILT = ["x86-64", "x86-64-la57", "riscv-sv39", "riscv-sv48", "riscv-sv57"]
@@ -55,6 +58,18 @@ class TestGuests:
         asked = pw.open(guest.path, registers=guest.registers, base=base, os="linux")
         end = tables.windows[0].end
         assert np.array_equal(pw.mappings(tables, 0, end), pw.mappings(asked, 0, end))
+
+    @pytest.mark.parametrize("names", tuple(combinations(GUESTS, 2)), ids="+".join)
+    def test_of_two_machines_in_one_file_both(self, names, tmp_path):
+        """Neither kernel maps most of the file, and no reading explains both."""
+        guests = [unpack(name, tmp_path) for name in names]
+        guests.sort(key=lambda one: one.truth["ram_base"])
+        (tmp_path / "both.lime").write_bytes(lime([(one.truth["ram_base"], one.ram) for one in guests]))
+        rows = pw.roots(tmp_path / "both.lime")
+        alone = [pw.roots(one.path, base=one.truth["ram_base"]) for one in guests]
+        assert sorted(rows["root"].tolist()) == sorted(int(root) for one in alone for root in one["root"])
+        assert set(rows["format"]) == {GUESTS[name] for name in names}
+        assert sorted(rows["kernel"].tolist()) == [0, 1]
 
     def test_zeroed_pages_make_nothing_false(self, guest):
         base = guest.truth["ram_base"]

@@ -10,7 +10,8 @@ from typing import Final
 
 __all__ = [
     "MAX_SWAPFILES_SHIFT", "PAGEMAP_SCAN", "PAGE_REGION", "PM_FILE", "PM_GUARD_REGION", "PM_MMAP_EXCLUSIVE",
-    "PM_PFRAME_BITS", "PM_PFRAME_MASK", "PM_PRESENT", "PM_SCAN_ARG", "PM_SOFT_DIRTY", "PM_SWAP", "PM_UFFD_WP", "PageIs",
+    "PM_PFRAME_BITS", "PM_PFRAME_MASK", "PM_PRESENT", "PM_SCAN_ARG", "PM_SCAN_CHECK_WPASYNC", "PM_SCAN_WP_MATCHING",
+    "PM_SOFT_DIRTY", "PM_SWAP", "PM_UFFD_WP", "PageIs",
 ]  # fmt: skip
 
 PM_PFRAME_BITS: Final = 55
@@ -60,5 +61,9 @@ PM_SCAN_ARG: Final = (
     *("category_inverted", "category_mask", "category_anyof_mask", "return_mask"),
 )
 """The members of ``struct pm_scan_arg``, 8 bytes each."""
+PM_SCAN_WP_MATCHING: Final = 1
+"""Write-protect what matches."""
+PM_SCAN_CHECK_WPASYNC: Final = 2
+"""Fail where userfaultfd does not protect asynchronously."""
 PAGEMAP_SCAN: Final = 3 << 30 | 8 * len(PM_SCAN_ARG) << 16 | ord("f") << 8 | 16
 """``_IOWR('f', 16, struct pm_scan_arg)``."""

@@ -41,7 +41,7 @@ def conform(seed: int, sequences: int, steps: int, arguments: bool, jobs: int, t
 
     Random sequences of system calls and accesses run in a child process and on the model; results, errors, maps and
     every page's state are compared after each step. The first disagreement is shrunk and printed. Exits with 0 if all
-    agree, with 1 if not. With --arguments, 2,900 sequences ask everything once.
+    agree, with 1 if not. With --arguments, 3,300 sequences ask everything once.
     """
     from pagewalk.conform.campaign.campaign import kernel_and_model
     from pagewalk.conform.campaign.crew import processors, run_crew

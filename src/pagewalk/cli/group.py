@@ -15,9 +15,11 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "map": ("pagewalk.cli.map", "What is mapped where: pages, swap, guards, holes."),
+    "count": ("pagewalk.cli.count", "How much is mapped, by kind and page size."),
     "vtop": ("pagewalk.cli.vtop", "Translate addresses, showing every level's entry."),
     "info": ("pagewalk.cli.info", "What an image or a dump is, and what it says of itself."),
     "ps": ("pagewalk.cli.ps", "The processes in a memory image."),
+    "vmas": ("pagewalk.cli.vmas", "What is in each VMA of a process in a memory image."),
     "read": ("pagewalk.cli.read", "The bytes at virtual addresses, as a hex dump or as they are."),
     "roots": ("pagewalk.cli.roots", "Where page tables begin: every process's and the kernel's, without symbols."),
     "live": ("pagewalk.cli.live", "What is in the page tables of a running process."),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.cli.output import paint
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats import Flag
 from pagewalk.report.words import hexed
 
 if TYPE_CHECKING:
@@ -19,50 +18,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.cli.opening import Opened
+    from pagewalk.cli.wanted import Wanted
     from pagewalk.errors import TranslationError
-    from pagewalk.formats import Kind, Window
-    from pagewalk.sweep.filters import Filter
+    from pagewalk.formats import Window
     from pagewalk.tables import PageTables
 
     Rows = npt.NDArray[Any]
 
-__all__ = ["Listing", "Wanted", "json_of", "text_of"]
+__all__ = ["Listing", "finding_data", "head_of", "json_of", "text_of"]
 
-_OF_ROWS: Final = int(Flag.REPEATED | Flag.OUTSIDE)
-"""Flags that no entry has, but the rows that are made of entries."""
 _END: Final = 1 << 64
 _FAR: Final = 1 << 48
 """From here on an address has more than 12 digits."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is listed: as ``sweep.Filter``, with the flags of rows among the others."""
-
-    having: int = 0
-    lacking: int = 0
-    kinds: list[Kind] | None = None
-    frames: tuple[int, int] | None = None
-    hardware: bool = False
-
-    @property
-    def everything(self) -> bool:
-        """Whether nothing is left out."""
-        return self == Wanted()
-
-    @property
-    def of_entries(self) -> Filter:
-        """What can be asked of entries."""
-        from pagewalk.sweep.filters import Filter
-
-        having, lacking = self.having & ~_OF_ROWS, self.lacking & ~_OF_ROWS
-        return Filter(having=having, lacking=lacking, kinds=self.kinds, frames=self.frames)
-
-    def among(self, rows: Rows) -> Rows:
-        """The rows that pass by their own flags."""
-        from pagewalk.report.rows import having
-
-        return having(rows, self.having & _OF_ROWS, self.lacking & _OF_ROWS)
 
 
 @dataclass(kw_only=True)
@@ -198,16 +165,16 @@ def json_of(listing: Listing) -> Iterator[str]:
     mapped, empty = Tally(), Tally()
     rows = _rows(listing, mapped.watch(listing.mappings()))
     first = [line for line in [next(rows, None)] if line is not None]  # an error comes before all text
-    yield json.dumps(_head(listing))[:-1]
+    yield json.dumps(head_of(listing))[:-1]
     yield from _list("mappings", listing.watched(_separated(chain(first, rows))))
     if listing.holes:
         yield from _list("holes", _separated(_rows(listing, empty.watch(listing.gaps()))))
-    yield from _list("findings", _separated(json.dumps(_finding(error)) for error in listing.findings))
+    yield from _list("findings", _separated(json.dumps(finding_data(error)) for error in listing.findings))
     counts = {"mappings": mapped.mapped, **({"holes": empty.holes} if listing.holes else {})}
     yield f',\n"counts": {json.dumps({**counts, "findings": len(listing.findings)})}}}\n'
 
 
-def _head(listing: Listing) -> dict[str, Any]:
+def head_of(listing: Listing) -> dict[str, Any]:
     """What is listed: ``size`` is null for all of the address space, which is one more than 64 bits count."""
     size = listing.stop - listing.start
     return {**listing.source.json(), "vaddr": hexed(listing.start), "size": None if size == _END else size}
@@ -237,7 +204,7 @@ def _separated(lines: Iterable[str]) -> Iterator[str]:
         yield f"{',' if at else ''}\n{line}"
 
 
-def _finding(error: TranslationError) -> dict[str, Any]:
+def finding_data(error: TranslationError) -> dict[str, Any]:
     """What is wrong, as plain data."""
     place = {"vaddr": hexed(error.vaddr), "depth": error.depth, "entry": hexed(error.entry)}
     return {"error": type(error).__name__, **place, "message": str(error)}

@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from pagewalk.cli.output import paint, write
-from pagewalk.cli.params import Number, json_option
+from pagewalk.cli.areas import AreasCommand, areas_options, show
+from pagewalk.cli.params import LAST_PID, Number
 
 __all__ = ["live"]
 
-_LAST_PID: Final = (1 << 31) - 1
-"""What a ``pid_t`` holds."""
 
-
-class _Live(click.Command):
-    """The command; its help explains the columns."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The columns, and what colours mean."""
-        from pagewalk.report.columns import COLOURS, explain
-
-        with formatter.section("Columns, each with content only"):
-            formatter.write_dl(explain())
-        colours = ", ".join(f"{colour}: has {name.upper()}" for name, colour in COLOURS)
-        with formatter.section("Colours of lines, on a terminal"):
-            formatter.write_text(f"The first that is true: {colours}.")
-
-
-class _Column(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
-    """What VMAs can be sorted by."""
-
-    name = "column"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name that the report knows."""
-        from pagewalk.doors import shown
-        from pagewalk.report.columns import near, sort_key
-
-        key = sort_key(value)
-        if key is None:
-            like = near(value, sorting=True)
-            hint = f"did you mean {like}?" if like else "see --help."
-            self.fail(f"there is no column {shown(value)}: {hint}", param, ctx)
-        return key
-
-
-@click.command(cls=_Live)
-@click.argument("pid", type=Number(least=1, most=_LAST_PID), required=False)
-@click.option("--guards", is_flag=True, help="List the guard regions, each with its VMA.")
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="NAME|KIND",
-    help="Only VMAs that have some of a kind (a column, such as guard), or whose name contains this or matches a "
-    "pattern with * or ?; repeatable: any of them.",
-)
-@click.option("--sort", type=_Column(), metavar="COLUMN", help="By a column, the most first; or by address, name.")
-@click.option("--top", type=Number(least=1), metavar="N", help="The first N VMAs, by size if not sorted.")
-@json_option
-def live(
-    pid: int | None, guards: bool, filters: tuple[str, ...], sort: str | None, top: int | None, as_json: bool
-) -> None:
+@click.command(cls=AreasCommand)
+@click.argument("pid", type=Number(least=1, most=LAST_PID), required=False)
+@areas_options
+def live(pid: int | None, **options: Any) -> None:
     """Show what is really in the page tables of a process, VMA by VMA.
 
     Without a PID: of the process that called pagewalk, usually your shell. The totals come first, with what the page
@@ -74,40 +24,9 @@ def live(
     is not stopped: what changed while it was read is said.
 
     Other users' processes need root; without it, frame numbers are not known. Needs Linux 6.7, guard regions 6.13.
+    A process in a dump: pagewalk vmas.
     """
     from pagewalk.live.capture import capture
     from pagewalk.live.processes import caller
-    from pagewalk.report.columns import Choice
-    from pagewalk.report.process import guards_text, process_text
-    from pagewalk.report.process_json import process_json
 
-    choice = Choice(filters, sort or ("address" if top is None else "size"), top)
-    space = capture(caller() if pid is None else pid)
-    _check_names(filters, [vma.name for vma in space.vmas])
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    if as_json:
-        write(process_json(space, choice=choice))
-    elif guards:
-        write(guards_text(space, choice=choice, width=width))
-    else:
-        write(process_text(space, paint, choice=choice, width=width))
-
-
-def _check_names(filters: tuple[str, ...], names: list[str]) -> None:
-    """Refuse a filter that is nearly a kind, and no VMA's name.
-
-    Raises:
-        BadParameter: One is, or is empty.
-    """
-    from pagewalk.doors import shown
-    from pagewalk.report.columns import column_of, near
-
-    for text in filters:
-        if not text:
-            raise click.BadParameter("a filter cannot be empty.", param_hint="'--filter'")
-        if column_of(text) or any(text in name for name in names):
-            continue
-        if like := near(text, sorting=False):
-            said = shown(text)
-            hint = f"no VMA's name contains {said}, and no kind is called so: did you mean {like}?"
-            raise click.BadParameter(hint, param_hint="'--filter'")
+    show(capture(caller() if pid is None else pid), **options)

@@ -14,14 +14,16 @@ import click
 from pagewalk.cli.cutoff import tell_of_cut_off_files
 from pagewalk.cli.status import complain
 from pagewalk.doors import shown
-from pagewalk.errors import ImageFormatError, ProcessError, UnsupportedError
+from pagewalk.errors import ImageFormatError, PagewalkError, ProcessError, UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pagewalk.live import Capture
     from pagewalk.sources import Source
     from pagewalk.tables import PageTables
 
-__all__ = ["Opened", "open_memory", "open_source"]
+__all__ = ["Opened", "open_memory", "open_source", "open_told", "process_of"]
 
 _PREFIX: Final = "pid:"
 _PID: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
@@ -79,7 +81,7 @@ def open_source(source: str, **options: Any) -> Opened:
         click.UsageError: Options that are missing, contradict each other, or mean nothing for a process.
         ProcessError: There is no such process, or it may not be looked at.
     """
-    pid = _process(source)
+    pid = process_of(source, **options)
     if pid is None:
         from pagewalk.sources import notes_of
 
@@ -87,24 +89,36 @@ def open_source(source: str, **options: Any) -> Opened:
         opened = Opened(source, tables, notes=(*told, *notes_of(tables)), pid=options["pid"])
         if _PID.fullmatch(source):
             complain(f"note: {source} is taken for the file of that name; the process would be {_PREFIX}{source}")
-        _tell(opened)
+        _tell(opened.notes)
         return opened
-    named = [name for name, value in sorted(options.items()) if value is not False and value not in (None, ())]
-    if given := [f"--{name.replace('_', '-')}" for name in named]:
-        raise _usage(f"{_PREFIX}{pid} is a process, and takes no {', '.join(given)}, as memory images do.")
     opened = _captured(pid)
     what = (
         f"process {pid}" if source.startswith(_PREFIX) else f"{source} is no file here, so it is process {pid}, which"
     )
     complain(f"note: {what} was captured as it runs: its tables are made from what the kernel tells of its pages")
-    _tell(opened)
+    _tell(opened.notes)
     return opened
 
 
-def _tell(opened: Opened) -> None:
+def _tell(notes: Iterable[str]) -> None:
     """Say what else to know of a source."""
-    for note in opened.notes:
+    for note in notes:
         complain(f"note: {note}")
+
+
+def process_of(source: str, **options: Any) -> int | None:
+    """The process of this machine that a source names; None: it is a file.
+
+    Raises:
+        click.UsageError: It is one, and options are given, which mean nothing then; it should be one, and is no number.
+        ProcessError: It is neither a file nor a process.
+    """
+    pid = _process(source)
+    named = [name for name, value in sorted(options.items()) if value is not False and value not in (None, ())]
+    if pid is not None and named:
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in named)
+        raise _usage(f"{_PREFIX}{pid} is a process, and takes no {given}, as memory images do.")
+    return pid
 
 
 def _process(source: str) -> int | None:
@@ -120,7 +134,16 @@ def _process(source: str) -> int | None:
     return int(source)
 
 
-def open_memory(source: str, *, base: int | None, segment: Any, source_type: str | None, stop: bool) -> Source:
+def open_told(source: str, **options: Any) -> Source:
+    """As ``open_memory``; what else to know of the source is said on standard error."""
+    opened = open_memory(source, **options)
+    _tell(opened.notes)
+    return opened
+
+
+def open_memory(
+    source: str, *, base: int | None, segment: Any, part: tuple[str, ...], source_type: str | None, stop: bool
+) -> Source:
     """What the options that are of the memory alone name, opened, and closed when the command ends: a machine goes on.
 
     A bar is shown where a file has to be unpacked first.
@@ -138,7 +161,7 @@ def open_memory(source: str, *, base: int | None, segment: Any, source_type: str
     where: dict[str, Any] = {"base": base or 0, "segments": segment or None, "source_type": source_type, "stop": stop}
     with shown_bar("unpacking", sys.stderr) as move:
         try:
-            opened = open_any(source, **where, progress=lambda done, _: move(done, None))
+            opened = open_any([source, *part] if part else source, **where, progress=lambda done, _: move(done, None))
         except ImageFormatError:
             raise
         except ValueError as error:
@@ -148,7 +171,7 @@ def open_memory(source: str, *, base: int | None, segment: Any, source_type: str
 
 
 def _image(
-    source: str, *, base: int | None, segment: Any, source_type: str | None, stop: bool, **where: Any
+    source: str, *, base: int | None, segment: Any, part: Any, source_type: str | None, stop: bool, **where: Any
 ) -> tuple[PageTables, tuple[str, ...]]:
     """The page tables in a source, by the options that ``pagewalk.open`` has too; and what to know of them."""
     from pagewalk.sources import check_root
@@ -156,7 +179,7 @@ def _image(
     given = [name for name in ("root", "registers", "pid") if where[name] is not None]
     if len(given) > 1:
         raise _usage(f"--{given[0]} and --{given[1]} contradict each other: give one or the other.")
-    opened = open_memory(source, base=base, segment=segment, source_type=source_type, stop=stop)
+    opened = open_memory(source, base=base, segment=segment, part=part, source_type=source_type, stop=stop)
     if not given and not opened.cpus:
         why = "".join(f"; {one}" for one in opened.missing[:1])
         raise _usage(
@@ -164,8 +187,12 @@ def _image(
             f"(--root auto finds it){why}."
         )
     notes: list[str] = []
-    tables = opened.tables(**where, notes=notes)
-    check_root(tables)
+    try:
+        tables = opened.tables(**where, notes=notes)
+        check_root(tables)
+    except PagewalkError:
+        _tell(opened.notes)  # they may say why
+        raise
     if where["root"] == "auto":
         found = ", ".join(dict.fromkeys(f"{window.root:#x}" for window in tables.windows))
         notes.append(f"--root auto is {found}, format {tables.format.name}: pagewalk roots tells all that there are")

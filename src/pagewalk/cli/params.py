@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDRESS",
+    "LAST_PID",
     "NUMBER",
     "Extent",
     "Names",
@@ -27,7 +28,7 @@ __all__ = [
     "system_option",
 ]
 
-_LAST_PID: Final = (1 << 31) - 1
+LAST_PID: Final = (1 << 31) - 1
 """What a ``pid_t`` holds."""
 
 
@@ -164,6 +165,13 @@ _BYTES_OPTIONS = (
         help="A part of the image, for one that is not one run from --base; repeatable.",
     ),
     click.option(
+        "--part",
+        metavar="FILE",
+        multiple=True,
+        help="Another file of a SOURCE that has several: of a split dump, in any order; of Firecracker, a differential "
+        "snapshot over it, the newest last. Repeatable.",
+    ),
+    click.option(
         "--source-type",
         metavar="TYPE",
         help="What the file is, where its content misleads: raw, elf, kdump, lime, ...; of a compressed one, what is "
@@ -200,7 +208,7 @@ _WHERE_OPTIONS = (
     _REGISTERS,
     click.option(
         "--pid",
-        type=Number(most=_LAST_PID),
+        type=Number(most=LAST_PID),
         metavar="N",
         help="Instead of --root: a process of the Linux in the image, as ps lists them; 0 is the kernel.",
     ),

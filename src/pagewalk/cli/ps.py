@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pagewalk.cli.opening import open_memory
+from pagewalk.cli.opening import open_told
 from pagewalk.cli.output import write
 from pagewalk.cli.params import file_options, json_option, system_option
 from pagewalk.cli.status import complain
@@ -48,9 +48,9 @@ def ps(
     from pagewalk.report.processes import processes_json, processes_text
 
     notes: list[str] = []
-    with open_memory(source, **options) as opened:
+    with open_told(source, **options) as opened:
         rows = opened.processes(threads=threads, cost=not no_cost, sweep=sweep, os=os, notes=notes)
     for note in notes:
         complain(f"note: {note}")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    write(processes_json(source, rows, notes) if as_json else processes_text(rows, width=width))
+    write(processes_json(opened.name, rows, notes) if as_json else processes_text(rows, width=width))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pagewalk.cli.opening import open_memory
+from pagewalk.cli.opening import open_told
 from pagewalk.cli.output import write
 from pagewalk.cli.params import json_option, memory_options
 from pagewalk.cli.status import complain
@@ -40,7 +40,7 @@ def roots(
     from pagewalk.report.progress import shown_bar
     from pagewalk.report.roots import json_of, text_of
 
-    opened = open_memory(source, **options)
+    opened = open_told(source, **options)
     asked = None if format is None else [format]
     with shown_bar("searching", sys.stderr) as progress:
         rows = opened.roots(registers=registers, os=os, formats=asked, progress=progress)

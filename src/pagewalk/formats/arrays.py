@@ -12,6 +12,7 @@ Frames are worked out as the commonest shape says, and put right where the shape
 from __future__ import annotations
 
 import sys
+import threading
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -23,10 +24,10 @@ from pagewalk.formats.fields import RIGHTS
 from pagewalk.formats.flags import BARE, Flag, Kind, Rights, flags_of
 from pagewalk.formats.grants import Grants
 from pagewalk.formats.learn import states_of
-from pagewalk.formats.packed import packed, runs_of
+from pagewalk.formats.packed import empty_lookup, packed, runs_of, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["Arrays", "attributes_of", "kinds_of", "shapes_of"]
 
 _ALL: Final = int(Rights.all())
+_MOST: Final = 1 << 12
+"""Pages of states, and states of single entries, that a level keeps: hostile tables have millions, others dozens."""
+_IN_PAGE: Final = 10
+"""Bits of the number of a state in a page."""
 
 
 class Arrays:
@@ -59,8 +64,10 @@ class Arrays:
         self._must = reduce(int.__or__, (shape.must.mask for shape in codec.shapes), 0)
         self._must_be_set = any(shape.must.value for shape in codec.shapes)
         self._parts: dict[int, int] = {_ALL: 0}
-        self._states = np.zeros(self.size, np.uint32)
+        self._states = empty_lookup(self.size)
         self._one: dict[tuple[int, int], int] = {}
+        self._touched: set[int] = set()
+        self._lock = threading.RLock()  # threads of a sweep share what is learned
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What was learned is learned again."""
@@ -76,13 +83,20 @@ class Arrays:
     def part(self, granted: int) -> int:
         """Where in ``lookup`` the states begin of entries to which the levels above grant some rights."""
         if granted not in self._parts:
-            self._parts[granted] = len(self._parts) * self.size
-            grown = np.zeros(len(self._states) + self.size, np.uint32)
-            for first in range(0, len(self._states), self.size):
-                held = np.flatnonzero(self._states[first : first + self.size])
-                grown[held + first] = self._states[held + first]
-            self._states = grown
+            with self._lock:
+                self._grow(granted)
         return self._parts[granted]
+
+    def _grow(self, granted: int) -> None:
+        """Make a part for some rights: the place for its states is there before anybody is told of it."""
+        if granted in self._parts:
+            return
+        grown = empty_lookup(len(self._states) + self.size)
+        for first in range(0, len(self._states), self.size):
+            held = np.flatnonzero(self._states[first : first + self.size])
+            grown[held + first] = self._states[held + first]
+        self._states = grown
+        self._parts[granted] = len(self._parts) * self.size
 
     def parts(self, granted: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
         """``part`` of each of many tables."""
@@ -115,18 +129,23 @@ class Arrays:
             index += self.part(granted)
         states = self._states.take(index, mode="clip")
         if not states.min():
-            self._learn(index[states == 0])
-            states = self._states.take(index, mode="clip")
+            new = states == 0
+            if self._learn(index[new]):
+                return self._states.take(index, mode="clip")
+            states[new] = self._not_kept(index[new])
         return states
 
     def state(self, entry: int, granted: int = _ALL) -> int:
         """The state of every entry whose deciding bits are those of ``entry``, and that is not empty."""
         key = entry & self._deciding, granted
-        if key not in self._one:
-            where = self.index(np.array([key[0]], np.uint64)) + self.part(granted)
-            self._learn(where)  # the compiled kernels want to know it too
-            self._one[key] = int(self._states[where[0]])
-        return self._one[key]
+        if (known := self._one.get(key)) is not None:
+            return known
+        where = self.index(np.array([key[0]], np.uint64)) + self.part(granted)
+        learned = self._learn(where)  # the compiled kernels want to know it too
+        found = int(self._states[where[0]]) if learned else int(self._not_kept(where)[0])
+        if len(self._one) < _MOST:
+            self._one[key] = found
+        return found
 
     def _held(self, key: int) -> int:
         """An entry with these bits that is not empty."""
@@ -137,29 +156,44 @@ class Arrays:
         return key
 
     def teach(self, entries: Words, parts: Any) -> bool:
-        """Make the states of these entries known; whether any was new."""
+        """Make the states of these entries known; whether any was new, and there was room for it."""
         index = self.index(entries) + parts
         new = index[self._states.take(index, mode="clip") == 0]
-        if len(new):
-            self._learn(new)
-        return bool(len(new))
+        return len(new) > 0 and self._learn(new)
 
-    def _learn(self, index: npt.NDArray[np.intp]) -> None:
-        """Ask the codec what these indexes mean: as they are, and without bits that do not matter."""
+    def _learn(self, index: npt.NDArray[np.intp]) -> bool:
+        """Ask the codec what these indexes mean, as they are and without idle bits; whether there is room for it."""
         numbers = np.unique(index)
-        for rights, part in self._parts.items():
-            places = numbers[numbers // self.size == part // self.size] - part
-            if not len(places):
-                continue
-            spread = np.zeros(len(places), np.uint64)
-            for run in self.runs:
-                spread |= (places.view(np.uint64) >> np.uint64(run.to) & np.uint64(run.mask >> run.to)) << np.uint64(
-                    run.first
-                )
-            for mask in (NO_PADDR, self.codec.telling):
-                some = self._matching(spread & np.uint64(mask), places)
-                where = self.index(some) + part
-                self._states[where] = self._worked_out(some, rights)
+        pages = np.unique(numbers >> _IN_PAGE).tolist()
+        with self._lock:
+            touched = self._touched.union(pages)
+            if len(touched) > max(_MOST, len(self._touched)):
+                return False
+            self._touched = touched
+            for rights, part, at in self._by_part(numbers):
+                places = numbers[at] - part
+                spread = unpacked(places, self.runs)
+                for mask in (NO_PADDR, self.codec.telling):
+                    some = self._matching(spread & np.uint64(mask), places)
+                    where = self.index(some) + part
+                    self._states[where] = self._worked_out(some, rights)
+        return True
+
+    def _not_kept(self, index: npt.NDArray[np.intp]) -> npt.NDArray[np.uint32]:
+        """The states that these indexes mean, for which there is no room."""
+        numbers, back = np.unique(index, return_inverse=True)
+        found = np.zeros(len(numbers), np.uint32)
+        for rights, part, at in self._by_part(numbers):
+            places = numbers[at] - part
+            found[at] = self._worked_out(self._matching(unpacked(places, self.runs), places), rights)
+        return found[back]
+
+    def _by_part(self, numbers: npt.NDArray[np.intp]) -> Iterator[tuple[int, int, npt.NDArray[np.intp]]]:
+        """Those of some indexes that are of each part: its rights, where it begins, and which."""
+        for rights, part in [*self._parts.items()]:
+            at = np.flatnonzero(numbers // self.size == part // self.size)
+            if len(at):
+                yield rights, part, at
 
     def _worked_out(self, keys: Words, granted: int) -> npt.NDArray[np.uint32]:
         """The states of entries that are not empty and have these bits."""

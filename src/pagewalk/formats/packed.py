@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -11,10 +13,12 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-__all__ = ["WIDEST", "Run", "packed", "runs_of"]
+__all__ = ["WIDEST", "Run", "empty_lookup", "packed", "runs_of", "unpacked"]
 
 WIDEST: Final = 22
 """Bits of the index at most."""
+_LARGE: Final = 1 << 18
+"""Numbers in a large lookup."""
 
 
 class Run(NamedTuple):
@@ -38,6 +42,28 @@ def packed(entries: Words, runs: tuple[Run, ...]) -> npt.NDArray[np.intp]:
     for part in more:
         index |= part
     return index.view(np.intp)
+
+
+def empty_lookup(size: int) -> npt.NDArray[np.uint32]:
+    """Room for what is looked up by indexes, all zeros: of a large one only what is used takes memory.
+
+    NumPy asks for huge pages, of which each would be there as a whole for one number in it.
+    """
+    if size < _LARGE or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return np.zeros(size, np.uint32)
+    data = mmap.mmap(-1, 4 * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without them
+        data.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(data, np.uint32)
+
+
+def unpacked(index: npt.NDArray[np.intp], runs: tuple[Run, ...]) -> Words:
+    """Entries that have these bits and no others: the opposite of ``packed``."""
+    entries = np.zeros(len(index), np.uint64)
+    for run in runs:
+        bits = index.view(np.uint64) >> np.uint64(run.to) & np.uint64(run.mask >> run.to)
+        entries |= bits << np.uint64(run.first)
+    return entries
 
 
 def _moved(entries: Words, run: Run) -> Words:

@@ -16,9 +16,11 @@ class RootPage(NamedTuple):
         twin: How far behind the kernel's top table of a process its user's lies, where a process has two (PTI); the
             first is aligned to twice that. 0: none has two.
         made_empty: Directories are made with the root, and may be empty.
+        below: The same as ``slots`` of a process, of the table that its first slots lead to; (): nothing is known.
     """
 
     slots: tuple[int, ...]
     kernel: int | None = None
     twin: int = 0
     made_empty: bool = False
+    below: tuple[int, ...] = ()

@@ -12,7 +12,7 @@ from pagewalk.live.madvise import madvise, process_madvise
 from pagewalk.live.maps import parse_vmas
 from pagewalk.live.procfs import read_pagemap
 from pagewalk.live.scan import REGION, scan
-from pagewalk.live.summary import TOTALS, count_tables, guard_ranges, summarize
+from pagewalk.query import TOTALS, count_tables, guard_ranges, summarize
 
 __all__ = [
     "REGION",

@@ -19,7 +19,7 @@ from pagewalk.live.leaves import find_leaves
 from pagewalk.live.processes import namespace_note
 from pagewalk.live.procfs import check_page_size
 from pagewalk.live.reading import joined_ranges, read_process
-from pagewalk.space import AddressSpace, VmaFlags
+from pagewalk.space import ProcessSpace, VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ _SPARE: Final = 1 << 12
 """Frames to grow into, beyond those that splitting every huge page takes. Untouched, they cost nothing."""
 
 
-class Capture(AddressSpace):
+class Capture(ProcessSpace):
     """What was in a process's page tables when it was looked at. A snapshot: it may be changed, the process is not.
 
     Attributes:
@@ -49,18 +49,18 @@ class Capture(AddressSpace):
         changed: ``(start, end)`` ranges whose VMAs were not the same before and after, or hold pages that cannot be
             theirs: what is said of them is stale.
         page_table_bytes: What the kernel counts for its page tables (VmPTE: all but the top one, empty ones and those
-            set aside for splitting huge pages too); None if it did not say. ``pagewalk.live.count_tables`` counts what
+            set aside for splitting huge pages too); None if it did not say. ``pagewalk.query.count_tables`` counts what
             this capture takes, which is what there would be at least.
         notes: What else to know, in sentences.
     """
 
+    synthetic = True
+
     def __init__(self, reading: Reading, found: Found, tables: PageTables, pid: int) -> None:
-        super().__init__(tables, reading.vmas, zero_frames=found.zero)
-        self.pid = pid
+        super().__init__(tables, reading.vmas, pid, zero_frames=found.zero)
         self.frames_known = found.known
         foreign = [(reading.vmas[at].start, reading.vmas[at].end) for at in found.foreign]
         self.changed = joined_ranges([*reading.changed, *foreign])
-        self.complete = not self.changed
         self.page_table_bytes = reading.page_table_bytes
         self.notes = tuple(_notes(self))
 

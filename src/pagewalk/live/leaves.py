@@ -28,7 +28,7 @@ from pagewalk.abi.pagemap import (
 from pagewalk.live.build import Leaves
 from pagewalk.live.encode import Pages, encode, frames_of, vma_rights
 from pagewalk.live.kernel import PAGE
-from pagewalk.live.reading import cut
+from pagewalk.query.ranges import cut
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Words = npt.NDArray[np.uint64]
     Regions = npt.NDArray[np.void]
 
-__all__ = ["SPAN", "Reading", "changed_ranges", "cut", "joined_ranges", "read_process"]
+__all__ = ["SPAN", "Reading", "changed_ranges", "joined_ranges", "read_process"]
 
 SPAN: Final = np.dtype([("start", np.uint64), ("end", np.uint64)])
 """``[start, end)`` in bytes."""
@@ -193,29 +193,6 @@ def joined_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
             start, end = joined[-1][0], max(end, joined.pop()[1])
         joined.append((start, end))
     return joined
-
-
-def cut(rows: Any, edges: Words) -> Any:
-    """Cut ranges at addresses.
-
-    Args:
-        rows: Structured, with ``start`` and ``end``, ascending; the other fields are repeated.
-        edges: Where to cut, ascending and distinct. Shape (n,), uint64.
-    """
-    at = np.searchsorted(rows["start"], edges, side="left") - 1  # the last row that begins below each edge
-    if not len(rows) or not ((at >= 0) & (edges < rows["end"][at])).any():
-        return rows
-    low = np.searchsorted(edges, rows["start"], side="right")
-    count = np.searchsorted(edges, rows["end"], side="left") - low + 1
-    pieces = np.repeat(rows, count)
-    if len(pieces) == len(rows):
-        return pieces
-    nth = np.arange(len(pieces)) - np.repeat(np.cumsum(count) - count, count)
-    at = np.repeat(low, count) + nth
-    later, earlier = nth > 0, nth < np.repeat(count, count) - 1
-    pieces["start"][later] = edges[at[later] - 1]
-    pieces["end"][earlier] = edges[at[earlier]]
-    return pieces
 
 
 def changed_ranges(before: Sequence[Vma], after: Sequence[Vma]) -> list[tuple[int, int]]:

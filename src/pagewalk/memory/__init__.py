@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pagewalk.memory.cache import CachedMemory
-from pagewalk.memory.exact import BadAnswer, read_each, read_exactly
+from pagewalk.memory.exact import BadAnswer, fill_each, read_each, read_exactly
 from pagewalk.memory.extents import blocks_of, extents_of, frames_of, lacks_frame
 from pagewalk.memory.flat import FlatMemory, Ram
 from pagewalk.memory.image import RawImage
 from pagewalk.memory.layered import MappedFiles
 from pagewalk.memory.pieces import PiecewiseMemory
-from pagewalk.memory.protocol import Closable, Flat, Memory, ReadsMany, Segment, WritableMemory, is_flat
+from pagewalk.memory.protocol import Closable, Fills, Flat, Memory, ReadsMany, Segment, WritableMemory, is_flat
 from pagewalk.memory.slots import RemoteSlots
 from pagewalk.memory.vmcoreinfo import split_vmcoreinfo
 from pagewalk.memory.writes import write_to, writes
@@ -18,6 +18,7 @@ __all__ = [
     "BadAnswer",
     "CachedMemory",
     "Closable",
+    "Fills",
     "Flat",
     "FlatMemory",
     "MappedFiles",
@@ -31,6 +32,7 @@ __all__ = [
     "WritableMemory",
     "blocks_of",
     "extents_of",
+    "fill_each",
     "frames_of",
     "is_flat",
     "lacks_frame",

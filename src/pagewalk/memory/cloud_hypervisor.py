@@ -44,7 +44,8 @@ class CloudHypervisorSnapshot(MappedFiles):
         file = MappedFile(folder / RANGES)
         told = _told(state, folder)
         ranges = [_pair(one, "length", folder) for one in _rows(told.get("memory_ranges"), "data", folder)]
-        mappings = [_pair(one, "size", folder) for one in told.get("guest_ram_mappings") or []]
+        mapped = told.get("guest_ram_mappings")  # old states have none
+        mappings = [_pair(one, "size", folder) for one in (mapped if isinstance(mapped, list) else [])]
         self.cpus = tuple(_registers(_part(state, CPUS)))
         self.missing = tuple(_missing(ranges, mappings, bool(self.cpus)))
         super().__init__([file], _segments(file, ranges))

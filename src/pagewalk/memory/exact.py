@@ -1,4 +1,4 @@
-"""``read_exactly`` and ``read_each``: the doors to a memory that somebody else may have written."""
+"""``read_exactly``, ``read_each``, ``fill_each``: the doors to a memory that somebody else may have written."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pagewalk.memory.protocol import ReadsMany
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pagewalk.memory.protocol import Memory
+    from pagewalk.memory.protocol import Fills, Memory
 
-__all__ = ["BadAnswer", "read_each", "read_exactly"]
+__all__ = ["BadAnswer", "fill_each", "read_each", "read_exactly"]
 
 
 class BadAnswer(MemoryReadError):
@@ -70,6 +70,28 @@ def read_each(memory: Memory, paddrs: Sequence[int], size: int) -> list[bytes | 
         data if data is None or (type(data) is bytes and len(data) == size) else _as_bytes(name, data, paddr, size)
         for paddr, data in zip(paddrs, answers, strict=True)
     ]
+
+
+def fill_each(memory: Fills, paddrs: Sequence[int], size: int, buffer: memoryview) -> list[bool]:
+    """``memory.fill``, with its answer checked.
+
+    Returns:
+        Which are there, in the order of the addresses.
+
+    Raises:
+        BadAnswer: The memory answered something else, or raised what no memory raises.
+    """
+    name = f"{type(memory).__name__}.fill"
+    try:
+        there = [bool(one) for one in memory.fill(paddrs, size, buffer)]
+    except (BadAnswer, MemoryError):
+        raise
+    except Exception as error:
+        why = f"{name} raised {type(error).__name__}: {shown(str(error))}"
+        raise BadAnswer(paddrs[0], size, why) from error
+    if len(there) != len(paddrs):
+        raise BadAnswer(paddrs[0], size, f"{name} gave {len(there)} answers for {len(paddrs)} addresses")
+    return there
 
 
 def _or_none(memory: Memory, paddr: int, size: int) -> bytes | None:

@@ -79,26 +79,34 @@ def blocks_of(
         UnsupportedError: It does not say where it has memory.
         MemoryReadError: What it says it has cannot be read.
     """
-    buffer = memoryview(bytearray(size))
+    buffer = None
     for run, run_end in extents_of(memory).tolist():
         at, last = max(run, first), min(run_end, end)
         while at < last:
             stop = min(last, (at // size + 1) * size)
-            yield at, _block(memory, at, buffer[: stop - at])
+            block = _in_place(memory, at, stop - at)
+            if block is None:
+                buffer = memoryview(bytearray(size)) if buffer is None else buffer
+                block = buffer[: stop - at]
+                _read(memory, at, block)
+            yield at, block
             at = stop
 
 
-def _block(memory: Memory, paddr: int, buffer: memoryview) -> memoryview:
-    """The bytes at an address: in place where they can be, else in a buffer of their size."""
-    if is_flat(memory):
-        check: Any = getattr(memory, "check_extent", None)
-        if check is not None:
-            check()  # its file may have been closed, or cut off
-        if (view := memory.view(paddr, len(buffer))) is not None:
-            return view
+def _in_place(memory: Memory, paddr: int, size: int) -> memoryview | None:
+    """The bytes at an address where they lie; None: they cannot be shown there."""
+    if not is_flat(memory):
+        return None
+    check: Any = getattr(memory, "check_extent", None)
+    if check is not None:
+        check()  # its file may have been closed, or cut off
+    return memory.view(paddr, size)
+
+
+def _read(memory: Memory, paddr: int, buffer: memoryview) -> None:
+    """Read the bytes at an address into a buffer of their size."""
     read_into: Any = getattr(memory, "read_into", None)
     if read_into is None:
         buffer[:] = read_exactly(memory, paddr, len(buffer))
     else:
         read_into(paddr, buffer)
-    return buffer

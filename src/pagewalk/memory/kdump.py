@@ -14,7 +14,9 @@ this.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +30,7 @@ from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump, Un
 from pagewalk.memory.elf_notes import notes_of, vmcoreinfo_of
 from pagewalk.memory.kdump_file import KdumpFile
 from pagewalk.memory.pieces import Gone, Piece, PiecewiseMemory
-from pagewalk.memory.unpackers import UNPACKERS
+from pagewalk.memory.unpackers import QUICK, UNPACKERS
 
 if TYPE_CHECKING:
     import os
@@ -41,9 +43,13 @@ __all__ = ["Kdump"]
 _ANY: Final = sum(PACKED)
 _MANY: Final = 8
 """Pages that are looked up together."""
+_GAPS: Final = 4
+"""Ranges of other files that are told."""
 _TOP: Final = 1 << 64
+_NO_PAGE: Final = _TOP - 1
+"""The number of no page: none is so high."""
 _NO_MEMORY: Final = Gone(MemoryReadError, "the machine has no memory there")
-_ELSEWHERE: Final = Gone(PageNotInDump, "the page is in another file of the split dump: give all of them")
+_ELSEWHERE: Final = Gone(PageNotInDump, "the page is in another file of the split dump: give that too (--part FILE)")
 
 
 class Kdump(PiecewiseMemory):
@@ -61,6 +67,7 @@ class Kdump(PiecewiseMemory):
         cpus: The registers of each CPU that say where tables are, if its notes have them: those of QEMU's CPUs.
         vmcoreinfo: What the kernel says of itself.
         missing: What it does not have, in a sentence each.
+        notes: That other files of it are not given.
 
     It claims to know where the machine had memory, whatever it leaves out of it (``holds_frames``, ``frames``).
     """
@@ -76,6 +83,7 @@ class Kdump(PiecewiseMemory):
         _refuse_strangers(self._split)
         first, header = self._split[0].file, self._split[0].header
         self._block = header.block
+        self._turn = threading.Lock()
         self._unpackers = {flag: UNPACKERS[name]() for flag, name in PACKED.items() if header.status & flag}
         machine = ELF_MACHINES.get(MACHINES.get(header.machine, -1))
         notes = notes_of(bytes(first.read(*header.notes)), header.order, machine)
@@ -83,6 +91,7 @@ class Kdump(PiecewiseMemory):
         self.vmcoreinfo = vmcoreinfo_of(bytes(first.read(*header.vmcoreinfo))) or notes.vmcoreinfo
         self._left_out = Gone(PageNotInDump, f"the dump leaves the page out ({_named(header.level)})")
         self.missing = tuple(self._missing())
+        self.notes = tuple(_elsewhere(self._split))
 
     @property
     def extents(self) -> npt.NDArray[np.uint64]:
@@ -116,14 +125,49 @@ class Kdump(PiecewiseMemory):
 
     def _sound_of(self, one: KdumpFile, pages: npt.NDArray[np.uint64]) -> dict[int, Piece]:
         """Those of some pages that a file has and that are sound, by number."""
-        pages, rows = one.sound(pages)
+        places, rows = one.sound(pages)
         flags, found = rows["flags"] & _ANY, {}
         for flag in np.unique(flags).tolist():
             mine = flags == flag
             unpacked = self._all_unpacked(one, rows[mine], flag & -flag)
-            for number, page in zip(pages[mine].tolist(), unpacked, strict=False):
+            for number, page in zip(pages[places[mine]].tolist(), unpacked, strict=False):
                 found[number] = Piece(number * self._block, page)
         return found
+
+    def _filled(self, paddrs: list[int], size: int, buffer: memoryview) -> list[bool]:
+        """Whole pages, unpacked where they are wanted; those that are odd in any way are not among them."""
+        there = [False] * len(paddrs)
+        if size != self._block or min(paddrs) < 0 or max(paddrs) >= _TOP:
+            return there
+        asked = np.array(paddrs, np.uint64)
+        pages = np.where(asked % np.uint64(size) == 0, asked // np.uint64(size), np.uint64(_NO_PAGE))
+        for one in self._split:
+            places, rows = one.sound(pages)
+            flags = rows["flags"] & _ANY
+            for flag in np.unique(flags).tolist():
+                mine = flags == flag
+                self._fill(one, rows[mine], flag & -flag, places[mine].tolist(), buffer, there)
+        self._pass(sum(there))
+        return there
+
+    def _fill(
+        self,
+        one: KdumpFile,
+        rows: npt.NDArray[np.void],
+        flag: int,
+        places: list[int],
+        buffer: memoryview,
+        there: list[bool],
+    ) -> None:
+        """Unpack pages that are packed alike, up to the first that is damaged: whoever looks at it alone says more."""
+        data, size = one.file.read(0, one.file.size), self._block
+        starts, ends = rows["offset"], rows["offset"] + rows["size"]
+        turn = self._turn if PACKED.get(flag) in QUICK else nullcontext()
+        with turn, suppress(Exception):  # each library has its own; and a page of another size does not fit
+            unpack = self._unpacker(flag)
+            for place, at, end in zip(places, starts.tolist(), ends.tolist(), strict=True):
+                buffer[place * size : (place + 1) * size] = unpack(data[at:end], size)
+                there[place] = True
 
     def _all_unpacked(self, one: KdumpFile, rows: npt.NDArray[np.void], flag: int) -> list[bytes]:
         """Pages that are packed alike. None of them if one is damaged: whoever looks at each alone says which."""
@@ -131,7 +175,7 @@ class Kdump(PiecewiseMemory):
         starts, ends = rows["offset"], rows["offset"] + rows["size"]
         try:
             unpack = self._unpacker(flag)
-            pages = [unpack(data[at:end], size) for at, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+            pages = [bytes(unpack(data[at:end], size)) for at, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         except Exception:  # each library has its own
             return []
         return pages if all(len(page) == size for page in pages) else []
@@ -147,8 +191,6 @@ class Kdump(PiecewiseMemory):
                 yield f"{one.mapped.path} is incomplete: its maker could not write all of it"
             if one.cut_off:
                 yield f"{one.mapped.path} is cut off, at {one.mapped.size:#x} bytes"
-        if first.header.pages and not _all_there(self._split):
-            yield "it is split, and not all of its files are given"
         if not self.cpus:
             yield "it has no registers that say where page tables are: give --root or --registers"
         if not self.vmcoreinfo:
@@ -175,7 +217,7 @@ class Kdump(PiecewiseMemory):
             return packed
         data, flag = one.file.read(packed.offset, packed.size), packed.flags & _ANY
         try:
-            page = self._unpacker(flag & -flag)(data, self._block)
+            page = bytes(self._unpacker(flag & -flag)(data, self._block))
         except UnsupportedError:
             raise
         except Exception as error:  # each library has its own
@@ -193,9 +235,9 @@ class Kdump(PiecewiseMemory):
         return self._unpackers[flag]
 
 
-def _as_it_is(data: Any, _: int) -> bytes:
-    """A page that is not packed."""
-    return bytes(data)
+def _as_it_is(data: Any, _: int) -> Any:
+    """A page that is not packed, in place."""
+    return data
 
 
 def _refuse_strangers(files: list[KdumpFile]) -> None:
@@ -211,9 +253,19 @@ def _refuse_strangers(files: list[KdumpFile]) -> None:
             raise ImageFormatError(f"{high.mapped.path}: has pages that {low.mapped.path} has too: is it given twice?")
 
 
-def _all_there(files: list[KdumpFile]) -> bool:
-    """Whether files have all pages that are in the dump."""
-    return sum(one.dumped.rank(one.end) - one.dumped.rank(one.first) for one in files) == files[0].dumped.count()
+def _elsewhere(files: list[KdumpFile]) -> Iterator[str]:
+    """Which pages of a split dump are in files that are not given."""
+    dumped, edges = (
+        files[0].dumped,
+        [0, *(edge for one in files for edge in (one.first, one.end)), len(files[0].dumped)],
+    )
+    gaps = [
+        (low, high) for low, high in zip(edges[::2], edges[1::2], strict=True) if dumped.rank(high) > dumped.rank(low)
+    ]
+    if gaps:
+        block = files[0].header.block
+        where = " and ".join(f"[{low * block:#x}, {high * block:#x})" for low, high in gaps[:_GAPS])
+        yield f"it is split, and what it has of {where} is in other files: give those too (--part FILE, or a list)"
 
 
 def _named(level: int) -> str:

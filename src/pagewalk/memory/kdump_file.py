@@ -93,26 +93,26 @@ class KdumpFile:
             return Gone(MemoryReadError, f"the page is damaged in the dump: {found.size:#x} bytes of a packed page")
         return found
 
-    def sound(self, pages: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.void]]:
+    def sound(self, pages: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.void]]:
         """Those of many pages that this file has and that look sound, looked up together.
 
         Args:
             pages: Their numbers. Shape (n,), uint64.
 
         Returns:
-            The numbers of some of them, and the descriptor of each: ``offset``, ``size``, ``flags``. None of a
-            flattened file: ``packed`` says of any page.
+            The places of some of them, and the descriptor of each: ``offset``, ``size``, ``flags``. None of a flattened
+            file: ``packed`` says of any page.
         """
         if not isinstance(self.file, MappedFile):
-            return pages[:0], np.empty(0, self._row)
-        mine = self.dumped.set_in(pages) & (pages >= np.uint64(self.first)) & (pages < np.uint64(self.end))
-        pages, rows = pages[mine], self._descriptors
-        at = self.dumped.ranks(pages) - np.uint64(self._before)
+            return np.empty(0, np.intp), np.empty(0, self._row)
+        inside = (pages >= np.uint64(self.first)) & (pages < np.uint64(self.end))
+        places, rows = np.flatnonzero(self.dumped.set_in(pages) & inside), self._descriptors
+        at = self.dumped.ranks(pages[places]) - np.uint64(self._before)
         there = at < np.uint64(len(rows))
-        pages, found = pages[there], rows[at[there]]
+        places, found = places[there], rows[at[there]]
         fits = (found["offset"] <= self.file.size) & (found["size"] <= self.header.block)
         good = fits & (found["offset"] > 0) & (found["offset"] + found["size"] <= self.file.size)
-        return pages[good], found[good]
+        return places[good], found[good]
 
     @property
     def _descriptors(self) -> npt.NDArray[np.void]:

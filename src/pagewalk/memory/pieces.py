@@ -75,6 +75,10 @@ class PiecewiseMemory(OfFiles, ABC):
         """Bytes at some of many addresses, where a subclass knows a quicker way than one after the other."""
         return {}
 
+    def _filled(self, paddrs: list[int], size: int, buffer: memoryview) -> list[bool]:
+        """The same, put into a buffer side by side; which were."""
+        return [False] * len(paddrs)
+
     @property
     @abstractmethod
     def extents(self) -> npt.NDArray[np.uint64]:
@@ -112,6 +116,24 @@ class PiecewiseMemory(OfFiles, ABC):
         self._check(asked[0], size)
         found = self._at_once(asked, size)
         return [found[paddr] if paddr in found else self._answer(paddr, size) for paddr in asked]
+
+    def fill(self, paddrs: Sequence[int], size: int, buffer: memoryview) -> list[bool]:
+        """Read ``size`` bytes at each address into a buffer, one after the other; which are there.
+
+        Whole pieces that are asked for together are not kept: whoever asks so goes through all of them once.
+        """
+        asked, size = [integer(paddr, "paddr") for paddr in paddrs], integer(size, "size")
+        if not asked:
+            return []
+        self._check(asked[0], size)
+        there = self._filled(asked, size, buffer)
+        if not all(there):
+            for at in sorted((at for at, done in enumerate(there) if not done), key=asked.__getitem__):
+                data = self._answer(asked[at], size)
+                if data is not None:
+                    buffer[at * size : (at + 1) * size] = data
+                    there[at] = True
+        return there
 
     def read_into(self, paddr: int, buffer: memoryview) -> None:
         """Fill a buffer with the bytes from ``paddr`` on.
@@ -204,12 +226,17 @@ class PiecewiseMemory(OfFiles, ABC):
                 return
             new = {number: piece for number, piece in pieces.items() if number not in self._kept}
             self._kept.update(new)
-            self._passed += len(new)
             self._bytes += sum(len(piece.data) for piece in new.values())
             while self._bytes > KEPT:
                 _, old = self._kept.popitem(last=False)
                 self._bytes -= len(old.data)
-            if self._passed >= _PASSED:
+        self._pass(len(new))
+
+    def _pass(self, pieces: int) -> None:
+        """Note that pieces were unpacked: now and then the files' own pages are let go of."""
+        with self._lock:
+            self._passed += pieces
+            if self._passed >= _PASSED and not self.closed:
                 self._passed = 0
                 for file in self._files:
                     file.forget(0, file.stored)

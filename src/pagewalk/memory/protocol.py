@@ -1,8 +1,9 @@
 """What a place that holds page tables must be able to do: one method to read, one more to write.
 
 The smallest memory is a class with ``read``. A *flat* memory also shows its bytes: then pagewalk works on them in
-place, with no call and no copy an entry. One that is far away may take many reads at once (``ReadsMany``), and one that
-holds something open can be closed (``Closable``).
+place, with no call and no copy an entry. One that is far away may take many reads at once (``ReadsMany``), one that
+unpacks its bytes may put them where they are wanted (``Fills``), and one that holds something open can be closed
+(``Closable``).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, runtime_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Closable", "Flat", "Memory", "ReadsMany", "Segment", "WritableMemory", "is_flat", "is_writable"]
+__all__ = ["Closable", "Fills", "Flat", "Memory", "ReadsMany", "Segment", "WritableMemory", "is_flat", "is_writable"]
 
 
 @runtime_checkable
@@ -49,6 +50,19 @@ class ReadsMany(Memory, Protocol):
         Returns:
             As many answers, in the order of ``paddrs``: what ``read`` gives, and None where ``read`` raises
             MemoryReadError. Nothing is padded. It raises nothing for bytes that are not there.
+        """
+
+
+@runtime_checkable
+class Fills(Memory, Protocol):
+    """A memory that puts what is read at many addresses side by side, with no bytes made in between."""
+
+    def fill(self, paddrs: Sequence[int], size: int, buffer: memoryview) -> Sequence[bool]:
+        """Read ``size`` bytes at each of some physical addresses into a buffer, one after the other.
+
+        Returns:
+            Which of them are there, in the order of ``paddrs``: those that ``read`` gives. What the buffer has in place
+            of the others means nothing. It raises nothing for bytes that are not there.
         """
 
 

@@ -14,7 +14,7 @@ from pagewalk.errors import UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["UNPACKERS", "library"]
+__all__ = ["QUICK", "UNPACKERS", "library"]
 
 
 def library(name: str, what: str, extra: str) -> Any:
@@ -38,10 +38,10 @@ def _zlib() -> Callable[[Any, int], bytes]:
 
 
 def _lzo() -> Callable[[Any, int], bytes]:
-    decompress = library("lzallright", "LZO", "kdump").LZOCompressor.decompress
+    decompress: Callable[[Any, int], bytes] = library("lzallright", "LZO", "kdump").LZOCompressor.decompress
 
     def unpack(data: Any, size: int) -> bytes:
-        return bytes(decompress(data, size))
+        return decompress(data, size)
 
     return unpack
 
@@ -71,3 +71,5 @@ UNPACKERS: Final = {"zlib": _zlib, "lzo": _lzo, "snappy": _snappy, "zstd": _zstd
 
 zlib and LZO give as many as there are, a thousand times what is packed at most: do not give them much at a time.
 """
+QUICK: Final = frozenset({"lzo", "snappy"})
+"""Those that are done so soon that two threads would wait for each other, at each page, for longer than they unpack."""

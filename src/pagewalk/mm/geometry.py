@@ -14,12 +14,14 @@ from pagewalk.mm.entries import LevelEntries
 if TYPE_CHECKING:
     from pagewalk.formats import PagingFormat
 
-__all__ = ["Geometry"]
+__all__ = ["LOWEST", "Geometry"]
 
 STACK_GAP: Final = 256
 """Pages kept free below a stack (stack_guard_gap)."""
 UNASKED_BITS: Final = 48
 """Bits of an address that is given unasked (DEFAULT_MAP_WINDOW)."""
+LOWEST: Final = 0x1_0000
+"""The lowest address that is given or registered (mmap_min_addr)."""
 MMAP_GAP: Final = 128 << 20
 """Bytes left for the stack above the first mapping (MIN_GAP)."""
 

@@ -12,9 +12,10 @@ import errno
 from typing import TYPE_CHECKING
 
 from pagewalk import abi
+from pagewalk.abi.pagemap import PageIs
 from pagewalk.doors import choice, int32, integer, not_negative, plain, refuse_pickling, words
 from pagewalk.errors import SystemCallError
-from pagewalk.mm.calls import access, advice, mapping, move, observe, process, protect, smaps, uffd
+from pagewalk.mm.calls import access, advice, mapping, move, observe, process, protect, scan, smaps, uffd
 from pagewalk.mm.paging.touch import touch
 from pagewalk.mm.state.areas import each_mapped
 from pagewalk.mm.state.files import check_file
@@ -165,6 +166,16 @@ class Mm(Space):
         addr, length = words(addr=addr, length=length)
         self._change(uffd.register_wp, self, addr, length)
 
+    def unregister(self, addr: int, length: int) -> None:
+        """Take a range back from userfaultfd: nothing in it is write-protected any more.
+
+        Raises:
+            SystemCallError: EINVAL.
+            UnsupportedError: hugetlb memory.
+        """
+        addr, length = words(addr=addr, length=length)
+        self._change(uffd.unregister, self, addr, length)
+
     def writeprotect(self, addr: int, length: int, *, protect: bool, unpopulated: bool = False) -> None:
         """Write-protect the pages of a registered range, or let go of them: a write meanwhile is a SIGBUS.
 
@@ -298,6 +309,49 @@ class Mm(Space):
     def scan(self, start: int, end: int) -> Any:
         """PAGEMAP_SCAN's regions: a structured array of start, end, categories. Errors as ``pagemap``."""
         return self._look(observe.scan, self, *range_of(start, end, self.tables))
+
+    def pagemap_scan(
+        self,
+        start: int,
+        end: int,
+        flags: int = 0,
+        max_pages: int = 0,
+        inverted: int = 0,
+        mask: int = 0,
+        anyof: int = 0,
+        returns: int = PageIs.every(),
+        vector: int = 64,
+    ) -> tuple[int, list[tuple[int, int, int]]]:
+        """The ioctl PAGEMAP_SCAN, with its arguments: ``scan`` asks it for everything.
+
+        Args:
+            start, end: The range, in bytes.
+            flags: ``PM_SCAN_*``.
+            max_pages: End when so many pages are found; 0: never.
+            inverted: ``PageIs`` categories that count where they are not.
+            mask: Those that a page must be of.
+            anyof: Those of which it must be of one; 0: of none in particular.
+            returns: Those that are told.
+            vector: How many regions there is room for.
+
+        Returns:
+            Where the scan ended, and regions: start, end, categories.
+
+        Raises:
+            SystemCallError: EINVAL; EFAULT beyond user memory; EPERM, userfaultfd protects nothing asynchronously here.
+        """
+        start, end, *more = words(
+            start=start,
+            end=end,
+            flags=flags,
+            max_pages=max_pages,
+            inverted=inverted,
+            mask=mask,
+            anyof=anyof,
+            returns=returns,
+            vector=vector,
+        )
+        return self._look(scan.pagemap_scan, self, start, end, scan.Request(*more))
 
     def smaps(self) -> dict[str, int]:
         """Totals of ``/proc/PID/smaps``, in bytes, and how much is under guards (Guard), which the kernel hides."""

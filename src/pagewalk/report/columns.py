@@ -1,10 +1,12 @@
-"""The columns of ``pagewalk live``: what they are called, what they mean, and which VMAs are shown in which order."""
+"""The columns of ``pagewalk live`` and ``vmas``: names and meanings; which VMAs are shown in which order."""
 
 from __future__ import annotations
 
 import difflib
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pagewalk.report.words import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[np.void]
 
-__all__ = ["COLOURS", "COLUMNS", "Choice", "choose", "column_of", "explain"]
+__all__ = ["COLOURS", "COLUMNS", "Choice", "choose", "column_of", "explain", "headed", "near", "sort_key"]
 
 
 class Column(NamedTuple):
@@ -34,7 +36,7 @@ class Column(NamedTuple):
 
 
 COLUMNS: Final = (
-    Column("small", "4K", "in pages of 4096 bytes"),
+    Column("small", "4K", "in the smallest pages: where those are larger, it is called by their size"),
     Column("thp", "THP", "in transparent huge pages, each mapped by one entry"),
     Column("hugetlb", "HUGETLB", "in hugetlb pages"),
     Column("prot_none", "NO RIGHTS", "pages that are there, which nobody may touch (PROT_NONE)"),
@@ -45,8 +47,8 @@ COLUMNS: Final = (
     Column("poison", "POISON", "poisoned, by a memory error or UFFDIO_POISON"),
     Column("other", "OTHER", "migrating, or device memory"),
     Column("untouched", "UNTOUCHED", "nothing: never touched, or given back"),
-    Column("hidden", "UNKNOWN", "VM_PFNMAP, such as [vvar]: the kernel does not say"),
-    Column("shared", "SHARED", "of the pages that are there: mapped by other processes too"),
+    Column("hidden", "UNKNOWN", "VM_PFNMAP, such as [vvar], of a live process: the kernel does not say"),
+    Column("shared", "SHARED", "of the pages that are there, of a live process: mapped by other processes too"),
 )
 COLOURS: Final = (("guard", "red"), ("swap", "yellow"), ("thp", "green"))
 """The colour of a VMA's line is that of the first of these that it has."""
@@ -65,6 +67,11 @@ def column_of(text: str) -> str | None:
     names = {column.heading.casefold().replace("-", "_").replace(" ", "_"): column.name for column in COLUMNS}
     names |= {column.name: column.name for column in COLUMNS} | {name: name for name in _MORE}
     return (names | _ALIASES).get(wanted)
+
+
+def headed(column: Column, page_size: int) -> str:
+    """The heading of a column, where the smallest pages are of so many bytes."""
+    return size_text(page_size).replace(" ", "")[:-2] if column.name == "small" else column.heading
 
 
 def sort_key(text: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A captured process as text: the totals, its VMAs and what is really in them, and its guard regions."""
+"""A process as text, captured or of a dump: the totals, its VMAs and what is really in them, and its guard regions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import printable
-from pagewalk.live.summary import QUALITIES, count_tables, guard_ranges, summarize
-from pagewalk.report.columns import COLOURS, COLUMNS, Choice, choose
+from pagewalk.query.areas import QUALITIES, guard_ranges, summarize
+from pagewalk.query.tables import count_tables
+from pagewalk.report.columns import COLOURS, COLUMNS, Choice, choose, headed
 from pagewalk.report.fit import wrap
 from pagewalk.report.layout import Cells, side_by_side
 from pagewalk.report.words import size_text
@@ -16,8 +17,8 @@ from pagewalk.space import VmaFlags
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pagewalk.live.capture import Capture
-    from pagewalk.space import Vma
+    from pagewalk.errors import TranslationError
+    from pagewalk.space import ProcessSpace, Vma
 
     Paint = Callable[[str, str], str]
 
@@ -29,7 +30,7 @@ _RANKS: Final = ("guard", "swap", "poison", "write_protected", "thp", "small", "
 
 
 def process_text(
-    space: Capture,
+    space: ProcessSpace,
     paint: Paint,
     *,
     choice: Choice = Choice(),  # noqa: B008 - frozen
@@ -38,19 +39,20 @@ def process_text(
     """The totals and the notes, then a line a VMA.
 
     Args:
-        space: The capture.
+        space: The process.
         paint: Given a text and a colour's name, the text in that colour.
         choice: Which VMAs, in which order.
         width: Cells that a line may take: names are shortened, then columns left out. None: as many as it takes.
 
     Columns that are empty everywhere are left out.
     """
-    totals = summarize(space)
+    findings: list[TranslationError] = []
+    totals = summarize(space, findings=findings)
     kept, order = choose(space, totals, choice)
     vmas = list(space.vmas)
     some, rows = [vmas[at] for at in order], totals[order]
-    lines, dropped = side_by_side(_columns(some, rows), width)
-    for line in (*_head(space, totals, kept, choice), *_missing(dropped), ""):
+    lines, dropped = side_by_side(_columns(some, rows, space.tables.format.page_size), width)
+    for line in (*_head(space, totals, kept, choice), *_malformed(findings), *_missing(dropped), ""):
         yield f"{wrap(line, width)}\n"
     yield f"{lines[0]}\n"
     for line, total in zip(lines[1:], rows, strict=True):
@@ -58,9 +60,10 @@ def process_text(
         yield f"{paint(line, colour) if colour else line}\n"
 
 
-def guards_text(space: Capture, *, choice: Choice = Choice(), width: int | None = None) -> Iterator[str]:  # noqa: B008
+def guards_text(space: ProcessSpace, *, choice: Choice = Choice(), width: int | None = None) -> Iterator[str]:  # noqa: B008
     """The total and the notes, then a line a guard region with the VMA it is in; arguments as ``process_text``."""
-    totals = summarize(space)
+    findings: list[TranslationError] = []
+    totals = summarize(space, findings=findings)
     vmas = list(space.vmas)
     place = {vma.start: at for at, vma in enumerate(vmas)}
     of: dict[int, list[tuple[int, int]]] = {}
@@ -72,7 +75,7 @@ def guards_text(space: Capture, *, choice: Choice = Choice(), width: int | None 
     size = sum(end - start for start, end, _ in guards)
     lines, dropped = side_by_side(_guard_columns(guards), width)
     head = f"process {space.pid}: {_count(len(guards), 'guard region')}, {size_text(size)}"
-    for line in (head, *_notes(space), *_missing(dropped), "", *lines):
+    for line in (head, *_notes(space), *_malformed(findings), *_missing(dropped), "", *lines):
         yield f"{wrap(line, width)}\n"
 
 
@@ -81,7 +84,7 @@ def letters(vma: Vma) -> str:
     return vma.rights[:3] + "ps"[bool(vma.flags & (VmaFlags.SHARED | VmaFlags.MAYSHARE))]
 
 
-def _columns(vmas: Sequence[Vma], totals: Any) -> list[Cells]:
+def _columns(vmas: Sequence[Vma], totals: Any, page_size: int) -> list[Cells]:
     """The table."""
     numbers = [column for column in COLUMNS if column.name in _ALWAYS or totals[column.name].any()]
     return [
@@ -90,7 +93,7 @@ def _columns(vmas: Sequence[Vma], totals: Any) -> list[Cells]:
         Cells("SIZE", [_short(vma.size) for vma in vmas], right=True),
         *(
             Cells(
-                column.heading,
+                headed(column, page_size),
                 [_short(size) for size in totals[column.name].tolist()],
                 right=True,
                 rank=_rank(column.name),
@@ -128,32 +131,40 @@ def _short(size: int) -> str:
     return size_text(size).replace(" ", "")[:-2] if size else "-"
 
 
-def _head(space: Capture, totals: Any, kept: Sequence[int], choice: Choice) -> Iterator[str]:
+def _head(space: ProcessSpace, totals: Any, kept: Sequence[int], choice: Choice) -> Iterator[str]:
     """How much there is of everything."""
-    yield f"process {space.pid}: {_sums(totals)}"
+    page_size = space.tables.format.page_size
+    yield f"process {space.pid}: {_sums(totals, page_size)}"
     if pages := [f"{name} {size_text(int(totals[name].sum()))}" for name in QUALITIES if totals[name].any()]:
         yield f"pages: {', '.join(pages)}"
-    tables = ", ".join(f"{count:,} {level}" for level, count in count_tables(space).items())
+    counts = count_tables(space, windows=space.tables.windows[:1])
+    tables = ", ".join(f"{count:,} {level}" for level, count in counts.items())
     said = "" if space.page_table_bytes is None else f"{size_text(space.page_table_bytes)} (VmPTE); "
     yield f"page tables: {said}needed, as computed: {tables}"
     if choice.filters:
-        yield f"filtered: {_sums(totals[list(kept)])}"
+        yield f"filtered: {_sums(totals[list(kept)], page_size)}"
     if choice.top is not None and choice.top < len(kept):
         yield f"shown: {choice.top:,} of {_count(len(kept), 'VMA')}, by {choice.sort}"
     yield from _notes(space)
 
 
-def _sums(totals: Any) -> str:
+def _sums(totals: Any, page_size: int) -> str:
     """Totals of VMAs in a line."""
     columns = [column for column in COLUMNS if column.name != "shared" and totals[column.name].any()]
-    parts = [f"{column.heading} {size_text(int(totals[column.name].sum()))}" for column in columns]
+    parts = [f"{headed(column, page_size)} {size_text(int(totals[column.name].sum()))}" for column in columns]
     size = int((totals["end"] - totals["start"]).sum())
     return f"{_count(len(totals), 'VMA')}, {size_text(size)}" + (f": {', '.join(parts)}" if parts else "")
 
 
-def _notes(space: Capture) -> Iterator[str]:
+def _notes(space: ProcessSpace) -> Iterator[str]:
     """What else to know."""
     yield from (f"note: {note}" for note in space.notes)
+
+
+def _malformed(findings: Sequence[TranslationError]) -> Iterator[str]:
+    """That the tables are damaged."""
+    if findings:
+        yield f"note: {_count(len(findings), 'malformed entry', 'malformed entries')} passed over: {findings[0]}"
 
 
 def _missing(headings: Sequence[str]) -> Iterator[str]:
@@ -162,6 +173,6 @@ def _missing(headings: Sequence[str]) -> Iterator[str]:
         yield f"left out, for want of room: {', '.join(headings)} (a wider terminal or a pipe has them)"
 
 
-def _count(number: int, what: str) -> str:
+def _count(number: int, what: str, many: str = "") -> str:
     """``1 VMA``, ``2 VMAs``."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
+    return f"{number:,} {what if number == 1 else many or f'{what}s'}"

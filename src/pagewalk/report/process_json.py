@@ -1,11 +1,12 @@
-"""A captured process as JSON: addresses are hex strings, sizes and counts are numbers."""
+"""A process as JSON, captured or of a dump: addresses are hex strings, sizes and counts are numbers."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from pagewalk.live.summary import MARKS, PARTS, QUALITIES, count_tables, guard_ranges, summarize
+from pagewalk.query.areas import MARKS, PARTS, QUALITIES, guard_ranges, summarize
+from pagewalk.query.tables import count_tables
 from pagewalk.report.columns import Choice, choose
 from pagewalk.report.process import letters
 from pagewalk.space import VmaFlags
@@ -13,21 +14,22 @@ from pagewalk.space import VmaFlags
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pagewalk.live.capture import Capture
-    from pagewalk.space import Vma
+    from pagewalk.errors import TranslationError
+    from pagewalk.space import ProcessSpace, Vma
 
 __all__ = ["process_json"]
 
 _FIGURES = (*PARTS, *QUALITIES, *MARKS)
 
 
-def process_json(space: Capture, *, choice: Choice = Choice()) -> Iterator[str]:  # noqa: B008 - frozen
+def process_json(space: ProcessSpace, *, choice: Choice = Choice()) -> Iterator[str]:  # noqa: B008 - frozen
     """One object: everything that is known; a line a VMA and a guard region.
 
     ``totals`` are those of the process, ``filtered`` those of the VMAs that pass; ``vmas``, and ``guards`` in them, are
-    the ones that were asked for, in that order.
+    the ones that were asked for, in that order. Whose the pages are is null where nobody told.
     """
-    totals = summarize(space)
+    findings: list[TranslationError] = []
+    totals = summarize(space, findings=findings)
     kept, order = choose(space, totals, choice)
     vmas = list(space.vmas)
     head = {
@@ -38,23 +40,29 @@ def process_json(space: Capture, *, choice: Choice = Choice()) -> Iterator[str]:
         "changed": [{"vaddr": hex(start), "size": end - start} for start, end in space.changed],
         "notes": list(space.notes),
         "page_table_bytes": space.page_table_bytes,
-        "tables": count_tables(space),
-        "totals": _sums(totals),
-        "filtered": _sums(totals[kept]),
+        "tables": count_tables(space, windows=space.tables.windows[:1]),
+        "findings": len(findings),
+        "totals": _sums(totals, space),
+        "filtered": _sums(totals[kept], space),
     }
     yield json.dumps(head)[:-1]
-    yield from _json_list("vmas", (_vma_data(vmas[at], totals[at]) for at in order))
+    yield from _json_list("vmas", (_vma_data(vmas[at], totals[at], space) for at in order))
     yield from _json_list("guards", _guards(space, [vmas[at] for at in order]))
     yield "}\n"
 
 
-def _sums(totals: Any) -> dict[str, int]:
+def _sums(totals: Any, space: ProcessSpace) -> dict[str, int | None]:
     """Totals of VMAs."""
     size = int((totals["end"] - totals["start"]).sum())
-    return {"vmas": len(totals), "size": size, **{name: int(totals[name].sum()) for name in _FIGURES}}
+    return {"vmas": len(totals), "size": size, **_figures({name: totals[name].sum() for name in _FIGURES}, space)}
 
 
-def _guards(space: Capture, vmas: list[Vma]) -> Iterator[dict[str, Any]]:
+def _figures(total: Any, space: ProcessSpace) -> dict[str, int | None]:
+    """The figures of a VMA, or of many."""
+    return {name: int(total[name]) if space.synthetic or name not in QUALITIES else None for name in _FIGURES}
+
+
+def _guards(space: ProcessSpace, vmas: list[Vma]) -> Iterator[dict[str, Any]]:
     """The guard regions of these VMAs, in their order."""
     place = {vma.start: at for at, vma in enumerate(vmas)}
     mine = [guard for guard in guard_ranges(space) if guard[2].start in place]
@@ -62,7 +70,7 @@ def _guards(space: Capture, vmas: list[Vma]) -> Iterator[dict[str, Any]]:
         yield {"vaddr": hex(start), "size": end - start, "vma": hex(vma.start), "name": vma.name}
 
 
-def _vma_data(vma: Vma, total: Any) -> dict[str, Any]:
+def _vma_data(vma: Vma, total: Any, space: ProcessSpace) -> dict[str, Any]:
     """One VMA as plain data."""
     return {
         "vaddr": hex(vma.start),
@@ -72,7 +80,7 @@ def _vma_data(vma: Vma, total: Any) -> dict[str, Any]:
         "name": vma.name,
         "flags": [flag.name.lower() for flag in VmaFlags if flag in vma.flags and flag.name],
         "huge_page_size": vma.huge_page_size,
-        **{name: int(total[name]) for name in _FIGURES},
+        **_figures(total, space),
     }
 
 

@@ -44,6 +44,7 @@ def source_json(source: Source, what: str) -> dict[str, Any]:
         "format": _format(source)[0],
         "vmcoreinfo": dict(source.vmcoreinfo),
         "missing": list(source.missing),
+        "notes": list(source.notes),
     }
 
 
@@ -65,6 +66,8 @@ def source_text(source: Source, what: str) -> Iterator[str]:
     yield from _vmcoreinfo(source.vmcoreinfo)
     for sentence in source.missing:
         yield _line("missing", sentence)
+    for sentence in source.notes:
+        yield _line("note", sentence)
 
 
 def _line(heading: str, text: str) -> str:

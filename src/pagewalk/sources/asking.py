@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.formats import PagingFormat
-    from pagewalk.sources.rows import ProcessSpace
     from pagewalk.sources.source import Source
+    from pagewalk.space import ProcessSpace
 
 __all__ = ["open_space", "processes", "roots"]
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from pagewalk.formats import Kind
-from pagewalk.memory import read_each
+from pagewalk.query import count_tables
 from pagewalk.sweep import Filter, count
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from pagewalk.errors import TranslationError
-    from pagewalk.formats import Level, Window
-    from pagewalk.memory import Memory
+    from pagewalk.formats import Window
     from pagewalk.tables import PageTables
 
 __all__ = ["Cost", "cost_of"]
-
-_CHUNK: Final = 512
-"""Tables that are read at a time."""
 
 
 class Cost(NamedTuple):
@@ -53,22 +45,5 @@ def cost_of(tables: PageTables, window: Window) -> Cost:
 
 def _bytes_in_tables(tables: PageTables, window: Window) -> int:
     """Bytes in the tables that translate a window."""
-    form = tables.format
-    first, *others = (level for level in form.levels_of(window) if not level.folded)
-    size = first.table_bytes
-    below = _below(tables.memory, form.head_of(window), np.array([window.root], np.uint64))
-    for level in others:
-        size += len(below) * level.table_bytes
-        if not level.is_last:
-            below = _below(tables.memory, level, below)
-    return size
-
-
-def _below(memory: Memory, level: Level, tables: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The tables below some tables, each once, so far as the memory has those."""
-    found = [tables[:0]]
-    for at in range(0, len(tables), _CHUNK):
-        read = read_each(memory, tables[at : at + _CHUNK].tolist(), level.table_bytes)
-        words = np.frombuffer(b"".join(data for data in read if data is not None), level.word.dtype)
-        found.append(np.unique(level.frame(words[level.is_table(words)].astype(np.uint64))))
-    return np.unique(np.concatenate(found))
+    sizes = {level.name: level.table_bytes for level in tables.format.levels_of(window)}
+    return sum(sizes[name] * count for name, count in count_tables(tables, windows=[window]).items())

@@ -81,7 +81,8 @@ def _opened(
     if type_ is RAW or parts is not None:
         return Source(name, RAW.name, RAW.open(path, base=base, segments=parts, writable=writable))
     if base and not type_.based:
-        raise ValueError(f"{name}: {type_.what} says itself where its memory lies: a base of {base:#x} contradicts it")
+        why = f"{type_.what} says itself where its memory lies: a base of {base:#x} contradicts it"
+        raise ValueError(f"{name}: {why}: is it raw memory that begins like one (source type raw)?")
     if writable and type_.fixed:
         raise UnsupportedError(f"{name}: {type_.what} is not written: write to a raw image or an ELF core")
     options = ({"writable": True} if writable else {}) | ({"base": base} if base else {})

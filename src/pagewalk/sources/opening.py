@@ -61,7 +61,10 @@ def source(
     if parts is not None and base:
         raise ValueError(f"segments say where the image lies: a base of {base:#x} contradicts them")
     if not isinstance(source, str | PathLike):
-        return files_source(source, base=base, parts=parts, source_type=source_type, writable=writable)
+        files = list(source)
+        for one in files:
+            _refuse_in_parts(one)
+        return files_source(files, base=base, parts=parts, source_type=source_type, writable=writable)
     refuse_process(source)
     if (machine := _machine(source)) is not None:
         _refuse_for_machine(str(source), base=base, segments=parts, source_type=source_type)
@@ -148,6 +151,18 @@ def _machine(source: str | PathLike[str]) -> SourceType | None:
     if type_ is not None and not place:
         raise ValueError(f"{source} names no machine: write {name}:PATH, the path of QEMU's socket")
     return type_
+
+
+def _refuse_in_parts(source: str | PathLike[str]) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        ValueError: It is a running machine.
+        UnsupportedError: It is a process.
+    """
+    refuse_process(source)
+    if _machine(source) is not None:
+        raise ValueError(f"{source} is a running machine: other files are no part of it")
 
 
 def _refuse_for_machine(source: str, **given: Any) -> None:

@@ -11,22 +11,21 @@ from pagewalk.memory import BadAnswer
 from pagewalk.sources.cost import Cost, cost_of
 from pagewalk.sources.linux.find import find_kernels
 from pagewalk.sources.linux.linux import Linux
-from pagewalk.space import AddressSpace
+from pagewalk.space import ProcessSpace
 from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
 
     from pagewalk.memory import Memory
     from pagewalk.sources.linux.kernel import Kernel
     from pagewalk.sources.linux.tasks import Process, Task
-    from pagewalk.space import Vma
 
     Rows = npt.NDArray[np.void]
 
-__all__ = ["PROCESS", "Kernels", "ProcessSpace", "process_rows", "process_space"]
+__all__ = ["PROCESS", "Kernels", "process_rows", "process_space"]
 
 PROCESS: Final = np.dtype(
     [
@@ -73,22 +72,6 @@ class Kernels(NamedTuple):
         kernel = linux.kernel
         root = f"the kernel's page tables at {kernel.root:#x} were found {kernel.how}"
         return [*self.notes, linux.note, root, *linux.notes]
-
-
-class ProcessSpace(AddressSpace):
-    """A process's page tables and VMAs, as a memory image has them. A snapshot.
-
-    Attributes:
-        pid: The process.
-        process_name: What it calls itself.
-        notes: What could not be known, or is doubtful, in a sentence each.
-    """
-
-    def __init__(self, tables: PageTables, vmas: Iterable[Vma], pid: int, name: str, notes: Iterable[str]) -> None:
-        super().__init__(tables, vmas)
-        self.pid = pid
-        self.process_name = name
-        self.notes = tuple(notes)
 
 
 def process_rows(linux: Linux, *, threads: bool = False, cost: bool = False, sweep: bool = False) -> Rows:
@@ -152,5 +135,7 @@ def process_space(linux: Linux, pid: int, told: Callable[[Linux], list[str]]) ->
     tables = linux.tables(pid)
     process = linux.find(pid) if pid else None
     vmas = [] if process is None else linux.vmas(process)
-    name = "" if process is None else process.task.name
-    return ProcessSpace(tables, vmas, pid, name, told(linux))
+    space = ProcessSpace(tables, vmas, pid, "" if process is None else process.task.name)
+    space.page_table_bytes = None if process is None else linux.page_table_bytes(process)
+    space.notes = tuple(told(linux))
+    return space

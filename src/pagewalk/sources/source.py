@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pagewalk.formats.registers import Paging
     from pagewalk.memory import Memory
     from pagewalk.sources.linux.linux import Linux
-    from pagewalk.sources.rows import ProcessSpace
+    from pagewalk.space import ProcessSpace
 
     Rows = npt.NDArray[np.void]
 

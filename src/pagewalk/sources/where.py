@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pagewalk.doors import integer
-from pagewalk.errors import BadRoot, UnsupportedError
+from pagewalk.errors import BadRoot, MemoryReadError, PageNotInDump, UnsupportedError
 from pagewalk.formats import DEFAULT, PagingFormat, encryption_bits, encryption_mask, find_format, from_registers
-from pagewalk.memory import is_flat, read_each
+from pagewalk.memory import is_flat, read_each, read_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +91,8 @@ def refuse_outside(memory: Memory, where: Where) -> None:
     }
     for name, root in outside.items():
         place, what = ("", "the root") if name == "root" else (f"of {name} ", name)
+        if left_out := _left_out(memory, root, form.word.size):
+            raise BadRoot(root, f"{place}is not in the dump: {left_out}")
         hint = _encryption(memory, form, root)
         why = f"{place}is outside the memory, which has {getattr(memory, 'extent', 'other addresses')}"
         rest = f"; without {name} the rest can be opened" if len(outside) < len(set(given.values())) else ""
@@ -102,6 +104,17 @@ def _is_inside(memory: Memory, paddr: int, size: int) -> bool:
     if is_flat(memory):
         return memory.view(paddr, size) is not None
     return read_each(memory, [paddr], size) != [None]
+
+
+def _left_out(memory: Memory, paddr: int, size: int) -> str:
+    """Why a dump does not have some bytes that the machine had; nothing if it had none there."""
+    try:
+        read_exactly(memory, paddr, size)
+    except PageNotInDump as error:
+        return str(error)
+    except MemoryReadError:
+        pass
+    return ""
 
 
 def _encryption(memory: Memory, form: PagingFormat, root: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pagewalk.space.locks import MmapLock, VmaLock
+from pagewalk.space.process import ProcessSpace
 from pagewalk.space.space import AddressSpace
 from pagewalk.space.vma import Mapping, Vma, VmaFlags, VmaList
 
-__all__ = ["AddressSpace", "Mapping", "MmapLock", "Vma", "VmaFlags", "VmaList", "VmaLock"]
+__all__ = ["AddressSpace", "Mapping", "MmapLock", "ProcessSpace", "Vma", "VmaFlags", "VmaList", "VmaLock"]

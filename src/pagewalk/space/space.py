@@ -31,6 +31,9 @@ class AddressSpace:
         zero_frames: Physical addresses of the shared zero pages, which ``folio_walk`` tells from folios.
     """
 
+    synthetic = False
+    """Whether the tables were made from what a kernel tells of pages: whose they are too, and of VM_PFNMAP nothing."""
+
     def __init__(
         self,
         tables: PageTables,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pagewalk.memory import read_each
+from pagewalk.memory import fill_each, read_each
 from pagewalk.sweep.inplace import InPlace
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Source:
         self.memory = memory
         self.here = InPlace(memory, form.word)
         self._word = form.word
+        self._fills = hasattr(memory, "fill") and np.dtype(form.word.dtype) == np.uint64  # words there are as here
         self._alone: tuple[int, int, tuple[Words, Mask]] | None = None
 
     def has(self, paddrs: Words, level: Level) -> bool:
@@ -64,6 +65,8 @@ class Source:
         if outside is None:
             return self.here.rows(at, level.entries, out), None
         values, found = out[: len(paddrs)], ~outside
+        if self._fills and outside.all() and values.flags.c_contiguous and len(np.unique(paddrs)) == len(paddrs):
+            return self._filled(paddrs, level, values)
         values[outside] = 0
         if found.any():
             inside = at[found]
@@ -72,6 +75,16 @@ class Source:
             values[where] = tables[row]
             found[where] = True
         return values, None if found.all() else found
+
+    def _filled(self, paddrs: Words, level: Level, out: Words) -> tuple[Words, Mask | None]:
+        """Distinct tables, put right where they are wanted."""
+        memory: Any = self.memory
+        there = fill_each(memory, paddrs.tolist(), level.table_bytes, out.reshape(-1).view(np.uint8).data)
+        if all(there):
+            return out, None
+        found = np.array(there, np.bool_)
+        out[~found] = 0
+        return out, found
 
     def slots(self, paddrs: Words, index: Words, level: Level) -> tuple[Words, Mask]:
         """One entry of each table.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pagewalk.doors import integers
 from pagewalk.errors import MemoryReadError, MemoryWriteError
-from pagewalk.memory import Closable, Flat, ReadsMany
+from pagewalk.memory import Closable, Fills, Flat, ReadsMany
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ class _Subject(NamedTuple):
 def check_memory(memory: Memory, start: int, size: int, *, writable: bool | None = None, close: bool = False) -> None:
     """Check that a memory keeps the promises of ``Memory``, and of what else it is.
 
-    That is ``WritableMemory``, ``Flat``, ``ReadsMany`` and, asked for by ``close``, ``Closable``.
+    That is ``WritableMemory``, ``Flat``, ``ReadsMany``, ``Fills`` and, asked for by ``close``, ``Closable``.
 
     Args:
         memory: The memory to check.
@@ -79,6 +79,8 @@ def check_memory(memory: Memory, start: int, size: int, *, writable: bool | None
     _reads_outside_raise(subject)
     if isinstance(memory, ReadsMany):
         _many_reads_agree_with_reads(subject)
+    if isinstance(memory, Fills):
+        _filling_agrees_with_reads(subject)
     if isinstance(memory, Flat):
         _segments_are_in_order(subject)
         _views_agree_with_reads(subject)
@@ -172,6 +174,22 @@ def _many_reads_agree_with_reads(subject: _Subject) -> None:
                 _promise(same, f"{promise}: {size} bytes at {paddr:#x} differ")
             elif not _reads(subject.memory, paddr, size):
                 _promise(data is None, f"read_many answers None where read raises: {size} bytes at {paddr:#x}")
+
+
+def _filling_agrees_with_reads(subject: _Subject) -> None:
+    promise = "fill puts side by side what read gives"
+    for size in (size for size in SIZES if size <= subject.size):
+        places = [paddr for paddr, length in subject.pieces() if length == size]
+        wanted: list[int] = [*places, *(paddr for paddr, length in _outside(subject) if length <= size), *places[::-1]]
+        buffer = memoryview(bytearray(size * len(wanted)))
+        there = list(subject.memory.fill(wanted, size, buffer))
+        _promise(len(there) == len(wanted), f"{promise}: {len(there)} answers for {len(wanted)} of {size} bytes")
+        for at, paddr in enumerate(wanted):
+            data = bytes(buffer[at * size : (at + 1) * size])
+            same = there[at] == _reads(subject.memory, paddr, size) and (
+                not there[at] or data == subject.read(paddr, size)
+            )
+            _promise(same, f"{promise}: {size} bytes at {paddr:#x} differ")
 
 
 def _reads(memory: Any, paddr: int, size: int) -> bool:

@@ -16,6 +16,7 @@ from . import (
     processes,
     rights,
     thp,
+    watched,
 )
 
 THEMES = {
@@ -23,5 +24,6 @@ THEMES = {
     "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb,
     "hugetlb files": hugetlb_files, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
+    "watched": watched,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

@@ -4,12 +4,13 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "processes.h"
 
-static char text[1 << 20];
+static char text[1 << 21];
 
 static void put(const char *line, size_t size) {
   for (size_t at = 0; at < size;) {
@@ -74,9 +75,34 @@ static void say_maps(const char *process) {
   }
 }
 
+/* What is in each area: kilobytes that are there, and in swap; what page tables take. */
+static void say_contents(const char *process) {
+  static const char *wanted[] = {"Rss:", "Swap:", "Private_Hugetlb:", "Shared_Hugetlb:"};
+  char path[300];
+  unsigned long start = 0, first, end, size;
+  snprintf(path, sizeof path, "/proc/%.20s/smaps", process);
+  slurp(path);
+  for (char *line = text, *next; *line; line = next) {
+    next = strchr(line, '\n');
+    *next++ = 0;
+    if (sscanf(line, "%lx-%lx ", &first, &end) == 2) start = first;
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+      if (!strncmp(line, wanted[i], strlen(wanted[i])) && (size = strtoul(line + strlen(wanted[i]), 0, 10)))
+        say("has %s %lx %s %lu", process, start, wanted[i], size);
+  }
+  snprintf(path, sizeof path, "/proc/%.20s/status", process);
+  slurp(path);
+  char *tables = strstr(text, "VmPTE:");
+  if (tables) say("tables %s %lu", process, strtoul(tables + 6, 0, 10));
+}
+
 void say_areas(void) {
+  memset(text, 1, sizeof text); /* what is said of this process must not change while it is said */
   DIR *folder = opendir("/proc");
   for (struct dirent *one; (one = readdir(folder));)
-    if (is_number(one->d_name)) say_maps(one->d_name);
+    if (is_number(one->d_name)) {
+      say_maps(one->d_name);
+      say_contents(one->d_name);
+    }
   closedir(folder);
 }

@@ -94,6 +94,10 @@ ADVICE: Final = (*range(29), 99, *range(102, 106), 1 << 31, 1 << 32 | 4, END - 1
 SIZES: Final = (PAGE, 0, 1, PAGE + 1, 3 * PAGE, 20 * PAGE)
 
 
+MASKS: Final = (0, *(1 << place for place in range(10)), 0x2A, 0x18, 0x1FF, 1 << 63)
+ENDS: Final = (At(40), At(0), At(1), At(9), At(12), At(30, 1), At(404))
+
+
 class Call(NamedTuple):
     """A call, and what it is asked with.
 
@@ -112,6 +116,17 @@ def _mmap(addr: Any, length: int, prot: int, flags: int, offset: int) -> do.Step
 
 def _mmap_file(addr: Any, length: int, prot: int, flags: int, offset: int, name: str) -> do.Step:
     return do.Mmap(length, prot, flags, addr, name, offset)
+
+
+def _scan(
+    end: Any, mask: int, anyof: int, inverted: int, returns: int, vector: int, max_pages: int, flags: int
+) -> do.Step:
+    return do.PagemapScan(At(0), end, flags, max_pages, inverted, mask, anyof, returns, vector)
+
+
+def _scan_from(start: Any, length: int) -> do.Step:
+    end = At(start.page + length // PAGE, start.byte) if isinstance(start, At) and length <= 20 * PAGE else length
+    return do.PagemapScan(start, end)
 
 
 def _advise_two(addr: Any, length: int, other: Any, more: int, advice: int) -> do.Step:
@@ -136,6 +151,8 @@ CALLS: Final = (
     Call(do.Madvise, (PLACES, LENGTHS, ADVICE)),
     Call(_advise_two, (PLACES, LENGTHS, PLACES, LENGTHS, ADVICE)),
     Call(_advise_many, ((0, 1, 2, 1023, 1024, 1025, 4096), ADVICE)),
+    Call(_scan, (ENDS, MASKS, MASKS, MASKS, (0x1FF, *MASKS), (64, 0, 1, 2), (0, 1, 2, 3, 5, 9), (0, 1, 2, 3, 4))),
+    Call(_scan_from, (PLACES, LENGTHS)),
     Call(do.Read, (PLACES, (8, 1, PAGE))),
     Call(do.Write, (PLACES, (b"\xc3" * 8, b"\xc3", b"\xc3" * PAGE))),
     Call(do.Execute, (PLACES,)),
@@ -176,6 +193,9 @@ def _is_deadly(step: do.Step) -> bool:
             return _leaves(step.addr, step.old_length, TASK_SIZE) or _leaves(step.new_addr, step.new_length, TASK_SIZE)
         case do.Madvise():
             return _leaves(step.addr, step.length, END)
+        case do.PagemapScan():
+            start, end = (ARENA + at.page * PAGE if isinstance(at, At) else at for at in (step.start, step.end))
+            return _leaves(start, max(end - start, 0), TASK_SIZE)
         case do.ProcessMadvise():
             return any(_leaves(addr, length, END) for addr, length in step.ranges)
     return False

@@ -151,6 +151,16 @@ _HUGE_ADVICE = (
 )  # fmt: skip
 
 
+def _scan(plan: Plan) -> do.Step:
+    """All there is, or what matches random categories."""
+    at, length = plan.range(named=False)
+    bits = [0, 0, *(1 << place for place in range(9)), 0x2A]
+    inverted, mask, anyof = (plan.choice(bits) * (not plan.one_in(2)) for _ in range(3))
+    most, room = plan.choice([0, 0, 1, 3, 7]), plan.choice([64, 64, 1, 2])
+    end = At(at.page + -(-length // PAGE))
+    return do.PagemapScan(At(at.page), end, 0, most, inverted, mask, anyof, 0x1FF, room, process=plan.process)
+
+
 def _madvise(plan: Plan) -> do.Step:
     return do.Madvise(*plan.range(), plan.choice(_ADVICE), process=plan.process)
 
@@ -234,6 +244,40 @@ def _touch(plan: Plan) -> At:
     return At(at.page + plan.draw.integer(0, pages - 1), 0, at.base)
 
 
+def _register(plan: Plan) -> do.Step:
+    at, length = plan.range(named=False)
+    if not at.byte and length:
+        plan.registered.append((plan.process, at.page, -(-length // PAGE)))
+    return do.Register(at, length, unpopulated=plan.unpopulated, process=plan.process)
+
+
+def _unregister(plan: Plan) -> do.Step:
+    return do.Unregister(*plan.range(named=False), process=plan.process)
+
+
+def _writeprotect(plan: Plan) -> do.Step:
+    """Mostly of something that is registered, and then that is written, read or thrown away."""
+    at, length = plan.range(named=False)
+    here = [one for one in plan.registered[-6:] if one[0] in plan.processes]
+    if here and not plan.one_in(6):
+        plan.process, first, pages = plan.choice(here)
+        start = plan.draw.integer(0, pages - 1)
+        at, length = At(first + start), plan.draw.integer(1, pages - start) * PAGE
+        last = max(length // PAGE - 1, 0)
+        inside = At(at.page + plan.draw.integer(0, last))
+        plan.queue = [
+            plan.choice([
+                do.Write(inside, _data(plan, 8), process=plan.process),
+                do.Read(inside, process=plan.process),
+                do.Madvise(inside, PAGE * plan.pages(4), plan.choice(_ADVICE), process=plan.process),
+                do.Mprotect(inside, PAGE * plan.pages(4), _prot(plan), process=plan.process),
+                do.KernelRead(inside, 16, process=plan.process),
+            ])
+            for _ in range(plan.draw.integer(0, 3))
+        ]  # fmt: skip
+    return do.WriteProtect(at, length, not plan.one_in(3), process=plan.process)
+
+
 def _read(plan: Plan) -> do.Step:
     return do.Read(_touch(plan), process=plan.process)
 
@@ -310,6 +354,7 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (3, _munlock),
     (1, _mseal),
     (1, _msync),
+    (3, _scan),
     (2, _mincore),
     (12, _madvise),
     (7, _huge),
@@ -332,6 +377,11 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
 """Weight and maker of each kind of step."""
 _HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {_mmap_huge: 3, _huge: 30, _touch_huge: 30, _lazy: 16}
 """In every fourth scenario these count instead: huge pages are rare otherwise."""
+_UFFD_MAKERS: list[Callable[[Plan], do.Step]] = [*[_register] * 25, *[_writeprotect] * 30, *[_unregister] * 4]
+"""In every sixth scenario, besides the others."""
+_GUARDED = frozenset({_guard, _lazy, _process_madvise})
+"""What may install guards: over what userfaultfd protects in a file, Linux 6.18 tries that for ever."""
+_FILED = frozenset({_mmap_shared, _mmap_file})
 _MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(weight)]
 _FORKS = 10
 """Of a hundred and more steps where the pool is asked for: what is promised is told apart by a fork."""
@@ -339,7 +389,7 @@ _POOL_MAKERS = [maker for weight, maker in HUGE_POOL_TABLE for _ in range(weight
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 
-def plan(draw: Draw, steps: int, *, hugetlb: bool = False) -> Scenario:
+def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False) -> Scenario:
     """A scenario from a source of choices.
 
     Args:
@@ -347,10 +397,15 @@ def plan(draw: Draw, steps: int, *, hugetlb: bool = False) -> Scenario:
         steps: How many steps.
         hugetlb: Map pages of the pool too, and look at it after each step. All processes of a machine share it: run
             one such scenario at a time.
+        uffd: Write-protect with userfaultfd, which else one in six does.
     """
     state = Plan(draw)
     large = state.one_in(4)
     makers = (_HUGE_MAKERS if large else _MAKERS) + (_POOL_MAKERS + [_fork] * _FORKS) * hugetlb
+    if uffd or (not hugetlb and state.one_in(6)):
+        state.unpopulated = state.one_in(2)
+        left_out = _GUARDED if state.one_in(2) else _FILED
+        makers = [maker for maker in makers if maker not in left_out] + _UFFD_MAKERS
     made = [_mmap_huge(state), _huge(state)] if large else [_mmap(state)]
     while len(made) < steps:
         if state.at_once:
@@ -375,6 +430,6 @@ class _Seeded:
         return self._random.randint(low, high)
 
 
-def generate(seed: int, steps: int = 30, *, hugetlb: bool = False) -> Scenario:
+def generate(seed: int, steps: int = 30, *, hugetlb: bool = False, uffd: bool = False) -> Scenario:
     """The scenario of a seed: the same at all times. See ``plan``."""
-    return plan(_Seeded(seed), steps, hugetlb=hugetlb)
+    return plan(_Seeded(seed), steps, hugetlb=hugetlb, uffd=uffd)

@@ -47,6 +47,8 @@ class Plan:
         at_once: Steps that come next, with nothing between.
         blocks_of_pool: Numbers of the blocks of 2 MiB where hugetlb memory ever was.
         file_is_private: A file of huge pages was mapped privately.
+        unpopulated: Whether userfaultfd is to write-protect places without a page.
+        registered: What is registered with it: process, first page, pages.
     """
 
     draw: Draw
@@ -59,6 +61,8 @@ class Plan:
     at_once: list[Step] = field(default_factory=list)
     blocks_of_pool: set[int] = field(default_factory=set)
     file_is_private: bool = False
+    unpopulated: bool = False
+    registered: list[tuple[int, int, int]] = field(default_factory=list)
 
     def one_in(self, number: int) -> bool:
         """True once in a while."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STEPS", "Execute", "Exit", "Fork", "KernelRead", "KernelWrite", "Madvise", "Mincore", "Mlock", "Mmap", "Mprotect",
-    "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "Pool", "ProcessMadvise", "PunchHole", "Read", "Step", "Truncate",
-    "Write",
+    "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "PagemapScan", "Pool", "ProcessMadvise", "PunchHole", "Read",
+    "Register", "Step", "Truncate", "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip
 
 
@@ -183,6 +183,60 @@ class ProcessMadvise(Step):
     call = "process_madvise"
     ranges: tuple[tuple[Where, int], ...]
     advice: int = _shown("MADV_")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PagemapScan(Step):
+    """PAGEMAP_SCAN; its value is where the scan ended and the regions, as bytes."""
+
+    call = "pagemap_scan"
+    start: Where
+    end: Where
+    flags: int = 0
+    max_pages: int = 0
+    inverted: int = 0
+    mask: int = 0
+    anyof: int = 0
+    returns: int = 0x1FF
+    vector: int = 64
+
+    def invoke(self, target: Calls, resolve: Callable[[Any], Any]) -> Any:
+        """See ``Step``."""
+        rest = self.flags, self.max_pages, self.inverted, self.mask, self.anyof, self.returns, self.vector
+        ended, rows = target.pagemap_scan(resolve(self.start), resolve(self.end), *rest)
+        return b"".join(number.to_bytes(8, "big") for number in (ended, *(part for row in rows for part in row)))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Register(Step):
+    """UFFDIO_REGISTER for write protection.
+
+    ``unpopulated``: whether that is of places without a page too, which the first one of a process says for all.
+    """
+
+    call = "register_wp"
+    addr: Where
+    length: int
+    unpopulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Unregister(Step):
+    """UFFDIO_UNREGISTER."""
+
+    call = "unregister"
+    addr: Where
+    length: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WriteProtect(Step):
+    """UFFDIO_WRITEPROTECT."""
+
+    call = "writeprotect"
+    addr: Where
+    length: int
+    protect: bool = True
 
 
 @dataclass(frozen=True, slots=True, repr=False)

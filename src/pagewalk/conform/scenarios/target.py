@@ -76,6 +76,29 @@ class Calls(Protocol):
     def process_madvise(self, ranges: Sequence[tuple[int, int]], advice: int) -> int:
         """``process_madvise(2)`` on oneself: the bytes advised."""
 
+    def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> Any:
+        """UFFDIO_REGISTER for write protection, by a userfaultfd that the process opens the first time."""
+
+    def unregister(self, addr: int, length: int) -> Any:
+        """UFFDIO_UNREGISTER."""
+
+    def writeprotect(self, addr: int, length: int, protect: bool) -> Any:
+        """UFFDIO_WRITEPROTECT."""
+
+    def pagemap_scan(
+        self,
+        start: int,
+        end: int,
+        flags: int,
+        max_pages: int,
+        inverted: int,
+        mask: int,
+        anyof: int,
+        returns: int,
+        vector: int,
+    ) -> tuple[int, list[tuple[int, int, int]]]:
+        """PAGEMAP_SCAN: where it ended, and regions of start, end, categories."""
+
     def read(self, addr: int, size: int) -> bytes:
         """Read as the CPU does, in ascending order."""
 

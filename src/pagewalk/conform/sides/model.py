@@ -28,6 +28,7 @@ class SimulatedProcess:
     def __init__(self, machine: Machine, mm: Mm) -> None:
         self._machine = machine
         self._mm = mm
+        self._unpopulated: bool | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._mm, name)
@@ -35,6 +36,30 @@ class SimulatedProcess:
     def fork(self) -> SimulatedProcess:
         """The child."""
         return SimulatedProcess(self._machine, self._mm.fork())
+
+    def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> None:
+        """See ``Calls``."""
+        if self._unpopulated is None:
+            self._unpopulated = unpopulated
+        self._mm.register_wp(addr, length)
+
+    def unregister(self, addr: int, length: int) -> None:
+        """See ``Calls``.
+
+        Raises:
+            OSError: The process has no userfaultfd (EBADF).
+        """
+        self._opened()
+        self._mm.unregister(addr, length)
+
+    def writeprotect(self, addr: int, length: int, protect: bool) -> None:
+        """See ``Calls``. Errors as ``unregister``."""
+        self._mm.writeprotect(addr, length, protect=protect, unpopulated=self._opened())
+
+    def _opened(self) -> bool:
+        if self._unpopulated is None:
+            raise OSError(errno.EBADF, "nothing was registered with userfaultfd")
+        return self._unpopulated
 
     def pages(self, start: int, end: int) -> tuple[Any, Any]:
         """See ``Calls``: one look for both."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 import tempfile
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
+from pagewalk.abi import uffd
 from pagewalk.abi.pagemap import PAGE_REGION, PAGEMAP_SCAN, PM_SCAN_ARG, PageIs
 from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MFD_HUGE_2MB, MFD_HUGETLB
 from pagewalk.abi.syscalls import (
@@ -26,6 +28,7 @@ from pagewalk.abi.syscalls import (
     SYS_PROCESS_MADVISE,
     SYS_PROCESS_VM_READV,
     SYS_PROCESS_VM_WRITEV,
+    SYS_USERFAULTFD,
 )
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.target import DEFAULT_MAP
@@ -63,15 +66,16 @@ class ThisProcess:
         self._probe = Probe()
         self.read, self.write, self.execute = self._probe.read, self._probe.write, self._probe.execute
         self._rows = ctypes.create_string_buffer(_SCAN_ROWS * _ROW)
-        self._maps, self._pagemap, self._smaps = -1, -1, -1
+        self._maps, self._pagemap, self._smaps, self._uffd = -1, -1, -1, -1
         self._pool = 0, 0
         self.reopen()
 
     def reopen(self) -> None:
         """Look at this process, after a fork, instead of at the parent."""
-        for fd in (self._maps, self._pagemap, self._smaps):
+        for fd in (self._maps, self._pagemap, self._smaps, self._uffd):
             if fd >= 0:
                 os.close(fd)
+        self._uffd = -1  # the parent's: it would protect the parent's memory
         self._maps = os.open("/proc/self/maps", os.O_RDONLY)
         self._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY)
         self._smaps = os.open("/proc/self/smaps", os.O_RDONLY)
@@ -137,6 +141,29 @@ class ThisProcess:
         finally:
             os.close(pidfd)
 
+    def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> None:
+        """See ``Calls``."""
+        if self._uffd < 0:
+            self._uffd = _call(SYS_USERFAULTFD, os.O_CLOEXEC)
+            features = uffd.FEATURES | uffd.WP_UNPOPULATED * unpopulated
+            ioctl(self._uffd, uffd.UFFDIO_API, bytearray(struct.pack("3Q", uffd.API, features, 0)), True)
+        ioctl(self._uffd, uffd.UFFDIO_REGISTER, bytearray(struct.pack("4Q", addr, length, uffd.MODE_WP, 0)), True)
+
+    def unregister(self, addr: int, length: int) -> None:
+        """See ``Calls``."""
+        ioctl(self._told(), uffd.UFFDIO_UNREGISTER, struct.pack("2Q", addr, length))
+
+    def writeprotect(self, addr: int, length: int, protect: bool) -> None:
+        """See ``Calls``."""
+        mode = uffd.WRITEPROTECT_MODE_WP * protect
+        ioctl(self._told(), uffd.UFFDIO_WRITEPROTECT, bytearray(struct.pack("3Q", addr, length, mode)), True)
+
+    def _told(self) -> int:
+        """The userfaultfd, if there is one."""
+        if self._uffd < 0:
+            raise OSError(errno.EBADF, "nothing was registered with userfaultfd")
+        return self._uffd
+
     def kernel_read(self, addr: int, size: int) -> bytes:
         """See ``Calls``."""
         into = ctypes.create_string_buffer(size)
@@ -188,6 +215,27 @@ class ThisProcess:
     def begin(self) -> None:
         """Count the pool's pages from here on."""
         self._pool = _pool()
+
+    def pagemap_scan(
+        self,
+        start: int,
+        end: int,
+        flags: int,
+        max_pages: int,
+        inverted: int,
+        mask: int,
+        anyof: int,
+        returns: int,
+        vector: int,
+    ) -> tuple[int, list[tuple[int, int, int]]]:
+        """See ``Calls``."""
+        rows = ctypes.create_string_buffer(_ROW * max(vector, 1))
+        where = ctypes.addressof(rows) if vector else 0
+        wanted = where, vector, max_pages, inverted, mask, anyof, returns
+        argument = bytearray(struct.pack(_ARGUMENT, struct.calcsize(_ARGUMENT), flags, start, end, 0, *wanted))
+        count = ioctl(self._pagemap, PAGEMAP_SCAN, argument, True)
+        ended = struct.unpack(_ARGUMENT, argument)[PM_SCAN_ARG.index("walk_end")]
+        return ended, [struct.unpack_from("3Q", rows.raw, _ROW * number) for number in range(count)]
 
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> int:
         """See ``Calls``."""

@@ -54,11 +54,15 @@ WIDE_BLOCKS: Final = {12: 0, 14: 1, 16: 1}
 GROUPS: Final = {12: 4, 14: 7, 16: 5}
 """log2 of the pages of a contiguous group of the last level."""
 _WORD: Final = Word()
+_SLOTS: Final = (0, -1, -5, -9)
 _ROOT_PAGES: Final = {
-    (shift, wide): RootPage((0, 1, -1) if wide else (0, -1, -5, -9)) for shift in (12, 14) for wide in (False, True)
+    (shift, wide): RootPage((0, -1) if shift == 12 else (0, 1, -1), below=_SLOTS) if wide else RootPage(_SLOTS)
+    for shift in (12, 14)
+    for wide in (False, True)
 }
 """Linux: of its window, a program is in the first slot and its stack in the last (of 52 bits, of which it gets 48, in
-the first two); of the kernel's, the linear map is in the first, unless randomised, and fixed things near the end."""
+the first slot of 4K, and in the first two of 16K); of the kernel's, the linear map is in the first, unless randomised,
+and fixed things near the end."""
 
 _STRIPS: Final = (
     (bit(59), "PXNTable", Rights.KERNEL_EXEC),

@@ -178,12 +178,18 @@ def _collapse(mm: Space, area: Area, start: int, end: int) -> None:
     geometry, size = mm.geometry, mm.geometry.block_size
     first, last = geometry.block_end(start), geometry.block_start(end)
     fits = huge.fits(mm, area, geometry.block_end(area.start)) and first <= last
-    refused = not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags or area.flags & SPECIAL
-    if refused or not fits or area.anon is None:
+    never = not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags or area.flags & SPECIAL
+    if never or not fits or area.anon is None:
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} cannot have huge pages there")
+    refused = None
     for at in range(first, last, size):
-        if not huge.collapse(mm, area, at):
-            raise SystemCallError(errno.EINVAL, f"[{at:#x}, {at + size:#x}) cannot be collapsed")
+        refusal = huge.collapse(mm, area, at)
+        if refusal is not None:
+            refused = SystemCallError(refusal.code, f"[{at:#x}, {at + size:#x}) cannot be collapsed: {refusal.why}")
+            if not refusal.goes_on:
+                break
+    if refused is not None:
+        raise refused
 
 
 def _guard_install(mm: Space, area: Area, start: int, end: int) -> None:

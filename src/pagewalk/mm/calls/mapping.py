@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk import abi
 from pagewalk.errors import SystemCallError
+from pagewalk.mm.geometry import LOWEST
 from pagewalk.mm.hardware.cpu import key_flags
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.touch import populate
@@ -50,8 +51,6 @@ DROPPABLE: Final = VmaFlags.DROPPABLE | VmaFlags.NORESERVE | VmaFlags.WIPEONFORK
 FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE
 KNOWN: Final = 0x7C07_F9F3
 """All that MAP_SHARED_VALIDATE lets pass (LEGACY_MAP_MASK, with the sizes of huge pages)."""
-LOWEST: Final = 0x1_0000
-"""Where the lowest hint is taken for (mmap_min_addr)."""
 ADDRESSES: Final = 1 << 64
 
 

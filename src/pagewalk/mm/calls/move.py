@@ -128,11 +128,11 @@ def _move_all(mm: Space, addr: int, length: int, flags: int, new_addr: int) -> i
         raise SystemCallError(errno.EFAULT, f"nothing is mapped at {addr:#x}")
     end, shift = addr + length, new_addr - addr
     for area in [mm.as_area(vma) for vma in mm.vmas.overlapping(addr, end)]:
-        area.refuse_sealed()
         start = max(addr, area.start)
         size = min(end, area.end) - start
         if area.flags & REGISTERED and (start > addr or end > area.end):
             raise SystemCallError(errno.EFAULT, f"what userfaultfd is told of moves alone: {area.start:#x}")
+        area.refuse_sealed()
         if area.huge_page_size:
             size, _ = _huge_lengths(area, start, size, size, start + shift)
         _move_to(mm, area, start, size, size, flags, start + shift)

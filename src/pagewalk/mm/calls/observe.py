@@ -28,6 +28,7 @@ from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.state.areas import each_mapped
 from pagewalk.mm.state.tables import ops_of
+from pagewalk.space import VmaFlags
 from pagewalk.walk import Action, walk_page_range
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["REGION", "Look", "look", "maps", "mincore", "pagemap", "regions", "scan"]
+__all__ = ["REGION", "Look", "categories_of", "look", "maps", "mincore", "pagemap", "regions", "runs_of", "scan"]
 
 _CATEGORIES: Final = (
     (PM_PRESENT, PageIs.PRESENT),
@@ -104,12 +105,14 @@ class Look(NamedTuple):
         words: As in pagemap. Shape (pages,), uint64.
         page_size: Bytes that a word stands for.
         huge: Where huge pages are mapped: first address and end.
+        tables: Where tables of the last level are, likewise.
     """
 
     start: int
     words: Entries
     page_size: int
     huge: list[tuple[int, int]]
+    tables: list[tuple[int, int]]
 
 
 def look(mm: Space, start: int, end: int) -> Look:
@@ -117,6 +120,7 @@ def look(mm: Space, start: int, end: int) -> Look:
     geometry, size = mm.geometry, mm.geometry.page_size
     small = np.zeros((end - start) // size, np.uint64)
     huge: list[tuple[int, int, Entries]] = []
+    tables: list[tuple[int, int]] = []
 
     def at_upper(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
         if entry.is_leaf:
@@ -126,6 +130,7 @@ def look(mm: Space, start: int, end: int) -> Look:
             huge.append((addr, next_, word + np.arange(first, first + (next_ - addr) // size, dtype=np.uint64)))
             walk.action = Action.CONTINUE
         elif entry.level.depth == geometry.upper.depth and entry.is_table:
+            tables.append((addr, next_))
             small[(addr - start) // size : (next_ - start) // size] = mm.tables.slice(entry, addr, next_).entries
 
     def at_hugetlb(entry: Entry, hmask: int, addr: int, next_: int, walk: Walk) -> None:
@@ -138,7 +143,7 @@ def look(mm: Space, start: int, end: int) -> Look:
     words[there] = _words(mm, small[there], geometry.last)
     for first, last, values in huge:
         words[(first - start) // size : (last - start) // size] = values
-    return Look(start, words, size, [(first, last) for first, last, _ in huge])
+    return Look(start, words, size, [(first, last) for first, last, _ in huge], tables)
 
 
 def _words(mm: Space, entries: Entries, level: LevelEntries) -> Any:
@@ -162,7 +167,7 @@ def _words(mm: Space, entries: Entries, level: LevelEntries) -> Any:
     type_, offset = level.swap_slot(entries[other])
     words[other] = np.uint64(PM_SWAP) | type_ | offset << np.uint64(MAX_SWAPFILES_SHIFT)
     words[kinds == Kind.GUARD] |= np.uint64(PM_GUARD_REGION)
-    words[flags & int(Flag.UFFD_WP) != 0] |= np.uint64(PM_UFFD_WP)
+    words[(flags & int(Flag.UFFD_WP) != 0) | (kinds == Kind.UFFD_WP)] |= np.uint64(PM_UFFD_WP)
     words[flags & int(Flag.SOFT_DIRTY) != 0] |= np.uint64(PM_SOFT_DIRTY)
     return words
 
@@ -178,7 +183,13 @@ def scan(mm: Space, start: int, end: int) -> Any:
 
 def regions(mm: Space, look: Look) -> Any:
     """What ``scan`` gives, from a look."""
-    start, words, size, huge = look
+    found = [row for row in runs_of(look.start, look.page_size, categories_of(mm, look)) if row[2]]
+    return np.array(found, np.uint64).reshape(-1, len(PAGE_REGION)).view(REGION).reshape(-1)
+
+
+def categories_of(mm: Space, look: Look) -> Any:
+    """The categories of each page that was looked at. Shape (pages,), uint64."""
+    start, words, size, huge, tables = look
     categories = np.zeros(len(words), np.uint64)
     for bit, category in _CATEGORIES:
         categories[words & np.uint64(bit) != 0] |= np.uint64(category)
@@ -187,20 +198,22 @@ def regions(mm: Space, look: Look) -> Any:
     zero = mm.machine.frames.usage[numbers] == Usage.ZERO
     zeros = np.flatnonzero(present)[zero]
     categories[zeros] = categories[zeros] & np.uint64(PageIs.PRESENT) | np.uint64(PageIs.PFNZERO)
-    written = (words != 0) & (words & np.uint64(PM_UFFD_WP) == 0)
-    categories[written] |= np.uint64(PageIs.WRITTEN)
+    held = words != 0
+    end = start + len(words) * size
+    told = [vma for vma in mm.vmas.overlapping(start, end) if VmaFlags.UFFD_WP in vma.flags]
+    # an empty entry is not known to be unwritten, nor is where userfaultfd would be told and no table is
+    for first, last in (*tables, *((max(start, vma.start), min(end, vma.end)) for vma in told)):
+        held[(first - start) // size : (last - start) // size] = True
+    categories[held & (words & np.uint64(PM_UFFD_WP) == 0)] |= np.uint64(PageIs.WRITTEN)
     for first, last in huge:
         categories[(first - start) // size : (last - start) // size] |= np.uint64(PageIs.HUGE)
-    return _runs(start, size, categories)
+    return categories
 
 
-def _runs(start: int, size: int, categories: Any) -> Any:
-    """Runs of equal categories that are not empty."""
-    edges = np.flatnonzero(np.diff(categories)) + 1
-    firsts, lasts = np.append(0, edges), np.append(edges, len(categories))
-    keep = categories[firsts] != 0
-    regions = np.zeros(int(keep.sum()), REGION)
-    regions["start"] = start + firsts[keep] * size
-    regions["end"] = start + lasts[keep] * size
-    regions["categories"] = categories[firsts[keep]]
-    return regions
+def runs_of(start: int, size: int, values: Any) -> list[tuple[int, int, int]]:
+    """Runs of equal values, one a page: first address, end, value."""
+    edges = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
+    firsts = [0, *edges] if len(values) else []
+    ends = [*edges, len(values)]
+    numbers = values[firsts].tolist() if firsts else []
+    return [(start + a * size, start + b * size, value) for a, b, value in zip(firsts, ends, numbers, strict=False)]

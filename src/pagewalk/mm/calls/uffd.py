@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pagewalk.errors import OutOfFrames, SystemCallError, UnsupportedError
+from pagewalk.mm.geometry import LOWEST
 from pagewalk.mm.paging.marks import protected, unprotected
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.area import SPECIAL
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["forget", "register_wp", "writeprotect"]
+__all__ = ["forget", "register_wp", "unregister", "writeprotect"]
 
 
 def register_wp(mm: Space, start: int, length: int) -> None:
@@ -52,24 +53,52 @@ def register_wp(mm: Space, start: int, length: int) -> None:
         areas.modify(mm, area, low, high, area.flags | VmaFlags.UFFD_WP)
 
 
+def unregister(mm: Space, start: int, length: int) -> None:
+    """Have nobody told any more (UFFDIO_UNREGISTER): what was write-protected is as if it never had been.
+
+    Args:
+        mm, start, length: As ``register_wp``.
+
+    Raises:
+        SystemCallError: EINVAL, as ``register_wp``.
+        UnsupportedError: hugetlb memory.
+    """
+    end = _end(mm, start, length)
+    found = _areas(mm, start, end)
+    if not found:
+        raise SystemCallError(errno.EINVAL, f"nothing is mapped in [{start:#x}, {end:#x})")
+    for area in found:
+        _check_kind(area)
+    for area in found:
+        low, high = max(start, area.start), min(end, area.end)
+        if VmaFlags.UFFD_WP in area.flags:
+            forget(mm, low, high)
+            areas.modify(mm, area, low, high, area.flags & ~VmaFlags.UFFD_WP)
+
+
 def writeprotect(mm: Space, start: int, length: int, *, protect: bool, unpopulated: bool = False) -> None:
     """Write-protect the pages of a registered range, or let them be written again (UFFDIO_WRITEPROTECT).
 
     Args:
         mm: The address space.
-        start, length: The range, page-aligned, in bytes.
+        start, length: The range, page-aligned, in bytes. Gaps in it are passed over.
         protect: False takes the protection away; the write right comes back with the next write.
         unpopulated: Also where anonymous memory has no page yet (UFFD_FEATURE_WP_UNPOPULATED, 6.4).
 
     Raises:
-        SystemCallError: EINVAL, misaligned; ENOENT, not all registered; ENOMEM, no frame for a table.
+        SystemCallError: EINVAL, misaligned; ENOENT, nothing is mapped, or at something that is not registered: what
+            lies before that is done; ENOMEM, no frame for a table.
+    Source: ``mwriteprotect_range``, Linux 6.18.
     """
     end = _end(mm, start, length)
     found = _areas(mm, start, end)
-    covered = sum(min(end, area.end) - max(start, area.start) for area in found)
-    if covered != end - start or any(VmaFlags.UFFD_WP not in area.flags for area in found):
-        raise SystemCallError(errno.ENOENT, f"[{start:#x}, {end:#x}) is not all registered: register_wp() first")
+    if not found:
+        raise SystemCallError(errno.ENOENT, f"nothing is mapped in [{start:#x}, {end:#x})")
     for area in found:
+        if VmaFlags.UFFD_WP not in area.flags:
+            raise SystemCallError(
+                errno.ENOENT, f"the mapping at {area.start:#x} is not registered: register_wp() first"
+            )
         low, high = max(start, area.start), min(end, area.end)
         markers = protect and (unpopulated or not area.is_anonymous)
         if markers:
@@ -88,7 +117,8 @@ def _end(mm: Space, start: int, length: int) -> int:
     Raises:
         SystemCallError: EINVAL, it is none.
     """
-    if start % mm.geometry.page_size or length % mm.geometry.page_size or length <= 0:
+    inside = LOWEST <= start < mm.task_size and 0 < length <= mm.task_size - start
+    if start % mm.geometry.page_size or length % mm.geometry.page_size or not inside:
         raise SystemCallError(errno.EINVAL, f"not a range of whole pages: {length:#x} bytes at {start:#x}")
     return start + length
 
@@ -98,12 +128,17 @@ def _areas(mm: Space, start: int, end: int) -> list[Area]:
     return [mm.as_area(vma) for vma in mm.vmas.overlapping(start, end)]
 
 
-def _check_area(area: Area) -> None:
-    """Refuse what cannot be registered (``vma_can_userfault``)."""
+def _check_kind(area: Area) -> None:
+    """Refuse memory of kinds that are never registered (``vma_can_userfault``)."""
     if area.huge_page_size:
         raise UnsupportedError(f"write protection of hugetlb memory, at {area.start:#x}, is not simulated")
-    if area.flags & SPECIAL:
-        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is special")
+    if area.flags & (SPECIAL | VmaFlags.DROPPABLE):
+        raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} is special, or may be dropped")
+
+
+def _check_area(area: Area) -> None:
+    """Refuse what cannot be registered."""
+    _check_kind(area)
     if VmaFlags.MAYWRITE not in area.flags:
         raise SystemCallError(errno.EPERM, f"the mapping at {area.start:#x} can never be written")
 

@@ -7,7 +7,7 @@ refused. (``mm/memory.c``, Linux 6.18.)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -97,6 +97,9 @@ def handle(mm: Space, vaddr: int, access: Access) -> None:
                 return
         if upper.is_leaf:
             return
+        if upper.is_none and not area.is_anonymous and not _maps_around(mm, area, page, access):
+            _prepare_copy(mm, area, access)
+            _refuse_beyond(area, page, access)  # before there is a table
     entry = mm.tables.last_at(page, grow=True)
     if entry is None:
         return  # another thread has just mapped a huge page: look again
@@ -118,7 +121,7 @@ def _resolve(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> 
         case Kind.SWAP:
             _swap_in(mm, area, entry, page, write=write)
         case Kind.UFFD_WP:
-            _populate_protected(mm, area, entry, page)
+            _populate_protected(mm, area, entry, page, access)
         case Kind.HWPOISON:
             raise BusError(page, access, "the page is poisoned", abi.BUS_MCEERR_AR)
         case Kind.GUARD:
@@ -127,11 +130,16 @@ def _resolve(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> 
             raise SegmentationFault(page, access, f"the entry is {kind.label}")
 
 
-def _populate_protected(mm: Space, area: Area, entry: Entry, page: int) -> None:
-    """Bring a page in where userfaultfd's marker stands. The marker stays where there is none to be had."""
+def _populate_protected(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> None:
+    """Bring a page in where userfaultfd's marker stands, as protected. The marker stays where there is none to be had.
+
+    A write gets a page of its own, and is refused the next time. What nobody is told of any more is empty.
+    """
     marker, entry.value = entry.value, mm.geometry.last.none
+    if VmaFlags.UFFD_WP not in area.flags:
+        return
     try:
-        _resolve(mm, area, entry, page, "read")
+        _resolve(mm, area, entry, page, access)
     except BaseException:
         entry.value = marker
         raise
@@ -175,15 +183,13 @@ def _file(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> Non
     """A page of a file: shared, or read only, or copied at once for a private write."""
     file: File = area.mapping  # type: ignore[assignment]
     offset = area.offset_at(page)
-    if access != "write":
+    if _maps_around(mm, area, page, access):
         _fault_around(mm, area, file, page)
         if not entry.is_none:
             return
     shared = VmaFlags.SHARED in area.flags
-    if access == "write" and not shared:
-        prepare_anon(mm, area)
-    if not file.has(offset):
-        raise BusError(page, access, f"beyond the end of {file.name}, which has {file.size:#x} bytes")
+    _prepare_copy(mm, area, access)
+    _refuse_beyond(area, page, access)
     cached = file.hold(offset // file.page_size)
     if access == "write" and not shared:
         try:
@@ -196,13 +202,45 @@ def _file(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> Non
         _map(mm, area, entry, page, cached, writable=shared, dirty=access == "write")
 
 
+def _prepare_copy(mm: Space, area: Area, access: Access) -> None:
+    """A private write makes a copy: the area needs a history, whether or not there is something to copy."""
+    if access == "write" and VmaFlags.SHARED not in area.flags:
+        prepare_anon(mm, area)
+
+
+def _refuse_beyond(area: Area, page: int, access: Access) -> None:
+    """Refuse an access behind the last page of a file.
+
+    Raises:
+        BusError: It is one.
+    """
+    file: File = area.mapping  # type: ignore[assignment]
+    if not file.has(area.offset_at(page)):
+        raise BusError(page, access, f"beyond the end of {file.name}, which has {file.size:#x} bytes")
+
+
+def _around(mm: Space, area: Area, page: int) -> tuple[int, int]:
+    """What a read fault of a file may map: up to a table's end."""
+    window = max(FAULT_AROUND, mm.geometry.page_size)
+    start = max(page // window * window, area.start)
+    return start, min(start + window, area.end, mm.geometry.block_start(page) + mm.geometry.block_size)
+
+
+def _maps_around(mm: Space, area: Area, page: int, access: Access) -> bool:
+    """Whether a fault maps pages of the file that are in the page cache, its own or others."""
+    file: Any = area.mapping
+    if access == "write" or VmaFlags.UFFD_WP in area.flags:
+        return False
+    start, end = _around(mm, area, page)
+    offsets = range(area.offset_at(start), area.offset_at(end), mm.geometry.page_size)
+    return any(offset // file.page_size in file.pages and file.has(offset) for offset in offsets)
+
+
 def _fault_around(mm: Space, area: Area, file: File, page: int) -> None:
     """Map the pages of the file that are in the page cache around a read fault, within one table."""
     geometry = mm.geometry
     size, last = geometry.page_size, geometry.last
-    window = max(FAULT_AROUND, size)
-    start = max(page // window * window, area.start)
-    end = min(start + window, area.end, geometry.block_start(page) + geometry.block_size)
+    start, end = _around(mm, area, page)
     shared = VmaFlags.SHARED in area.flags
     upper = mm.tables.upper_at(page)
     assert upper is not None
@@ -266,7 +304,10 @@ def unshare(mm: Space, vaddr: int) -> None:
     fresh = mm.take_frame(Usage.ANON, page)
     frames.copy(frame, fresh)
     prepare_anon(mm, area)
+    marked = Flag.UFFD_WP in entry.flags
     _map(mm, area, entry, page, fresh, writable=False)
+    if marked:
+        _protect(mm, entry)
     frames.drop(frame)
 
 

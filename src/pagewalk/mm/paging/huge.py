@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import errno
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from pagewalk.errors import OutOfFrames
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.hardware.frames import Usage
-from pagewalk.mm.paging.zap import release
+from pagewalk.mm.paging.zap import armed, release
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.mm.state.areas import prepare_anon
 from pagewalk.space import VmaFlags
@@ -109,29 +110,37 @@ def may_reuse(mm: Space, paddr: int) -> bool:
     return mm.machine.frames.is_exclusive(paddr) or is_ours(mm, paddr)
 
 
-def collapse(mm: Space, area: Area, start: int) -> bool:
-    """Replace the small pages of an block by one huge page (``MADV_COLLAPSE``).
+class Refusal(NamedTuple):
+    """Why a block is not collapsed.
 
-    Returns:
-        Whether the range is mapped by a huge page now. It is not where there is no table to collapse, a guard or
-        another marker in it, or no memory.
+    Attributes:
+        code: The errno.
+        why: In words.
+        goes_on: Whether the blocks after it are tried all the same.
     """
+
+    code: int
+    why: str
+    goes_on: bool = True
+
+
+def collapse(mm: Space, area: Area, start: int) -> Refusal | None:
+    """Replace the small pages of a block by one huge page (``MADV_COLLAPSE``); None: it is mapped by one now."""
     last, upper = mm.geometry.last, mm.tables.upper_at(start)
     if upper is None or upper.is_none:
-        return False
+        return Refusal(errno.EINVAL, "there is no table")
     if upper.is_leaf:
-        return True
+        return None
     entries = mm.tables.slice(upper, start, start + mm.geometry.block_size).entries
     kinds = last.kind(entries)
-    pages = is_page(kinds)
-    real = pages & (last.flags(entries) & int(Flag.SPECIAL) == 0)
-    if not (pages | (kinds == Kind.NONE)).all():
-        return False
+    real = is_page(kinds) & (last.flags(entries) & int(Flag.SPECIAL) == 0)
+    if refusal := _refusal(mm, area, entries, real):
+        return refusal
     sources = last.frame(entries[real])
     try:
         paddr = mm.machine.frames.take_block(Usage.ANON)
-    except OutOfFrames:
-        return False
+    except OutOfFrames as error:
+        return Refusal(errno.ENOMEM, str(error), goes_on=False)
     prepare_anon(mm, area)
     mm.machine.frames.gather(sources, paddr, np.flatnonzero(real))
     flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
@@ -140,7 +149,29 @@ def collapse(mm: Space, area: Area, start: int) -> bool:
     upper.value = entry if area.flags & RIGHTS else mm.geometry.upper.without_rights(entry)
     mm.tables.deposits.append(table)
     release(mm, small, kinds)  # last: who interrupts this finds the bytes in the one place or in the other
-    return True
+    return None
+
+
+def _refusal(mm: Space, area: Area, entries: Entries, real: Any) -> Refusal | None:
+    """What speaks against collapsing entries: the first that does (``hpage_collapse_scan_pmd``); then guards, and swap.
+
+    Args:
+        mm, area: Whose.
+        entries: A whole table's.
+        real: Which map pages other than the zero page.
+    """
+    last = mm.geometry.last
+    kinds = last.kind(entries)
+    protected = armed(last, entries)
+    missing = ~real & ((kinds == Kind.NONE) | is_page(kinds)) & (VmaFlags.UFFD_WP in area.flags)
+    first = np.flatnonzero(protected | missing)[:1]
+    if first.size and protected[first[0]]:
+        return Refusal(errno.EINVAL, "a page is write-protected with userfaultfd")
+    if first.size:
+        return Refusal(errno.EBUSY, "a page is missing, and userfaultfd is told of that range", goes_on=False)
+    if not (is_page(kinds) | (kinds == Kind.NONE)).all():
+        return Refusal(errno.EINVAL, "a marker stands there, or a page is in swap", goes_on=False)
+    return None
 
 
 def split_folio(mm: Space, paddr: int) -> None:
@@ -166,5 +197,8 @@ def split_folio(mm: Space, paddr: int) -> None:
         paddrs = last.frame(entries[inside])
         empty = frames.all_zero(paddrs)
         frames.drop(paddrs[empty])
-        entries[inside[empty]] = np.uint64(mm.zero_entry_for(mm.as_area(vma)))
+        gone, zero = inside[empty], np.uint64(mm.zero_entry_for(mm.as_area(vma)))
+        protected = gone[armed(last, entries[gone])]
+        entries[gone] = zero
+        entries[protected] = last.with_flags(zero, Flag.UFFD_WP)
     frames.dissolve(first)

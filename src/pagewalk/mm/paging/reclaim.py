@@ -16,7 +16,7 @@ from pagewalk import sweep
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.paging.huge import is_ours, split_folio
-from pagewalk.mm.paging.zap import clear_huge, release
+from pagewalk.mm.paging.zap import armed, clear_huge, empty, release, remembers_protection
 from pagewalk.mm.state.files import File
 from pagewalk.space import VmaFlags
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
-    from pagewalk.space import Mapping
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
@@ -68,7 +67,7 @@ def pageout(mm: Space, area: Area, start: int, end: int) -> None:
     if VmaFlags.DROPPABLE in area.flags:
         _each_table(mm, start, end, _drop_huge, _drop_pages)
         return
-    _each_table(mm, start, end, _pageout_huge, partial(_pageout_pages, file=area.mapping), reclaim=True)
+    _each_table(mm, start, end, _pageout_huge, partial(_pageout_pages, area=area), reclaim=True)
 
 
 def _check(area: Area) -> None:
@@ -140,18 +139,20 @@ def _unshared_folios(mm: Space, entries: Entries) -> Places:
 def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> None:
     """Split the large folios of which only a part is mapped here, and, to reclaim them, those that would need swap.
 
+    A part of a folio is also what is write-protected with userfaultfd where the rest is not.
     A lazily free folio is dropped as a whole; one that was written since is kept as a whole.
     """
     frames, geometry = mm.machine.frames, mm.geometry
     pages = entries[_pages(mm, entries)]
     block_of = _blocks(mm, pages)
-    dirty = geometry.last.flags(pages) & int(Flag.DIRTY) != 0
+    dirty, protected = geometry.last.flags(pages) & int(Flag.DIRTY) != 0, armed(geometry.last, pages)
     for block in np.unique(block_of).tolist():
         here = block_of == block
         if not frames.is_large(block) or not is_ours(mm, block):
             continue
         lazy = frames.is_lazy(block)
-        if np.count_nonzero(here) < geometry.block_pages or (reclaim and not lazy):
+        alike = np.count_nonzero(here) == geometry.block_pages and len(np.unique(protected[here])) == 1
+        if not alike or (reclaim and not lazy):
             split_folio(mm, block)
         elif reclaim and dirty[here].any():
             _keep(mm, frames.run(block, geometry.block_size))
@@ -159,7 +160,9 @@ def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> None:
 
 def _free_huge(mm: Space, upper: Entry) -> None:
     assert upper.target is not None
-    mm.machine.frames.set_lazy(mm.machine.frames.run(upper.target, mm.geometry.block_size), lazy=True)
+    folio = mm.machine.frames.run(upper.target, mm.geometry.block_size)
+    mm.machine.frames.set_lazy(folio, lazy=True)
+    mm.machine.frames.set_dirty(folio, dirty=False)
     upper.value = mm.geometry.upper.without(upper.value, Flag.ACCESSED | Flag.DIRTY)
 
 
@@ -221,15 +224,17 @@ def _pageout_huge(mm: Space, upper: Entry) -> None:
     _pageout_pages(mm, entries, _own_pages(mm, entries))
 
 
-def _pageout_pages(mm: Space, entries: Entries, own: Places, file: Mapping | None = None) -> None:
+def _pageout_pages(mm: Space, entries: Entries, own: Places, area: Area | None = None) -> None:
     last, frames = mm.geometry.last, mm.machine.frames
+    file = None if area is None else area.mapping
     for at in own.tolist():
         paddr = last.frame(int(entries[at]))
         if frames.is_anonymous(paddr):
             _page_out(mm, entries, at, paddr)
-        elif isinstance(file, File):
-            release(mm, entries[at : at + 1], last.kind(entries[at : at + 1]))
-            entries[at] = last.none
+        elif area is not None and isinstance(file, File):
+            one = entries[at : at + 1]
+            release(mm, one, last.kind(one))
+            empty(last, one, np.arange(1), remembers=remembers_protection(area))
             file.reclaim(paddr)
 
 

@@ -10,8 +10,12 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pagewalk.mm.entries import LevelEntries
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
@@ -19,7 +23,10 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["clear_huge", "release", "unmap_file", "zap"]
+    Mask = npt.NDArray[np.bool_]
+    Places = npt.NDArray[np.intp]
+
+__all__ = ["armed", "clear_huge", "empty", "release", "remembers_protection", "unmap_file", "zap"]
 
 
 def zap(mm: Space, area: Area, start: int, end: int, *, markers: bool = False, reclaim: bool = False) -> None:
@@ -29,14 +36,15 @@ def zap(mm: Space, area: Area, start: int, end: int, *, markers: bool = False, r
         mm: The address space.
         area: The area that holds the range.
         start, end: Virtual addresses, page-aligned.
-        markers: Take guard markers too (munmap); otherwise they stay (``ZAP_FLAG_DROP_MARKER``).
+        markers: Take markers too (munmap); otherwise guards stay, and where a page of a file was write-protected with
+            userfaultfd, a marker (``ZAP_FLAG_DROP_MARKER``).
         reclaim: Free the tables that are wholly in the range and empty now (CONFIG_PT_RECLAIM, 6.14).
     """
     if area.huge_page_size:
         hugetlb.zap(mm, area, start, end)
         return
 
-    block, last = mm.geometry.block_size, mm.geometry.last
+    block, last, remembers = mm.geometry.block_size, mm.geometry.last, not markers and remembers_protection(area)
 
     def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
         with mm.tables.lock(upper.table):
@@ -50,14 +58,25 @@ def zap(mm: Space, area: Area, start: int, end: int, *, markers: bool = False, r
         table = mm.tables.child(upper, addr)
         with mm.tables.lock(table):
             entries = mm.tables.slice(upper, addr, next_).entries
-            _zap_entries(mm, entries, markers=markers)
+            _zap_entries(mm, entries, markers=markers, remembers=remembers)
             if reclaim and next_ - addr == block and last.all_none(entries):
                 mm.tables.free_tables(addr, next_, addr, next_)
 
     mm.tables.each_upper(start, end, at_upper)
 
 
-def _zap_entries(mm: Space, entries: Entries, *, markers: bool) -> None:
+def remembers_protection(area: Vma) -> bool:
+    """Whether write protection outlives the pages of an area: it may have others for them, which are as protected."""
+    return area.mapping is not None and VmaFlags.UFFD_WP in area.flags
+
+
+def armed(level: LevelEntries, entries: Entries) -> Mask:
+    """Which entries say that their place is write-protected with userfaultfd: pages, pages in swap, markers."""
+    found: Mask = (level.flags(entries) & int(Flag.UFFD_WP) != 0) | (level.kind(entries) == Kind.UFFD_WP)
+    return found
+
+
+def _zap_entries(mm: Space, entries: Entries, *, markers: bool, remembers: bool) -> None:
     """Empty entries in place."""
     last, first = mm.geometry.last, int(entries[0])
     kind = last.kind(first)
@@ -68,7 +87,10 @@ def _zap_entries(mm: Space, entries: Entries, *, markers: bool) -> None:
     kinds = last.kind(entries)
     release(mm, entries, kinds)
     kept = (kinds == Kind.GUARD) if not markers else np.zeros(len(entries), bool)
+    protected = armed(last, entries) if remembers else None
     entries[~kept] = last.none
+    if protected is not None:
+        entries[protected] = last.write_protected
 
 
 def release(mm: Space, entries: Entries, kinds: Entries) -> None:
@@ -95,19 +117,29 @@ def unmap_file(vma: Vma, start: int, end: int, *, private: bool = False) -> None
     end = mm.geometry.page_end(end)
     if start >= end:
         return
+    remembers = remembers_protection(vma)
     for _, entries in mm.tables.slices(mm.geometry.page_start(start), end):
-        _unmap_pages(mm, entries, private=private)
+        _unmap_pages(mm, entries, private=private, remembers=remembers)
 
 
-def _unmap_pages(mm: Space, entries: Entries, *, private: bool) -> None:
-    """Take a file's pages out of a table."""
+def _unmap_pages(mm: Space, entries: Entries, *, private: bool, remembers: bool) -> None:
+    """Take a file's pages out of a table; private copies that were swapped out, too, if they are asked for."""
     last = mm.geometry.last
     kinds = last.kind(entries)
     at = np.flatnonzero(is_page(kinds))
     owned = mm.machine.frames.used_as(last.frame(entries[at]), Usage.FILE)
     gone = at[owned | private]
+    if private:
+        gone = np.union1d(gone, np.flatnonzero(kinds == Kind.SWAP))
     release(mm, entries[gone], kinds[gone])
-    entries[gone] = last.none
+    empty(last, entries, gone, remembers=remembers)
+
+
+def empty(level: LevelEntries, entries: Entries, places: Places, *, remembers: bool) -> None:
+    """Empty entries whose pages are gone, but for markers where those were write-protected."""
+    protected = places[armed(level, entries[places])] if remembers else places[:0]
+    entries[places] = level.none
+    entries[protected] = level.write_protected
 
 
 def clear_huge(mm: Space, upper: Entry) -> None:

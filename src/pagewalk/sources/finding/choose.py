@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
     from pagewalk.sources.finding.reader import Reader
     from pagewalk.sources.finding.reading import Reading
-    from pagewalk.sources.finding.scan import Candidates
+    from pagewalk.sources.finding.sieve import Candidates
 
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Kernel", "Proved", "Roots", "explained", "prove", "settle"]
+__all__ = ["MOST", "SOME", "Kernel", "Proved", "Roots", "explained", "prove", "settle"]
 
-_STAGES: Final = (1, 4)
-_MOST: Final = 64
-"""Tables of each level that are looked at of each candidate, first few, then as many."""
+_FIRST: Final = 1, 4
+SOME, MOST = 16, 64
+"""Tables of each level that are looked at of each candidate: first few, then as many, fewer where they are larger."""
+_USUAL: Final = 4096
+"""Bytes of most tables."""
 
 
 @dataclass
@@ -91,23 +93,27 @@ class Roots:
     kernels: list[Kernel]
 
 
-def prove(reader: Reader, reading: Reading, candidates: Candidates) -> Proved | None:
-    """Those of some candidates that look like page tables; None: none does."""
+def prove(reader: Reader, reading: Reading, candidates: Candidates, most: int = MOST) -> Proved | None:
+    """Those of some candidates that look like page tables; None: none does.
+
+    Args:
+        reader: Reads tables.
+        reading: What they are taken for.
+        candidates: They.
+        most: Tables of each level that are looked at of each in the end.
+    """
     if reading.shared:
         candidates = candidates.only(_with_twins(reader, reading, candidates))
-    for most in _STAGES:
-        seen = look_below(reader, reading, reading.user, candidates.rows, most)
+    last = reading.user.steps[-1].level
+    for few in _FIRST:
+        seen = look_below(reader, reading, reading.user, candidates.rows, few)
         candidates = candidates.only(seen.sound if reading.page.made_empty else seen.alive)
     if not len(candidates.paddrs):
         return None
-    seen = look_below(reader, reading, reading.user, candidates.rows, _MOST)
+    seen = look_below(reader, reading, reading.user, candidates.rows, most * _USUAL // last.table_bytes)
     users = seen.proved if reading.page.made_empty else seen.proved & seen.full
     found = Proved(reading, candidates, seen, users).only(seen.sound)
-    if not found.users.any():
-        return found if len(found.users) else None
-    size = np.uint64(reading.user.steps[-1].level.table_bytes)
-    tables = found.candidates.paddrs & ~(size - np.uint64(1))
-    return found.only(~np.isin(tables, found.targets))  # what a root points to is no root
+    return found if len(found.users) else None
 
 
 def _with_twins(reader: Reader, reading: Reading, candidates: Candidates) -> Mask:
@@ -138,7 +144,18 @@ def settle(reader: Reader, proved: Proved) -> Roots:
     users = [at for at in np.flatnonzero(proved.users).tolist() if at not in twins.values()]
     if proved.reading.shared:
         users = [at for at in users if direct[at].covered >= COVERED]
-    return Roots(proved, _apart(proved, users), twins, direct, kernels)
+    below = _below(proved, users)
+    users = _apart(proved, [at for at in users if not below[at]])
+    return Roots(proved, users, twins, direct, [kernel for kernel in kernels if not below[kernel.at]])
+
+
+def _below(proved: Proved, users: list[int]) -> Mask:
+    """Which candidates are tables of some roots: those are no roots."""
+    seen = proved.seen.below
+    targets = seen.paddrs[seen.looked & np.isin(seen.owners, users)]
+    size = np.uint64(proved.reading.user.steps[-1].level.table_bytes)
+    found: Mask = np.isin(proved.candidates.paddrs & ~(size - np.uint64(1)), targets)
+    return found
 
 
 def _kernels(reader: Reader, proved: Proved) -> tuple[dict[int, DirectMap], list[Kernel]]:
@@ -146,7 +163,7 @@ def _kernels(reader: Reader, proved: Proved) -> tuple[dict[int, DirectMap], list
     reading, (paddrs, rows) = proved.reading, proved.candidates
     asked = np.flatnonzero(~proved.users)
     asked = asked[(proved.seen.user[asked] == 0) & _alone(reader, reading, proved.candidates.only(asked))]
-    below = look_below(reader, reading, reading.kernel, rows[asked], _MOST)
+    below = look_below(reader, reading, reading.kernel, rows[asked], MOST)
     asked = asked[below.sound & (below.last > 0)]  # some systems make its directories beforehand
     known: dict[bytes, DirectMap] = {}
     direct = {}

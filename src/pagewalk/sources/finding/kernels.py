@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.sources.finding.reader import Reader
-    from pagewalk.sources.finding.reading import Part, Reading, Step
+    from pagewalk.sources.finding.reading import Part, Reading
+    from pagewalk.sources.finding.step import Step
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
@@ -28,6 +29,8 @@ COVERED: Final = 0.5
 """The share of the memory that a direct map must have."""
 _FEW, _MANY = 256, 4096
 """Tables of a level that are looked at, for the direct map, and for the image."""
+_MACHINES: Final = 4
+"""The share of the memory that counts as a machine's at least, one in so many: in a small run anything is most."""
 _ALIKE: Final = 3
 """Distances that may have as much as the best: the image's, in a small machine, and some other's."""
 _WRAP: Final = (1 << 64) - 1
@@ -54,7 +57,7 @@ class DirectMap(NamedTuple):
 
     Attributes:
         distance: How far above its physical address everything is mapped, modulo 2**64.
-        covered: The share of the memory that is mapped so, 0 to 1.
+        covered: The share of the machine's memory that is mapped so, 0 to 1.
     """
 
     distance: int = 0
@@ -125,17 +128,27 @@ def _spread(places: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
 def direct_map(reader: Reader, part: Part, pages: Pages) -> DirectMap:
     """The distance at which most of the memory is mapped, for the kernel alone; of what its part can hold at most.
 
+    Of runs of memory of which nothing is mapped so, another machine may be: a file may hold the memory of several.
     None where many distances have nearly as much: a fake's pages map the same again and again.
     """
     kept = reader.inside(pages.paddrs) & ~pages.user
     if not kept.any():
         return DirectMap()
-    distances, which = np.unique(pages.vaddrs[kept] - pages.paddrs[kept], return_inverse=True)
-    bytes_ = np.bincount(which, weights=pages.sizes[kept] * pages.weights[kept])
+    distances, bytes_ = _summed(pages.vaddrs[kept] - pages.paddrs[kept], pages.sizes[kept] * pages.weights[kept])
     best = int(bytes_.argmax())
     if np.count_nonzero(bytes_ * 2 > bytes_[best]) > _ALIKE:
         return DirectMap()
-    return DirectMap(int(distances[best]), min(1.0, float(bytes_[best]) / min(reader.size, part.size)))
+    mapped = pages.paddrs[kept & (pages.vaddrs - pages.paddrs == distances[best])]
+    size = max(reader.size_of_runs(mapped), reader.size // _MACHINES)
+    return DirectMap(int(distances[best]), min(1.0, float(bytes_[best]) / min(size, part.size)))
+
+
+def _summed(keys: Words, weights: npt.NDArray[np.float64]) -> tuple[Words, npt.NDArray[np.float64]]:
+    """The distinct keys, and the sum of each one's weights. Neighbours have the same key mostly."""
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    sums = np.add.reduceat(weights, first)
+    distinct, which = np.unique(keys[first], return_inverse=True)
+    return distinct, np.bincount(which, weights=sums).astype(np.float64, copy=False)
 
 
 def again_at(reader: Reader, reading: Reading, row: Words, frame: int, known: DirectMap) -> list[int]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.sources.finding.reader import Reader
-    from pagewalk.sources.finding.reading import Part, Reading, Step
+    from pagewalk.sources.finding.reading import Part, Reading
+    from pagewalk.sources.finding.step import Step
 
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]

@@ -34,6 +34,7 @@ class Reader:
         runs: Where there may be memory: ``[start, end)``, ascending and apart. Shape (runs, 2), uint64.
         size: Bytes of them.
         top: A power of two that no address of them reaches.
+        in_place: Whether its tables can be looked at where they lie, a word of them as well as all.
 
     Raises:
         UnsupportedError: It does not say.
@@ -44,6 +45,7 @@ class Reader:
         if not is_flat(memory) and len(runs):
             runs = np.array([[runs[0, 0], runs[-1, 1]]], np.uint64)
         self.memory = memory
+        self.in_place = is_flat(memory)
         self.runs = runs
         self.size = int((runs[:, 1] - runs[:, 0]).sum())
         self.top = 1 << (int(runs[-1, 1]) - 1).bit_length() if len(runs) else 1
@@ -54,6 +56,11 @@ class Reader:
         at = np.searchsorted(self.runs[:, 0], paddrs, side="right") - 1
         found: Any = (at >= 0) & (paddrs < self.runs[at, 1])
         return found & (self.runs[at, 1] - paddrs >= np.uint64(size))
+
+    def size_of_runs(self, paddrs: Words) -> int:
+        """Bytes of the runs in which some addresses of memory lie."""
+        at = np.unique(np.searchsorted(self.runs[:, 0], paddrs, side="right") - 1)
+        return int((self.runs[at, 1] - self.runs[at, 0]).sum())
 
     def rows(self, paddrs: Words, level: Level, form: PagingFormat) -> tuple[Words, Mask]:
         """Whole tables: their entries, shape (n, entries), and which of them are there, shape (n,)."""

@@ -1,27 +1,25 @@
 """A format as roots are looked for by it: what its top tables look like, and the levels below.
 
-All of it is worked out from the format's rows and windows. A system's tables are stricter than the hardware asks: the
-bits of a table's entry that mean nothing are zero in all of them, and so are those of addresses above the memory's end.
+All of it is worked out from the format's rows and windows.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import numpy as np
-
-from pagewalk.formats import RIGHTS, Kind, Pattern, Rights, joined
+from pagewalk.formats import Kind, Pattern
+from pagewalk.sources.finding.step import Step
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
-    from pagewalk.formats import Level, PagingFormat, RootPage, Row, Window, Word
+    from pagewalk.formats import PagingFormat, RootPage, Window, Word
 
     Words = npt.NDArray[np.uint64]
-    Mask = npt.NDArray[np.bool_]
 
-__all__ = ["Part", "Probe", "Reading", "Sorted", "Step", "any_of"]
+__all__ = ["Part", "Probe", "Reading"]
 
 
 class Probe(NamedTuple):
@@ -45,87 +43,6 @@ class Probe(NamedTuple):
     def size(self) -> int:
         """Bytes of a top table."""
         return self.entries * self.word.size
-
-
-class Sorted(NamedTuple):
-    """What some entries are. Shape (n,) each.
-
-    Attributes:
-        table: They point to tables.
-        leaf: They map pages.
-        bad: No system leaves them there.
-        row: Which of the step's rows they are of: one number a row, from 1 on; 0: the MMU does not take them.
-    """
-
-    table: Mask
-    leaf: Mask
-    bad: Mask
-    row: npt.NDArray[np.uint8]
-
-    @property
-    def leaf_rows(self) -> npt.NDArray[np.uint8]:
-        """The rows of those that map pages."""
-        return self.row[self.leaf]
-
-
-class Step:
-    """One level on the way down. Its rows are compared as they stand: no table can learn all that noise says.
-
-    Args:
-        level: The level.
-        top: A power of two that no address in the memory reaches.
-    """
-
-    def __init__(self, level: Level, top: int) -> None:
-        self.level = level
-        self._rows = [row for row in level.rows if row.kind in (Kind.TABLE, Kind.PRESENT, Kind.RESERVED)]
-        tables = [row for row in self._rows if row.kind is Kind.TABLE]
-        self.tables = tuple(pattern for row in tables for pattern in _strict(row, level.word.mask, top))
-
-    def sort(self, words: Words) -> Sorted:
-        """What entries are, none of which is empty."""
-        which = np.zeros(len(words), np.uint8)
-        for number, row in reversed([*enumerate(self._rows, 1)]):  # an entry is of the first that it matches
-            which[any_of(row.when, words)] = number
-        table, leaf = self._are(which, Kind.TABLE), self._are(which, Kind.PRESENT)
-        bad = self._are(which, Kind.RESERVED) | (table & ~any_of(self.tables, words))
-        for number, row in enumerate(self._rows, 1):
-            if row.kind is Kind.PRESENT and row.must.mask:
-                bad |= (which == number) & ~any_of((row.must,), words)
-        if not self.level.may_be_leaf:
-            bad |= ~table
-        return Sorted(table & ~bad, leaf & ~bad, bad, which)
-
-    def _are(self, which: npt.NDArray[np.uint8], kind: Kind) -> Mask:
-        """Which entries are of rows of a kind."""
-        found = np.zeros(len(which), np.bool_)
-        for number, row in enumerate(self._rows, 1):
-            if row.kind is kind:
-                found |= which == number
-        return found
-
-    def tables_of(self, words: Words) -> Words:
-        """The addresses of the tables that entries point to."""
-        return self.level.arrays.tables(words)
-
-    def pages_of(self, words: Words, which: npt.NDArray[np.uint8]) -> tuple[Words, npt.NDArray[np.uint8]]:
-        """The addresses of pages, and the rights that their entries grant.
-
-        Args:
-            words: Entries that map pages. Shape (n,), uint64.
-            which: Their rows, as ``sort`` gives them.
-        """
-        frames, rights = np.zeros(len(words), np.uint64), np.full(len(words), int(Rights.all()), np.uint8)
-        for number, row in enumerate(self._rows, 1):
-            at = np.flatnonzero(which == number)
-            if not len(at):
-                continue
-            frames[at] = joined(row.address, words[at])
-            field = row.field(RIGHTS)
-            if field is not None:
-                values, back = np.unique(words[at] & np.uint64(field.mask), return_inverse=True)
-                rights[at] = np.array([int(field.known.get(value, 0)) for value in values.tolist()], np.uint8)[back]
-        return frames, rights
 
 
 class Part(NamedTuple):
@@ -163,7 +80,11 @@ class Reading:
         page: What its root pages look like.
         user, kernel: The two parts of a top table.
         shared: Whether one top table has both.
+        inner: The same without its top level, where that is known by what it leads to; else None.
     """
+
+    _STAND: ClassVar[tuple[Kind, ...]] = (Kind.NONE, Kind.PRESENT)
+    """What can stand in a top table beside tables."""
 
     def __init__(self, form: PagingFormat, top: int) -> None:
         assert form.root_page is not None
@@ -175,6 +96,7 @@ class Reading:
             user, kernel = user._replace(end=cut), kernel._replace(first=cut)
         self.user, self.kernel = user, kernel
         self.shared = user.end <= kernel.first
+        self.inner = _Inner(self) if self.page.below else None
 
     def __repr__(self) -> str:
         return f"<Reading {self.form.name}>"
@@ -197,35 +119,37 @@ class Reading:
         """How many levels there are."""
         return len(self.user.steps)
 
+    @property
+    def is_slot(self) -> bool:
+        """Whether top tables are smaller than the others, and lie side by side in slots of a page."""
+        return self.probe.size < self.user.steps[-1].level.table_bytes
+
     @cached_property
     def probe(self) -> Probe:
         """What to look for."""
         level = self.head.level
         columns = {slot % level.entries for slot in self.page.slots if -level.entries <= slot < level.entries}
-        others = (Kind.NONE, Kind.PRESENT)
         found = [
             Pattern(mask & level.word.mask, value & level.word.mask)
             for row in (*level.rows, *self.kernel.steps[0].level.rows)
-            if row.kind in others
+            if row.kind in self._STAND
             for mask, value in row.when
         ]
         return Probe(level.word, level.entries, tuple(sorted(columns)), self.head.tables, tuple(dict.fromkeys(found)))
 
 
-def _strict(row: Row, word: int, top: int) -> list[Pattern]:
-    """What the entries of tables match that a system makes."""
-    beyond = 0
-    for part in row.address:
-        places = (1 << place for place in range(64) if part.mask >> place & 1)
-        beyond |= sum(place for place in places if place << part.up >> part.down >= top)
-    still = (row.must.mask | ~row.claimed | beyond) & word
-    return [Pattern(mask | still, value | row.must.value) for mask, value in row.when]
+class _Inner(Reading):
+    """A reading without its top level: programs' tables of the next one are roots of it.
 
+    Args:
+        outer: The whole reading.
+    """
 
-def any_of(patterns: tuple[Pattern, ...], words: Any) -> Any:
-    """Which words match any of the patterns: an array of bool of their shape."""
-    kind, found = words.dtype.type, None
-    for mask, value in patterns:
-        hit = (words & kind(mask)) == kind(value)
-        found = hit if found is None else np.logical_or(found, hit, out=found)
-    return np.zeros(words.shape, np.bool_) if found is None else found
+    _STAND = (Kind.NONE,)  # no program has pages of this size
+
+    def __init__(self, outer: Reading) -> None:
+        self.form = outer.form
+        self.page = outer.page._replace(slots=outer.page.below, below=())
+        steps = outer.user.steps[1:]
+        self.user = self.kernel = Part(0, steps[0].level.entries, 0, steps)
+        self.shared, self.inner = False, None

@@ -174,6 +174,17 @@ class Linux:
             self.notes.append(f"the VMAs of process {process.task.pid} cannot be read: {error}")
             return []
 
+    def page_table_bytes(self, process: Process) -> int | None:
+        """What the kernel counts for the page tables of a process (VmPTE); None: it does not say.
+
+        Raises:
+            UnsupportedError: The kernel's types lack what is needed.
+        """
+        try:
+            return self._vmas.page_table_bytes(process.mm) if process.mm else None
+        except BtfError as error:
+            raise _odd(error) from None
+
     @cached_property
     def _vmas(self) -> Vmas:
         return Vmas(self.kernel.btf, self._virtual, self.paging.format.page_size, self.notes)

@@ -77,6 +77,8 @@ class Vmas:
         self._areas = Layout(btf, area, [*plain, "anon_name|"])
         members = ("map_count", "start_brk", "brk", "start_stack", "context.vdso|")
         self._spaces = Layout(btf, space, members)
+        counted = "pgtables_bytes"
+        self._counted = None if btf.field(space, counted) is None else Layout(btf, space, (counted,))
         self._file = Layout(btf, "file", ("f_mapping", "f_inode"))
         self._inode = Layout(btf, "inode", ("i_blkbits",))
         self._special = Layout(btf, "vm_special_mapping", ("name",))
@@ -117,6 +119,15 @@ class Vmas:
             yield self._made(area, space)
         if found != space.map_count:
             self._notes.append(f"there are {found:,} VMAs, and the kernel counts {space.map_count:,}")
+
+    def page_table_bytes(self, mm: int) -> int | None:
+        """What the kernel counts for the page tables of an address space; None: it does not say."""
+        try:
+            (found,) = [None] if self._counted is None else self._counted.read(self._memory, mm)
+        except Unreadable as error:
+            self._notes.append(f"what page tables cost: {error}")
+            return None
+        return found
 
     @staticmethod
     def _doubt(area: _Area, mm: int, first: int, until: int, last: int) -> str:

@@ -1,4 +1,4 @@
-"""What each VMA of a capture really holds, in bytes."""
+"""What each VMA of a process really holds, in bytes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats import Flag, Kind
-from pagewalk.live.reading import cut
-from pagewalk.space import AddressSpace, VmaFlags
+from pagewalk.query.ranges import cut
+from pagewalk.space import VmaFlags
 from pagewalk.sweep import Filter, mappings
 
 if TYPE_CHECKING:
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pagewalk.tables import PageTables
+    from pagewalk.errors import TranslationError
+    from pagewalk.space import AddressSpace
 
     Rows = npt.NDArray[np.void]
     Words = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["MARKS", "PARTS", "QUALITIES", "TOTALS", "count_tables", "guard_ranges", "summarize"]
+__all__ = ["MARKS", "PARTS", "QUALITIES", "TOTALS", "guard_ranges", "summarize"]
 
 PARTS: Final = {
-    "small": "pages of 4096 bytes, those among them of a THP that is mapped page by page",
+    "small": "the smallest pages, those among them of a THP that is mapped page by page",
     "thp": "transparent huge pages, mapped by one entry",
     "hugetlb": "hugetlb pages",
     "prot_none": "pages of any size that are there, with no rights",
@@ -36,10 +37,11 @@ PARTS: Final = {
     "poison": "poisoned: by a memory error, or a marker",
     "other": "migrating, device memory",
     "untouched": "nothing: never touched, or given back",
-    "hidden": "VM_PFNMAP: the kernel does not say",
+    "hidden": "VM_PFNMAP, of a live process: the kernel does not say",
 }
 """What fills a VMA. The parts add up to its size. Without root (CAP_SYS_ADMIN) the kernel does not tell markers, poison
-and what is migrating from ``swap``: they are counted there."""
+and what is migrating from ``swap``: they are counted there. In a dump, the huge
+zero page is known as such from Linux 6.18 on; before, it looks like a THP."""
 
 QUALITIES: Final = {
     "file": "of a file, or shared anonymous memory",
@@ -48,7 +50,7 @@ QUALITIES: Final = {
     "exclusive": "mapped by this process alone",
 }
 """What its pages are (those of small, thp, hugetlb and prot_none): file + anonymous, and shared + exclusive, are all
-of them."""
+of them. Page tables do not say it, only the kernel of a live process (``AddressSpace.synthetic``): 0 otherwise."""
 
 MARKS: Final = {"write_protected": "write-protected by userfaultfd, whether a page is there or not"}
 """What is said of pages of any kind: those that are not there too."""
@@ -67,17 +69,18 @@ _RUN: Final = np.dtype([("start", np.uint64), ("end", np.uint64), ("state", np.u
 """A run of entries that are alike; ``state`` as ``_State`` reads it."""
 
 
-def summarize(space: AddressSpace) -> Rows:
-    """Add up what the VMAs of a capture hold.
+def summarize(space: AddressSpace, *, findings: list[TranslationError] | None = None) -> Rows:
+    """Add up what the VMAs of an address space hold.
 
     Args:
-        space: A capture. (Of another address space, file and exclusive pages are not known.)
+        space: A capture, a process in a dump, or any other.
+        findings: Collects what is malformed, which is then passed over, instead of raising the first.
 
     Returns:
         A row a VMA, ascending, structured as ``TOTALS``.
 
     Raises:
-        ReservedBits, Malformed: The tables were changed, for the worse.
+        ReservedBits, Malformed: An entry is not one, and ``findings`` is None.
     """
     vmas = list(space.vmas)
     totals = np.zeros(len(vmas), TOTALS)
@@ -85,12 +88,16 @@ def summarize(space: AddressSpace) -> Rows:
     totals["end"] = [vma.end for vma in vmas]
     if not vmas:
         return totals
-    sums, states = _sums(totals, _runs(space, totals))
-    flags = np.array([int(vma.flags) for vma in vmas], np.uint32)
-    hugetlb, hidden = (flags & np.uint32(flag) != 0 for flag in (VmaFlags.HUGETLB, VmaFlags.PFNMAP))
-    for name, mask in (*_parts(states), *_qualities(states)):
+    runs, owner = _owned(_runs(space, totals, findings=findings), totals)
+    if not space.synthetic:
+        _forget_special(runs, _having(vmas, VmaFlags.PFNMAP | VmaFlags.MIXEDMAP)[owner])
+    sums, states = _sums(len(vmas), runs, owner)
+    for name, mask in (*_parts(states), *(_qualities(states) if space.synthetic else ()), *_marks(states)):
         totals[name] = sums[:, mask].sum(axis=1)
-    totals["hugetlb"], totals["thp"] = totals["thp"] * hugetlb, totals["thp"] * ~hugetlb
+    hugetlb, hidden = _having(vmas, VmaFlags.HUGETLB), _having(vmas, VmaFlags.PFNMAP) & space.synthetic
+    totals["hugetlb"] = (totals["small"] + totals["thp"]) * hugetlb
+    for name in ("small", "thp"):
+        totals[name] *= ~hugetlb
     rest = totals["end"] - totals["start"]
     for name in PARTS:
         rest = rest - totals[name]
@@ -99,40 +106,26 @@ def summarize(space: AddressSpace) -> Rows:
 
 
 def guard_ranges(space: AddressSpace) -> list[tuple[int, int, Any]]:
-    """The guard regions of a capture: ``(start, end, vma)``, ascending, each in one VMA."""
+    """The guard regions of an address space: ``(start, end, vma)``, ascending, each in one VMA."""
     vmas = list(space.vmas)
     if not vmas:
         return []
     bounds = np.zeros(len(vmas), TOTALS)
     bounds["start"], bounds["end"] = [vma.start for vma in vmas], [vma.end for vma in vmas]
-    runs, owner = _owned(_runs(space, bounds, Filter(kinds={Kind.GUARD})), bounds)
+    runs, owner = _owned(_runs(space, bounds, where=Filter(kinds={Kind.GUARD}), findings=[]), bounds)
     return [(start, end, vmas[at]) for (start, end, _), at in zip(runs.tolist(), owner.tolist(), strict=True)]
 
 
-def count_tables(tables: PageTables | AddressSpace) -> dict[str, int]:
-    """How many tables there are of each level, by the level's name.
-
-    The top one is among them, and one that is pointed to twice is one.
-
-    Raises:
-        MemoryReadError: One lies outside the memory.
-    """
-    tables = tables.tables if isinstance(tables, AddressSpace) else tables
-    levels, found = tables.format.real_levels, {}
-    at = np.array([tables.root], np.uint64)
-    for level in levels:
-        found[level.name] = len(at)
-        if not level.is_last:
-            size = level.table_bytes
-            entries = [np.frombuffer(tables.memory.read(paddr, size), "<u8") for paddr in at.tolist()]
-            words = np.concatenate(entries) if entries else at
-            at = np.unique(level.frame(words[level.is_table(words)]))
-    return found
+def _having(vmas: list[Any], flags: VmaFlags) -> Mask:
+    """Which VMAs have one of some flags."""
+    return np.array([bool(vma.flags & flags) for vma in vmas], np.bool_)
 
 
-def _runs(space: AddressSpace, vmas: Rows, where: Filter | None = None) -> Rows:
+def _runs(space: AddressSpace, vmas: Rows, **options: Any) -> Rows:
     """What the tables hold, cut at the VMAs' edges."""
-    found = mappings(space, where=where)
+    first, last = int(vmas["start"][0]), int(vmas["end"][-1])
+    windows = [one for one in space.tables.windows if one.start < last and first < one.end] or space.tables.windows
+    found = mappings(space, windows[0].start, windows[-1].end, **options)
     runs = np.empty(len(found), _RUN)
     runs["start"], runs["end"] = found.vaddr, found.vaddr + found.size
     level = space.tables.format.last
@@ -152,16 +145,20 @@ def _owned(runs: Rows, vmas: Rows) -> tuple[Rows, npt.NDArray[np.intp]]:
     return runs[np.cumsum(inside)[:-1] > 0], owner
 
 
-def _sums(vmas: Rows, runs: Rows) -> tuple[Words, npt.NDArray[np.uint16]]:
+def _forget_special(runs: Rows, which: Mask) -> None:
+    """Take the mark from pages that have it without being the zero page: those that a driver has put there."""
+    runs["state"][which] &= np.uint16(~_State.bit_of(Flag.SPECIAL) & 0xFFFF)
+
+
+def _sums(vmas: int, runs: Rows, owner: npt.NDArray[np.intp]) -> tuple[Words, npt.NDArray[np.uint16]]:
     """Bytes of each VMA in each state that there is. Shapes (VMAs, states) and (states,)."""
-    runs, owner = _owned(runs, vmas)
     there = np.bincount(runs["state"], minlength=1)
     states = np.flatnonzero(there)
     column = (np.cumsum(there > 0) - 1)[runs["state"]]
     # bincount adds in float64, which is exact for whole numbers below 2**53
     sizes = (runs["end"] - runs["start"]).astype(np.float64)
-    sums = np.bincount(owner * len(states) + column, sizes, len(vmas) * len(states))
-    return sums.astype(np.uint64).reshape(len(vmas), len(states)), states.astype(np.uint16)
+    sums = np.bincount(owner * len(states) + column, sizes, vmas * len(states))
+    return sums.astype(np.uint64).reshape(vmas, len(states)), states.astype(np.uint16)
 
 
 class _State:
@@ -183,8 +180,13 @@ class _State:
     @classmethod
     def has(cls, states: Any, flag: Flag) -> Mask:
         """Which of them have a flag."""
-        mask: Mask = states & np.uint16(flag >> cls.shift) != 0
+        mask: Mask = states & np.uint16(cls.bit_of(flag)) != 0
         return mask
+
+    @classmethod
+    def bit_of(cls, flag: Flag) -> int:
+        """The bit of a flag."""
+        return int(flag) >> cls.shift
 
 
 def _parts(states: Any) -> Iterator[tuple[str, Mask]]:
@@ -205,11 +207,16 @@ def _parts(states: Any) -> Iterator[tuple[str, Mask]]:
 
 
 def _qualities(states: Any) -> Iterator[tuple[str, Mask]]:
-    """Which states are which of ``QUALITIES`` and ``MARKS``."""
+    """Which states are which of ``QUALITIES``."""
     kind = states >> np.uint16(_State.kind_shift)
     page = np.isin(kind, (Kind.PRESENT, Kind.PROT_NONE)) & ~_State.has(states, Flag.SPECIAL)
     for flag, yes, no in ((Flag.FILE, "file", "anonymous"), (Flag.EXCLUSIVE, "exclusive", "shared")):
         has = _State.has(states, flag)
         yield yes, page & has
         yield no, page & ~has
+
+
+def _marks(states: Any) -> Iterator[tuple[str, Mask]]:
+    """Which states are which of ``MARKS``."""
+    kind = states >> np.uint16(_State.kind_shift)
     yield "write_protected", _State.has(states, Flag.UFFD_WP) | (kind == Kind.UFFD_WP)
