@@ -162,22 +162,32 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
     Raises:
         SystemCallError: EFAULT where a fault would be fatal, ENOMEM where memory is short.
     """
-    if access == "write":
-        _dirty_folios(mm, start, end)
+    clean, stop = _clean_pages(mm, start, end) if access == "write" else [], end
     try:
         touch(mm, start, end, access)
     except MemoryFault as error:
+        stop = error.vaddr
         raise SystemCallError(errno.EFAULT, str(error)) from error
     except OutOfFrames as error:
         raise SystemCallError(errno.ENOMEM, str(error)) from error
+    finally:
+        for addrs, paddrs in clean:
+            _dirty_folios(mm, paddrs[addrs < np.uint64(stop)])
 
 
-def _dirty_folios(mm: Space, start: int, end: int) -> None:
-    """Note what the kernel is to write to: where an entry is not dirty yet, the whole folio is (``FOLL_TOUCH``)."""
-    frames, last = mm.machine.frames, mm.geometry.last
-    for _, entries in mm.tables.slices(start, end):
-        clean = last.grants(entries, Flag.WRITE) & (last.flags(entries) & int(Flag.DIRTY) == 0)
-        paddrs = last.frame(entries[clean])
-        frames.set_dirty(paddrs)
-        for block in np.unique(paddrs[frames.large(paddrs)] // np.uint64(mm.geometry.block_size)).tolist():
-            frames.set_dirty(frames.folio(block * mm.geometry.block_size))
+def _clean_pages(mm: Space, start: int, end: int) -> list[tuple[Entries, Entries]]:
+    """Pages that may be written, and whose entries are not dirty yet: a table at a time, their addresses and frames."""
+    found, last = [], mm.geometry.last
+    for first, entries in mm.tables.slices(start, end):
+        at = np.flatnonzero(last.grants(entries, Flag.WRITE) & (last.flags(entries) & int(Flag.DIRTY) == 0))
+        if at.size:
+            found.append((np.uint64(first) + at.astype(np.uint64) * np.uint64(last.span), last.frame(entries[at])))
+    return found
+
+
+def _dirty_folios(mm: Space, paddrs: Entries) -> None:
+    """Note that the kernel is to write to pages: their folios are dirty, as a whole (``FOLL_TOUCH``)."""
+    frames, block_size = mm.machine.frames, mm.geometry.block_size
+    frames.set_dirty(paddrs)
+    for block in np.unique(paddrs[frames.large(paddrs)] // np.uint64(block_size)).tolist():
+        frames.set_dirty(frames.folio(block * block_size))
