@@ -413,7 +413,8 @@ def translate(words, segments, root, vaddrs, levels, known, asked, paddrs, mappe
         root: The number of the top table's first word.
         vaddrs: The addresses, all of them of its window.
         levels: For each shift, mask of the index, mask and value of a table's entry, its shape, the bits that an entry
-            has which is not empty, bytes of a table, significant bits, the shape of most pages. Shape (levels, 9), uint64.
+            has which is not empty, bytes of a table, significant bits, the shape of most pages.
+            Shape (levels, 9), uint64.
         known: What is wanted (kinds that are mapped; those that are from an address on, and that address; the flag of
             no frame); ``lookup``, ``moves`` and rules of each level.
         asked: None, or for an access, each level's: rights that entries grant, the bits that tell them and where those
