@@ -145,6 +145,7 @@ CALLS: Final = (
     Call(do.Mremap, (PLACES, LENGTHS, LENGTHS, MREMAP_FLAGS, PLACES)),
     Call(do.Mlock, (PLACES, LENGTHS, (0, 1, 2, 3, 1 << 31, 1 << 32, 1 << 32 | 1))),
     Call(do.Munlock, (PLACES, LENGTHS)),
+    Call(do.Mlockall, ((1, *range(2, 9), 1 << 31, 1 << 32 | 1, END - 1),)),
     Call(do.Mseal, (PLACES, LENGTHS, (0, 1, 1 << 63))),
     Call(do.Msync, (PLACES, LENGTHS, (*range(9), 1 << 31, 1 << 32 | 4))),
     Call(do.Mincore, (PLACES, LENGTHS)),
