@@ -271,6 +271,7 @@ _add(
         ),
         {"start": BASE, "end": BASE + 4 * PAGE, "flags": 0, "most": 0, "mask": 0, "vector": 4},
     ),
+    mlockall=(lambda s, flags: s.mm.mlockall(flags), {"flags": 3}),
     mprotect=(lambda s, addr, length, prot: s.mm.mprotect(addr, length, prot), _PART | {"prot": 1}),
     mremap=(
         lambda s, addr, old, new, flags, to: s.mm.mremap(addr, old, new, flags, to),

@@ -146,6 +146,8 @@ CALLS: Final[dict[str, Callable[[Draw], Any]]] = {
     "mremap": _mremap,
     "mlock": lambda d: d.mm.mlock(d.page, d.size, int(d.yes)),
     "mseal": lambda d: d.mm.mseal(d.page, d.small * d.yes),
+    "mlockall": lambda d: d.mm.mlockall(d.rng.choice([1, 2, 3, 5, 6, 7])),
+    "munlockall": lambda d: d.mm.munlockall(),
     "munlock": lambda d: d.mm.munlock(d.page, d.size),
     "madvise": lambda d: d.mm.madvise(d.page, d.size, d.rng.choice(ADVICE)),
     "process_madvise": lambda d: d.mm.process_madvise([(d.page, d.size)] * 2, d.rng.choice(ADVICE)),

@@ -135,6 +135,22 @@ class Mm(Space):
         addr, length = words(addr=addr, length=length)
         self._change(protect.munlock, self, addr, length)
 
+    def mlockall(self, flags: int) -> None:
+        """Lock what is mapped (MCL_CURRENT), and what will be (MCL_FUTURE); what cannot be had is left out.
+
+        Raises:
+            SystemCallError: EINVAL.
+        """
+        (flags,) = words(flags=flags)
+        flags = int32(flags)
+        if not flags or flags == abi.MCL_ONFAULT or flags & ~(abi.MCL_CURRENT | abi.MCL_FUTURE | abi.MCL_ONFAULT):
+            raise SystemCallError(errno.EINVAL, f"mlockall with flags {flags:#x}")
+        self._change(protect.mlockall, self, flags)
+
+    def munlockall(self) -> None:
+        """Unlock all, and what will be mapped."""
+        self._change(protect.mlockall, self, 0)
+
     def madvise(self, addr: int, length: int, advice_: int) -> None:
         """Give advice about a range, guard regions among them.
 

@@ -148,7 +148,8 @@ class FastWay:
         test = codec.table_patterns[0] if codec.table_patterns else (0, 1)
         table = level.arrays.table_shape
         held = codec.empties[0].mask
-        return (level.shift, level.entries - 1, *test, table, held, level.table_bytes, codec.telling)
+        rest = held, level.table_bytes, codec.telling, level.arrays.page_shape
+        return (level.shift, level.entries - 1, *test, table, *rest)
 
     def _checks(self, levels: Sequence[Level], right: Rights) -> tuple[Any, ...]:
         """What the kernel wants to know of each level to tell whether an access goes through."""

@@ -352,6 +352,9 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
         moves, rules = all_moves[depth], all_rules[depth]
         table_must, table_mask, table_more = rules[level[4], MUST], rules[level[4], MASK], rules[level[4], MORE]
         table_left, table_right = rules[level[4], LEFT], rules[level[4], RIGHT]  # in a tuple they were read each time
+        usual, within = level[8], (ONE << shift) - ONE
+        flip, mask, left, right = rules[usual, FLIP], rules[usual, MASK], rules[usual, LEFT], rules[usual, RIGHT]
+        whole = rules[usual, MORE] | rules[usual, FILL] == ZERO
         for at in range(vaddrs.shape[0]):
             if places[at] == ALL:
                 continue
@@ -392,7 +395,10 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
                     continue
             mapped[at] = True
             if state & no_frame == NONE32:
-                paddrs[at] = _page_of(rules, shape, entry, vaddrs[at], shift)
+                if whole and shape == usual:
+                    paddrs[at] = ((entry ^ flip) & mask) << left >> right | vaddrs[at] & within
+                else:
+                    paddrs[at] = _page_of(rules, shape, entry, vaddrs[at], shift)
     return DONE
 
 
@@ -407,7 +413,8 @@ def translate(words, segments, root, vaddrs, levels, known, asked, paddrs, mappe
         root: The number of the top table's first word.
         vaddrs: The addresses, all of them of its window.
         levels: For each shift, mask of the index, mask and value of a table's entry, its shape, the bits that an entry
-            has which is not empty, bytes of a table, significant bits. Shape (levels, 8), uint64.
+            has which is not empty, bytes of a table, significant bits, the shape of most pages.
+            Shape (levels, 9), uint64.
         known: What is wanted (kinds that are mapped; those that are from an address on, and that address; the flag of
             no frame); ``lookup``, ``moves`` and rules of each level.
         asked: None, or for an access, each level's: rights that entries grant, the bits that tell them and where those

@@ -1,10 +1,11 @@
 """Rare kinds of memory: sealed, droppable, growing, mergeable, of types that there are not."""
 
 from pagewalk import abi
-from pagewalk.conform.scenarios import At, Mmap, Mprotect, Mseal
+from pagewalk.conform.scenarios import At, Mlockall, Mmap, Mprotect, Mseal, Munlockall
 
 from .words import (
     HUGE,
+    NONE,
     PAGE,
     RW,
     R,
@@ -69,6 +70,17 @@ SEALED_FILES_CAN_BE_THROWN_AWAY = (
     *(advise(page, 2, advice) for advice in (*OTHERS, *DISCARDS) for page in (0, 4)),
 )  # fmt: skip
 SEALED_MEMORY_CAN_BE_LOCKED = (anon(0, 4), seal(0, 4), lock(1, 2), unlock(1, 1), protect(1, 1, RW), guard(3))
+
+EVERYTHING_IS_LOCKED = (
+    anon(0, 4), shared(4, 2), private_file(8, 2), anon(12, 2, NONE), droppable(20, 2), guard(1),
+    Mlockall(abi.MCL_CURRENT), anon(24, 2), Munlockall(), anon(26, 2), Mlockall(abi.MCL_CURRENT | abi.MCL_ONFAULT),
+    anon(28, 2), fork(), anon(30, 1, process=1), Munlockall(process=1),
+)  # fmt: skip
+WHAT_COMES_IS_LOCKED = (
+    Mlockall(abi.MCL_FUTURE), anon(0, 4), shared(4, 2), private_file(8, 2), droppable(12, 2), resize(0, 4, 3),
+    resize(8, 2, 3), fork(), anon(16, 2, process=1), Mlockall(abi.MCL_FUTURE | abi.MCL_ONFAULT), anon(20, 2), read(20),
+    Munlockall(), anon(24, 2), Mlockall(abi.MCL_ONFAULT), Mlockall(0), Mlockall(8),
+)  # fmt: skip
 
 DROPPABLE_MEMORY = (
     droppable(0, 4), write(0), write(1), lock(0, 2), advise(0, 4, abi.MADV_KEEPONFORK), advise(0, 4, abi.MADV_DODUMP),

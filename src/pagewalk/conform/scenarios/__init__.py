@@ -14,12 +14,14 @@ from pagewalk.conform.scenarios.steps import (
     Madvise,
     Mincore,
     Mlock,
+    Mlockall,
     Mmap,
     Mprotect,
     Mremap,
     Mseal,
     Msync,
     Munlock,
+    Munlockall,
     Munmap,
     PagemapScan,
     Pool,
@@ -36,7 +38,7 @@ from pagewalk.conform.scenarios.steps import (
 
 __all__ = [
     "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "File", "Fork", "KernelRead", "KernelWrite", "Madvise",
-    "Mincore", "Mlock", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "PagemapScan", "Pool",
-    "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Truncate", "Unregister", "Write",
-    "WriteProtect",
+    "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall", "Munmap",
+    "PagemapScan", "Pool", "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Truncate",
+    "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip

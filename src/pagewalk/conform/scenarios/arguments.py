@@ -57,26 +57,7 @@ LENGTHS: Final = (
     *(PAGE, 0, 1, PAGE - 1, PAGE + 1, 3 * PAGE, 6 * PAGE, 20 * PAGE, 1 << 32, TASK_SIZE, 1 << 47, 1 << 63),
     *(END - ARENA - PAGE, END - ARENA, END - PAGE, END - PAGE + 1, END - 1),
 )
-PROTS: Final = (
-    *(
-        RW,
-        0,
-        1,
-        2,
-        4,
-        5,
-        7,
-        8,
-        8 | RW,
-        0x10,
-        0x0100_0000 | RW,
-        0x0200_0000 | RW,
-        0x0300_0000,
-        1 << 31,
-        1 << 40,
-        END - 1,
-    ),
-)
+PROTS: Final = (RW, *range(6), 7, 8, 8 | RW, 0x10, 1 << 24 | RW, 1 << 25 | RW, 3 << 24, 1 << 31, 1 << 40, END - 1)
 MAP_TYPES: Final = tuple(kind | abi.MAP_ANONYMOUS | abi.MAP_FIXED for kind in (2, 0, 1, 3, 4, 5, 6, 7, 8, 9, 15))
 MAP_FLAGS: Final = (
     *MAP_TYPES,
@@ -88,12 +69,11 @@ FILE_FLAGS: Final = tuple(
     for kind in (abi.MAP_SHARED, abi.MAP_PRIVATE, abi.MAP_SHARED_VALIDATE, 0, 4, 8)
     for more in (0, abi.MAP_GROWSDOWN, abi.MAP_LOCKED, 1 << 19, 1 << 30, abi.MAP_POPULATE)
 )
-OFFSETS: Final = (*(0, 1, PAGE, 5 * PAGE, 1 << 32, (1 << 63) - PAGE, 1 << 63, END - PAGE, END - 2 * PAGE, END - 1),)
+OFFSETS: Final = (0, 1, PAGE, 5 * PAGE, 1 << 32, (1 << 63) - PAGE, 1 << 63, END - PAGE, END - 2 * PAGE, END - 1)
 MREMAP_FLAGS: Final = (1, 0, 2, 3, 4, 5, 7, 8, 1 << 31, END - 1)
 ADVICE: Final = (*range(29), 99, *range(102, 106), 1 << 31, 1 << 32 | 4, END - 1)
+"""Without 100 and 101, which poison the machine's own frames."""
 SIZES: Final = (PAGE, 0, 1, PAGE + 1, 3 * PAGE, 20 * PAGE)
-
-
 MASKS: Final = (0, *(1 << place for place in range(10)), 0x2A, 0x18, 0x1FF, 1 << 63)
 ENDS: Final = (At(40), At(0), At(1), At(9), At(12), At(30, 1), At(404))
 
@@ -145,6 +125,7 @@ CALLS: Final = (
     Call(do.Mremap, (PLACES, LENGTHS, LENGTHS, MREMAP_FLAGS, PLACES)),
     Call(do.Mlock, (PLACES, LENGTHS, (0, 1, 2, 3, 1 << 31, 1 << 32, 1 << 32 | 1))),
     Call(do.Munlock, (PLACES, LENGTHS)),
+    Call(do.Mlockall, ((1, *range(2, 9), 1 << 31, 1 << 32 | 1, END - 1),)),
     Call(do.Mseal, (PLACES, LENGTHS, (0, 1, 1 << 63))),
     Call(do.Msync, (PLACES, LENGTHS, (*range(9), 1 << 31, 1 << 32 | 4))),
     Call(do.Mincore, (PLACES, LENGTHS)),

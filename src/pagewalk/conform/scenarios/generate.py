@@ -124,6 +124,12 @@ def _munlock(plan: Plan) -> do.Step:
     return do.Munlock(*plan.range(), process=plan.process)
 
 
+def _mlockall(plan: Plan) -> do.Step:
+    if plan.one_in(2):
+        return do.Munlockall(process=plan.process)
+    return do.Mlockall(plan.choice([1, 2, 3, 5, 6, 7]), process=plan.process)
+
+
 def _mseal(plan: Plan) -> do.Step:
     return do.Mseal(*plan.range(named=False), process=plan.process)
 
@@ -352,6 +358,7 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (6, _mremap_move),
     (3, _mlock),
     (3, _munlock),
+    (1, _mlockall),
     (1, _mseal),
     (1, _msync),
     (3, _scan),

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pagewalk.conform.scenarios.target import Calls
 
 __all__ = [
-    "STEPS", "Execute", "Exit", "Fork", "KernelRead", "KernelWrite", "Madvise", "Mincore", "Mlock", "Mmap", "Mprotect",
-    "Mremap", "Mseal", "Msync", "Munlock", "Munmap", "PagemapScan", "Pool", "ProcessMadvise", "PunchHole", "Read",
-    "Register", "Step", "Truncate", "Unregister", "Write", "WriteProtect",
+    "STEPS", "Execute", "Exit", "Fork", "KernelRead", "KernelWrite", "Madvise", "Mincore", "Mlock", "Mlockall", "Mmap",
+    "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall", "Munmap", "PagemapScan", "Pool", "ProcessMadvise",
+    "PunchHole", "Read", "Register", "Step", "Truncate", "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip
 
 
@@ -135,6 +135,21 @@ class Munlock(Step):
     call = "munlock"
     addr: Where
     length: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Mlockall(Step):
+    """``mlockall``."""
+
+    call = "mlockall"
+    flags: int = _shown("MCL_")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Munlockall(Step):
+    """``munlockall``."""
+
+    call = "munlockall"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

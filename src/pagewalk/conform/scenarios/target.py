@@ -64,6 +64,12 @@ class Calls(Protocol):
     def mseal(self, addr: int, length: int, flags: int = 0) -> Any:
         """``mseal(2)``."""
 
+    def mlockall(self, flags: int) -> Any:
+        """``mlockall(2)``."""
+
+    def munlockall(self) -> Any:
+        """``munlockall(2)``."""
+
     def msync(self, addr: int, length: int, flags: int) -> Any:
         """``msync(2)``."""
 

@@ -18,12 +18,14 @@ from pagewalk.abi.syscalls import (
     SYS_MADVISE,
     SYS_MINCORE,
     SYS_MLOCK2,
+    SYS_MLOCKALL,
     SYS_MMAP,
     SYS_MPROTECT,
     SYS_MREMAP,
     SYS_MSEAL,
     SYS_MSYNC,
     SYS_MUNLOCK,
+    SYS_MUNLOCKALL,
     SYS_MUNMAP,
     SYS_PROCESS_MADVISE,
     SYS_PROCESS_VM_READV,
@@ -116,6 +118,14 @@ class ThisProcess:
     def mseal(self, addr: int, length: int, flags: int = 0) -> None:
         """See ``Calls``."""
         _call(SYS_MSEAL, addr, length, flags)
+
+    def mlockall(self, flags: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_MLOCKALL, flags)
+
+    def munlockall(self) -> None:
+        """See ``Calls``."""
+        _call(SYS_MUNLOCKALL)
 
     def msync(self, addr: int, length: int, flags: int) -> None:
         """See ``Calls``."""

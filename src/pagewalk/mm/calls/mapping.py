@@ -71,7 +71,7 @@ def mmap(mm: Space, length: int, prot: int, flags: int, addr: int, file: File | 
         raise SystemCallError(errno.EEXIST, f"[{start:#x}, {start + length:#x}) is in use")
     if (file is not None or size) and offset + length >= FILE_END:  # file_mmap_ok
         raise SystemCallError(errno.EOVERFLOW, f"{length:#x} bytes from {offset:#x} go beyond every file")
-    vma_flags = _vma_flags(prot, flags, file, size) | key_flags(prot, pku=mm.machine.pku)
+    vma_flags = _vma_flags(prot, flags, file, size) | key_flags(prot, pku=mm.machine.pku) | mm.default_flags
     with hugetlb.keeping(mm, start, start + length):
         if flags & FIXED:
             unmap(mm, start, start + length)
@@ -85,7 +85,8 @@ def mmap(mm: Space, length: int, prot: int, flags: int, addr: int, file: File | 
         if size:
             hugetlb.reserve(mm, area)
         areas.insert(mm, area)
-    if flags & (abi.MAP_POPULATE | abi.MAP_LOCKED) and not (flags & abi.MAP_NONBLOCK and not flags & abi.MAP_LOCKED):
+    locked = VmaFlags.LOCKED in vma_flags
+    if locked or flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE:
         populate_quietly(mm, start, start + length)
     return start
 

@@ -134,7 +134,10 @@ def look(mm: Space, start: int, end: int) -> Look:
             small[(addr - start) // size : (next_ - start) // size] = mm.tables.slice(entry, addr, next_).entries
 
     def at_hugetlb(entry: Entry, hmask: int, addr: int, next_: int, walk: Walk) -> None:
-        at_upper(entry, addr, next_, walk)
+        if entry.is_none:  # PAGEMAP_SCAN calls an empty one huge, and not written
+            huge.append((addr, next_, np.zeros((next_ - addr) // size, np.uint64)))
+        else:
+            at_upper(entry, addr, next_, walk)
 
     levels = {level.depth: level for level in (geometry.upper, *geometry.huge.values())}
     walk_page_range(mm, start, end, ops_of(levels.values(), at_upper, hugetlb_entry=at_hugetlb))

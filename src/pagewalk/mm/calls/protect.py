@@ -10,7 +10,7 @@ import numpy as np
 from pagewalk import abi
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag
-from pagewalk.mm.calls.mapping import accounted, flags_of_prot, populate_area
+from pagewalk.mm.calls.mapping import accounted, flags_of_prot, populate_area, populate_quietly
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.hardware.cpu import KEY, key_flags
 from pagewalk.mm.state import areas
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["mlock", "mprotect", "mseal", "munlock"]
+__all__ = ["mlock", "mlockall", "mprotect", "mseal", "munlock"]
 
 STATE: Final = sum(Flag) - int(Flag.rights())
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
+UNLOCKABLE: Final = SPECIAL | VmaFlags.HUGETLB | VmaFlags.DROPPABLE
+"""What mlock passes over."""
 GROWS: Final = abi.PROT_GROWSDOWN | abi.PROT_GROWSUP
 ADDRESSES: Final = 1 << 64
 
@@ -151,6 +153,21 @@ def munlock(mm: Space, addr: int, length: int) -> None:
     _set_locked(mm, *_whole_pages(mm, addr, length), VmaFlags(0))
 
 
+def mlockall(mm: Space, flags: int) -> None:
+    """See ``Mm.mlockall``; without flags, ``munlockall`` (``apply_mlockall_flags``, 6.18)."""
+    wanted = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT if flags & abi.MCL_ONFAULT else VmaFlags.LOCKED
+    mm.default_flags = wanted if flags & abi.MCL_FUTURE else VmaFlags(0)
+    if flags & abi.MCL_FUTURE and not flags & abi.MCL_CURRENT:
+        return
+    for vma in list(mm.vmas):
+        area = mm.area_at(vma.start)
+        if area is not None and not area.flags & UNLOCKABLE:
+            added = wanted if flags & abi.MCL_CURRENT else VmaFlags(0)
+            areas.modify(mm, area, max(vma.start, area.start), min(vma.end, area.end), area.flags & ~LOCKED | added)
+    if flags & abi.MCL_CURRENT:
+        populate_quietly(mm, 0, mm.task_size)
+
+
 def _whole_pages(mm: Space, addr: int, length: int) -> tuple[int, int]:
     """The pages that a range touches; a length that wraps is short, as it is in the kernel.
 
@@ -171,7 +188,7 @@ def _set_locked(mm: Space, start: int, end: int, wanted: VmaFlags) -> None:
         if area is None:
             raise SystemCallError(errno.ENOMEM, f"nothing is mapped at {start:#x}")
         stop = min(end, area.end)
-        if not area.flags & (SPECIAL | VmaFlags.HUGETLB | VmaFlags.DROPPABLE):
+        if not area.flags & UNLOCKABLE:
             areas.modify(mm, area, start, stop, area.flags & ~LOCKED | wanted)
         start = stop
 

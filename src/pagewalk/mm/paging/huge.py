@@ -128,7 +128,7 @@ def collapse(mm: Space, area: Area, start: int) -> Refusal | None:
     """Replace the small pages of a block by one huge page (``MADV_COLLAPSE``); None: it is mapped by one now."""
     last, upper = mm.geometry.last, mm.tables.upper_at(start)
     if upper is None or upper.is_none:
-        return Refusal(errno.EINVAL, "there is no table")
+        return Refusal(errno.EINVAL, "there is no table", goes_on=False)
     if upper.is_leaf:
         return None
     entries = mm.tables.slice(upper, start, start + mm.geometry.block_size).entries

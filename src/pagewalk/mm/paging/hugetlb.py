@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pagewalk import abi
 from pagewalk.errors import BusError, OutOfFrames, SystemCallError
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
 
 __all__ = ["fault", "gone", "inherit", "keeping", "move", "page_size_of", "reserve", "slot", "unshare", "zap"]
+
+
+NEVER: Final = VmaFlags.ACCOUNT | VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
+"""What no such area is."""
 
 
 def page_size_of(mm: Space, flags: int) -> int:
@@ -87,7 +91,7 @@ def reserve(mm: Space, area: Area) -> None:
     """
     file, size = file_of(area), file_of(area).page_size
     area.huge_page_size = size
-    area.flags = (area.flags | VmaFlags.HUGETLB | VmaFlags.DONTEXPAND) & ~(VmaFlags.ACCOUNT | VmaFlags.LOCKED)
+    area.flags = (area.flags | VmaFlags.HUGETLB | VmaFlags.DONTEXPAND) & ~NEVER
     if area.offset % size:
         raise SystemCallError(errno.EINVAL, f"offset {area.offset:#x} lies inside a page of {size:#x} bytes")
     first, last = area.offset // size, (area.offset + area.size) // size

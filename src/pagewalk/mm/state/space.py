@@ -49,6 +49,7 @@ class Space(AddressSpace):
         vmas: The areas.
         mmap_lock: The lock that walks demand; the system calls take it themselves.
         task_size, mmap_base: The end of what can be mapped, and of what is unasked.
+        default_flags: What new areas have besides (mlockall with MCL_FUTURE); a child begins without.
         events: The latest TLB and cache events, oldest first.
         alive: Somebody has it, and it has not exited.
     """
@@ -65,6 +66,7 @@ class Space(AddressSpace):
         self.memory = machine.memory
         self.task_size = self.geometry.task_size
         self.mmap_base = self.geometry.mmap_base
+        self.default_flags = VmaFlags(0)
         self.events: deque[Event] = deque(maxlen=4096)
         machine.spaces.add(self)
 
