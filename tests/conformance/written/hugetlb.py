@@ -102,6 +102,10 @@ SHARED_OVER_ITSELF = (
     hugetlb_shared(HUGE, 3 * HUGE), pool(), hugetlb_shared(HUGE, 3 * HUGE), pool(), read(HUGE),
     hugetlb_shared(HUGE, 4 * HUGE), pool(),
 )  # fmt: skip
+POPULATED_OVER_SHARED = (
+    hugetlb_shared(HUGE, 2 * HUGE), write(HUGE), write(1024), pool(),
+    hugetlb(HUGE, 3 * HUGE, flags=abi.MAP_NORESERVE | abi.MAP_POPULATE), pool(), read(1536), pool(),
+)  # fmt: skip
 PRIVATE_OVER_SHARED = (
     hugetlb_shared(HUGE, 3 * HUGE), write(HUGE), hugetlb(HUGE, 3 * HUGE), pool(), hugetlb_shared(HUGE, 2 * HUGE),
     write(HUGE), anon(HUGE, HUGE), pool(), write(1024), unmap(1024, HUGE), pool(),

@@ -85,9 +85,9 @@ def mmap(mm: Space, length: int, prot: int, flags: int, addr: int, file: File | 
         if size:
             hugetlb.reserve(mm, area)
         areas.insert(mm, area)
-    locked = VmaFlags.LOCKED in vma_flags
-    if locked or flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE:
-        populate_quietly(mm, start, start + length)
+        locked = VmaFlags.LOCKED in vma_flags
+        if locked or flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE:
+            populate_quietly(mm, start, start + length)
     return start
 
 

@@ -65,9 +65,9 @@ def is_shared(area: Area) -> bool:
 
 @contextmanager
 def keeping(mm: Space, start: int, end: int) -> Iterator[None]:
-    """Keep what lies behind the mappings of a range, until others are made in their place.
+    """Keep what lies behind the mappings of a range, until others are made and populated in their place.
 
-    The kernel lets go of the old files only then: a mapping over itself wants its pages twice.
+    The kernel lets go of the old files when the call returns: a mapping over itself wants its pages twice.
     """
     found = {vma.mapping for vma in mm.vmas.overlapping(start, end)}
     files = [file for file in found if isinstance(file, HugeFile)]
