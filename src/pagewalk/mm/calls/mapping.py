@@ -75,20 +75,30 @@ def mmap(mm: Space, length: int, prot: int, flags: int, addr: int, file: File | 
     with hugetlb.keeping(mm, start, start + length):
         if flags & FIXED:
             unmap(mm, start, start + length)
-        if file is None and size:
-            file = HugeFile(mm.machine, "/anon_hugepage (deleted)", length, size, unlinked=True)
-        elif file is None and vma_flags & VmaFlags.SHARED:
-            file, offset = File(mm.machine, "/dev/zero (deleted)", length, unlinked=True), 0
-        area = Area(start, start + length, vma_flags, start if file is None else offset, file, lock=mm.new_vma_lock())
-        if file is not None:
-            area.name = file.name
-        if size:
-            hugetlb.reserve(mm, area)
-        areas.insert(mm, area)
-        locked = VmaFlags.LOCKED in vma_flags
-        if locked or flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE:
+        _insert(mm, start, length, vma_flags, file, size, offset)
+        if VmaFlags.LOCKED in vma_flags or flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE:
             populate_quietly(mm, start, start + length)
     return start
+
+
+def _insert(mm: Space, start: int, length: int, flags: VmaFlags, file: File | None, huge: int, offset: int) -> None:
+    """Put a new area in, with a file of its own if it is shared or hugetlb and has none.
+
+    Raises:
+        SystemCallError: EINVAL, ENOMEM: hugetlb memory is not to be had so.
+    """
+    if file is None and huge:
+        file = HugeFile(mm.machine, "/anon_hugepage (deleted)", length, huge, unlinked=True)
+    elif file is None and VmaFlags.SHARED in flags:
+        file, offset = File(mm.machine, "/dev/zero (deleted)", length, unlinked=True), 0
+    if VmaFlags.DROPPABLE in flags:
+        flags &= ~(VmaFlags.LOCKED | VmaFlags.LOCKONFAULT)  # MCL_FUTURE brings it in, but does not lock it
+    area = Area(start, start + length, flags, start if file is None else offset, file, lock=mm.new_vma_lock())
+    if file is not None:
+        area.name = file.name
+    if huge:
+        hugetlb.reserve(mm, area)
+    areas.insert(mm, area)
 
 
 def _what(mm: Space, flags: int, file: File | None, offset: int) -> tuple[File | None, int]:
