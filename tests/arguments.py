@@ -272,6 +272,10 @@ _add(
         {"start": BASE, "end": BASE + 4 * PAGE, "flags": 0, "most": 0, "mask": 0, "vector": 4},
     ),
     mlockall=(lambda s, flags: s.mm.mlockall(flags), {"flags": 3}),
+    uffdio_register=(
+        lambda s, addr, length, mode, features: s.mm.uffdio_register(addr, length, mode, features),
+        _PART | {"mode": 2, "features": 0x2000},
+    ),
     mprotect=(lambda s, addr, length, prot: s.mm.mprotect(addr, length, prot), _PART | {"prot": 1}),
     mremap=(
         lambda s, addr, old, new, flags, to: s.mm.mremap(addr, old, new, flags, to),

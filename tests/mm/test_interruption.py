@@ -109,7 +109,7 @@ SCENES: dict[str, Callable[[Tank, Mm], Any]] = {
     "flags that merge": lambda tank, mm: mm.madvise(START, 2 * BLOCK, abi.MADV_NORMAL),
     "nohugepage": lambda tank, mm: mm.madvise(START + PAGE, 3 * BLOCK, abi.MADV_NOHUGEPAGE),
     "register_wp": lambda tank, mm: mm.register_wp(START, 4 * BLOCK),
-    "unregister": lambda tank, mm: mm.unregister(START, 4 * BLOCK),
+    "unregister": lambda tank, mm: mm.uffdio_unregister(START, 4 * BLOCK),
     "truncate": lambda tank, mm: tank.machine.truncate(tank.files[0], PAGE),
     "punch_hole": lambda tank, mm: tank.machine.punch_hole(tank.files[0], 0, 4 * PAGE),
     "file": lambda tank, mm: tank.files[0].write(0, b"f" * 16 * PAGE),

@@ -182,7 +182,24 @@ class Mm(Space):
         addr, length = words(addr=addr, length=length)
         self._change(uffd.register_wp, self, addr, length)
 
-    def unregister(self, addr: int, length: int) -> None:
+    def uffdio_register(self, addr: int, length: int, mode: int, features: int = 0) -> None:
+        """Register a range with userfaultfd, as the ioctl takes it; ``register_wp`` is short for write protection.
+
+        Args:
+            addr, length: The range.
+            mode: UFFDIO_REGISTER_MODE_*: 2, write protection.
+            features: Those that are wanted of the userfaultfd besides: 0x2000, WP_UNPOPULATED (say so to
+                ``writeprotect`` too).
+
+        Raises:
+            SystemCallError: EINVAL, EPERM.
+            UnsupportedError: Another mode, another feature, or hugetlb memory.
+        """
+        addr, length, mode, features = words(addr=addr, length=length, mode=mode, features=features)
+        uffd.check_mode(mode, features)
+        self._change(uffd.register_wp, self, addr, length)
+
+    def uffdio_unregister(self, addr: int, length: int) -> None:
         """Take a range back from userfaultfd: nothing in it is write-protected any more.
 
         Raises:
@@ -200,6 +217,30 @@ class Mm(Space):
         """
         addr, length = words(addr=addr, length=length)
         self._look(uffd.writeprotect, self, addr, length, protect=protect, unpopulated=unpopulated)
+
+    def uffdio_copy(self, to: int, source: int, length: int, mode: int = 0) -> None:
+        """Not simulated.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise uffd.not_simulated("UFFDIO_COPY")
+
+    def uffdio_zeropage(self, addr: int, length: int, mode: int = 0) -> None:
+        """Not simulated. Errors as ``uffdio_copy``."""
+        raise uffd.not_simulated("UFFDIO_ZEROPAGE")
+
+    def uffdio_move(self, to: int, source: int, length: int, mode: int = 0) -> None:
+        """Not simulated. Errors as ``uffdio_copy``."""
+        raise uffd.not_simulated("UFFDIO_MOVE")
+
+    def uffdio_continue(self, addr: int, length: int, mode: int = 0) -> None:
+        """Not simulated. Errors as ``uffdio_copy``."""
+        raise uffd.not_simulated("UFFDIO_CONTINUE")
+
+    def uffdio_poison(self, addr: int, length: int, mode: int = 0) -> None:
+        """Not simulated. Errors as ``uffdio_copy``."""
+        raise uffd.not_simulated("UFFDIO_POISON")
 
     def msync(self, addr: int, length: int, flags: int) -> None:
         """Write a range back: here, check it as Linux does.

@@ -42,7 +42,7 @@ ZERO = np.uint64(0)
 ONE = np.uint64(1)
 EIGHT = np.uint64(8)
 WORD = np.uint64(3)  # log2 of the bytes of a word
-TOGETHER = 64  # addresses that go down together
+TOGETHER = 256  # addresses that go down together
 AHEAD = 192  # entries of a table that are asked for ahead: 24 cache lines
 ALL = np.uint64((1 << 64) - 1)
 KIND_SHIFT, KINDS = np.uint32(codec.KIND_SHIFT), np.uint32(codec.KINDS)
@@ -334,71 +334,79 @@ def _page_of(rules, shape, entry, vaddr, shift):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _translate(words, segments, root, vaddrs, levels, known, asked, room, out):  # type: ignore[no-untyped-def]
-    """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
-    (kinds, bare_kinds, bare, no_frame), lookups, all_moves, all_rules = known
+def _step_down(words, segments, vaddrs, around, known, wanted, asked, room, out):  # type: ignore[no-untyped-def]
+    """Take addresses down by a level, or to their pages; ``around`` is the level, and the one below."""
+    (level, below), (lookup, moves, rules), (kinds, bare_kinds, bare, no_frame) = around, known, wanted
     (paddrs, mapped), (places, granted), (starts, sizes, offsets) = out, room, segments
-    if asked is not None:
-        all_grants, masks, grant_moves, permits = asked
-        granted[:] = EVERY_RIGHT
     halfway = uint64(starts.shape[0]) >> ONE
     start, size, ahead = starts[0], sizes[0], offsets[0]
+    shift, tested, table, held, telling = level[0], level[2], level[3], level[5], level[7]
+    down, slots, below_size, usual, within = below[0], below[1], below[6], level[8], (ONE << shift) - ONE
+    table_must, table_mask, table_more = rules[level[4], MUST], rules[level[4], MASK], rules[level[4], MORE]
+    table_left, table_right = rules[level[4], LEFT], rules[level[4], RIGHT]  # in a tuple they were read each time
+    flip, mask, left, right = rules[usual, FLIP], rules[usual, MASK], rules[usual, LEFT], rules[usual, RIGHT]
+    whole = rules[usual, MORE] | rules[usual, FILL] == ZERO
+    for at in range(vaddrs.shape[0]):
+        if places[at] == ALL:
+            continue
+        entry, places[at] = words[places[at]], ALL
+        if entry & tested == table:  # a table, mostly, and then this is all
+            if entry & table_must != ZERO:
+                return UNKNOWN
+            child = (entry & table_mask) << table_left >> table_right
+            if table_more != ZERO:
+                child |= _rest(rules, level[4], entry, ZERO)
+            if halfway != ZERO:
+                segment = _segment_of(starts, halfway, child)
+                start, size, ahead = starts[segment], sizes[segment], offsets[segment]
+            inside = child - start
+            if inside >= size or size - inside < below_size:
+                return UNKNOWN
+            if asked is not None:
+                own = asked[0][_index(entry & asked[1], asked[2])]
+                if own == NO_RIGHTS:
+                    return UNKNOWN
+                granted[at] &= own
+            places[at] = (inside + ahead >> WORD) + (vaddrs[at] >> down & slots)
+            _prefetch(words, places[at])  # type: ignore[call-arg]
+            continue
+        if entry & held == ZERO:
+            continue
+        state = lookup[_index(entry & telling, moves)]  # always: neighbours differ here
+        kind, shape = state >> KIND_SHIFT & KINDS, state >> SHAPE_SHIFT & SHAPES
+        if state == NONE32 or kind == RESERVED or entry & rules[shape, MUST] != ZERO:
+            return UNKNOWN
+        if (kinds if vaddrs[at] < bare else bare_kinds) >> kind & ONE32 == NONE32:
+            continue
+        if asked is not None:
+            own = asked[0][_index(entry & asked[1], asked[2])]
+            if own == NO_RIGHTS:
+                return UNKNOWN
+            if asked[3][_code(granted[at] & own, state)] == NOT_PERMITTED:
+                continue
+        mapped[at] = True
+        if state & no_frame == NONE32:
+            if whole and shape == usual:
+                paddrs[at] = ((entry ^ flip) & mask) << left >> right | vaddrs[at] & within
+            else:
+                paddrs[at] = _page_of(rules, shape, entry, vaddrs[at], shift)
+    return DONE
+
+
+@njit(nogil=True, cache=True)
+def _translate(words, segments, root, vaddrs, levels, known, asked, room, out):  # type: ignore[no-untyped-def]
+    """Translate some addresses, a level at a time, so that the memory answers for many of them at once."""
+    wanted, lookups, all_moves, all_rules = known
+    places, granted = room
+    granted[:] = EVERY_RIGHT
     for at in range(vaddrs.shape[0]):
         places[at] = root + (vaddrs[at] >> levels[0, 0] & levels[0, 1])
     for depth in range(levels.shape[0]):
-        level, below = levels[depth], levels[min(depth + 1, levels.shape[0] - 1)]
-        shift, tested, table, held, telling = level[0], level[2], level[3], level[5], level[7]
-        down, slots, below_size, lookup = below[0], below[1], below[6], lookups[depth]
-        moves, rules = all_moves[depth], all_rules[depth]
-        table_must, table_mask, table_more = rules[level[4], MUST], rules[level[4], MASK], rules[level[4], MORE]
-        table_left, table_right = rules[level[4], LEFT], rules[level[4], RIGHT]  # in a tuple they were read each time
-        usual, within = level[8], (ONE << shift) - ONE
-        flip, mask, left, right = rules[usual, FLIP], rules[usual, MASK], rules[usual, LEFT], rules[usual, RIGHT]
-        whole = rules[usual, MORE] | rules[usual, FILL] == ZERO
-        for at in range(vaddrs.shape[0]):
-            if places[at] == ALL:
-                continue
-            entry, places[at] = words[places[at]], ALL
-            if entry & tested == table:  # a table, mostly, and then this is all
-                if entry & table_must != ZERO:
-                    return UNKNOWN
-                child = (entry & table_mask) << table_left >> table_right
-                if table_more != ZERO:
-                    child |= _rest(rules, level[4], entry, ZERO)
-                if halfway != ZERO:
-                    segment = _segment_of(starts, halfway, child)
-                    start, size, ahead = starts[segment], sizes[segment], offsets[segment]
-                inside = child - start
-                if inside >= size or size - inside < below_size:
-                    return UNKNOWN
-                if asked is not None:
-                    own = all_grants[depth][_index(entry & masks[depth], grant_moves[depth])]
-                    if own == NO_RIGHTS:
-                        return UNKNOWN
-                    granted[at] &= own
-                places[at] = (inside + ahead >> WORD) + (vaddrs[at] >> down & slots)
-                _prefetch(words, places[at])  # type: ignore[call-arg]
-                continue
-            if entry & held == ZERO:
-                continue
-            state = lookup[_index(entry & telling, moves)]  # always: neighbours differ here
-            kind, shape = state >> KIND_SHIFT & KINDS, state >> SHAPE_SHIFT & SHAPES
-            if state == NONE32 or kind == RESERVED or entry & rules[shape, MUST] != ZERO:
-                return UNKNOWN
-            if (kinds if vaddrs[at] < bare else bare_kinds) >> kind & ONE32 == NONE32:
-                continue
-            if asked is not None:
-                own = all_grants[depth][_index(entry & masks[depth], grant_moves[depth])]
-                if own == NO_RIGHTS:
-                    return UNKNOWN
-                if permits[depth, _code(granted[at] & own, state)] == NOT_PERMITTED:
-                    continue
-            mapped[at] = True
-            if state & no_frame == NONE32:
-                if whole and shape == usual:
-                    paddrs[at] = ((entry ^ flip) & mask) << left >> right | vaddrs[at] & within
-                else:
-                    paddrs[at] = _page_of(rules, shape, entry, vaddrs[at], shift)
+        around = levels[depth], levels[min(depth + 1, levels.shape[0] - 1)]
+        what = lookups[depth], all_moves[depth], all_rules[depth]
+        right = None if asked is None else (asked[0][depth], asked[1][depth], asked[2][depth], asked[3][depth])
+        if _step_down(words, segments, vaddrs, around, what, wanted, right, room, out) != DONE:
+            return UNKNOWN
     return DONE
 
 

@@ -134,6 +134,35 @@ class TestRegister:
         assert caught.value.errno == errno.ENOENT
 
 
+class TestWhatIsNotSimulated:
+    """It is refused by its name, at the call that asks for it; EINVAL is what the kernel says EINVAL to."""
+
+    @pytest.mark.parametrize("call", ["copy", "zeropage", "move", "continue", "poison"])
+    def test_calls_of_a_handler(self, mm, call):
+        at = mm.mmap(PAGE, RW)
+        arguments = (at, at, PAGE) if call in {"copy", "move"} else (at, PAGE)
+        with pytest.raises(UnsupportedError, match=f"^UFFDIO_{call.upper()}: "):
+            getattr(mm, f"uffdio_{call}")(*arguments)
+
+    @pytest.mark.parametrize(("mode", "features"), [(1, 0), (3, 0), (4, 0), (2, 1 << 15)])
+    def test_modes_and_features(self, mm, mode, features):
+        with pytest.raises(UnsupportedError, match="only write protection is simulated"):
+            mm.uffdio_register(mm.mmap(PAGE, RW), PAGE, mode, features)
+
+    @pytest.mark.parametrize("mode", [0, 8, 10])
+    def test_no_modes(self, mm, mode):
+        with pytest.raises(SystemCallError) as caught:
+            mm.uffdio_register(mm.mmap(PAGE, RW), PAGE, mode)
+        assert caught.value.errno == errno.EINVAL
+
+    def test_write_protection_is(self, mm):
+        at = mm.mmap(PAGE, RW)
+        mm.uffdio_register(at, PAGE, 2, 1 << 13)
+        assert VmaFlags.UFFD_WP in mm.area_at(at).flags
+        mm.uffdio_unregister(at, PAGE)
+        assert VmaFlags.UFFD_WP not in mm.area_at(at).flags
+
+
 class TestEntries:
     def test_pages_lose_the_write_right(self, mm):
         at = protected(mm, 3)

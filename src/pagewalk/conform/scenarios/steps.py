@@ -239,7 +239,7 @@ class Register(Step):
 class Unregister(Step):
     """UFFDIO_UNREGISTER."""
 
-    call = "unregister"
+    call = "uffdio_unregister"
     addr: Where
     length: int
 

@@ -85,7 +85,7 @@ class Calls(Protocol):
     def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> Any:
         """UFFDIO_REGISTER for write protection, by a userfaultfd that the process opens the first time."""
 
-    def unregister(self, addr: int, length: int) -> Any:
+    def uffdio_unregister(self, addr: int, length: int) -> Any:
         """UFFDIO_UNREGISTER."""
 
     def writeprotect(self, addr: int, length: int, protect: bool) -> Any:

@@ -43,17 +43,17 @@ class SimulatedProcess:
             self._unpopulated = unpopulated
         self._mm.register_wp(addr, length)
 
-    def unregister(self, addr: int, length: int) -> None:
+    def uffdio_unregister(self, addr: int, length: int) -> None:
         """See ``Calls``.
 
         Raises:
             OSError: The process has no userfaultfd (EBADF).
         """
         self._opened()
-        self._mm.unregister(addr, length)
+        self._mm.uffdio_unregister(addr, length)
 
     def writeprotect(self, addr: int, length: int, protect: bool) -> None:
-        """See ``Calls``. Errors as ``unregister``."""
+        """See ``Calls``. Errors as ``uffdio_unregister``."""
         self._mm.writeprotect(addr, length, protect=protect, unpopulated=self._opened())
 
     def _opened(self) -> bool:

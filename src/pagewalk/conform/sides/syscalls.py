@@ -159,7 +159,7 @@ class ThisProcess:
             ioctl(self._uffd, uffd.UFFDIO_API, bytearray(struct.pack("3Q", uffd.API, features, 0)), True)
         ioctl(self._uffd, uffd.UFFDIO_REGISTER, bytearray(struct.pack("4Q", addr, length, uffd.MODE_WP, 0)), True)
 
-    def unregister(self, addr: int, length: int) -> None:
+    def uffdio_unregister(self, addr: int, length: int) -> None:
         """See ``Calls``."""
         ioctl(self._told(), uffd.UFFDIO_UNREGISTER, struct.pack("2Q", addr, length))
 

@@ -9,10 +9,11 @@ with UFFD_FEATURE_SIGBUS: catch it, call ``writeprotect`` with ``protect=False``
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pagewalk.abi.uffd import FEATURES, MODE_WP, WP_UNPOPULATED
 from pagewalk.errors import OutOfFrames, SystemCallError, UnsupportedError
 from pagewalk.mm.geometry import LOWEST
 from pagewalk.mm.paging.marks import protected, unprotected
@@ -28,7 +29,30 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["forget", "register_wp", "unregister", "writeprotect"]
+__all__ = ["check_mode", "forget", "not_simulated", "register_wp", "unregister", "writeprotect"]
+
+MODES: Final = 7
+"""Missing pages, write protection, minor faults."""
+
+
+def check_mode(mode: int, features: int) -> None:
+    """Refuse what is not write protection.
+
+    Raises:
+        SystemCallError: EINVAL, no mode, or none that there is.
+        UnsupportedError: Another mode, or another feature than WP_UNPOPULATED.
+    """
+    if not mode or mode & ~MODES:
+        raise SystemCallError(errno.EINVAL, f"userfaultfd has no mode {mode:#x}")
+    if mode != MODE_WP:
+        raise not_simulated(f"userfaultfd's mode {mode:#x} (missing pages, or minor faults)")
+    if features & ~(FEATURES | WP_UNPOPULATED):
+        raise not_simulated(f"userfaultfd's features {features:#x}")
+
+
+def not_simulated(what: str) -> UnsupportedError:
+    """The refusal of what only a handler of page faults could use."""
+    return UnsupportedError(f"{what}: only write protection is simulated, and nobody handles faults")
 
 
 def register_wp(mm: Space, start: int, length: int) -> None:
