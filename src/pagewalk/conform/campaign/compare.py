@@ -248,7 +248,7 @@ def _view_difference(one: View, other: View) -> tuple[What, tuple[tuple[str, ...
     if not np.array_equal(one.states, other.states):
         ours, theirs = _state_lines(one), _state_lines(other)
         return What.PAGES, (_only(ours, theirs), _only(theirs, ours))
-    if one.smaps != other.smaps:
+    if one.smaps is not None and other.smaps is not None and one.smaps != other.smaps:
         return What.SMAPS, (_only(one.smaps, other.smaps), _only(other.smaps, one.smaps))
     return None
 

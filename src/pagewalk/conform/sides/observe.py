@@ -81,13 +81,13 @@ class View:
         rows: Its VMAs.
         states: A state a page, see ``STATE_BITS``. Shape (pages,), uint32.
         touching: The names of the windows that it touches.
-        smaps: Of the arena, a line a VMA of smaps.
+        smaps: Of the arena, a line a VMA of smaps; None where nobody looked, as in what was recorded before.
     """
 
     rows: tuple[Row, ...]
     states: npt.NDArray[np.uint32]
     touching: frozenset[str] = frozenset()
-    smaps: tuple[str, ...] = ()
+    smaps: tuple[str, ...] | None = None
 
 
 def decode(look: Look) -> dict[str, View]:
