@@ -79,7 +79,7 @@ def test_neighbours_on_one_side_only_prove_nothing():
     [
         (wrong_errno, What.OUTCOME, 1),
         (lost_guards, What.PAGES, 3),
-        (wrong_merge, What.MAPS, 2),
+        (wrong_merge, What.MAPS, 3),
     ],
 )
 def test_a_wrong_answer_is_found_and_shrunk(kernel, other_kernel, change, what, size):

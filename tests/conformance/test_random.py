@@ -90,8 +90,8 @@ def test_a_crew_finds_what_one_process_finds(kernel, other_kernel):
 
 @pytest.mark.slow
 def test_a_crew_ends_at_the_first_disagreement():
-    result = run_crew(2, kernel_and_liar, seed=3, sequences=200, make=partial(generate, steps=3))
-    found = run_crew(1, kernel_and_liar, seed=3, sequences=200, make=partial(generate, steps=3))
+    result = run_crew(2, kernel_and_liar, seed=3, sequences=200, make=partial(generate, steps=9))
+    found = run_crew(1, kernel_and_liar, seed=3, sequences=200, make=partial(generate, steps=9))
     assert result.disagreement is not None
     assert (result.seed, result.agreed) == (found.seed, found.agreed)
     assert repr(result.disagreement.scenario) == repr(found.disagreement.scenario)

@@ -46,7 +46,7 @@ def _of_rows(rows: Iterable[Any], window: Window) -> tuple[str, ...]:
 
 
 def _shown(name: str, value: int) -> int:
-    return value if name in _NUMBERS else value >> 10
+    return value if name in _NUMBERS else value // 1024
 
 
 @lru_cache(maxsize=256)

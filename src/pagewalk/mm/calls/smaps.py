@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from pagewalk.abi.smaps import ANON_HUGE, COUNTED, SHMEM_HUGE
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.hardware.frames import Usage
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SmapsRow", "smaps", "smaps_by_vma"]
 
-COUNTED: Final = (
-    "Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced",
-    "Anonymous", "KSM", "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
-    "Private_Hugetlb", "Swap", "SwapPss", "Locked",
-)  # fmt: skip
 SHARES: Final = ("Pss", "Pss_Dirty", "SwapPss", "Locked")
 SHARE_BITS: Final = 12
 """Shares are summed up in such a part of a byte (PSS_SHIFT)."""
@@ -153,7 +149,7 @@ class _Sums:
         if paddr is None or paddr == self.mm.machine.huge_zero:
             return
         numbers = np.arange(paddr // page_size, (paddr + level.span) // page_size)
-        self.counts["AnonHugePages" if frames.is_anonymous(paddr) else "ShmemPmdMapped"] += level.span
+        self.counts[ANON_HUGE if frames.is_anonymous(paddr) else SHMEM_HUGE] += level.span
         self._pages(numbers, np.full(len(numbers), int(entry.flags), np.uint64))
 
     def _entries(self, entries: Entries) -> None:
