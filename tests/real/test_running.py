@@ -7,6 +7,7 @@ import time
 import pytest
 
 import pagewalk as pw
+from pagewalk.formats import from_registers
 from pagewalk.memory.qmp import SavedRam, SharedRam
 from tests.conftest import skip_or_fail
 from tests.real.boot import booted
@@ -87,10 +88,13 @@ class TestListing:
             assert isinstance(source.memory, SavedRam)
             assert rows(source.tables(os=private.machine.os)) == from_file(private, source)
 
+        """But for the ASID, which may be another by now."""
     def test_registers_are_those_of_the_stub(self, vm):
         with pw.source(address(vm, "qmp")) as source:
-            found = source.cpus[0]
-            assert {name: found[name] for name in vm.registers} == vm.registers
+            found = {name: source.cpus[0][name] for name in vm.registers}
+            assert (
+                from_registers(found).windows == from_registers(vm.registers).windows
+            )  # an ASID may be another by now
 
     def test_running(self, vm):
         """Held while it is read, and it goes on."""

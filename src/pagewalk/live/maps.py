@@ -53,6 +53,8 @@ VM_FLAG_CODES: Final = {
     "hg": VmaFlags.HUGEPAGE,
     "nh": VmaFlags.NOHUGEPAGE,
     "mg": VmaFlags.MERGEABLE,
+    "dp": VmaFlags.DROPPABLE,
+    "sl": VmaFlags.SEALED,
 }
 """The two letters of ``VmFlags`` in smaps. Codes that ``VmaFlags`` has no bit for (``bt``, ``ss``, ``gu``...) say
 nothing about how a walk goes, and are left out."""

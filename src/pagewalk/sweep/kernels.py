@@ -334,10 +334,12 @@ def _page_of(rules, shape, entry, vaddr, shift):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _step_down(words, segments, vaddrs, around, known, wanted, asked, room, out):  # type: ignore[no-untyped-def]
+def _step_down(words, segments, vaddrs, around, known, wanted, asked, depth, room, out):  # type: ignore[no-untyped-def]
     """Take addresses down by a level, or to their pages; ``around`` is the level, and the one below."""
     (level, below), (lookup, moves, rules), (kinds, bare_kinds, bare, no_frame) = around, known, wanted
     (paddrs, mapped), (places, granted), (starts, sizes, offsets) = out, room, segments
+    if asked is not None:
+        all_grants, masks, grant_moves, permits = asked
     halfway = uint64(starts.shape[0]) >> ONE
     start, size, ahead = starts[0], sizes[0], offsets[0]
     shift, tested, table, held, telling = level[0], level[2], level[3], level[5], level[7]
@@ -363,7 +365,7 @@ def _step_down(words, segments, vaddrs, around, known, wanted, asked, room, out)
             if inside >= size or size - inside < below_size:
                 return UNKNOWN
             if asked is not None:
-                own = asked[0][_index(entry & asked[1], asked[2])]
+                own = all_grants[depth][_index(entry & masks[depth], grant_moves[depth])]
                 if own == NO_RIGHTS:
                     return UNKNOWN
                 granted[at] &= own
@@ -379,10 +381,10 @@ def _step_down(words, segments, vaddrs, around, known, wanted, asked, room, out)
         if (kinds if vaddrs[at] < bare else bare_kinds) >> kind & ONE32 == NONE32:
             continue
         if asked is not None:
-            own = asked[0][_index(entry & asked[1], asked[2])]
+            own = all_grants[depth][_index(entry & masks[depth], grant_moves[depth])]
             if own == NO_RIGHTS:
                 return UNKNOWN
-            if asked[3][_code(granted[at] & own, state)] == NOT_PERMITTED:
+            if permits[depth, _code(granted[at] & own, state)] == NOT_PERMITTED:
                 continue
         mapped[at] = True
         if state & no_frame == NONE32:
@@ -404,8 +406,7 @@ def _translate(words, segments, root, vaddrs, levels, known, asked, room, out): 
     for depth in range(levels.shape[0]):
         around = levels[depth], levels[min(depth + 1, levels.shape[0] - 1)]
         what = lookups[depth], all_moves[depth], all_rules[depth]
-        right = None if asked is None else (asked[0][depth], asked[1][depth], asked[2][depth], asked[3][depth])
-        if _step_down(words, segments, vaddrs, around, what, wanted, right, room, out) != DONE:
+        if _step_down(words, segments, vaddrs, around, what, wanted, asked, depth, room, out) != DONE:
             return UNKNOWN
     return DONE
 
