@@ -88,8 +88,8 @@ class TestListing:
             assert isinstance(source.memory, SavedRam)
             assert rows(source.tables(os=private.machine.os)) == from_file(private, source)
 
-        """But for the ASID, which may be another by now."""
     def test_registers_are_those_of_the_stub(self, vm):
+        """But for the ASID, which may be another by now."""
         with pw.source(address(vm, "qmp")) as source:
             found = {name: source.cpus[0][name] for name in vm.registers}
             assert (
