@@ -12,10 +12,11 @@ from pagewalk.formats import capture_format
 from pagewalk.formats.os.linux import LINUX, SwapTypes
 from pagewalk.live.encode import Pages, encode, vma_rights
 from pagewalk.live.kernel import kernel_of
-from pagewalk.live.maps import VM_FLAG_CODES, parse_vmas
+from pagewalk.live.maps import parse_vmas
 from pagewalk.live.reading import changed_ranges
 from pagewalk.live.scan import REGION
 from pagewalk.query.ranges import cut
+from pagewalk.space import VM_FLAG_CODES
 
 PAGE = 4096
 R, W, X = VmaFlags.READ, VmaFlags.WRITE, VmaFlags.EXEC

@@ -15,49 +15,12 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from pagewalk.space import Mapping, Vma, VmaFlags
+from pagewalk.space import VM_FLAG_CODES, Mapping, Vma, VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["VM_FLAG_CODES", "end_of_last", "parse_smaps", "parse_vmas"]
-
-VM_FLAG_CODES: Final = {
-    "rd": VmaFlags.READ,
-    "wr": VmaFlags.WRITE,
-    "ex": VmaFlags.EXEC,
-    "sh": VmaFlags.SHARED,
-    "mr": VmaFlags.MAYREAD,
-    "mw": VmaFlags.MAYWRITE,
-    "me": VmaFlags.MAYEXEC,
-    "ms": VmaFlags.MAYSHARE,
-    "gd": VmaFlags.GROWSDOWN,
-    "um": VmaFlags.UFFD_MISSING,
-    "pf": VmaFlags.PFNMAP,
-    "uw": VmaFlags.UFFD_WP,
-    "lo": VmaFlags.LOCKED,
-    "io": VmaFlags.IO,
-    "sr": VmaFlags.SEQ_READ,
-    "rr": VmaFlags.RAND_READ,
-    "dc": VmaFlags.DONTCOPY,
-    "de": VmaFlags.DONTEXPAND,
-    "lf": VmaFlags.LOCKONFAULT,
-    "ac": VmaFlags.ACCOUNT,
-    "nr": VmaFlags.NORESERVE,
-    "ht": VmaFlags.HUGETLB,
-    "sf": VmaFlags.SYNC,
-    "wf": VmaFlags.WIPEONFORK,
-    "dd": VmaFlags.DONTDUMP,
-    "sd": VmaFlags.SOFTDIRTY,
-    "mm": VmaFlags.MIXEDMAP,
-    "hg": VmaFlags.HUGEPAGE,
-    "nh": VmaFlags.NOHUGEPAGE,
-    "mg": VmaFlags.MERGEABLE,
-    "dp": VmaFlags.DROPPABLE,
-    "sl": VmaFlags.SEALED,
-}
-"""The two letters of ``VmFlags`` in smaps. Codes that ``VmaFlags`` has no bit for (``bt``, ``ss``, ``gu``...) say
-nothing about how a walk goes, and are left out."""
+__all__ = ["end_of_last", "parse_smaps", "parse_vmas"]
 
 _LETTERS: Final = {
     "r": VmaFlags.READ,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pagewalk.space.locks import VmaLock
 
-__all__ = ["Mapping", "Vma", "VmaFlags", "VmaList"]
+__all__ = ["VM_FLAG_CODES", "Mapping", "Vma", "VmaFlags", "VmaList"]
 
 _START: Final = attrgetter("start")
 _OFFSET: Final = attrgetter("offset")
@@ -62,6 +62,44 @@ class VmaFlags(IntFlag):
     PKEY_BIT3 = 0x8_0000_0000
     DROPPABLE = 0x100_0000_0000
     SEALED = 0x400_0000_0000
+
+
+VM_FLAG_CODES: Final = {
+    "rd": VmaFlags.READ,
+    "wr": VmaFlags.WRITE,
+    "ex": VmaFlags.EXEC,
+    "sh": VmaFlags.SHARED,
+    "mr": VmaFlags.MAYREAD,
+    "mw": VmaFlags.MAYWRITE,
+    "me": VmaFlags.MAYEXEC,
+    "ms": VmaFlags.MAYSHARE,
+    "gd": VmaFlags.GROWSDOWN,
+    "um": VmaFlags.UFFD_MISSING,
+    "pf": VmaFlags.PFNMAP,
+    "uw": VmaFlags.UFFD_WP,
+    "lo": VmaFlags.LOCKED,
+    "io": VmaFlags.IO,
+    "sr": VmaFlags.SEQ_READ,
+    "rr": VmaFlags.RAND_READ,
+    "dc": VmaFlags.DONTCOPY,
+    "de": VmaFlags.DONTEXPAND,
+    "lf": VmaFlags.LOCKONFAULT,
+    "ac": VmaFlags.ACCOUNT,
+    "nr": VmaFlags.NORESERVE,
+    "ht": VmaFlags.HUGETLB,
+    "sf": VmaFlags.SYNC,
+    "wf": VmaFlags.WIPEONFORK,
+    "dd": VmaFlags.DONTDUMP,
+    "sd": VmaFlags.SOFTDIRTY,
+    "mm": VmaFlags.MIXEDMAP,
+    "hg": VmaFlags.HUGEPAGE,
+    "nh": VmaFlags.NOHUGEPAGE,
+    "mg": VmaFlags.MERGEABLE,
+    "dp": VmaFlags.DROPPABLE,
+    "sl": VmaFlags.SEALED,
+}
+"""The two letters of ``VmFlags`` in smaps, in their order. Codes that ``VmaFlags`` has no bit for (``bt``, ``ss``,
+``gu``...) say nothing about how a walk goes, and are left out."""
 
 
 class Mapping:

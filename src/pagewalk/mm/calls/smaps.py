@@ -16,7 +16,7 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.state.tables import ops_of
-from pagewalk.space import VmaFlags
+from pagewalk.space import VM_FLAG_CODES, VmaFlags
 from pagewalk.walk import Action, walk_page_range
 
 if TYPE_CHECKING:
@@ -38,17 +38,7 @@ HOLDERS[[Usage.FILE, Usage.HUGETLB, Usage.HUGETLB_FILE]] = 1, 1, 2
 """How many hold a frame besides its mappings: the page cache, the pool."""
 MAYBE_GUARD: Final = VmaFlags(0x800)
 """VM_MAYBE_GUARD, which ``Area`` has as ``guarded``."""
-MNEMONICS: Final = (
-    (VmaFlags.READ, "rd"), (VmaFlags.WRITE, "wr"), (VmaFlags.EXEC, "ex"), (VmaFlags.SHARED, "sh"),
-    (VmaFlags.MAYREAD, "mr"), (VmaFlags.MAYWRITE, "mw"), (VmaFlags.MAYEXEC, "me"), (VmaFlags.MAYSHARE, "ms"),
-    (VmaFlags.GROWSDOWN, "gd"), (VmaFlags.UFFD_MISSING, "um"), (VmaFlags.PFNMAP, "pf"), (MAYBE_GUARD, "gu"),
-    (VmaFlags.UFFD_WP, "uw"),
-    (VmaFlags.LOCKED, "lo"), (VmaFlags.IO, "io"), (VmaFlags.SEQ_READ, "sr"), (VmaFlags.RAND_READ, "rr"),
-    (VmaFlags.DONTCOPY, "dc"), (VmaFlags.DONTEXPAND, "de"), (VmaFlags.LOCKONFAULT, "lf"), (VmaFlags.ACCOUNT, "ac"),
-    (VmaFlags.NORESERVE, "nr"), (VmaFlags.HUGETLB, "ht"), (VmaFlags.SYNC, "sf"), (VmaFlags.WIPEONFORK, "wf"),
-    (VmaFlags.DONTDUMP, "dd"), (VmaFlags.SOFTDIRTY, "sd"), (VmaFlags.MIXEDMAP, "mm"), (VmaFlags.HUGEPAGE, "hg"),
-    (VmaFlags.NOHUGEPAGE, "nh"), (VmaFlags.MERGEABLE, "mg"), (VmaFlags.DROPPABLE, "dp"), (VmaFlags.SEALED, "sl"),
-)  # fmt: skip
+MNEMONICS: Final = sorted([(MAYBE_GUARD, "gu"), *((flag, code) for code, flag in VM_FLAG_CODES.items())])
 
 
 class SmapsRow(NamedTuple):
