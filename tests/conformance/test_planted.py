@@ -77,7 +77,7 @@ def wrong_errno(monkeypatch):
 @pytest.mark.parametrize(
     ("plant", "shows", "size", "first"),
     [
-        (guards_lost_on_mremap, {What.PAGES}, 4, 0),
+        (guards_lost_on_mremap, {What.PAGES}, 3, 60),
         (histories_merged, {What.MAPS}, 5, 40),
         (dirty_bit_lost_in_a_split, {What.PAGES, What.SMAPS}, 8, 235),
         (writable_page_shared_by_fork, {What.PAGES, What.OUTCOME, What.CONTENTS}, 4, 0),

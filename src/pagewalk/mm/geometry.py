@@ -14,12 +14,14 @@ from pagewalk.mm.entries import LevelEntries
 if TYPE_CHECKING:
     from pagewalk.formats import PagingFormat
 
-__all__ = ["LOWEST", "Geometry"]
+__all__ = ["ADDRESSES", "LOWEST", "Geometry"]
 
 STACK_GAP: Final = 256
 """Pages kept free below a stack (stack_guard_gap)."""
 UNASKED_BITS: Final = 48
 """Bits of an address that is given unasked (DEFAULT_MAP_WINDOW)."""
+ADDRESSES: Final = 1 << 64
+"""How many there are; lengths and ends wrap there."""
 LOWEST: Final = 0x1_0000
 """The lowest address that is given or registered (mmap_min_addr)."""
 MMAP_GAP: Final = 128 << 20
@@ -70,7 +72,7 @@ class Geometry:
 
     def length(self, length: int) -> int:
         """A length in whole pages, as the kernel's 64 bits hold it (``PAGE_ALIGN``): near their end it wraps to 0."""
-        return self.page_end(length) & (1 << 64) - 1
+        return self.page_end(length) % ADDRESSES
 
     def block_start(self, addr: int) -> int:
         """Where the block that holds an address begins."""

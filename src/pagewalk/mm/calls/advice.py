@@ -9,6 +9,7 @@ from pagewalk import abi
 from pagewalk.errors import OutOfFrames, SystemCallError, WalkError
 from pagewalk.mm.calls.files import punch_hole
 from pagewalk.mm.calls.guard import install_guards, remove_guards
+from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.hardware.cpu import permits
 from pagewalk.mm.paging import huge, reclaim
 from pagewalk.mm.paging.touch import populate
@@ -67,7 +68,7 @@ def _check(mm: Space, addr: int, length: int, advice: int) -> int:
     if advice not in HANDLERS and advice not in POPULATE:
         raise SystemCallError(errno.EINVAL, f"unknown advice {advice}")
     size = mm.geometry.length(length)
-    if addr % mm.geometry.page_size or (length and not size) or addr + size >= 1 << 64:
+    if addr % mm.geometry.page_size or (length and not size) or addr + size >= ADDRESSES:
         raise SystemCallError(errno.EINVAL, f"madvise of {length:#x} bytes at {addr:#x}")
     return addr + size
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk import abi
 from pagewalk.errors import SystemCallError
-from pagewalk.mm.geometry import LOWEST
+from pagewalk.mm.geometry import ADDRESSES, LOWEST
 from pagewalk.mm.hardware.cpu import key_flags
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.touch import populate
@@ -51,7 +51,6 @@ DROPPABLE: Final = VmaFlags.DROPPABLE | VmaFlags.NORESERVE | VmaFlags.WIPEONFORK
 FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE
 KNOWN: Final = 0x7C07_F9F3
 """All that MAP_SHARED_VALIDATE lets pass (LEGACY_MAP_MASK, with the sizes of huge pages)."""
-ADDRESSES: Final = 1 << 64
 
 
 def flags_of_prot(prot: int) -> VmaFlags:

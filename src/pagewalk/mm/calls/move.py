@@ -10,6 +10,7 @@ from pagewalk import abi, sweep
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm.calls import uffd
 from pagewalk.mm.calls.mapping import find_gap, find_place, munmap, populate_quietly, unmap
+from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.state import areas
 from pagewalk.space import VmaFlags
@@ -22,7 +23,6 @@ __all__ = ["mremap"]
 
 KNOWN: Final = abi.MREMAP_MAYMOVE | abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
-ADDRESSES: Final = 1 << 64
 REGISTERED: Final = VmaFlags.UFFD_WP | VmaFlags.UFFD_MISSING
 
 

@@ -12,6 +12,7 @@ from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag
 from pagewalk.mm.calls.mapping import accounted, flags_of_prot, populate_area, populate_quietly
 from pagewalk.mm.entries import is_page
+from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.hardware.cpu import KEY, key_flags
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.area import RIGHTS, SPECIAL
@@ -34,7 +35,6 @@ LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
 UNLOCKABLE: Final = SPECIAL | VmaFlags.HUGETLB | VmaFlags.DROPPABLE
 """What mlock passes over."""
 GROWS: Final = abi.PROT_GROWSDOWN | abi.PROT_GROWSUP
-ADDRESSES: Final = 1 << 64
 
 
 def mprotect(mm: Space, addr: int, length: int, prot: int) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from pagewalk.abi.pagemap import PM_SCAN_CHECK_WPASYNC, PM_SCAN_WP_MATCHING, PageIs
 from pagewalk.errors import SystemCallError
 from pagewalk.mm.calls.observe import categories_of, look, runs_of
+from pagewalk.mm.geometry import ADDRESSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,6 @@ __all__ = ["Request", "pagemap_scan"]
 
 KNOWN: Final = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC
 ALL: Final = int(PageIs.every())
-ADDRESSES: Final = 1 << 64
 
 
 class Request(NamedTuple):

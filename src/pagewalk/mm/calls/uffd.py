@@ -66,10 +66,7 @@ def register_wp(mm: Space, start: int, length: int) -> None:
         SystemCallError: EINVAL, misaligned, nothing mapped, or special memory; EPERM, never to be writable.
         UnsupportedError: hugetlb memory.
     """
-    end = _end(mm, start, length)
-    found = _areas(mm, start, end)
-    if not found:
-        raise SystemCallError(errno.EINVAL, f"nothing is mapped in [{start:#x}, {end:#x})")
+    end, found = _mapped(mm, start, length)
     for area in found:
         _check_area(area)
     for area in found:
@@ -87,10 +84,7 @@ def unregister(mm: Space, start: int, length: int) -> None:
         SystemCallError: EINVAL, as ``register_wp``.
         UnsupportedError: hugetlb memory.
     """
-    end = _end(mm, start, length)
-    found = _areas(mm, start, end)
-    if not found:
-        raise SystemCallError(errno.EINVAL, f"nothing is mapped in [{start:#x}, {end:#x})")
+    end, found = _mapped(mm, start, length)
     for area in found:
         _check_kind(area)
     for area in found:
@@ -145,6 +139,19 @@ def _end(mm: Space, start: int, length: int) -> int:
     if start % mm.geometry.page_size or length % mm.geometry.page_size or not inside:
         raise SystemCallError(errno.EINVAL, f"not a range of whole pages: {length:#x} bytes at {start:#x}")
     return start + length
+
+
+def _mapped(mm: Space, start: int, length: int) -> tuple[int, list[Area]]:
+    """The end of a range, and its areas.
+
+    Raises:
+        SystemCallError: EINVAL, it is no range, or nothing is mapped there.
+    """
+    end = _end(mm, start, length)
+    found = _areas(mm, start, end)
+    if not found:
+        raise SystemCallError(errno.EINVAL, f"nothing is mapped in [{start:#x}, {end:#x})")
+    return end, found
 
 
 def _areas(mm: Space, start: int, end: int) -> list[Area]:
