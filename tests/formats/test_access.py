@@ -7,11 +7,10 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats import Flag, Rights, from_registers
+from pagewalk.formats import Flag, Rights, from_registers, rights_text
 from pagewalk.formats.access import ACCESSES, AccessRules, right_of
 from pagewalk.formats.flags import flags_of
 from pagewalk.formats.grants import code_of, permitted
-from pagewalk.report.words import rights_text
 from pagewalk.tables import judge
 from pagewalk.testing import check_format
 

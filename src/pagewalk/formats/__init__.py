@@ -10,6 +10,7 @@ from pagewalk.formats.encryption import encryption_bits, encryption_mask
 from pagewalk.formats.fields import ENCRYPTED, RIGHTS, Field
 from pagewalk.formats.find import DEFAULT, FORMATS, find_format, from_registers, systems_of
 from pagewalk.formats.flags import Flag, Kind, Rights
+from pagewalk.formats.leaf import Leaf, made, rights_of, rights_text, sizes_of
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.linux import LINUX, SETTINGS, Linux
 from pagewalk.formats.os.linux_kernel import KERNELS, ROOT, TOP, KernelTables
@@ -42,6 +43,7 @@ __all__ = [
     "Flag",
     "KernelTables",
     "Kind",
+    "Leaf",
     "Level",
     "Linux",
     "PagingFormat",
@@ -58,9 +60,13 @@ __all__ = [
     "from_registers",
     "joined",
     "key_of",
+    "made",
     "memory_of",
     "nearest",
     "parsed",
+    "rights_of",
+    "rights_text",
+    "sizes_of",
     "system",
     "systems_of",
 ]

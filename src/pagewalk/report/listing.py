@@ -8,8 +8,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from pagewalk.formats import LINUX, NO_PADDR, Flag, Kind, key_of, memory_of
-from pagewalk.report.words import flag_names, hexed, read_as, rights_text, size_text, state_names
+from pagewalk.formats import LINUX, NO_PADDR, Flag, Kind, key_of, memory_of, rights_text
+from pagewalk.report.words import flag_names, hexed, read_as, size_text, state_names
 from pagewalk.sweep.columns import said_by
 from pagewalk.sweep.findings import MAX_FINDINGS
 

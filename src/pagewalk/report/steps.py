@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.errors import TranslationError
-from pagewalk.formats import ENCRYPTED, LINUX, Flag, Kind
+from pagewalk.formats import ENCRYPTED, LINUX, Flag, Kind, rights_text
 from pagewalk.memory import lacks_frame
 from pagewalk.report.verdicts import inherited, inherited_json, inherited_text, verdict_json, verdict_text
-from pagewalk.report.words import columns, flag_names, hexed, read_as, rights_text, size_text, state_names
+from pagewalk.report.words import columns, flag_names, hexed, read_as, size_text, state_names
 from pagewalk.tables import judge
 
 if TYPE_CHECKING:

@@ -7,10 +7,9 @@ from functools import lru_cache
 from pagewalk.formats import LINUX, Flag
 from pagewalk.formats.flags import GRANTED
 
-__all__ = ["columns", "flag_names", "hexed", "read_as", "rights_text", "size_text", "state_names"]
+__all__ = ["columns", "flag_names", "hexed", "read_as", "size_text", "state_names"]
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_PLACES = (("r", Flag.READ), ("w", Flag.WRITE), ("x", Flag.EXEC), ("u", Flag.USER))
 
 
 def size_text(size: int) -> str:
@@ -35,16 +34,6 @@ def read_as(system: str, before: str) -> str:
 def flag_names(flags: int) -> tuple[str, ...]:
     """The names of all flags that are set, in lower case, lowest bit first."""
     return tuple((flag.name or "").lower() for flag in Flag if flag & flags)
-
-
-@lru_cache(maxsize=1024)
-def rights_text(flags: int) -> str:
-    """The rights as letters: ``rw-u`` (read, write, execute, user).
-
-    They are the user's where it has any: then ``X`` says that the kernel alone may execute.
-    """
-    r, w, x, u = (letter if flags & flag else "-" for letter, flag in _PLACES)
-    return f"{r}{w}{'X' if flags & Flag.KERNEL_EXEC else x}{u}"
 
 
 def state_names(flags: int) -> tuple[str, ...]:

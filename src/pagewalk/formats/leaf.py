@@ -1,0 +1,171 @@
+"""What a page shall be, said once for all formats: rights as a listing prints them, state, memory type, key.
+
+``made`` makes entries of it, one or an array of them, and refuses what the format cannot say: nothing is granted that
+was not asked for, and nothing asked for is left out. Of several encodings that say the same the one is taken that
+grants least: a page that arm64's user executes is none that its kernel does.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pagewalk.doors import integer, shown
+from pagewalk.errors import UnsupportedError
+from pagewalk.formats.bits import NO_PADDR
+from pagewalk.formats.fields import KEY, MEMORY, RIGHTS
+from pagewalk.formats.flags import GRANTED, Flag, Kind, Rights, flags_of
+
+if TYPE_CHECKING:
+    from pagewalk.formats.fields import Field
+    from pagewalk.formats.level import Level
+    from pagewalk.formats.rows import Row
+
+__all__ = ["Leaf", "made", "rights_bits", "rights_of", "rights_text", "sizes_of"]
+
+_TEXT: Final = re.compile(r"[r-][w-][xX-][u-]", re.ASCII)
+_PLACES: Final = (("r", Flag.READ), ("w", Flag.WRITE), ("x", Flag.EXEC), ("u", Flag.USER))
+_LETTERS: Final = {**dict(_PLACES), "X": Flag.KERNEL_EXEC}
+_NOTHING: Final = Flag(0)
+
+
+def rights_of(text: str) -> Flag:
+    """Rights out of four places, as a listing prints them: ``rw-u``, ``r-x-``, ``r-Xu``.
+
+    ``x``: whoever may access the page may execute it. ``X``: the kernel alone. ``----``: nobody may do anything.
+
+    Raises:
+        ValueError: It is not that.
+    """
+    if not isinstance(text, str) or not _TEXT.fullmatch(text):
+        raise ValueError(f"{shown(text)} are no rights: write four places, as in rw-u or r-x- (X: the kernel executes)")
+    rights = _NOTHING
+    for letter in text.replace("-", ""):
+        rights |= _LETTERS[letter]
+    if "X" in text and "u" not in text:
+        raise ValueError(f"{text} says X, the kernel alone executes, of a page that is no user's: write x")
+    if text.endswith("u") and text[:3] == "---":
+        raise ValueError(f"{text} is a user's page that nobody may use: write ----")
+    return rights
+
+
+@lru_cache(maxsize=1024)
+def rights_text(flags: int) -> str:
+    """Rights in four places: ``rw-u`` (read, write, execute, user); other flags are of no account.
+
+    They are the user's where it has any: then ``X`` says that the kernel alone may execute.
+    """
+    r, w, x, u = (letter if flags & flag else "-" for letter, flag in _PLACES)
+    return f"{r}{w}{'X' if flags & Flag.KERNEL_EXEC else x}{u}"
+
+
+class Leaf(NamedTuple):
+    """What a page shall be.
+
+    Attributes:
+        rights: ``Flag`` bits, as ``rights_of`` gives them.
+        memory, key: The numbers of its memory type and its protection key.
+        state: ``ACCESSED``, ``DIRTY``, ``GLOBAL`` and others; one without a bit in the format is left out. None:
+            accessed, and dirty where it may be written, so that no CPU has to write the entry, or faults over it.
+    """
+
+    rights: Flag
+    memory: int = 0
+    key: int = 0
+    state: Flag | None = None
+
+    @property
+    def flags(self) -> Flag:
+        """Its state, said or not."""
+        used = Flag.ACCESSED | (Flag.DIRTY if self.rights & Flag.WRITE else _NOTHING)
+        return used if self.state is None else self.state & ~GRANTED
+
+
+def sizes_of(level: Level) -> dict[int, int]:
+    """The sizes of the pages that entries of a level map, ascending, each with log2 of the entries that one spans."""
+    return {size: (size >> level.shift).bit_length() - 1 for size in level.page_sizes}
+
+
+def made(level: Level, paddrs: Any, leaf: Leaf, *, order: int = 0) -> Any:
+    """Entries that map pages.
+
+    Args:
+        level: The level.
+        paddrs: What each entry's part of memory is: an int, or shape (n,), uint64. Of a group, each entry's own.
+        leaf: What the pages shall be.
+        order: log2 of the entries that one page spans (contiguous groups, NAPOT); whole groups are the caller's to
+            give.
+
+    Raises:
+        UnsupportedError: The format cannot say it; the message says what.
+        ValueError: An address is misaligned or too wide.
+    """
+    row = _row(level, order)
+    _check(level, row, paddrs)
+    said = rights_bits(level, row, leaf.rights) | _numbers(level, row, leaf)
+    for field in row.fields:
+        if not field.derived and field.name not in (RIGHTS, MEMORY, KEY):
+            said |= field.said(int(leaf.flags))
+    return level.codec.make(row, paddrs if hasattr(paddrs, "ndim") else integer(paddrs, "paddr"), said)
+
+
+def _row(level: Level, order: int) -> Row:
+    """The row of pages of a size."""
+    rows = (row for row in level.codec.rows if row.kind is Kind.PRESENT and row.order == order)
+    row = next(rows, None)
+    if row is None:
+        sizes = ", ".join(f"{size:#x}" for size in level.page_sizes) or "none"
+        raise UnsupportedError(f"{level.real_name} entries map no pages of {level.span << order:#x} bytes, but {sizes}")
+    return row
+
+
+def _check(level: Level, row: Row, paddrs: Any) -> None:
+    """Refuse addresses that entries of a row cannot name; what a group's leaves open is a page's own place in it."""
+    reach = row.reach | level.codec.left_open(level.codec.shape_of(row))
+    wrong = paddrs & (NO_PADDR ^ reach)
+    if wrong.any() if hasattr(wrong, "any") else wrong:
+        one = int(paddrs[wrong != 0][0]) if hasattr(wrong, "any") else paddrs
+        size = level.span << row.order
+        raise ValueError(f"{one:#x} is not the address of a part of a page of {size:#x} bytes in this format")
+
+
+def rights_bits(level: Level, row: Row, rights: Flag) -> int:
+    """The bits that grant these rights and no others, in the entry of a page or a table of its own.
+
+    Raises:
+        UnsupportedError: None do.
+    """
+    field = row.field(RIGHTS)
+    meanings = ((0, Rights.all()),) if field is None else field.meanings
+    fits = [
+        (int(granted).bit_count(), bits)
+        for bits, meaning in meanings
+        if flags_of(granted := level.access.allowed(int(meaning))) & GRANTED == rights & GRANTED
+    ]
+    if not fits:
+        raise UnsupportedError(f"no {level.real_name} entry grants {rights_text(rights)} alone in this format")
+    return min(fits, key=lambda fit: fit[0])[1]
+
+
+def _numbers(level: Level, row: Row, leaf: Leaf) -> int:
+    """The bits of the memory type and the key."""
+    said = 0
+    for name, number in ((MEMORY, leaf.memory), (KEY, leaf.key)):
+        field = row.field(name)
+        if field is None:
+            if number:
+                raise UnsupportedError(f"{level.real_name} entries have no {_WORDS[name]} in this format: leave it out")
+            continue
+        if not _can_say(field, number):
+            raise UnsupportedError(f"{level.real_name} entries have no {_WORDS[name]} {number} in this format")
+        said |= field.put(number)
+    return said
+
+
+_WORDS: Final = {MEMORY: "memory type", KEY: "protection key"}
+
+
+def _can_say(field: Field, number: int) -> bool:
+    """Whether a field has room for a number."""
+    return number in field.written if field.meanings else 0 <= number <= field.mask >> field.lowest
