@@ -44,7 +44,7 @@ def test_rights_are_text_and_back(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "rw", "rwxuu", "RW-U", "rw-u ", "-r-u", "r-X-", "---u", "rwxu\n", 7])
 def test_what_says_no_rights(text) -> None:
-    with pytest.raises(ValueError, match="rights|nobody|write x"):
+    with pytest.raises(ValueError, match=r"rights|nobody|write x"):
         rights_of(text)
 
 
