@@ -19,6 +19,10 @@
       MemoryFault                          exit 12  an access that a CPU refuses: simulated, or asked for
         SegmentationFault                           SIGSEGV: no mapping, no right, a guard
         BusError                                    SIGBUS: beyond the end of a file, a poisoned page
+      EditError                            exit 13  a change of page tables that cannot be made, or not any more
+        AlreadyMapped                               something stands where something is to be installed
+        NeedsSplit                                  a page reaches out of the range that is to be changed
+        Conflict                                    the memory is not any more what the change was planned on
 
 Every message carries the addresses in hex and, where there is one, the remedy. ``exit_code`` is what the command line
 exits with; a usage error exits with 2, any other ``OSError`` (no such file, disk full) with 10, Ctrl-C with 130.
@@ -33,13 +37,17 @@ from typing import Any, ClassVar, Literal
 from pagewalk import abi
 
 __all__ = [
+    "AlreadyMapped",
     "BadRoot",
     "BusError",
+    "Conflict",
+    "EditError",
     "ImageFormatError",
     "Malformed",
     "MemoryFault",
     "MemoryReadError",
     "MemoryWriteError",
+    "NeedsSplit",
     "NonCanonical",
     "NotPresent",
     "OutOfFrames",
@@ -245,3 +253,29 @@ class BusError(MemoryFault):
 
     _signal = "SIGBUS"
     _code = abi.BUS_ADRERR
+
+
+class EditError(PagewalkError):
+    """A change of page tables that cannot be made.
+
+    Attributes:
+        vaddr: The first virtual address that it is about; None if it is about none.
+    """
+
+    exit_code = 13
+
+    def __init__(self, why: str, vaddr: int | None = None) -> None:
+        super().__init__(why if vaddr is None else f"{vaddr:#x}: {why}")
+        self.vaddr = vaddr
+
+
+class AlreadyMapped(EditError):
+    """Something stands in an entry that must be empty."""
+
+
+class NeedsSplit(EditError):
+    """A page is larger than the part of it that is to be changed."""
+
+
+class Conflict(EditError):
+    """The memory has changed since the change was planned, or since it was committed."""

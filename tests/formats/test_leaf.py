@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats import FORMATS, Flag, Kind, Leaf, Rights, find_format, made, rights_of, rights_text, sizes_of
+from pagewalk.formats import (
+    FORMATS,
+    Flag,
+    Kind,
+    Leaf,
+    Level,
+    Rights,
+    find_format,
+    made,
+    rights_of,
+    rights_text,
+    sizes_of,
+)
 from pagewalk.formats.flags import GRANTED
 
 EVERY = Rights.all()
@@ -21,7 +33,7 @@ def every_rights() -> list[str]:
     return [text for text in texts if not ("X" in text and "u" not in text) and text != "---u"]
 
 
-def leaves(name: str) -> list:
+def leaves(name: str) -> list[tuple[Level, int, int]]:
     """Every level of a format that maps pages, with the sizes of them."""
     levels = find_format(name).real_levels
     return [(level, size, order) for level in levels for size, order in sizes_of(level).items()]
@@ -83,7 +95,7 @@ def test_a_new_page_needs_no_cpu_to_write_its_entry(name: str) -> None:
 def test_memory_types_and_keys_are_said_or_refused(name: str) -> None:
     last = find_format(name).last
     for what, number in product(("memory", "key"), range(20)):
-        leaf = Leaf(rights_of("rwxu"), **{what: number})
+        leaf = Leaf(rights_of("rwxu"), memory=number * (what == "memory"), key=number * (what == "key"))
         entry = asked(last, 0x400000, leaf, f" {number} in this format|leave it out")
         assert getattr(last.decode(entry), what) == number if entry is not None else number
 

@@ -13,16 +13,31 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagewalk.doors import integer, shown
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats.bits import NO_PADDR
+from pagewalk.formats.bits import NO_PADDR, joined
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS
 from pagewalk.formats.flags import GRANTED, Flag, Kind, Rights, flags_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pagewalk.formats.fields import Field
     from pagewalk.formats.level import Level
     from pagewalk.formats.rows import Row
 
-__all__ = ["Leaf", "made", "rights_bits", "rights_of", "rights_text", "sizes_of"]
+__all__ = [
+    "Leaf",
+    "by_meaning",
+    "made",
+    "present_again",
+    "regranted",
+    "renumbered",
+    "rights_bits",
+    "rights_of",
+    "rights_text",
+    "sizes_of",
+    "software_bits",
+    "unseen_bits",
+]
 
 _TEXT: Final = re.compile(r"[r-][w-][xX-][u-]", re.ASCII)
 _PLACES: Final = (("r", Flag.READ), ("w", Flag.WRITE), ("x", Flag.EXEC), ("u", Flag.USER))
@@ -169,3 +184,81 @@ _WORDS: Final = {MEMORY: "memory type", KEY: "protection key"}
 def _can_say(field: Field, number: int) -> bool:
     """Whether a field has room for a number."""
     return number in field.written if field.meanings else 0 <= number <= field.mask >> field.lowest
+
+
+# -- changing what a page is -------------------------------------------------------------------------------------------
+
+
+def regranted(level: Level, entry: int, rights: Flag) -> tuple[int, int]:
+    """The bits of a page's entry to clear, and those to set, for it to grant these rights and no others.
+
+    Where the format keeps a page's dirty state aside while it may not be written, it goes there, or comes back.
+
+    Raises:
+        UnsupportedError: The format cannot say it.
+    """
+    found = level.decode(entry)
+    field = found.row.field(RIGHTS)
+    clear, put = 0 if field is None else field.mask, rights_bits(level, found.row, rights)
+    aside = any(Flag.SAVED_DIRTY in field.flags for field in found.row.fields)
+    less, more = (Flag.SAVED_DIRTY, Flag.DIRTY) if rights & Flag.WRITE else (Flag.DIRTY, Flag.SAVED_DIRTY)
+    if not aside or not found.flags & less:
+        return clear, put
+    for field in found.row.fields:
+        if not field.derived and field.name != RIGHTS and field.flags & (less | more):
+            clear, put = clear | field.mask, put | field.said(int(found.flags & ~less | more))
+    return clear, put
+
+
+def renumbered(level: Level, entry: int, name: str, number: int) -> tuple[int, int]:
+    """The same for its memory type or its protection key.
+
+    Args:
+        level: The entry's level.
+        entry: The entry.
+        name: ``MEMORY`` or ``KEY``.
+        number: Its new number.
+
+    Raises:
+        UnsupportedError: The format has no such number, or no such field.
+    """
+    row = level.decode(entry).row
+    field = row.field(name)
+    if field is None or not _can_say(field, number):
+        raise UnsupportedError(f"{level.real_name} entries have no {_WORDS[name]} {number} in this format")
+    return field.mask, field.put(number)
+
+
+def software_bits(level: Level, entry: int) -> int:
+    """The bits of a page's entry that hardware and operating system leave to anybody."""
+    row = level.decode(entry).row
+    ignored = level.word.mask if row.ignored is None else row.ignored
+    return ignored & ~row.claimed
+
+
+def by_meaning(level: Level, entries: Any) -> Iterator[tuple[int, Any]]:
+    """Entries, those together that say the same but for their frames: the first of them, and which they are."""
+    import numpy as np  # what makes one entry needs none
+
+    keys, which = np.unique(entries & np.uint64(level.codec.significant), return_inverse=True)
+    for at in range(len(keys)):
+        mask = which == at
+        yield int(entries[mask.argmax()]), mask
+
+
+def present_again(level: Level, entries: Any) -> Any:
+    """Entries of pages without rights (PROT_NONE) as entries of pages that have some. Shape (n,), uint64."""
+    to = next(row for row in level.codec.rows if row.kind is Kind.PRESENT and not row.order)
+    done = entries.copy()
+    for entry, mask in by_meaning(level, entries):
+        row, some = level.decode(entry).row, entries[mask]
+        done[mask] = level.codec.converted(some, row, to, joined(row.address, some))
+    return done
+
+
+def unseen_bits(level: Level, entry: int) -> int:
+    """The bits of an entry that the hardware does not look at: those left to software, used or not."""
+    row = level.decode(entry).row
+    system = sum(field.mask for field in row.fields if field.system)
+    ignored = level.word.mask & ~row.claimed if row.ignored is None else row.ignored
+    return ignored & ~row.tested | system

@@ -26,6 +26,7 @@ from pagewalk.formats.rows import Row
 from pagewalk.formats.window import placed
 
 if TYPE_CHECKING:
+    from pagewalk.formats.invalidation import Invalidation
     from pagewalk.formats.level import Level
     from pagewalk.formats.root_page import RootPage
     from pagewalk.formats.window import Window
@@ -51,6 +52,7 @@ class PagingFormat:
         memory_types: What the numbers of memory types stand for; empty where no register says so.
         root_page: By what its top tables are known in bare memory; None: nobody has said.
         tells_outside: Whether a fault at an address that no window has tells it.
+        invalidation: How a CPU is told to forget translations; None: nobody has said.
     """
 
     name: str
@@ -62,6 +64,7 @@ class PagingFormat:
     memory_types: tuple[str, ...] = ()
     root_page: RootPage | None = None
     tells_outside: bool = True
+    invalidation: Invalidation | None = None
 
     def __repr__(self) -> str:
         return f"<PagingFormat {self.name}: {len(self.real_levels)} levels, {self.physical_bits} physical bits>"

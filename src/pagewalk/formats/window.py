@@ -30,6 +30,7 @@ class Window(NamedTuple):
             and bits left to software say nothing (Linux's kernel half: KFENCE and DEBUG_PAGEALLOC take pages away
             there, nothing is swapped, and what is soft-dirty to users is "not to be made large", 7.2's KERNEL_4K).
         barred: Rules that refuse accesses by the address alone, whatever entries grant (LASS, E0PD).
+        asid: The number under which a CPU keeps its translations (PCID, ASID); None: no register has said.
     """
 
     start: int
@@ -40,6 +41,7 @@ class Window(NamedTuple):
     ignored: int = 0
     layered: bool = True
     barred: tuple[AccessRule, ...] = ()
+    asid: int | None = None
 
     def holds(self, vaddr: int) -> bool:
         """Whether an address is of this window."""

@@ -68,6 +68,20 @@ class RawImage(FlatMemory):
         self._parts = [_part(part) for part in parts]
         super().__init__(self._cut(data, *part) for part in self._parts)
 
+    @property
+    def parts(self) -> list[tuple[int, int, int]]:
+        """Where the file's parts lie, as ``(paddr, offset, size)``."""
+        return list(self._parts)
+
+    def sync(self) -> None:
+        """Have what was written on disk when this returns.
+
+        Raises:
+            OSError: It cannot be written there.
+        """
+        if self._writable and not self.closed:
+            self._map.flush()
+
     def _laid_out(self, data: memoryview, base: int) -> Iterable[tuple[int, int, int]]:
         """Where the file's parts lie, if the caller does not say."""
         return [(base, 0, len(data))]

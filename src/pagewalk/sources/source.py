@@ -256,4 +256,4 @@ class Source:
 
 def _bare(windows: tuple[Window, ...]) -> tuple[Window, ...]:
     """Windows without their roots."""
-    return tuple(window._replace(root=0) for window in windows)
+    return tuple(window._replace(root=0, asid=None) for window in windows)

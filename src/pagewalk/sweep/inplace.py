@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pagewalk.memory import is_flat
+from pagewalk.errors import MemoryReadError
+from pagewalk.memory import FlatMemory, Segment, is_flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
     from pagewalk.formats import Word
     from pagewalk.memory import Memory
+    from pagewalk.memory.overlay import Overlay
 
     Words = npt.NDArray[np.uint64]
     Places = npt.NDArray[np.intp]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["InPlace"]
+__all__ = ["Held", "InPlace"]
 
 _FEW: Final = 4
 """Borders between segments that are looked at one after the other, which costs less than a search for each table."""
@@ -92,6 +94,10 @@ class InPlace:
         if at is None or int(np.bitwise_or.reduce(at)) % self.word.itemsize:
             return self._anywhere(paddrs, size)
         return self._as_places(at), None
+
+    def fresh_places(self, paddrs: Words, size: int) -> tuple[Places, Mask | None]:
+        """As ``places``, of tables all of which is to be written."""
+        return self.places(paddrs, size)
 
     def _near(self, paddrs: Words, size: int) -> Words | None:
         """Bytes from the start of ``words``, if all tables lie in few segments and none outside."""
@@ -169,6 +175,43 @@ class InPlace:
         """The words as tables, from one of the first on."""
         count = (len(self.words) - lead) // entries
         return self.words[lead : lead + count * entries].reshape(count, entries)
+
+
+class Held(InPlace):
+    """The copies that an overlay keeps of tables: whoever asks where one is has it copied first.
+
+    Args:
+        overlay: The overlay.
+        word: As of ``InPlace``.
+    """
+
+    def __init__(self, overlay: Overlay, word: Word) -> None:
+        super().__init__(FlatMemory([Segment(0, overlay.arena.data)]), word)
+        self._overlay = overlay
+
+    def places(self, paddrs: Words, size: int) -> tuple[Places, Mask | None]:
+        """See ``InPlace``; no table is larger than a block, or in two."""
+        try:
+            return self._as_places(self._overlay.hold(paddrs)), None
+        except MemoryReadError:
+            return self._one_by_one(paddrs)
+
+    def fresh_places(self, paddrs: Words, size: int) -> tuple[Places, Mask | None]:
+        """See ``InPlace``."""
+        try:
+            return self._as_places(self._overlay.hold(paddrs, fresh=size == self._overlay.block)), None
+        except MemoryReadError:
+            return self._one_by_one(paddrs)
+
+    def _one_by_one(self, paddrs: Words) -> tuple[Places, Mask]:
+        """The same where some are not in the memory."""
+        at, outside = np.zeros(len(paddrs), np.uint64), np.zeros(len(paddrs), np.bool_)
+        for number in range(len(paddrs)):
+            try:
+                at[number] = self._overlay.hold(paddrs[number : number + 1])[0]
+            except MemoryReadError:
+                outside[number] = True
+        return self._as_places(at), outside
 
 
 def _run(start: int, at: int, size: int, word: int) -> tuple[int, int, int] | None:

@@ -6,7 +6,7 @@ neighbouring tables that are there are filled together. Whatever else stands abo
 walk. What an abort leaves behind is what the scalar walk would leave: tables are asked for in the same order, and what
 was not reached is given back.
 
-Installing is for the memory-management code, ``mm/`` and ``edit/``.
+Installing is for the memory-management code, ``mm/`` and ``editing/``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pagewalk.doors import integers
 from pagewalk.errors import OutOfFrames, UnsupportedError, WalkError
 from pagewalk.formats.codec import KIND_SHIFT, KINDS
 from pagewalk.frames import allocate_some, give_back
+from pagewalk.memory.overlay import Overlay
 from pagewalk.space import AddressSpace, VmaFlags
 from pagewalk.sweep.fast import is_plain
 from pagewalk.sweep.jit import kernels
@@ -168,7 +169,7 @@ class _Installer:
         self._store = Store(tables)
         self._last = tables.format.last
         self._arrays = self._last.arrays
-        self._warned = False
+        self._warned = isinstance(tables.memory, Overlay)  # its plan says what must be told to whom
         self._alike = mm is None and passing is None and type(values) is Values  # each empty slot gets the same
         self._compiled = kernels() if self._alike and is_plain(self._last) and self._store.in_bulk else None
         self._untold: list[tuple[int, Any]] = []
@@ -495,6 +496,5 @@ def _runs(pages: Any) -> list[tuple[int, int]]:
     if isinstance(pages, range):
         return [(pages[0], pages[-1])]
     cuts = np.flatnonzero(pages[1:] - pages[:-1] != 1)
-    return list(
-        zip(pages[np.append(0, cuts + 1)].tolist(), pages[np.append(cuts, len(pages) - 1)].tolist(), strict=True)
-    )
+    firsts, lasts = pages[np.append(0, cuts + 1)], pages[np.append(cuts, len(pages) - 1)]
+    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Tables to be written: in place in a flat memory, by ``write`` in any other."""
+"""Tables to be written: in place in a flat memory and in an overlay, by ``write`` in any other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.memory import is_flat, read_exactly, write_to
-from pagewalk.sweep.inplace import InPlace
+from pagewalk.memory.overlay import Overlay
+from pagewalk.sweep.inplace import Held, InPlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,8 @@ class Store:
         self._last = tables.format.last
         self._size = self._last.table_bytes
         self._word = tables.format.word
-        self._here = InPlace(tables.memory, self._word)
+        memory = tables.memory
+        self._here = Held(memory, self._word) if isinstance(memory, Overlay) else InPlace(memory, self._word)
 
     @property
     def in_bulk(self) -> bool:
@@ -145,7 +147,7 @@ class Store:
             How many were filled, or which, counted from ``first``.
         """
         values, skip = good
-        places, outside = self._here.places(frames, self._size)
+        places, outside = self._here.fresh_places(frames, self._size)
         in_place = self._here.writable and outside is None
         if in_place and np.ndim(values) == 0 and skip is None:
             return self._fill_alike(places, first, count, values)

@@ -22,6 +22,7 @@ from pagewalk.formats.hardware.arm64_access import (
     memory_types,
     refuse_unread,
 )
+from pagewalk.formats.invalidation import Invalidation
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_arm64 import linux_arm64
@@ -63,6 +64,16 @@ _ROOT_PAGES: Final = {
 """Linux: of its window, a program is in the first slot and its stack in the last (of 52 bits, of which it gets 48, in
 the first slot of 4K, and in the first two of 16K); of the kernel's, the linear map is in the first, unless randomised,
 and fixed things near the end."""
+
+_INVALIDATION: Final = Invalidation(
+    "TLBI VAAE1IS",
+    "TLBI VMALLE1IS",
+    everywhere=True,
+    before=("DSB ISHST",),
+    after=("DSB ISH", "ISB"),
+    breaks=True,
+    source="Arm ARM D8.14, D8.16.1",
+)
 
 _STRIPS: Final = (
     (bit(59), "PXNTable", Rights.KERNEL_EXEC),
@@ -149,6 +160,7 @@ def arm64(
         physical_bits=most,
         system=layer.name,
         root_page=_ROOT_PAGES.get((page_shift, wide)),
+        invalidation=_INVALIDATION,
     )
 
 
@@ -242,6 +254,7 @@ _HALVES: Final = (
     _Half("ttbr1_el1", 16, 30, {1: 14, 2: 12, 3: 16}, bit(23), bit(42), bit(38), 56, upper=True),
 )
 HD, DS, WIDEST = bit(40), bit(59), 6  # TCR_EL1.HD, TCR_EL1.DS; TCR_EL1.IPS of 52 bits
+A1, AS = bit(22), bit(36)  # TCR_EL1: TTBR1_EL1 has the ASID; it has 16 bits
 
 
 def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
@@ -303,7 +316,9 @@ def _window(form: PagingFormat, half: _Half, values: Mapping[str, int]) -> Windo
     wide = form.physical_bits > 48
     base = ttbr & run(47, 0) & -max(size, 64 if wide else 2)
     root = base | (ttbr >> 2 & 15) << 48 if wide else base
-    return window._replace(root=root, barred=barred_of(half.barred, values))
+    asid = values.get("ttbr1_el1" if tcr & A1 else "ttbr0_el1")
+    number = None if asid is None else asid >> 48 & (0xFFFF if tcr & AS else 0xFF)
+    return window._replace(root=root, barred=barred_of(half.barred, values), asid=number)
 
 
 REGISTERS: Final = RegisterFile(

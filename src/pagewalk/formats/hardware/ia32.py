@@ -12,7 +12,7 @@ from pagewalk.formats.access import NO_RULES, AccessRules
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import Field, flag
 from pagewalk.formats.flags import Flag, Kind
-from pagewalk.formats.hardware.x86 import PS, TABLE_ACCESSED, D, P, grants, level_rows, state_of
+from pagewalk.formats.hardware.x86 import INVALIDATION, PS, TABLE_ACCESSED, D, P, grants, level_rows, state_of
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Place
 from pagewalk.formats.paging import PagingFormat
@@ -61,6 +61,7 @@ def ia32(
         physical_bits=physical_bits,
         system=layer.name,
         root_page=RootPage((-1,), kernel=_KERNEL),
+        invalidation=INVALIDATION,
     )
 
 
@@ -138,6 +139,7 @@ def pae(
         physical_bits=physical_bits,
         system=layer.name,
         root_page=RootPage((-1,), kernel=_KERNEL, twin=4096, made_empty=True),
+        invalidation=INVALIDATION._replace(top="MOV CR3"),  # the CPU keeps all four PDPTEs: SDM 5.4.1
     )
 
 

@@ -12,6 +12,7 @@ from pagewalk.formats.access import USER, AccessRule, AccessRules, switched
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import MEMORY, RIGHTS, Field, flag
 from pagewalk.formats.flags import Flag, Kind, Rights
+from pagewalk.formats.invalidation import Invalidation
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_riscv import linux_riscv
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "INVALIDATION",
     "LEAVES",
     "RSW",
     "STATE",
@@ -52,6 +54,10 @@ NAPOT_ORDER: Final = 4
 """Svnapot: the one size that is defined, 64 KiB; the low bits of the page number say so."""
 NAPOT_SIZE: Final = Pattern(run(13, 10), bit(13))
 _WORD: Final = Word()
+INVALIDATION: Final = Invalidation(
+    "SFENCE.VMA vaddr", "SFENCE.VMA", keeps_absent=True, source='"Supervisor Memory-Management Fence Instruction"'
+)
+"""Of one hart. What was not valid may be kept too, unless the hart has Svvptc."""
 
 
 def rights() -> Field:
@@ -166,6 +172,7 @@ def riscv(levels: int = 3, layer: Layer | None = None, *, access: AccessRules = 
         physical_bits=56,
         system=layer.name,
         memory_types=("", "NC", "IO"),
+        invalidation=INVALIDATION,
         root_page=RootPage((-1, -2)),  # Linux: its image and its modules
     )
 

@@ -37,14 +37,15 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     mode = satp >> 60
     access = access_of(values)
     if not satp >> 32 and satp & SV32:
-        form, number = sv32(choose(), access=access), satp & run(21, 0)
+        form, number, asid = sv32(choose(), access=access), satp & run(21, 0), satp >> 22 & run(8, 0)
     elif mode in MODES:
         form, number = riscv(MODES[mode], choose(linux_riscv), access=access), satp & run(43, 0)
+        asid = satp >> 44 & run(15, 0)
     else:
         why = "says that translation is off" if not mode else f"has mode {mode}, which is reserved or not read"
         known = "8, 9 and 10 (Sv39, Sv48, Sv57) are, in bits 63:60, and 1 (Sv32) in bit 31 of 32"
         raise UnsupportedError(f"satp {satp:#x} {why}: {known}")
-    windows = tuple(window._replace(root=number << 12) for window in form.windows)
+    windows = tuple(window._replace(root=number << 12, asid=asid) for window in form.windows)
     return Paging(form, windows, ("satp",) * len(windows))
 
 

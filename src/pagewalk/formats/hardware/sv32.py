@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.formats.bits import Bits, Pattern, run
 from pagewalk.formats.flags import Kind
-from pagewalk.formats.hardware.riscv import LEAVES, RSW, STATE, UNASKED, A, D, G, R, U, V, W, X, rights
+from pagewalk.formats.hardware.riscv import INVALIDATION, LEAVES, RSW, STATE, UNASKED, A, D, G, R, U, V, W, X, rights
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.paging import PagingFormat
@@ -41,6 +41,7 @@ def sv32(layer: Layer, *, access: AccessRules = UNASKED) -> PagingFormat:
         windows=(Window(0, 1 << 32),),
         physical_bits=34,
         system=layer.name,
+        invalidation=INVALIDATION,
     )
 
 

@@ -12,6 +12,7 @@ from pagewalk.formats.access import NO_RULES, AccessRules
 from pagewalk.formats.bits import Bits, Pattern, bit, run
 from pagewalk.formats.fields import KEY, MEMORY, RIGHTS, Field, flag, number
 from pagewalk.formats.flags import Flag, Kind, Rights
+from pagewalk.formats.invalidation import Invalidation
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.layer import Layer, Place
 from pagewalk.formats.os.linux_x86 import linux_x86
@@ -21,7 +22,7 @@ from pagewalk.formats.rows import Row
 from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
 
-__all__ = ["grants", "level_rows", "state_of", "x86_64"]
+__all__ = ["INVALIDATION", "grants", "level_rows", "state_of", "x86_64"]
 
 P, RW, US, A, D, PS, G, XD = (bit(place) for place in (0, 1, 2, 5, 6, 7, 8, 63))
 SOFTWARE: Final = run(11, 9) | run(58, 52)
@@ -31,6 +32,8 @@ _KEYS: Final = number(KEY, 62, 59)
 _WORD: Final = Word()
 _ROOT_PAGE: Final = RootPage((-1,), twin=4096)
 """Linux: the kernel's image is in the last slot; PTI's user root is the page behind (``kernel_to_user_pgdp``)."""
+INVALIDATION: Final = Invalidation("INVLPG", "MOV CR4 (PGE off and on)", source="Intel SDM vol. 3A, 5.10.4")
+"""Each also drops what is kept of upper entries. With PCIDs INVLPG reaches the current one, and global pages."""
 _NAMES: Final = (("PML5", 48), ("PML4", 39), ("PDPT", 30), ("PD", 21), ("PT", 12))
 
 
@@ -86,6 +89,7 @@ def x86_64(
         physical_bits=physical_bits,
         system=layer.name,
         root_page=_ROOT_PAGE,
+        invalidation=INVALIDATION,
         tells_outside=False,  # a general protection exception: no address in CR2 (SDM vol. 3A, 6.15)
     )
 

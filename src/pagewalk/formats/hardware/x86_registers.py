@@ -76,7 +76,8 @@ def _tagged(form: PagingFormat, cr3: int, cr4: int) -> Paging:
     is written. Under PTI the kernel's and the user's roots lie side by side, the user's where bit 12 is set, and each
     is what CR3 holds in its turn: whichever is given is read.
     """
-    user, kernel = (window._replace(root=cr3 & run(51, 12)) for window in form.windows)
+    asid = cr3 & run(11, 0) if cr4 & PCIDS else None
+    user, kernel = (window._replace(root=cr3 & run(51, 12), asid=asid) for window in form.windows)
     tag = run(62, 57) if cr3 & LAM_57 else run(62, 48) if cr3 & LAM_48 else 0
     kernel_tag = (run(62, 57) if cr4 & FIVE_LEVELS else run(62, 48)) if cr4 & LAM_KERNEL else 0
     return Paging(form, (user._replace(ignored=tag), kernel._replace(ignored=kernel_tag)), ("cr3", "cr3"))

@@ -1,0 +1,160 @@
+"""What a change is going to do: every word, every table, every invalidation."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pagewalk.editing.flushes import Flush, flushes_of
+from pagewalk.editing.places import Places, TableAt
+from pagewalk.editing.text import plan_json, plan_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from pagewalk.editing.draft import Draft
+    from pagewalk.formats import Level
+    from pagewalk.memory.overlay import Changed
+
+    Words = npt.NDArray[np.uint64]
+
+__all__ = ["WORD", "Plan"]
+
+WORD: Final = np.dtype(
+    [("paddr", "u8"), ("vaddr", "u8"), ("size", "u8"), ("depth", "i1"), ("fresh", "?"), ("old", "u8"), ("new", "u8")]
+)
+"""A word that changes: where it is; the first address that it translates, and for how many bytes; the depth of its
+table, as the kernel counts; whether the table is a new one; what it was, and what it is to be."""
+
+
+class Plan:
+    """What a change is going to do to memory; ``print`` shows it, and ``json`` gives it as plain data.
+
+    Args:
+        draft: The page tables as they are to be.
+        spans: The ranges that operations were about.
+        unlinked: The tables that they unlinked, each with its level.
+        twin: The other root of the tables; 0: they have one.
+
+    Attributes:
+        tables: The page tables as they are to be.
+        spans: The ranges.
+        changed: The blocks of memory that differ.
+        twin: The other root.
+    """
+
+    def __init__(
+        self,
+        draft: Draft,
+        spans: Sequence[tuple[int, int]],
+        unlinked: Sequence[tuple[int, Level]] = (),
+        twin: int = 0,
+    ) -> None:
+        self.draft = draft
+        self.tables = draft.tables
+        self.spans = tuple(dict.fromkeys(spans))
+        self._unlinked = unlinked
+        self.twin = twin
+        self.changed: Changed = draft.overlay.changed()
+        self._word = np.dtype(draft.tables.format.word.dtype)
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._differ))
+
+    def __repr__(self) -> str:
+        return f"<Plan: {len(self):,} words of {len(self.changed.paddrs):,} blocks>"
+
+    def __str__(self) -> str:
+        return plan_text(self)
+
+    def json(self) -> dict[str, Any]:
+        """The plan as plain data: addresses and entries as hex strings, sizes and counts as numbers."""
+        return plan_json(self)
+
+    @cached_property
+    def _differ(self) -> npt.NDArray[np.bool_]:
+        """Which words of the blocks differ. Shape (blocks, words)."""
+        return self.changed.was.view(self._word) != self.changed.now.view(self._word)
+
+    @cached_property
+    def words(self) -> npt.NDArray[np.void]:
+        """Every word that changes, by physical address: shape (n,), of ``WORD``."""
+        block, word = np.nonzero(self._differ)
+        found = np.zeros(len(block), WORD)
+        found["paddr"] = self.changed.paddrs[block] + word.astype(np.uint64) * np.uint64(self._word.itemsize)
+        found["old"] = self.changed.was.view(self._word)[block, word]
+        found["new"] = self.changed.now.view(self._word)[block, word]
+        found["depth"] = -1
+        gone = found["depth"] == -1
+        for places in (self._after, self._before):
+            self._locate(found, places, gone)
+            gone = found["depth"] == -1
+        found["fresh"] = self._added.find(found["paddr"]) >= 0
+        return found
+
+    def _locate(self, words: npt.NDArray[np.void], places: Places, wanted: npt.NDArray[np.bool_]) -> None:
+        """Say of words what they translate, by the tables that hold them."""
+        at = places.find(words["paddr"])
+        known = wanted & (at >= 0)
+        for number, level in enumerate(places.levels):
+            mine = known & (places.which[at] == number)
+            table = at[mine]
+            slot = (words["paddr"][mine] - places.paddrs[table]) // np.uint64(level.word.size)
+            words["vaddr"][mine] = places.vaddrs[table] + (slot << np.uint64(level.shift))
+            words["size"][mine], words["depth"][mine] = level.span, level.real_depth
+
+    @cached_property
+    def _after(self) -> Places:
+        """The tables as they are to be."""
+        return Places.of(self.tables, self.spans)
+
+    @cached_property
+    def _before(self) -> Places:
+        """The tables as they were."""
+        return Places.of(self.draft.before, self.spans)
+
+    @cached_property
+    def _added(self) -> Places:
+        """The new ones."""
+        return self._after.without(self._before)
+
+    @property
+    def added(self) -> tuple[TableAt, ...]:
+        """The tables that are new."""
+        return self._added.tables()
+
+    @cached_property
+    def freed(self) -> tuple[TableAt, ...]:
+        """The tables that nothing points to any more: nobody may use them before the invalidations are done."""
+        if not self._unlinked:
+            return ()
+        every = Places.of(self.tables, [(window.start, window.end) for window in self.tables.windows])
+        gone = self._before.without(every)
+        ours = {paddr for paddr, _ in self._unlinked}
+        return tuple(table for table in gone.tables() if table.paddr in ours)
+
+    @cached_property
+    def flushes(self) -> tuple[Flush, ...]:
+        """What CPUs must be told to forget, by address."""
+        return flushes_of(self.tables, self.words)
+
+    def runs(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """The words that change as runs of neighbours, in the order in which they are to be written.
+
+        New tables first: nothing points to them yet. Then what points to them, the lowest level first.
+
+        Yields:
+            A physical address, the bytes that are there, and those that are to be.
+        """
+        words = self.words
+        order = np.lexsort((words["paddr"], -words["depth"], ~words["fresh"]))
+        words = words[order]
+        step = np.uint64(self._word.itemsize)
+        cuts = np.flatnonzero(words["paddr"][1:] - words["paddr"][:-1] != step) + 1
+        for some in np.split(words, cuts) if len(words) else ():
+            old, new = (some[name].astype(self._word).tobytes() for name in ("old", "new"))
+            yield int(some["paddr"][0]), old, new

@@ -1,0 +1,203 @@
+"""Operations that change the size of pages and nothing else: split, and merge, its reverse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pagewalk.editing.draft import PAGES, page_bytes
+from pagewalk.errors import EditError, UnsupportedError
+from pagewalk.formats import Flag, Level, joined
+from pagewalk.tables.groups import standing_alone
+
+if TYPE_CHECKING:
+    from pagewalk.editing.draft import Draft
+    from pagewalk.formats import Row
+    from pagewalk.tables import Entry
+
+__all__ = ["merge", "split"]
+
+_SEEN = Flag.ACCESSED | Flag.DIRTY
+
+
+def split(draft: Draft, span: tuple[int, int], page_size: int | None) -> None:
+    """Make the pages of a range smaller.
+
+    Args:
+        draft: What is changed.
+        span: The range's start and end; pages that reach out of it are split as well.
+        page_size: Bytes that a page shall have at most; None: each page is split once.
+
+    Raises:
+        EditError: No page there is larger.
+        UnsupportedError: The format has no pages of that size; no allocator.
+        OutOfFrames: No frame for a table.
+    """
+    sizes = draft.tables.format.page_sizes
+    if page_size is not None and page_size not in sizes:
+        raise UnsupportedError(
+            f"{draft.tables.format.name} has no pages of {page_size:#x} bytes: it has {_text(sizes)}"
+        )
+    larger = _larger(draft, span, page_size)
+    if not larger:
+        what = "can be split" if page_size is None else f"is larger than {page_size:#x} bytes"
+        raise EditError(f"no page in [{span[0]:#x}, {span[1]:#x}) {what}", span[0])
+    while larger:
+        for entry, vaddr in larger:
+            if entry.is_leaf and not _done(entry, page_size):
+                draft.divide_entry(entry, vaddr)
+        larger = [] if page_size is None else _larger(draft, span, page_size)
+
+
+def _larger(draft: Draft, span: tuple[int, int], page_size: int | None) -> list[tuple[Entry, int]]:
+    """The pages that are to be split, each by one of its entries."""
+    found = []
+    for slots in draft.slots(*span):
+        pages = slots.of(PAGES)
+        least = draft.tables.format.page_size if page_size is None else page_size
+        sizes = [page_bytes(pages.level, entry) for entry in pages.entries.tolist()] if _may(pages.level, least) else []
+        vaddrs = pages.vaddrs.tolist() if sizes else []
+        found += [(draft.entry(pages, at), vaddrs[at]) for at, size in enumerate(sizes) if size > least]
+    return found
+
+
+def _may(level: Level, least: int) -> bool:
+    """Whether pages of a level may be larger than so many bytes."""
+    return bool(level.page_sizes) and level.page_sizes[-1] > least
+
+
+def _done(entry: Entry, page_size: int | None) -> bool:
+    """Whether a page is small enough: others of its group may have been split with it."""
+    size = page_bytes(entry.level, entry.value)
+    return size == entry.level.span if page_size is None and entry.level.is_last else size <= (page_size or 0)
+
+
+def merge(draft: Draft, span: tuple[int, int], page_size: int | None) -> list[tuple[int, Level]]:
+    """Make one page out of many that follow each other and say the same; what they say of accessed and dirty, it says.
+
+    Args:
+        draft: What is changed.
+        span: The range's start and end, whole pages of the new size.
+        page_size: Bytes of the new pages; None: the next larger size than each has.
+
+    Returns:
+        The tables that were unlinked, each with its level.
+
+    Raises:
+        EditError: Pages there do not follow each other, do not say the same, or are not all there.
+        UnsupportedError: The format has no pages of that size.
+    """
+    start, end = span
+    freed: list[tuple[int, Level]] = []
+    level, order = _target(draft, start, page_size)
+    size = level.span << order
+    if (start | end) % size:
+        raise EditError(f"[{start:#x}, {end:#x}) is not whole pages of {size:#x} bytes", start)
+    for vaddr in range(start, end, size):
+        if order:
+            _join_group(draft, vaddr, level, order)
+        else:
+            freed += _join_table(draft, vaddr, level)
+    return freed
+
+
+def _target(draft: Draft, vaddr: int, page_size: int | None) -> tuple[Level, int]:
+    """The level of the new pages, and log2 of the entries that one spans."""
+    form = draft.tables.format
+    if page_size is None:
+        (*_, entry) = draft.tables.steps(vaddr)
+        now = page_bytes(entry.level, entry.value) if entry.is_leaf else form.page_size
+        page_size = next((size for size in form.page_sizes if size > now), None)
+        if page_size is None:
+            raise EditError(f"pages of {now:#x} bytes are the largest that {form.name} has", vaddr)
+    for level in draft.tables.format.levels_of(draft.tables.window_of(vaddr)):
+        if not level.folded and page_size in level.page_sizes:
+            return level, (page_size >> level.shift).bit_length() - 1
+    raise UnsupportedError(f"{form.name} has no pages of {page_size:#x} bytes: it has {_text(form.page_sizes)}")
+
+
+def _at(draft: Draft, vaddr: int, level: Level) -> Entry:
+    """The entry of a level for an address.
+
+    Raises:
+        EditError: A page above covers it, or nothing does.
+    """
+    for entry in draft.tables.steps(vaddr):
+        if entry.level.shift == level.shift:
+            return entry
+    raise EditError(f"{entry.kind.label} stands above: there is nothing to merge", vaddr)
+
+
+def _join_table(draft: Draft, vaddr: int, level: Level) -> list[tuple[int, Level]]:
+    """Make one page out of a full table; the table, and those of groups that were unfolded first."""
+    entry, below = _at(draft, vaddr, level), level.beneath
+    if below is None or not entry.is_table:
+        raise EditError(f"the {level.real_name} entry is {entry.name}: only the pages of a table become one", vaddr)
+    frame = int(level.frame(entry.value))
+    table = draft.tables.table_at(frame, below)
+    alone = [_alone(below, table.slots, at) for at in range(below.entries)]
+    row = level.codec.row(below.decode(alone[0]).row.name)
+    if row is None or below.decode(alone[0]).kind not in PAGES:
+        raise EditError(f"the {below.real_name} entry {alone[0]:#x} is none of a page that could be larger", vaddr)
+    made = _enlarged(below, alone, level, row, vaddr)
+    first, step = level.split(made)
+    seen = below.decode(first).flags & _SEEN
+    for at, value in enumerate(alone):
+        if below.with_flags(value, seen) != first + step * at & below.word.mask:
+            where = vaddr + at * below.span
+            raise EditError(f"its entry {value:#x} does not go on what the first, {alone[0]:#x}, begins", where)
+    entry.value = made
+    return [(frame, below)]
+
+
+def _alone(level: Level, slots: object, index: int) -> int:
+    """A slot's entry as it would stand alone."""
+    value: int = slots[index]  # type: ignore[index]
+    return standing_alone(level, slots, index)[index] if level.decode(value).row.order else value  # type: ignore[arg-type]
+
+
+def _enlarged(below: Level, alone: list[int], level: Level, row: Row, vaddr: int) -> int:
+    """The larger page's entry, by the first of the smaller ones.
+
+    Raises:
+        EditError: Its frame is not aligned for it.
+    """
+    small = below.decode(alone[0]).row
+    frame = joined(small.address, alone[0])
+    if frame & ~row.reach:
+        raise EditError(f"its frame {frame:#x} is not aligned to pages of {level.span:#x} bytes", vaddr)
+    seen = Flag(0)
+    for value in alone:
+        seen |= below.decode(value).flags & _SEEN
+    return int(level.with_flags(level.codec.converted(int(below.with_flags(alone[0], seen)), small, row, frame), seen))
+
+
+def _join_group(draft: Draft, vaddr: int, level: Level, order: int) -> None:
+    """Make entries that stand alone one group."""
+    entry = _at(draft, vaddr, level)
+    first, count = entry.index, 1 << order
+    slots = entry.table.slots
+    values = [slots[first + at] for at in range(count)]
+    row = next(row for row in level.codec.rows if row.order == order and row.kind in PAGES)
+    seen = Flag(0)
+    for value in values:
+        seen |= level.decode(value).flags & _SEEN
+    grouped = []
+    for at, value in enumerate(values):
+        where, found = vaddr + at * level.span, level.decode(value)
+        if found.kind is not row.kind or found.row.order:
+            raise EditError(f"its entry {value:#x} is {found.row.name}, no page that stands alone", where)
+        frame = joined(found.row.address, level.with_flags(value, seen))
+        grouped.append(level.codec.converted(int(level.with_flags(value, seen)), found.row, row, frame))
+        if level.alone(grouped[-1], where) != level.with_flags(value, seen) or frame - at * level.span != (
+            joined(level.decode(values[0]).row.address, values[0])
+        ):
+            raise EditError(f"its entry {value:#x} does not go on what the first, {values[0]:#x}, begins", where)
+    if joined(level.decode(values[0]).row.address, values[0]) % (level.span << order):
+        raise EditError(f"its frame is not aligned to pages of {level.span << order:#x} bytes", vaddr)
+    for at, value in enumerate(grouped):
+        slots[first + at] = value
+
+
+def _text(sizes: tuple[int, ...]) -> str:
+    """Sizes, for messages."""
+    return ", ".join(f"{size:#x}" for size in sizes)
