@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pagewalk.editing.ways import ways
-from pagewalk.errors import EditError
+from pagewalk.errors import EditError, OutOfFrames
 from pagewalk.formats import NO_PADDR, Kind
 from pagewalk.frames import RangeAllocator, give_back
 from pagewalk.sweep import mappings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pagewalk.frames import FrameAllocator
     from pagewalk.tables import PageTables
@@ -40,14 +41,35 @@ class Frames:
 
     def __init__(self, tables: PageTables, ranges: Iterable[tuple[int, int]], *, check: bool) -> None:
         self._tables, self._check = tables, check
-        given = tuple(ranges)
-        size = max(level.table_bytes for level in tables.format.hardware)
-        self.allocator: FrameAllocator | None = RangeAllocator(*given, frame_size=size) if given else tables.allocator
+        self._given = tuple(ranges)
+        self._size = max(level.table_bytes for level in tables.format.hardware)
         self._taken: list[int] = []
-        if self.allocator is not None:
-            self.allocator = Noting(self.allocator, self._taken)
-        for start, end in given:
-            self.refuse_used(start, end)
+        self.allocator: Noting | None = None
+        if self._given:
+            RangeAllocator(*self._given, frame_size=self._size)  # ranges that are none are told at once
+            self.allocator = Noting(self._unused, self._taken)
+        elif (theirs := tables.allocator) is not None:
+            self.allocator = Noting(lambda: theirs, self._taken)
+        for start, end in self._given:
+            self._refuse_mapped(start, end)
+
+    def _unused(self) -> RangeAllocator:
+        """What gives out the frames of the ranges that are no tables yet: an earlier change may have taken some."""
+        tables = [way for window in self._tables.windows for way in ways(self._tables, window.start, window.end)]
+        used = np.unique(np.concatenate([way.paddrs for way in tables])) // np.uint64(self._size)
+        parts: list[tuple[int, int]] = []
+        for start, end in self._given:
+            frames = np.arange(start // self._size, end // self._size, dtype=np.uint64)
+            free = frames[~np.isin(frames, used)]
+            cuts = np.flatnonzero(free[1:] - free[:-1] != 1) + 1
+            parts += [
+                (int(some[0]) * self._size, (int(some[-1]) + 1) * self._size)
+                for some in np.split(free, cuts)
+                if len(some)
+            ]
+        if not parts:
+            raise OutOfFrames("every frame that was given is a page table of these already: give others")
+        return RangeAllocator(*parts, frame_size=self._size)
 
     def refuse_used(self, start: int, end: int) -> None:
         """Refuse physical memory that is in use, where that is checked.
@@ -68,6 +90,16 @@ class Frames:
                 if inside.any():
                     paddr = int(way.paddrs[inside][0])
                     raise EditError(f"[{start:#x}, {end:#x}) is in use: a {way.level.manual} table lies at {paddr:#x}")
+        self._refuse_mapped(start, end)
+
+    def _refuse_mapped(self, start: int, end: int) -> None:
+        """The same for what the first window maps.
+
+        Raises:
+            EditError: It does, and that is checked.
+        """
+        if not self._check:
+            return
         window = self._tables.windows[0]
         rows = mappings(self._tables, window.start, window.end)
         pages = np.isin(rows.kind, [int(Kind.PRESENT), int(Kind.PROT_NONE)]) & (rows.paddr != np.uint64(NO_PADDR))
@@ -83,9 +115,8 @@ class Frames:
         try:
             yield
         except BaseException:
-            if isinstance(self.allocator, Noting):
-                give_back(self.allocator.inner, self._taken[before:])
-            del self._taken[before:]
+            if self.allocator is not None:
+                give_back(self.allocator, self._taken[before:])
             raise
 
 
@@ -93,13 +124,18 @@ class Noting:
     """Passes on to an allocator, and notes which frames are out.
 
     Args:
-        inner: The allocator.
+        make: Gives the allocator, when the first frame is wanted.
         taken: Where they are noted.
     """
 
-    def __init__(self, inner: FrameAllocator, taken: list[int]) -> None:
-        self.inner = inner
+    def __init__(self, make: Callable[[], FrameAllocator], taken: list[int]) -> None:
+        self._make = make
         self._taken = taken
+
+    @cached_property
+    def inner(self) -> FrameAllocator:
+        """The allocator."""
+        return self._make()
 
     def allocate(self) -> int:
         """See ``FrameAllocator``."""

@@ -42,33 +42,24 @@ def split(draft: Draft, span: tuple[int, int], page_size: int | None) -> None:
         what = "can be split" if page_size is None else f"is larger than {page_size:#x} bytes"
         raise EditError(f"no page in [{span[0]:#x}, {span[1]:#x}) {what}", span[0])
     while larger:
-        for entry, vaddr in larger:
-            if entry.is_leaf and not _done(entry, page_size):
+        for entry, vaddr, size in larger:
+            if entry.is_leaf and page_bytes(entry.level, entry.value) == size:  # not split with others of its group
                 draft.divide_entry(entry, vaddr)
         larger = [] if page_size is None else _larger(draft, span, page_size)
 
 
-def _larger(draft: Draft, span: tuple[int, int], page_size: int | None) -> list[tuple[Entry, int]]:
-    """The pages that are to be split, each by one of its entries."""
+def _larger(draft: Draft, span: tuple[int, int], page_size: int | None) -> list[tuple[Entry, int, int]]:
+    """The pages that are to be split: each of their entries, its address, and the page's size."""
+    least = draft.tables.format.page_size if page_size is None else page_size
     found = []
     for slots in draft.slots(*span):
         pages = slots.of(PAGES)
-        least = draft.tables.format.page_size if page_size is None else page_size
-        sizes = [page_bytes(pages.level, entry) for entry in pages.entries.tolist()] if _may(pages.level, least) else []
-        vaddrs = pages.vaddrs.tolist() if sizes else []
-        found += [(draft.entry(pages, at), vaddrs[at]) for at, size in enumerate(sizes) if size > least]
+        if not len(pages) or pages.level.page_sizes[-1] <= least:
+            continue
+        sizes = [page_bytes(pages.level, entry) for entry in pages.entries.tolist()]
+        vaddrs = pages.vaddrs.tolist()
+        found += [(draft.entry(pages, at), vaddrs[at], size) for at, size in enumerate(sizes) if size > least]
     return found
-
-
-def _may(level: Level, least: int) -> bool:
-    """Whether pages of a level may be larger than so many bytes."""
-    return bool(level.page_sizes) and level.page_sizes[-1] > least
-
-
-def _done(entry: Entry, page_size: int | None) -> bool:
-    """Whether a page is small enough: others of its group may have been split with it."""
-    size = page_bytes(entry.level, entry.value)
-    return size == entry.level.span if page_size is None and entry.level.is_last else size <= (page_size or 0)
 
 
 def merge(draft: Draft, span: tuple[int, int], page_size: int | None) -> list[tuple[int, Level]]:
@@ -143,8 +134,7 @@ def _join_table(draft: Draft, vaddr: int, level: Level) -> list[tuple[int, Level
     seen = below.decode(first).flags & _SEEN
     for at, value in enumerate(alone):
         if below.with_flags(value, seen) != first + step * at & below.word.mask:
-            where = vaddr + at * below.span
-            raise EditError(f"its entry {value:#x} does not go on what the first, {alone[0]:#x}, begins", where)
+            raise _breaks_off(value, alone[0], vaddr + at * below.span)
     entry.value = made
     return [(frame, below)]
 
@@ -165,37 +155,45 @@ def _enlarged(below: Level, alone: list[int], level: Level, row: Row, vaddr: int
     frame = joined(small.address, alone[0])
     if frame & ~row.reach:
         raise EditError(f"its frame {frame:#x} is not aligned to pages of {level.span:#x} bytes", vaddr)
-    seen = Flag(0)
-    for value in alone:
-        seen |= below.decode(value).flags & _SEEN
+    seen = _seen(below, alone)
     return int(level.with_flags(level.codec.converted(int(below.with_flags(alone[0], seen)), small, row, frame), seen))
 
 
 def _join_group(draft: Draft, vaddr: int, level: Level, order: int) -> None:
     """Make entries that stand alone one group."""
     entry = _at(draft, vaddr, level)
-    first, count = entry.index, 1 << order
-    slots = entry.table.slots
-    values = [slots[first + at] for at in range(count)]
-    row = next(row for row in level.codec.rows if row.order == order and row.kind in PAGES)
+    slots, first = entry.table.slots, entry.index
+    values = [slots[first + at] for at in range(1 << order)]
+    seen = _seen(level, values)
+    alone = [int(level.with_flags(value, seen)) for value in values]
+    own = level.decode(alone[0]).row
+    group = next((row for row in level.codec.rows if row.order == order and row.kind is own.kind), None)
+    if group is None or own.order or own.kind not in PAGES:
+        raise EditError(f"the {level.real_name} entry {values[0]:#x} is none of a page that could be larger", vaddr)
+    frame = joined(own.address, alone[0])
+    if frame % (level.span << order):
+        raise EditError(f"its frame {frame:#x} is not aligned to pages of {level.span << order:#x} bytes", vaddr)
+    grouped = []
+    for at, value in enumerate(alone):
+        part = frame + at * level.span
+        grouped.append(int(level.codec.converted(alone[0], own, group, part)))
+        if level.alone(grouped[-1], vaddr + at * level.span) != value:
+            raise _breaks_off(values[at], values[0], vaddr + at * level.span)
+    for at, value in enumerate(grouped):
+        slots[first + at] = value
+
+
+def _seen(level: Level, values: list[int]) -> Flag:
+    """What any of some entries says of accessed and dirty."""
     seen = Flag(0)
     for value in values:
         seen |= level.decode(value).flags & _SEEN
-    grouped = []
-    for at, value in enumerate(values):
-        where, found = vaddr + at * level.span, level.decode(value)
-        if found.kind is not row.kind or found.row.order:
-            raise EditError(f"its entry {value:#x} is {found.row.name}, no page that stands alone", where)
-        frame = joined(found.row.address, level.with_flags(value, seen))
-        grouped.append(level.codec.converted(int(level.with_flags(value, seen)), found.row, row, frame))
-        if level.alone(grouped[-1], where) != level.with_flags(value, seen) or frame - at * level.span != (
-            joined(level.decode(values[0]).row.address, values[0])
-        ):
-            raise EditError(f"its entry {value:#x} does not go on what the first, {values[0]:#x}, begins", where)
-    if joined(level.decode(values[0]).row.address, values[0]) % (level.span << order):
-        raise EditError(f"its frame is not aligned to pages of {level.span << order:#x} bytes", vaddr)
-    for at, value in enumerate(grouped):
-        slots[first + at] = value
+    return seen
+
+
+def _breaks_off(value: int, first: int, vaddr: int) -> EditError:
+    """The error for an entry that says something else than those before it."""
+    return EditError(f"its entry {value:#x} does not go on what the first, {first:#x}, begins", vaddr)
 
 
 def _text(sizes: tuple[int, ...]) -> str:

@@ -1,0 +1,1 @@
+"""Changes of page tables: operations, plans, commits, journals, undo."""
