@@ -21,6 +21,7 @@ COMMANDS = {
     "ps": ("pagewalk.cli.ps", "The processes in a memory image."),
     "vmas": ("pagewalk.cli.vmas", "What is in each VMA of a process in a memory image."),
     "read": ("pagewalk.cli.read", "The bytes at virtual addresses, as a hex dump or as they are."),
+    "edit": ("pagewalk.cli.edit", "Change page tables: a plan, a journal, an undo."),
     "roots": ("pagewalk.cli.roots", "Where page tables begin: every process's and the kernel's, without symbols."),
     "live": ("pagewalk.cli.live", "What is in the page tables of a running process."),
     "conform": ("pagewalk.cli.conform", "The simulated address space against the running kernel."),

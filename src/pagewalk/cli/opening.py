@@ -142,7 +142,14 @@ def open_told(source: str, **options: Any) -> Source:
 
 
 def open_memory(
-    source: str, *, base: int | None, segment: Any, part: tuple[str, ...], source_type: str | None, stop: bool
+    source: str,
+    *,
+    base: int | None,
+    segment: Any,
+    part: tuple[str, ...],
+    source_type: str | None,
+    stop: bool,
+    writable: bool = False,
 ) -> Source:
     """What the options that are of the memory alone name, opened, and closed when the command ends: a machine goes on.
 
@@ -159,6 +166,7 @@ def open_memory(
         raise _usage("--base and --segment contradict each other: give the address in each --segment.")
     tell_of_cut_off_files()
     where: dict[str, Any] = {"base": base or 0, "segments": segment or None, "source_type": source_type, "stop": stop}
+    where |= {"writable": True} if writable else {}
     with shown_bar("unpacking", sys.stderr) as move:
         try:
             opened = open_any([source, *part] if part else source, **where, progress=lambda done, _: move(done, None))
@@ -171,7 +179,15 @@ def open_memory(
 
 
 def _image(
-    source: str, *, base: int | None, segment: Any, part: Any, source_type: str | None, stop: bool, **where: Any
+    source: str,
+    *,
+    base: int | None,
+    segment: Any,
+    part: Any,
+    source_type: str | None,
+    stop: bool,
+    writable: bool = False,
+    **where: Any,
 ) -> tuple[PageTables, tuple[str, ...]]:
     """The page tables in a source, by the options that ``pagewalk.open`` has too; and what to know of them."""
     from pagewalk.sources import check_root
@@ -179,7 +195,8 @@ def _image(
     given = [name for name in ("root", "registers", "pid") if where[name] is not None]
     if len(given) > 1:
         raise _usage(f"--{given[0]} and --{given[1]} contradict each other: give one or the other.")
-    opened = open_memory(source, base=base, segment=segment, part=part, source_type=source_type, stop=stop)
+    bytes_: dict[str, Any] = {"base": base, "segment": segment, "part": part, "source_type": source_type}
+    opened = open_memory(source, **bytes_, stop=stop, writable=writable)
     if not given and not opened.cpus:
         why = "".join(f"; {one}" for one in opened.missing[:1])
         raise _usage(

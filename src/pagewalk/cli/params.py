@@ -26,6 +26,7 @@ __all__ = [
     "memory_options",
     "source_options",
     "system_option",
+    "where_options",
 ]
 
 LAST_PID: Final = (1 << 31) - 1
@@ -231,6 +232,11 @@ json_option = click.option(
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the SOURCE argument and the options that say how to read it, and where its tables are."""
     return _decorated(command, (_ARGUMENT, *_WHERE_OPTIONS, *_BYTES_OPTIONS))
+
+
+def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of ``source_options`` without its SOURCE."""
+    return _decorated(command, (*_WHERE_OPTIONS, *_BYTES_OPTIONS))
 
 
 def memory_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -57,7 +57,7 @@ def finish(command: Callable[[], object]) -> int:
 def _verdict(error: Exception) -> tuple[int, str]:
     """The exit code and the line for an error; one that nobody foresaw goes on."""
     if isinstance(error, PagewalkError):
-        return error.exit_code, str(error)
+        return error.exit_code, " ".join([str(error), *(f"({note})" for note in getattr(error, "__notes__", ()))])
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "pagewalk"
         return error.exit_code, f"{error.format_message()} Try '{where} --help'."

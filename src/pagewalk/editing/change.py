@@ -105,8 +105,8 @@ class Change:
         Raises:
             AlreadyMapped: An entry in the range is not empty.
             EditError: A table above withholds a right; a frame is in use, and that was to be checked.
-            UnsupportedError: The format cannot say it; there are no frames for tables.
-            OutOfFrames: Not enough of them.
+            UnsupportedError: The format cannot say it.
+            OutOfFrames: No frame for a table.
             WalkError, ValueError, TypeError: The range, an address or the rights are none.
         """
         paddr = integer(paddr, "paddr")
@@ -191,8 +191,8 @@ class Change:
 
         Raises:
             EditError: No page there is larger.
-            UnsupportedError: There are no pages of that size, or no frames for tables.
-            OutOfFrames: Not enough of them.
+            UnsupportedError: There are no pages of that size.
+            OutOfFrames: No frame for a table.
             WalkError, TypeError: The range is none.
         """
         self._do(vaddr, size, lambda span: sizes.split(self._draft, span, page_size))
@@ -216,8 +216,8 @@ class Change:
 
         Raises:
             AlreadyMapped: An entry is not empty.
-            UnsupportedError: There is no such marker, or there are no frames for tables.
-            OutOfFrames: Not enough of them.
+            UnsupportedError: There is no such marker.
+            OutOfFrames: No frame for a table.
             WalkError, TypeError: The range is none.
         """
         self._do(vaddr, size, lambda span: mapping.mark(self._draft, span, name))

@@ -75,7 +75,7 @@ class Draft:
 
     Args:
         tables: The page tables that are to be changed; they are read only.
-        allocator: Where frames for new tables come from; None: there are none.
+        allocator: Where frames for new tables come from.
 
     Attributes:
         before: The page tables as they were given.
@@ -83,7 +83,7 @@ class Draft:
         overlay: Their memory.
     """
 
-    def __init__(self, tables: PageTables, allocator: FrameAllocator | None) -> None:
+    def __init__(self, tables: PageTables, allocator: FrameAllocator) -> None:
         self.before = tables
         block = max(4096, *(level.table_bytes for level in tables.format.hardware))
         self.overlay = Overlay(tables.memory, block)

@@ -36,7 +36,7 @@ class Frames:
         EditError: One is in use, and that is checked.
 
     Attributes:
-        allocator: What gives them out; None: there are none.
+        allocator: What gives them out.
     """
 
     def __init__(self, tables: PageTables, ranges: Iterable[tuple[int, int]], *, check: bool) -> None:
@@ -44,14 +44,17 @@ class Frames:
         self._given = tuple(ranges)
         self._size = max(level.table_bytes for level in tables.format.hardware)
         self._taken: list[int] = []
-        self.allocator: Noting | None = None
         if self._given:
             RangeAllocator(*self._given, frame_size=self._size)  # ranges that are none are told at once
-            self.allocator = Noting(self._unused, self._taken)
-        elif (theirs := tables.allocator) is not None:
-            self.allocator = Noting(lambda: theirs, self._taken)
+        self.allocator = Noting(self._unused if self._given else self._theirs, self._taken)
         for start, end in self._given:
             self._refuse_mapped(start, end)
+
+    def _theirs(self) -> FrameAllocator:
+        """The tables' own allocator."""
+        if self._tables.allocator is None:
+            raise OutOfFrames("a table is needed, and no memory was given for it: frames=[(start, end)], --frames")
+        return self._tables.allocator
 
     def _unused(self) -> RangeAllocator:
         """What gives out the frames of the ranges that are no tables yet: an earlier change may have taken some."""
@@ -115,8 +118,7 @@ class Frames:
         try:
             yield
         except BaseException:
-            if self.allocator is not None:
-                give_back(self.allocator, self._taken[before:])
+            give_back(self.allocator, self._taken[before:])
             raise
 
 

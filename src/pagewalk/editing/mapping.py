@@ -38,7 +38,7 @@ def install(draft: Draft, span: tuple[int, int], paddr: int, leaf: Leaf, page_si
 
     Raises:
         AlreadyMapped: An entry in the range is not empty.
-        UnsupportedError: The format has no pages of that size, or cannot say what they shall be; no allocator.
+        UnsupportedError: The format has no pages of that size, or cannot say what they shall be.
         OutOfFrames: No frame for a table.
         ValueError: The address is misaligned, or too wide.
     """
@@ -185,7 +185,7 @@ def mark(draft: Draft, span: tuple[int, int], name: str) -> None:
 
     Raises:
         AlreadyMapped: One is not.
-        UnsupportedError: The operating system of the format has no such marker; no allocator for tables.
+        UnsupportedError: The operating system of the format has no such marker.
         OutOfFrames: No frame for a table.
     """
     start, end = span

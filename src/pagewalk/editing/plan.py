@@ -61,6 +61,7 @@ class Plan:
         self.twin = twin
         self.changed: Changed = draft.overlay.changed()
         self._word = np.dtype(draft.tables.format.word.dtype)
+        self._before = Places.of(draft.before, self.spans)  # now: a commit changes it
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._differ))
@@ -111,11 +112,6 @@ class Plan:
     def _after(self) -> Places:
         """The tables as they are to be."""
         return Places.of(self.tables, self.spans)
-
-    @cached_property
-    def _before(self) -> Places:
-        """The tables as they were."""
-        return Places.of(self.draft.before, self.spans)
 
     @cached_property
     def _added(self) -> Places:

@@ -29,7 +29,7 @@ def split(draft: Draft, span: tuple[int, int], page_size: int | None) -> None:
 
     Raises:
         EditError: No page there is larger.
-        UnsupportedError: The format has no pages of that size; no allocator.
+        UnsupportedError: The format has no pages of that size.
         OutOfFrames: No frame for a table.
     """
     sizes = draft.tables.format.page_sizes

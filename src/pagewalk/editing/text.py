@@ -52,11 +52,7 @@ def _lines(plan: Told) -> Iterator[str]:
         yield "nothing changes"
         return
     yield f"words that change: {len(words):,}; tables added: {len(added):,}; tables freed: {len(freed):,}"
-    for word in words[:_ROWS]:
-        level = _level(plan, word)
-        where = f"{int(word['paddr']):#x}  {level.manual if level else '?':<8}"
-        what = f"{_range(int(word['vaddr']), int(word['size']))}"
-        yield f"  {where}  {what}  {_said(level, int(word['old']))}  ->  {_said(level, int(word['new']))}"
+    yield from _aligned([_word_cells(plan, word) for word in words[:_ROWS]])
     yield from _more(len(words))
     for verb, tables in (("new", added), ("freed", freed)):
         for table in tables[:_ROWS]:
@@ -64,6 +60,21 @@ def _lines(plan: Told) -> Iterator[str]:
             yield f"  {verb} {table.level} table at {table.paddr:#x}, {table.size:#x} bytes, {span}"
         yield from _more(len(tables))
     yield from _flush_lines(plan)
+
+
+def _word_cells(plan: Told, word: Any) -> tuple[str, ...]:
+    """A word, in cells."""
+    level = _level(plan, word)
+    where = _range(int(word["vaddr"]), int(word["size"])) if level else ""
+    old, new = (_said(level, int(word[name])) for name in ("old", "new"))
+    return f"{int(word['paddr']):#x}", level.manual if level else "", where, old, "->", new
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _more(count: int) -> Iterator[str]:
