@@ -16,7 +16,7 @@ import numpy as np
 from pagewalk.doors import shown
 from pagewalk.editing.journal import COMMITTED, UNDOING, UNDONE, WRITING, Journal, Run
 from pagewalk.editing.target import copied
-from pagewalk.errors import Conflict, EditError, MemoryWriteError, UnsupportedError
+from pagewalk.errors import Conflict, EditError, MemoryWriteError, PagewalkError, UnsupportedError
 from pagewalk.memory import read_each, read_exactly, write_to
 from pagewalk.memory.address import address_of, reopened
 from pagewalk.memory.protocol import is_writable
@@ -72,12 +72,36 @@ def _commit(plan: Plan, memory: Memory, path: str | PathLike[str] | None) -> Com
     with paused(memory):
         _refuse_changed(memory, runs, old=True)
         journal = None if path is None else Journal.begin(path, _head(plan, memory), runs)
-        _write(memory, [(run.paddr, run.new) for run in runs])
-        flushed = forget(memory, [(flush.vaddr, flush.size) for flush in plan.flushes])
-        _prove(plan, memory, runs)
+        try:
+            _write(memory, [(run.paddr, run.new) for run in runs])
+            flushed = forget(memory, [(flush.vaddr, flush.size) for flush in plan.flushes])
+            _prove(plan, memory, runs)
+        except BaseException as error:
+            _give_up(memory, runs, journal, error)
+            raise
         if journal is not None:
             journal.reach(COMMITTED)
     return Committed(len(plan), flushed, None if journal is None else journal.path)
+
+
+def _give_up(memory: Memory, runs: Sequence[Run], journal: Journal | None, error: BaseException) -> None:
+    """Take back what was written of a change that failed; where that fails too, say how it is done later."""
+    try:
+        if any(_is_foreign(run, now) for run, now in zip(runs, _now(memory, runs), strict=True)):
+            raise Conflict("something else has written there")
+        touched = [run for run, now in zip(runs, _now(memory, runs), strict=True) if now != run.old]
+        _write(memory, [(run.paddr, run.old) for run in reversed(touched)])
+        if touched:
+            forget(memory, (), every=True)
+        _refuse_changed(memory, runs, old=True)
+    except (PagewalkError, OSError):
+        later = (
+            "nothing can take it back" if journal is None else f"pagewalk edit --recover {journal.path} takes it back"
+        )
+        error.add_note(f"it may be written in part: {later}")
+        return
+    if journal is not None:
+        journal.drop()
 
 
 def _head(plan: Plan, memory: Memory) -> dict[str, Any]:
@@ -138,9 +162,8 @@ def _conflict(run: Run, now: bytes, wanted: bytes, since: str) -> Conflict:
     """The error for a word that differs."""
     at = next(at for at in range(len(now)) if now[at] != wanted[at]) & ~7
     is_now, was = (int.from_bytes(data[at : at + 8], "little") for data in (now, wanted))
-    return Conflict(
-        f"the word at physical {run.paddr + at:#x} is {is_now:#x} and not {was:#x}: it changed since {since}"
-    )
+    what = f"the word at physical {run.paddr + at:#x} is {is_now:#x} and not {was:#x}"
+    return Conflict(f"{what}: something else has changed it since {since}")
 
 
 # -- taking back -------------------------------------------------------------------------------------------------------
@@ -231,9 +254,7 @@ def _opened(journal: Journal, memory: Memory | None) -> AbstractContextManager[M
         return nullcontext(memory)
     where = journal.head.get("memory")
     if where is None:
-        raise UnsupportedError(
-            f"{journal.path}: its memory is of another process, or has no address: give it (memory=)"
-        )
+        raise UnsupportedError(f"{journal.path}: its memory has no address, it was a process's own: give it (memory=)")
     return closing(reopened(where))
 
 

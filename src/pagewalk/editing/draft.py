@@ -79,6 +79,7 @@ class Draft:
 
     Attributes:
         before: The page tables as they were given.
+        original: The same as they were when they were looked at, whatever has become of them.
         tables: The same as they are to be.
         overlay: Their memory.
     """
@@ -88,6 +89,7 @@ class Draft:
         block = max(4096, *(level.table_bytes for level in tables.format.hardware))
         self.overlay = Overlay(tables.memory, block)
         self.tables = PageTables(self.overlay, None, tables.format, windows=tables.windows, allocator=allocator)
+        self.original = PageTables(self.overlay.as_it_was(), None, tables.format, windows=tables.windows)
         self._held = Held(self.overlay, tables.format.word)
 
     def slots(self, start: int, end: int, *, empty: bool = False) -> Iterator[Slots]:

@@ -56,12 +56,14 @@ class Journal:
         head: What it says of the memory.
         runs: What was to be written, in that order; empty if it was never whole.
         state: The last state that was reached; empty if it was never whole.
+        size: Bytes of the file that count: what follows is a line that was never whole.
     """
 
     path: Path
     head: dict[str, Any]
     runs: tuple[Run, ...]
     state: str
+    size: int = 0
 
     @classmethod
     def begin(cls, path: str | os.PathLike[str], head: dict[str, Any], runs: Iterable[Run]) -> Journal:
@@ -96,7 +98,9 @@ class Journal:
         for part in (MAGIC, _LENGTH.pack(len(head)), head, _LENGTH.pack(len(self.runs)), *map(_packed, self.runs)):
             digest.update(part)
             _write_all(fd, part)
+            self.size += len(part)
         _write_all(fd, digest.digest())
+        self.size += digest.digest_size
         os.fsync(fd)
 
     def reach(self, state: str) -> None:
@@ -105,13 +109,16 @@ class Journal:
         Raises:
             OSError: It cannot be written.
         """
-        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0))
+        line = f"{state}\n".encode()
+        fd = os.open(self.path, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0))
         try:
-            _write_all(fd, f"{state}\n".encode())
+            os.ftruncate(fd, self.size)
+            os.lseek(fd, self.size, os.SEEK_SET)
+            _write_all(fd, line)
             os.fsync(fd)
         finally:
             os.close(fd)
-        self.state = state
+        self.state, self.size = state, self.size + len(line)
 
     def drop(self) -> None:
         """Remove it."""
@@ -134,13 +141,15 @@ class Journal:
             head, runs, end = _parsed(data)
         except (struct.error, ValueError, IndexError):
             return cls(path, {}, (), "")
-        if data[end : end + _DIGEST().digest_size] != _DIGEST(data[:end]).digest():
+        digest = _DIGEST(data[:end]).digest()
+        if data[end : end + len(digest)] != digest:
             return cls(path, {}, (), "")
-        said = data[end + _DIGEST().digest_size :].split(b"\n")[:-1]  # a line that has no end was never whole
-        states = [line.decode("ascii", "replace") for line in said]
+        end += len(digest)
+        whole = data.rfind(b"\n", end) + 1 or end
+        states = data[end:whole].decode("ascii", "replace").splitlines()
         if any(state not in (COMMITTED, UNDOING, UNDONE) for state in states):
             raise ImageFormatError(f"{path}: it ends with what no journal says: {shown(states[-1])}")
-        return cls(path, head, runs, states[-1] if states else WRITING)
+        return cls(path, head, runs, states[-1] if states else WRITING, whole)
 
 
 def _packed(run: Run) -> bytes:

@@ -61,7 +61,7 @@ class Plan:
         self.twin = twin
         self.changed: Changed = draft.overlay.changed()
         self._word = np.dtype(draft.tables.format.word.dtype)
-        self._before = Places.of(draft.before, self.spans)  # now: a commit changes it
+        self._before = Places.of(draft.original, self.spans)
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._differ))

@@ -52,8 +52,11 @@ def _lines(plan: Told) -> Iterator[str]:
         yield "nothing changes"
         return
     yield f"words that change: {len(words):,}; tables added: {len(added):,}; tables freed: {len(freed):,}"
-    yield from _aligned([_word_cells(plan, word) for word in words[:_ROWS]])
-    yield from _more(len(words))
+    shown = words[~(words["fresh"] & (words["new"] == plan.tables.format.last.none))]
+    yield from _aligned([_word_cells(plan, word) for word in shown[:_ROWS]])
+    yield from _more(len(shown))
+    if len(words) > len(shown):
+        yield f"  and {len(words) - len(shown):,} words of new tables become empty"
     for verb, tables in (("new", added), ("freed", freed)):
         for table in tables[:_ROWS]:
             span = f"for {table.vaddr:#x}"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Words = npt.NDArray[np.uint64]
     Bytes = npt.NDArray[np.uint8]
 
-__all__ = ["Changed", "Overlay"]
+__all__ = ["Changed", "Original", "Overlay"]
 
 _ROOM: Final = 1 << 30
 """Bytes of blocks that are kept at most: tables of half a terabyte of small pages."""
@@ -101,36 +101,44 @@ class Overlay:
             MemoryReadError: Not all of them are there.
         """
         paddr, size = integer(paddr, "paddr"), integer(size, "size")
-        data = self._mixed(paddr, size)
+        return self._asked(paddr, size, self.arena)
+
+    def _asked(self, paddr: int, size: int, copies: Bytes) -> bytes:
+        """The bytes at an address, out of one of the two copies of each block that is kept."""
+        data = self._mixed(paddr, size, copies)
         return read_exactly(self.memory, paddr, size) if data is None else data
 
     def read_many(self, paddrs: Sequence[int], size: int) -> list[bytes | None]:
         """Read ``size`` bytes at each address; what is not kept here is asked for together."""
-        found = [self._mixed(integer(paddr, "paddr"), size) for paddr in paddrs]
+        return self._asked_many(paddrs, size, self.arena)
+
+    def _asked_many(self, paddrs: Sequence[int], size: int, copies: Bytes) -> list[bytes | None]:
+        """The same at many."""
+        found = [self._mixed(integer(paddr, "paddr"), size, copies) for paddr in paddrs]
         missing = [at for at, data in enumerate(found) if data is None]
         for at, data in zip(missing, read_each(self.memory, [paddrs[at] for at in missing], size), strict=True):
             found[at] = data
         return found
 
-    def _mixed(self, paddr: int, size: int) -> bytes | None:
+    def _mixed(self, paddr: int, size: int, copies: Bytes) -> bytes | None:
         """Bytes out of kept blocks, and of the memory below between them; None: no block is kept."""
         first, last = paddr // self.block, (paddr + max(size, 1) - 1) // self.block
         if first == last:
             row = self._rows.get(first)
-            return None if row is None else self._part(row, paddr % self.block, size)
+            return None if row is None else self._part(copies, row, paddr % self.block, size)
         kept = [number for number in range(first, last + 1) if number in self._rows]
         if not kept:
             return None
         data = bytearray(read_exactly(self.memory, paddr, size))
         for number in kept:
             low, high = max(paddr, number * self.block), min(paddr + size, (number + 1) * self.block)
-            data[low - paddr : high - paddr] = self._part(self._rows[number], low % self.block, high - low)
+            data[low - paddr : high - paddr] = self._part(copies, self._rows[number], low % self.block, high - low)
         return bytes(data)
 
-    def _part(self, row: int, at: int, size: int) -> bytes:
+    def _part(self, copies: Bytes, row: int, at: int, size: int) -> bytes:
         """Bytes of a copy."""
         start = row * self.block + at
-        return self.arena[start : start + size].tobytes()
+        return copies[start : start + size].tobytes()
 
     def write(self, paddr: int, data: bytes) -> None:
         """Keep ``data`` as what is at ``paddr``, all of it or nothing.
@@ -238,6 +246,10 @@ class Overlay:
             if row not in self._saved:
                 self._saved[row] = self.arena[row * self.block : (row + 1) * self.block].copy()
 
+    def as_it_was(self) -> Original:
+        """The memory below as it was: what is kept, as it was when it was first needed, whatever happens meanwhile."""
+        return Original(self)
+
     def changed(self) -> Changed:
         """The blocks that differ from what they were, by address."""
         count, size = len(self._rows), len(self._rows) * self.block
@@ -246,6 +258,28 @@ class Overlay:
         rows = self._order[differ[self._order]]
         paddrs = self._sorted[differ[self._order]] * np.uint64(self.block)
         return Changed(paddrs, was[rows], now[rows])
+
+
+class Original:
+    """The memory below an overlay, with each block that is kept as it was when it was first needed.
+
+    Args:
+        overlay: The overlay.
+    """
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+
+    def __repr__(self) -> str:
+        return f"<Original of {self._overlay!r}>"
+
+    def read(self, paddr: int, size: int) -> bytes:
+        """See ``Memory``."""
+        return self._overlay._asked(integer(paddr, "paddr"), integer(size, "size"), self._overlay._was)
+
+    def read_many(self, paddrs: Sequence[int], size: int) -> list[bytes | None]:
+        """See ``ReadsMany``."""
+        return self._overlay._asked_many(paddrs, size, self._overlay._was)
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
