@@ -71,14 +71,26 @@ class Places(NamedTuple):
         kept = ~np.isin(self.paddrs, others.paddrs)
         return Places(self.levels, self.paddrs[kept], self.vaddrs[kept], self.which[kept])
 
-    def find(self, paddrs: Words) -> Numbers:
-        """The table that holds each of some words; -1 where none does. Shape (n,)."""
+    def find_in(self, blocks: Words, counts: Numbers, words: Words) -> Numbers:
+        """The table that holds each of some words; -1 where none does. Shape (n,).
+
+        Args:
+            blocks: The blocks of memory that the words are in, ascending.
+            counts: How many are in each.
+            words: Their addresses, block by block.
+        """
         if not len(self.paddrs):
-            return np.full(len(paddrs), -1)
+            return np.full(len(words), -1)
         sizes = np.array([level.table_bytes for level in self.levels], np.uint64)[self.which]
+        if int(sizes.min()) == int(sizes.max()) and not (self.paddrs % sizes[0]).any():
+            at = self._holding(blocks, sizes)  # a block is a table, or of one
+            return np.repeat(at, counts)
+        return self._holding(words, sizes)
+
+    def _holding(self, paddrs: Words, sizes: Words) -> Numbers:
+        """The table at each of some addresses."""
         at = self.paddrs.searchsorted(paddrs, side="right") - 1
-        inside = (at >= 0) & (paddrs - self.paddrs[at] < sizes[at])
-        return np.where(inside, at, -1)
+        return np.where((at >= 0) & (paddrs - self.paddrs[at] < sizes[at]), at, -1)
 
     def tables(self) -> tuple[TableAt, ...]:
         """Each of them, for whoever looks at them."""

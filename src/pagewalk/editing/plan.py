@@ -85,28 +85,28 @@ class Plan:
     def words(self) -> npt.NDArray[np.void]:
         """Every word that changes, by physical address: shape (n,), of ``WORD``."""
         block, word = np.nonzero(self._differ)
-        found = np.zeros(len(block), WORD)
+        found = np.empty(len(block), WORD)
         found["paddr"] = self.changed.paddrs[block] + word.astype(np.uint64) * np.uint64(self._word.itemsize)
-        found["old"] = self.changed.was.view(self._word)[block, word]
-        found["new"] = self.changed.now.view(self._word)[block, word]
-        found["depth"] = -1
-        gone = found["depth"] == -1
-        for places in (self._after, self._before):
-            self._locate(found, places, gone)
-            gone = found["depth"] == -1
-        found["fresh"] = self._added.find(found["paddr"]) >= 0
+        for name, bytes_ in (("old", self.changed.was), ("new", self.changed.now)):
+            found[name] = bytes_.view(self._word)[self._differ]
+        found["vaddr"], found["size"], found["depth"], found["fresh"] = 0, 0, -1, False
+        counts = np.count_nonzero(self._differ, axis=1)
+        for places in (self._before, self._after):
+            self._locate(found, places, places.find_in(self.changed.paddrs, counts, found["paddr"]))
         return found
 
-    def _locate(self, words: npt.NDArray[np.void], places: Places, wanted: npt.NDArray[np.bool_]) -> None:
-        """Say of words what they translate, by the tables that hold them."""
-        at = places.find(words["paddr"])
-        known = wanted & (at >= 0)
+    def _locate(self, words: npt.NDArray[np.void], places: Places, at: npt.NDArray[np.intp]) -> None:
+        """Say of words what they translate, by the tables that hold them; -1: none does."""
+        fresh = places is self._after
+        new = ~np.isin(places.paddrs, self._before.paddrs) if fresh else np.zeros(len(places.paddrs), np.bool_)
         for number, level in enumerate(places.levels):
-            mine = known & (places.which[at] == number)
+            mine = np.flatnonzero((at >= 0) & (places.which[at] == number)) if len(places.paddrs) else at[:0]
+            if len(mine) == len(at):
+                mine = slice(None)
             table = at[mine]
             slot = (words["paddr"][mine] - places.paddrs[table]) // np.uint64(level.word.size)
             words["vaddr"][mine] = places.vaddrs[table] + (slot << np.uint64(level.shift))
-            words["size"][mine], words["depth"][mine] = level.span, level.real_depth
+            words["size"][mine], words["depth"][mine], words["fresh"][mine] = level.span, level.real_depth, new[table]
 
     @cached_property
     def _after(self) -> Places:

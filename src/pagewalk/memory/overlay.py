@@ -75,6 +75,7 @@ class Overlay:
         self._sorted: Words = np.empty(0, np.uint64)
         self._order: npt.NDArray[np.intp] = np.empty(0, np.intp)
         self._saved: dict[int, Bytes] | None = None
+        self._kept = 0
         for name in ("extent", "holds_frames", "check_extent"):
             if hasattr(memory, name):
                 setattr(self, name, getattr(memory, name))
@@ -227,7 +228,8 @@ class Overlay:
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """Whatever is written in here is taken back if it fails."""
-        kept, self._saved = len(self._rows), {}
+        kept = self._kept = len(self._rows)
+        self._saved = {}
         try:
             yield
         except BaseException:
@@ -242,7 +244,7 @@ class Overlay:
     def _save(self, rows: npt.NDArray[np.intp]) -> None:
         """Keep copies of blocks as they are before an attempt."""
         assert self._saved is not None
-        for row in rows.tolist():
+        for row in rows[rows < self._kept].tolist():  # what is new goes as a whole
             if row not in self._saved:
                 self._saved[row] = self.arena[row * self.block : (row + 1) * self.block].copy()
 
