@@ -13,7 +13,7 @@ from benchmarks.frame import SCALES, measure
 from benchmarks.report import RESULTS, machine, save, show
 from benchmarks.worker import benchmarks_of
 
-NAMES = ("listing", "formats", "hostile", "changes", "growth", "walk", "guest", "live")
+NAMES = ("listing", "formats", "hostile", "changes", "edits", "growth", "walk", "guest", "live")
 
 
 def main() -> None:

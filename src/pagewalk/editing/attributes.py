@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pagewalk.editing.draft import PAGES
-from pagewalk.editing.granted import check_granted
 from pagewalk.errors import EditError, UnsupportedError
 from pagewalk.formats import Flag, Kind
 from pagewalk.formats.leaf import by_meaning, present_again, regranted, renumbered, software_bits
@@ -45,7 +44,6 @@ def protect(draft: Draft, span: tuple[int, int], rights: Flag, *, split: bool) -
         return changed
 
     _each_page(draft, span, granting, split=split)
-    check_granted(draft, *span, rights)
 
 
 def _take_all(draft: Draft, span: tuple[int, int], *, split: bool) -> None:

@@ -8,6 +8,7 @@ from pagewalk.doors import integer, shown
 from pagewalk.editing import attributes, mapping, sizes
 from pagewalk.editing.draft import Draft
 from pagewalk.editing.frames import Frames
+from pagewalk.editing.granted import check_granted
 from pagewalk.editing.plan import Plan
 from pagewalk.editing.twin import Twin
 from pagewalk.editing.ways import checked_range
@@ -116,7 +117,7 @@ class Change:
             self._frames.refuse_used(paddr, paddr + span[1] - span[0])
             mapping.install(self._draft, span, paddr, leaf, page_size)
 
-        self._do(vaddr, size, work)
+        self._do(vaddr, size, work, leaf.rights)
 
     def unmap(self, vaddr: int, size: int, *, split: bool = False, free_tables: bool = False) -> None:
         """Empty every entry of a range, whatever it holds.
@@ -158,7 +159,7 @@ class Change:
             WalkError, ValueError, TypeError: The range or the rights are none.
         """
         wanted = rights_of(rights)
-        self._do(vaddr, size, lambda span: attributes.protect(self._draft, span, wanted, split=split))
+        self._do(vaddr, size, lambda span: attributes.protect(self._draft, span, wanted, split=split), wanted)
 
     def set_memory(self, vaddr: int, size: int, number: int, *, split: bool = False) -> None:
         """Give pages another memory type: the number that an entry selects. Errors as ``protect``."""
@@ -234,13 +235,15 @@ class Change:
         """Take guards away: as ``unmark``."""
         self.unmark(vaddr, size, Kind.GUARD.label)
 
-    def _do(self, vaddr: int, size: int, work: Callable[[tuple[int, int]], Any]) -> None:
-        """One operation: all of it, or nothing."""
+    def _do(self, vaddr: int, size: int, work: Callable[[tuple[int, int]], Any], rights: Flag | None = None) -> None:
+        """One operation: all of it, or nothing; afterwards the pages of the range must grant some rights, if any."""
         self._refuse_over()
         span = checked_range(self.tables, integer(vaddr, "vaddr"), integer(size, "size"))
         with self._draft.overlay.attempt(), self._frames.attempt():
             unlinked = work(span)
             self._twin.follow(self._draft)
+            if rights:
+                check_granted(self._twin.granting(self.tables), span, rights)
         self._spans.append(span)
         self._unlinked += unlinked or ()
 

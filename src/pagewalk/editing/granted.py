@@ -13,12 +13,12 @@ from pagewalk.formats.flags import GRANTED, flags_of
 from pagewalk.formats.leaf import Leaf
 
 if TYPE_CHECKING:
-    from pagewalk.editing.draft import Draft
+    from pagewalk.tables import PageTables
 
 __all__ = ["check_granted"]
 
 
-def check_granted(draft: Draft, start: int, end: int, rights: Flag) -> None:
+def check_granted(tables: PageTables, span: tuple[int, int], rights: Flag) -> None:
     """Refuse rights that a table above a page withholds.
 
     Raises:
@@ -26,7 +26,7 @@ def check_granted(draft: Draft, start: int, end: int, rights: Flag) -> None:
     """
     if not rights & GRANTED:
         return
-    for way in ways(draft.tables, start, end):
+    for way in ways(tables, *span):
         if not way.level.may_be_leaf:
             continue
         granted = way.level.decode(made(way.level, 0, Leaf(rights))).rights
@@ -34,12 +34,12 @@ def check_granted(draft: Draft, start: int, end: int, rights: Flag) -> None:
             now = flags_of(way.level.access.allowed(granted & left)) & GRANTED
             if now != rights & GRANTED:
                 vaddr = int(way.vaddrs[int((way.rights == left).argmax())])
-                raise _withheld(draft, vaddr, granted, rights, now)
+                raise _withheld(tables, vaddr, granted, rights, now)
 
 
-def _withheld(draft: Draft, vaddr: int, granted: int, rights: Flag, now: Flag) -> EditError:
+def _withheld(tables: PageTables, vaddr: int, granted: int, rights: Flag, now: Flag) -> EditError:
     """The error that names the first entry that withholds a right."""
-    for entry in draft.tables.steps(vaddr):
+    for entry in tables.steps(vaddr):
         if entry.is_table and granted & ~entry.level.decode(entry.value).rights:
             break
     why = f"the {entry.level.real_name} entry {entry.value:#x} at physical {entry.paddr:#x} leaves {rights_text(now)}"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pagewalk.editing.draft import PAGES
-from pagewalk.editing.granted import check_granted
 from pagewalk.errors import AlreadyMapped, EditError, UnsupportedError
 from pagewalk.formats import Kind, made
 from pagewalk.formats.bits import scattered
@@ -59,7 +58,6 @@ def install(draft: Draft, span: tuple[int, int], paddr: int, leaf: Leaf, page_si
         obstacle = _install_large(draft, start, level, entries)
     if obstacle is not None:
         raise _mapped(draft, obstacle)
-    check_granted(draft, start, end, leaf.rights)
 
 
 def _level_of(draft: Draft, vaddr: int, size: int) -> tuple[Level, int]:

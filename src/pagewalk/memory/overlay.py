@@ -148,6 +148,8 @@ class Overlay:
             MemoryWriteError: Not all of it has a place in the memory below.
         """
         paddr, data = integer(paddr, "paddr"), plain(data)
+        if paddr < 0 or paddr + len(data) > 1 << 64:
+            raise MemoryWriteError(paddr, len(data), "no physical memory lies outside 64 bits")
         if not len(data):
             return
         numbers = range(paddr // self.block, (paddr + len(data) - 1) // self.block + 1)
