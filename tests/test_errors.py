@@ -37,6 +37,10 @@ RAISED = [
     pw.MemoryFault(0x1000, "read", "why"),
     pw.SegmentationFault(0x1000, "write", "a guard"),
     pw.BusError(0x1000, "execute", "beyond the end"),
+    pw.EditError("why", 0x1000),
+    pw.AlreadyMapped("a page is there", 0x1000),
+    pw.NeedsSplit("a page reaches out", 0x1000),
+    pw.Conflict("a word has changed"),
 ]
 
 

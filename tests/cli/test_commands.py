@@ -200,6 +200,7 @@ class TestGroup:
             "vmas",
             "read",
             "roots",
+            "edit",
             "live",
             "conform",
             "demo",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pagewalk.cli.numbers import parse
-from pagewalk.cli.opening import open_source
+from pagewalk.cli.opening import open_source, process_of
 from pagewalk.cli.output import write
 from pagewalk.cli.params import Extent, json_option, where_options
 from pagewalk.editing.script import OPERATIONS, Operation, parsed, perform, read_script, usages
@@ -110,9 +110,9 @@ def _change(source: str, todo: list[Operation], *, frames: Any, free: bool, writ
     """A change with the operations done."""
     from pagewalk.editing import edit as begin
 
+    if process_of(source, **where) is not None:
+        raise UnsupportedError(f"{source}: a process's tables are made here from what the kernel says: edit none")
     opened = open_source(source, **where, **({"writable": True} if writable else {}))
-    if opened.space is not None:
-        raise UnsupportedError(f"{opened.name}: a process's tables are made here from what the kernel says: edit none")
     change = begin(opened.tables, frames=[(paddr, paddr + size) for paddr, size in frames], free=free)
     perform(change, todo)
     return change

@@ -100,9 +100,8 @@ class Plan:
         fresh = places is self._after
         new = ~np.isin(places.paddrs, self._before.paddrs) if fresh else np.zeros(len(places.paddrs), np.bool_)
         for number, level in enumerate(places.levels):
-            mine = np.flatnonzero((at >= 0) & (places.which[at] == number)) if len(places.paddrs) else at[:0]
-            if len(mine) == len(at):
-                mine = slice(None)
+            of_level = np.flatnonzero((at >= 0) & (places.which[at] == number)) if len(places.paddrs) else at[:0]
+            mine = slice(None) if len(of_level) == len(at) else of_level
             table = at[mine]
             slot = (words["paddr"][mine] - places.paddrs[table]) // np.uint64(level.word.size)
             words["vaddr"][mine] = places.vaddrs[table] + (slot << np.uint64(level.shift))

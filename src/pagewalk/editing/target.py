@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -96,11 +95,24 @@ def _copy_file(source: Path, to: Path) -> None:
     """Copy a file: sharing its blocks where that can be, else without filling its holes."""
     with source.open("rb") as here, to.open("xb") as there:
         try:
-            fcntl.ioctl(there.fileno(), _CLONE, here.fileno())
+            _share_blocks(here.fileno(), there.fileno())
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise
             _copy_data(here.fileno(), there.fileno())
+
+
+def _share_blocks(here: int, there: int) -> None:
+    """Have a file share another's blocks.
+
+    Raises:
+        OSError: The file system, or the operating system, has no such copies.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise OSError(errno.EOPNOTSUPP, "this system shares no blocks") from None
+    fcntl.ioctl(there, _CLONE, here)
 
 
 def _copy_data(here: int, there: int) -> None:
