@@ -203,6 +203,64 @@ class TestAsids:
         assert {window.asid for window in from_registers(registers).windows} == {asid}
 
 
+class TestShared:
+    """Tables that several entries lead to."""
+
+    def test_everything_is_forgotten(self):
+        bench, size = prepared("x86-64")
+        with bench.change() as change:
+            change.install(1 << 40, bench.first_frame, size, "rw-u")
+            change.commit()
+        entry, other = (
+            next(one for one in bench.tables.steps(vaddr) if one.level.depth == 3) for vaddr in (bench.base, 1 << 40)
+        )
+        other.value = entry.value
+        change = bench.change()
+        change.protect(bench.base, size, "r--u")
+        plan = change.plan()
+        assert plan.shared == (entry.target,)
+        assert "MOV CR4 (PGE off and on) instead: shared tables at" in str(plan)
+        assert plan.json()["shared"] == [f"{entry.target:#x}"]
+
+    def test_none_are(self):
+        bench, size = prepared("x86-64")
+        change = bench.change()
+        change.protect(bench.base, size, "r--u")
+        assert change.plan().shared == ()
+
+    def test_a_table_that_is_linked_elsewhere_is_not_freed(self):
+        bench, size = prepared("x86-64")
+        with bench.change() as change:
+            change.install(1 << 40, bench.first_frame, size, "rw-u")
+            change.commit()
+        entry, other = (
+            next(one for one in bench.tables.steps(vaddr) if one.level.depth == 3) for vaddr in (bench.base, 1 << 40)
+        )
+        other.value = entry.value
+        change = bench.change()
+        change.unmap(bench.base, 4 * size, free_tables=True)
+        freed = {table.paddr for table in change.plan().freed}
+        assert freed
+        assert entry.target not in freed
+
+    def test_two_windows_of_one_root(self):
+        """arm64 with both roots alike: what changes in one half changes in the other."""
+        bench, size = prepared("arm64-4k")
+        change = pw.edit(pw.PageTables(bench.memory, 0, bench.form))
+        change.unmap(bench.base, size)
+        assert 0 in change.plan().shared
+
+    def test_tables_that_lead_to_themselves(self):
+        """A recursive slot, and a shadow that is one table all over, take no longer than others."""
+        bench, size = prepared("x86-64")
+        for at in range(256, 512):
+            bench.data[at * 8 : at * 8 + 8] = (0x67).to_bytes(8, "little")
+        tables = pw.PageTables(bench.memory, 0, bench.form)
+        change = pw.edit(tables, frames=bench.frames)
+        change.install(bench.base + 4 * size, bench.first_frame, size, "rw-u")
+        assert 0 in change.plan().shared
+
+
 class TestTwin:
     """Two roots: what changes in the slots of the user's half changes in both."""
 

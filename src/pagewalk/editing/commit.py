@@ -74,7 +74,7 @@ def _commit(plan: Plan, memory: Memory, path: str | PathLike[str] | None) -> Com
         journal = None if path is None else Journal.begin(path, _head(plan, memory), runs)
         try:
             _write(memory, [(run.paddr, run.new) for run in runs])
-            flushed = forget(memory, [(flush.vaddr, flush.size) for flush in plan.flushes])
+            flushed = forget(memory, [(flush.vaddr, flush.size) for flush in plan.flushes], every=bool(plan.shared))
             _prove(plan, memory, runs)
         except BaseException as error:
             _give_up(memory, runs, journal, error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pagewalk.editing.ways import ways
+from pagewalk.editing.links import Links
 from pagewalk.errors import EditError, OutOfFrames
 from pagewalk.formats import NO_PADDR, Kind
 from pagewalk.frames import RangeAllocator, give_back
@@ -58,8 +58,7 @@ class Frames:
 
     def _unused(self) -> RangeAllocator:
         """What gives out the frames of the ranges that are no tables yet: an earlier change may have taken some."""
-        tables = [way for window in self._tables.windows for way in ways(self._tables, window.start, window.end)]
-        used = np.unique(np.concatenate([way.paddrs for way in tables])) // np.uint64(self._size)
+        used = Links.of(self._tables).paddrs // np.uint64(self._size)
         parts: list[tuple[int, int]] = []
         for start, end in self._given:
             frames = np.arange(start // self._size, end // self._size, dtype=np.uint64)
@@ -85,14 +84,8 @@ class Frames:
         """
         if not self._check:
             return
-        for window in self._tables.windows:
-            for way in ways(self._tables, window.start, window.end):
-                inside = (way.paddrs < np.uint64(end)) & (
-                    way.paddrs + np.uint64(way.level.table_bytes) > np.uint64(start)
-                )
-                if inside.any():
-                    paddr = int(way.paddrs[inside][0])
-                    raise EditError(f"[{start:#x}, {end:#x}) is in use: a {way.level.manual} table lies at {paddr:#x}")
+        if len(used := Links.of(self._tables).within(start, end)):
+            raise EditError(f"[{start:#x}, {end:#x}) is in use: a table of these page tables lies at {int(used[0]):#x}")
         self._refuse_mapped(start, end)
 
     def _refuse_mapped(self, start: int, end: int) -> None:

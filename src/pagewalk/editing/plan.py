@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.editing.flushes import Flush, flushes_of
+from pagewalk.editing.links import Links
 from pagewalk.editing.places import Places, TableAt
 from pagewalk.editing.text import plan_json, plan_text
 
@@ -127,10 +128,23 @@ class Plan:
         """The tables that nothing points to any more: nobody may use them before the invalidations are done."""
         if not self._unlinked:
             return ()
-        every = Places.of(self.tables, [(window.start, window.end) for window in self.tables.windows])
-        gone = self._before.without(every)
-        ours = {paddr for paddr, _ in self._unlinked}
-        return tuple(table for table in gone.tables() if table.paddr in ours)
+        ours = {paddr for paddr, _ in self._unlinked} - set(Links.of(self.tables).paddrs.tolist())
+        return tuple(table for table in self._before.tables() if table.paddr in ours)
+
+    @cached_property
+    def shared(self) -> tuple[int, ...]:
+        """Where tables are that change, or lead to one that does, and that more than one entry leads to.
+
+        What changes in them changes at more addresses than the words say, so everything is to be invalidated.
+        """
+        links = Links.of(self.draft.original)
+        often = links.paddrs[links.counts > 1]
+        return tuple(often[np.isin(often, self._before.paddrs)].tolist()) if self._alters else ()
+
+    @property
+    def _alters(self) -> bool:
+        """Whether a word changes of a table that was there."""
+        return not bool(self.words["fresh"].all())
 
     @cached_property
     def flushes(self) -> tuple[Flush, ...]:

@@ -39,6 +39,8 @@ class Told(Protocol):
     def freed(self) -> tuple[TableAt, ...]: ...
     @property
     def flushes(self) -> tuple[Flush, ...]: ...
+    @property
+    def shared(self) -> tuple[int, ...]: ...
 
 
 def plan_text(plan: Told) -> str:
@@ -132,6 +134,9 @@ def _flush_lines(plan: Told) -> Iterator[str]:
     for flush in plan.flushes[:_ROWS]:
         yield f"  {_flush_text(plan, flush)}"
     yield from _more(len(plan.flushes))
+    if plan.shared:
+        where = ", ".join(f"{paddr:#x}" for paddr in plan.shared[:3])
+        yield f"  {rule.every} instead: shared tables at {where} change at more addresses than are listed"
     if rule.top and any(int(word["depth"]) == 0 for word in plan.words):
         yield f"  {rule.top}: an entry of the top table changes"
 
@@ -167,6 +172,7 @@ def plan_json(plan: Told) -> dict[str, Any]:
         "freed": [_table_json(table) for table in plan.freed],
         "invalidation": None if form.invalidation is None else form.invalidation._asdict(),
         "flushes": [{**flush._asdict(), "vaddr": f"{flush.vaddr:#x}"} for flush in plan.flushes],
+        "shared": [f"{paddr:#x}" for paddr in plan.shared],
         "asids": [f"{window.asid:#x}" for window in plan.tables.windows if window.asid is not None],
         "twin": f"{plan.twin:#x}" if plan.twin else None,
     }
