@@ -127,6 +127,28 @@ class TestLost:
         assert pw.recover(tmp_path / "journal", memory).words == 0, "again, nothing is to be done"
 
 
+class TestInterrupted:
+    """Ctrl-C in the middle: what was written is taken back at once."""
+
+    def test_it(self, bench, tmp_path):
+        class Interrupted(pw.FlatMemory):
+            """Interrupted behind its second write, once."""
+
+            count = 0
+
+            def write(self, paddr: int, data: bytes) -> None:
+                super().write(paddr, data)
+                self.count += 1
+                if self.count == 2:
+                    raise KeyboardInterrupt
+
+        memory, before = Interrupted(bench.memory.segments), bytes(bench.data)
+        with pytest.raises(KeyboardInterrupt):
+            planned(bench, pw.PageTables(memory, 0, bench.form)).commit(journal=tmp_path / "journal")
+        assert bytes(bench.data) == before
+        assert not (tmp_path / "journal").exists()
+
+
 class TestRefused:
     """What cannot be begun."""
 
@@ -227,6 +249,19 @@ class TestFullDisk:
         assert error.value.errno == errno.ENOSPC
         assert image.read_bytes() == before
         assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+    def test_for_the_last_word_of_the_journal(self, bench, image, tmp_path, monkeypatch):
+        """What cannot be noted as committed is taken back."""
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(Journal, "reach", full)
+        before = image.read_bytes()
+        with pytest.raises(OSError, match="No space left"):
+            planned(bench, opened(bench, image)).commit(journal=tmp_path / "journal")
+        assert image.read_bytes() == before
+        assert not (tmp_path / "journal").exists()
 
     def test_for_the_copy(self, bench, image, small_disk):
         before = image.read_bytes()

@@ -76,28 +76,27 @@ def _commit(plan: Plan, memory: Memory, path: str | PathLike[str] | None) -> Com
             _write(memory, [(run.paddr, run.new) for run in runs])
             flushed = forget(memory, [(flush.vaddr, flush.size) for flush in plan.flushes], every=bool(plan.shared))
             _prove(plan, memory, runs)
+            if journal is not None:
+                journal.reach(COMMITTED)
         except BaseException as error:
             _give_up(memory, runs, journal, error)
             raise
-        if journal is not None:
-            journal.reach(COMMITTED)
     return Committed(len(plan), flushed, None if journal is None else journal.path)
 
 
 def _give_up(memory: Memory, runs: Sequence[Run], journal: Journal | None, error: BaseException) -> None:
     """Take back what was written of a change that failed; where that fails too, say how it is done later."""
     try:
-        if any(_is_foreign(run, now) for run, now in zip(runs, _now(memory, runs), strict=True)):
+        met = list(zip(runs, _now(memory, runs), strict=True))
+        if any(_is_foreign(run, now) for run, now in met):
             raise Conflict("something else has written there")
-        touched = [run for run, now in zip(runs, _now(memory, runs), strict=True) if now != run.old]
+        touched = [run for run, now in met if now != run.old]
         _write(memory, [(run.paddr, run.old) for run in reversed(touched)])
         if touched:
             forget(memory, (), every=True)
         _refuse_changed(memory, runs, old=True)
     except (PagewalkError, OSError):
-        later = (
-            "nothing can take it back" if journal is None else f"pagewalk edit --recover {journal.path} takes it back"
-        )
+        later = "no journal can take it back" if journal is None else f"pagewalk edit --recover {journal.path} can"
         error.add_note(f"it may be written in part: {later}")
         return
     if journal is not None:
