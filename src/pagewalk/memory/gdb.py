@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import integer, plain, refuse_pickling, shortened
 from pagewalk.errors import ImageFormatError, MemoryReadError, MemoryWriteError
 from pagewalk.memory.cpus import NAMES, notes_of_cpus
 from pagewalk.memory.exact import BadAnswer
+from pagewalk.memory.forgetting import forget, refuse_kept
 from pagewalk.memory.hmp import ram_of
 from pagewalk.memory.runs import Extents, gathered
 from pagewalk.memory.stub import Stub
-from pagewalk.memory.wire import SECONDS, told
+from pagewalk.memory.wire import SECONDS, absolute, told
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["GdbStub", "open_gdb"]
 
@@ -154,6 +156,29 @@ class GdbStub:
             raise MemoryWriteError(paddr, len(data), told(error)) from error
         if refused:
             raise MemoryWriteError(paddr, len(data), "the gdb stub refuses it")
+
+    @property
+    def address(self) -> dict[str, str]:
+        """Where it is: see ``Running``."""
+        return {"gdb": absolute(self._stub.address)}
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """See ``Running``: it stands still anyway, unless somebody else let it go on."""
+        refuse_kept(self._stub.monitor("info kvm") or "", self._stub.address)
+        runs = "running" in (self._stub.monitor("info status") or "")
+        if runs:
+            self._stub.monitor("stop")
+        try:
+            yield
+        finally:
+            if runs:
+                with suppress(OSError, ImageFormatError):  # it has ended
+                    self._stub.monitor("cont")
+
+    def forget(self, ranges: Sequence[tuple[int, int]]) -> int:
+        """See ``Running``."""
+        return forget(self._stub, ranges)
 
     def close(self) -> None:
         """Leave the stub, and let the machine go on. Closing again does nothing."""

@@ -42,10 +42,13 @@ class Monitor:
     Raises:
         OSError: Nobody answers there.
         ImageFormatError: What answers speaks another protocol.
+
+    Attributes:
+        path, seconds: As given.
     """
 
     def __init__(self, path: str, seconds: float = SECONDS) -> None:
-        self.path = path
+        self.path, self.seconds = path, seconds
         self._wire = Wire(path, seconds, _REMEDY)
         self._rest, self._count = b"", 0
         self._lock, self._owner = threading.Lock(), os.getpid()

@@ -2,8 +2,8 @@
 
 The smallest memory is a class with ``read``. A *flat* memory also shows its bytes: then pagewalk works on them in
 place, with no call and no copy an entry. One that is far away may take many reads at once (``ReadsMany``), one that
-unpacks its bytes may put them where they are wanted (``Fills``), and one that holds something open can be closed
-(``Closable``).
+unpacks its bytes may put them where they are wanted (``Fills``), one that holds something open can be closed
+(``Closable``), and that of a machine which runs can be held while it is edited (``Running``).
 """
 
 from __future__ import annotations
@@ -12,8 +12,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, runtime_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
-__all__ = ["Closable", "Fills", "Flat", "Memory", "ReadsMany", "Segment", "WritableMemory", "is_flat", "is_writable"]
+__all__ = [
+    "Closable",
+    "Fills",
+    "Flat",
+    "Memory",
+    "ReadsMany",
+    "Running",
+    "Segment",
+    "WritableMemory",
+    "is_flat",
+    "is_writable",
+]
 
 
 @runtime_checkable
@@ -72,6 +84,38 @@ class Closable(Protocol):
 
     def close(self) -> None:
         """Let go of it. What is asked for afterwards raises MemoryReadError, and closing again does nothing."""
+
+
+@runtime_checkable
+class Running(Memory, Protocol):
+    """The memory of a machine that runs, and whose CPUs keep translations. A commit asks it for each of these.
+
+    Attributes:
+        address: Where it is, as ``memory/address.py`` opens it again, to take a change back.
+    """
+
+    address: dict[str, str]
+
+    def paused(self) -> AbstractContextManager[object]:
+        """Hold the machine meanwhile; then it runs as it did.
+
+        What keeps its CPUs from being told to forget is found here, before anything is written.
+
+        Raises:
+            UnsupportedError, OSError, ImageFormatError: It cannot be held, or its CPUs cannot be told.
+        """
+
+    def forget(self, ranges: Sequence[tuple[int, int]]) -> int:
+        """Have every CPU forget translations of ``(vaddr, size)`` in bytes; of all addresses, if there are no ranges.
+
+        It is asked for while the machine is paused alone.
+
+        Returns:
+            How often CPUs were told: once for a page, or once for all.
+
+        Raises:
+            UnsupportedError, OSError, ImageFormatError: The machine does not answer.
+        """
 
 
 class Segment(NamedTuple):

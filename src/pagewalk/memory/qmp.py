@@ -19,15 +19,18 @@ from pagewalk.errors import ImageFormatError, MemoryReadError, MemoryWriteError,
 from pagewalk.memory.cpus import notes_of_cpus
 from pagewalk.memory.exact import BadAnswer
 from pagewalk.memory.flat import FlatMemory
+from pagewalk.memory.forgetting import forget, refuse_kept
 from pagewalk.memory.hmp import Section, ram_of
 from pagewalk.memory.image import RawImage
 from pagewalk.memory.monitor import Monitor, Refused
-from pagewalk.memory.running import registers_of
+from pagewalk.memory.running import registers_of, stub_of
 from pagewalk.memory.runs import Extents, gathered
-from pagewalk.memory.wire import SECONDS, told
+from pagewalk.memory.wire import SECONDS, absolute, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pagewalk.memory.stub import Stub
 
 __all__ = ["SavedRam", "SharedRam", "open_qmp"]
 
@@ -112,12 +115,13 @@ class _Hold:
     """A machine that is held, or not, and let go again.
 
     Attributes:
+        monitor: Where it is asked for.
         running: Whether it runs now.
         held: Whether it is held.
     """
 
     def __init__(self, monitor: Monitor, stop: bool) -> None:
-        self._monitor, self._owner, self.held = monitor, os.getpid(), False
+        self.monitor, self._owner, self.held = monitor, os.getpid(), False
         try:
             self.running = bool(monitor.ask("query-status").get("running"))
             if stop and self.running:
@@ -134,8 +138,8 @@ class _Hold:
         if self.held:
             self.held = False
             with contextlib.suppress(OSError, ImageFormatError, UnsupportedError):  # it has ended
-                self._monitor.ask("cont")
-        self._monitor.close()
+                self.monitor.ask("cont")
+        self.monitor.close()
 
 
 def _files(monitor: Monitor, regions: Iterable[str]) -> dict[str, tuple[Path, int]] | None:
@@ -174,11 +178,12 @@ class SharedRam(FlatMemory):
     """
 
     holds_frames = True
+    _stub: Stub | None
 
     def __init__(
         self, path: str, hold: _Hold, said: Told, files: Mapping[str, tuple[Path, int]], writable: bool
     ) -> None:
-        self._path = path
+        self._path, self._hold, self._stub = path, hold, None
         self._images = [
             RawImage(file, segments=_parts(said.ram, region, offset), writable=writable)
             for region, (file, offset) in files.items()
@@ -215,6 +220,31 @@ class SharedRam(FlatMemory):
             raise MemoryWriteError(integer(paddr, "paddr"), len(plain(data)), f"{self._path} was closed: open it again")
         self.check_extent()
         super().write(paddr, data)
+
+    @property
+    def address(self) -> dict[str, str]:
+        """Where it is: see ``Running``."""
+        return {"qmp": absolute(self._path)}
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """See ``Running``; its gdb stub is needed for it, the machine's own or one that is started."""
+        own = self._hold if self._hold.held else None
+        hold = own or _Hold(Monitor(self._path, self._hold.monitor.seconds), stop=True)
+        try:
+            refuse_kept(hold.monitor.human("info kvm"), self._path)
+            with stub_of(hold.monitor, hold.monitor.seconds) as self._stub:
+                yield
+        finally:
+            self._stub = None
+            if own is None:
+                hold.release()
+
+    def forget(self, ranges: Sequence[tuple[int, int]]) -> int:
+        """See ``Running``."""
+        if self._stub is None:
+            raise UnsupportedError(f"{self._path}: only a machine that is paused is told to forget")
+        return forget(self._stub, ranges)
 
     def close(self) -> None:
         """Let go of the files, and let the machine go on if it was held. Closing again does nothing."""

@@ -1,12 +1,14 @@
-"""The registers of a running machine's CPUs, through QEMU's machine protocol.
+"""What only the gdb stub of a running machine knows or does, through QEMU's machine protocol.
 
 How it works. The human monitor shows x86's and RISC-V's (``info registers``), and of arm64's none that say where tables
 are. Those are the gdb stub's to tell: the machine's own, if nobody uses it, else one that is started for the moment and
-ended again. Connecting to it stops the machine for some milliseconds; one that stood still stays so.
+ended again. Connecting to it stops the machine for some milliseconds; one that stood still stays so. CPUs are told to
+forget translations by the stub as well.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 import tempfile
 from contextlib import contextmanager
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from pagewalk.memory.monitor import Monitor
 
-__all__ = ["registers_of"]
+__all__ = ["registers_of", "stub_of"]
 
 _LABEL: Final = "gdb"
 """What QEMU calls the door of its stub."""
@@ -40,28 +42,31 @@ def registers_of(monitor: Monitor, seconds: float) -> tuple[tuple[Mapping[str, i
     cpus = cpus_of(monitor.human("info registers -a"), NAMES)
     if are_enough(cpus):
         return cpus, ()
-    running = bool(monitor.ask("query-status").get("running"))
-    with _address(monitor) as address:
-        try:
-            cpus = _through_stub(address, seconds, running)
-        except (OSError, ImageFormatError) as error:
-            return (), (f"it does not tell the registers of tables: only QEMU's gdb stub does, and {told(error)}",)
+    try:
+        with stub_of(monitor, seconds) as stub:
+            cpus = stub.cpus(NAMES)
+    except (OSError, ImageFormatError) as error:
+        return (), (f"it does not tell the registers of tables: only QEMU's gdb stub does, and {told(error)}",)
     return (cpus, ()) if are_enough(cpus) else ((), ("it does not tell the registers that say where tables are",))
 
 
-def _through_stub(address: str | None, seconds: float, running: bool) -> tuple[dict[str, int], ...]:
-    """What the gdb stub says of each CPU; the machine then runs as it did.
+@contextmanager
+def stub_of(monitor: Monitor, seconds: float) -> Iterator[Stub]:
+    """The machine's gdb stub, which holds it meanwhile; the machine then runs as it did.
 
     Raises:
-        OSError, ImageFormatError: It says nothing.
+        OSError, ImageFormatError: There is none to be had.
+        UnsupportedError: The machine protocol refuses what is needed.
     """
-    if address is None:
-        raise ConnectionRefusedError("a debugger is attached to it")
-    stub = Stub(address, seconds)
-    try:
-        return stub.cpus(NAMES)
-    finally:
-        stub.leave(resume=running)
+    running = bool(monitor.ask("query-status").get("running"))
+    with _address(monitor) as address:
+        if address is None:
+            raise OSError(errno.ECONNREFUSED, "a debugger is attached to its gdb stub", monitor.path)
+        stub = Stub(address, seconds)
+        try:
+            yield stub
+        finally:
+            stub.leave(resume=running)
 
 
 @contextmanager

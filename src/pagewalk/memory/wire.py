@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.doors import shortened
@@ -14,7 +15,7 @@ from pagewalk.doors import shortened
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SECONDS", "Wire", "told"]
+__all__ = ["SECONDS", "Wire", "absolute", "told"]
 
 SECONDS: Final = 10.0
 """How long an answer may take."""
@@ -134,6 +135,11 @@ def _connected(address: str, seconds: float) -> socket.socket:
         one.close()
         raise
     return one
+
+
+def absolute(address: str) -> str:
+    """An address as it is from any folder."""
+    return address if _PORT.fullmatch(address) and not os.path.lexists(address) else str(Path(address).absolute())
 
 
 def told(error: Exception) -> str:
