@@ -135,7 +135,7 @@ def _text(plan: Plan, done: Committed | None) -> Iterator[str]:
         yield "nothing was written (--dry-run)\n"
         return
     where = f" to {done.to}" if done.to else ""
-    flushed = f", {done.flushed:,} translations flushed" if done.flushed else ""
+    flushed = ", and every CPU was told to forget what it kept" if done.flushed else ""
     undo = f"; pagewalk edit --undo {done.journal} takes it back" if done.journal else ""
     yield f"written{where}: {done.words:,} words{flushed}{undo}\n"
 

@@ -16,10 +16,11 @@ import numpy as np
 from pagewalk.doors import shown
 from pagewalk.editing.journal import COMMITTED, UNDOING, UNDONE, WRITING, Journal, Run
 from pagewalk.editing.target import copied
-from pagewalk.errors import Conflict, EditError, MemoryWriteError, PagewalkError, UnsupportedError
+from pagewalk.errors import Conflict, EditError, ImageFormatError, MemoryWriteError, PagewalkError, UnsupportedError
 from pagewalk.memory import read_each, read_exactly, write_to
 from pagewalk.memory.address import address_of, reopened
 from pagewalk.memory.protocol import is_writable
+from pagewalk.memory.wire import told
 from pagewalk.sweep import mappings
 from pagewalk.tables import PageTables
 
@@ -44,7 +45,8 @@ class Committed(NamedTuple):
 
     Attributes:
         words: How many words were written.
-        flushed: How many translations the machine was told to forget; 0: it is no running machine, or none had to be.
+        flushed: How often the machine was told to forget, once for a page or once for all; 0: it is none that runs, or
+            there was nothing to forget.
         journal: Where the journal is; None: there is none.
         to: The copy that was written to; None: it was done in place.
     """
@@ -240,10 +242,14 @@ def _is_foreign(run: Run, now: bytes) -> bool:
 
 def _back(journal: Journal, memory: Memory) -> Committed:
     """Write the old words, in the reverse order, and say so."""
-    _write(memory, [(run.paddr, run.old) for run in reversed(journal.runs)])
-    flushed = forget(memory, [(vaddr, size) for vaddr, size in journal.head.get("flushes", ())], every=True)
-    _refuse_changed(memory, journal.runs, old=True)
-    journal.reach(UNDONE)
+    try:
+        _write(memory, [(run.paddr, run.old) for run in reversed(journal.runs)])
+        flushed = forget(memory, (), every=True)
+        _refuse_changed(memory, journal.runs, old=True)
+        journal.reach(UNDONE)
+    except (PagewalkError, OSError) as error:
+        error.add_note(f"it may be undone in part: pagewalk edit --recover {journal.path} goes on with it")
+        raise
     return Committed(sum(len(run.old) for run in journal.runs) // 8, flushed, journal.path)
 
 
@@ -267,9 +273,17 @@ def paused(memory: Memory) -> AbstractContextManager[object]:
 
 
 def forget(memory: Memory, ranges: Sequence[tuple[int, int]], *, every: bool = False) -> int:
-    """Have a running machine's CPUs forget translations: those of ranges, or all; how many, 0 where nothing runs."""
-    tell = getattr(memory, "forget", None)
+    """Have a running machine's CPUs forget translations: those of ranges, or all; how often, 0 where nothing runs.
+
+    Raises:
+        MemoryWriteError: The machine does not answer.
+    """
+    tell: Callable[[Sequence[tuple[int, int]]], int] | None = getattr(memory, "forget", None)
     if tell is None or not (ranges or every):
         return 0
-    told: int = tell(() if every else ranges)
-    return told
+    try:
+        return tell(() if every else ranges)
+    except (OSError, ImageFormatError) as error:
+        failed = MemoryWriteError(0, 0)
+        failed.args = (f"CPUs cannot be told to forget translations: {told(error)}",)
+        raise failed from error
