@@ -25,11 +25,13 @@ class Isolation(NamedTuple):
         register: The one that it changes.
         program: A bit that is set in it for the program's tables, and clear for the kernel's.
         shared: What both have: from the first address to the last, each a symbol of the kernel or a number.
+        shares_users: Both have one root for the program's own addresses.
     """
 
     register: str
     program: int
     shared: tuple[tuple[str | int, str | int], ...]
+    shares_users: bool = False
 
 
 class Architecture(NamedTuple):
@@ -96,7 +98,9 @@ AARCH64: Final = Architecture(
     ("ttbr0_el1", "ttbr1_el1", "tcr_el1", "mair_el1"),
     "pc",
     Privilege("cpsr", 0xF, 5),  # EL1h
-    isolation=Isolation("ttbr1_el1", 1 << 48, (("__entry_tramp_text_start", "__entry_tramp_text_end"),)),  # in its ASID
+    isolation=Isolation(  # a bit of the ASID
+        "ttbr1_el1", 1 << 48, (("__entry_tramp_text_start", "__entry_tramp_text_end"),), shares_users=True
+    ),
 )
 RISCV64: Final = Architecture(
     "qemu-system-riscv64",

@@ -68,7 +68,8 @@ def _command(machine: Machine, folder: Path) -> list[str]:
         *("setpriv", "--pdeathsig", "KILL", architecture.emulator, "-accel", "tcg", "-cpu", machine.cpu),
         *("-machine", f"{architecture.machine},memory-backend=ram", "-object", ram, "-m", f"{machine.megabytes}M"),
         *("-kernel", str(kernel / "vmlinuz"), "-initrd", str(folder / "initramfs"), "-append", _options(machine)),
-        *("-smp", "1", "-display", "none", "-nodefaults", "-no-reboot", "-serial", f"file:{folder / 'console'}"),
+        *("-smp", str(machine.cpus), "-display", "none", "-nodefaults", "-no-reboot"),
+        *("-serial", f"file:{folder / 'console'}"),
         *("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off", "-qmp", f"unix:{folder / 'qmp2'},server=on,wait=off"),
         *("-gdb", f"unix:{folder / 'gdb'},server=on,wait=off"),
         *(("-dtb", str(_device_tree(machine, folder))) if machine.device_tree else ()),
@@ -85,7 +86,7 @@ def _device_tree(machine: Machine, folder: Path) -> Path:
     """QEMU's own device tree, one text in it replaced by another of the same length."""
     path, architecture = folder / "device-tree", machine.architecture
     words = [architecture.emulator, "-machine", f"{architecture.machine},dumpdtb={path}", "-cpu", machine.cpu]
-    size = ["-m", f"{machine.megabytes}M", "-smp", "1", "-display", "none"]
+    size = ["-m", f"{machine.megabytes}M", "-smp", str(machine.cpus), "-display", "none"]
     subprocess.run([*words, *size], check=True, timeout=STARTED, capture_output=True)
     old, new = (text.encode() for text in machine.device_tree)
     path.write_bytes(path.read_bytes().replace(old, new))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.real.architectures import Architecture
     from tests.real.kernels import Kernel
 
-__all__ = ["CROWDS", "MACHINES", "PROCESSES", "Machine"]
+__all__ = ["CROWDS", "EDITED", "MACHINES", "PROCESSES", "Machine"]
 
 
 class Machine(NamedTuple):
@@ -30,6 +30,7 @@ class Machine(NamedTuple):
         program: The folder of the sources of what it runs.
         devices: More of QEMU's devices.
         isolated: Its kernel has tables of its own, which the program's lack: PTI, KPTI.
+        cpus: How many it has.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Machine(NamedTuple):
     program: str = "init"
     devices: tuple[str, ...] = ()
     isolated: bool = False
+    cpus: int = 1
 
 
 GIGABYTE: Final = "hugepagesz=1G hugepages=1"
@@ -142,3 +144,26 @@ CROWDS: Final = {
         _crowd("riscv64-sv57"),
     )
 }
+
+
+def _edited(like: str, cpus: int, options: str = "", **more: Any) -> Machine:
+    """A guest like one of those, whose tables are edited while it runs."""
+    one = MACHINES[like]
+    name = f"{like}-{cpus}"
+    return one._replace(name=name, program="edited", megabytes=256, options=options, cpus=cpus, **more)
+
+
+EDITED: Final = {
+    machine.name: machine
+    for machine in (
+        _edited("x86_64-7.3", 1),
+        _edited("x86_64-7.3", 2),
+        _edited("x86_64-7.3-la57", 1),
+        _edited("x86_64-7.3-la57", 2, "pti=on", isolated=True),
+        _edited("arm64-4k", 1, "kpti=off"),
+        _edited("arm64-4k", 2, "kpti=off"),
+        _edited("riscv64-sv39", 1, "no4lvl"),
+        _edited("riscv64-sv48", 2, "no5lvl"),
+    )
+}
+"""Guests whose tables are edited. KPTI has an arm64 CPU forget at every tick what is to be shown that it keeps."""

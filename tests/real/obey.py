@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import struct
 import time
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["FILLED", "Answer", "Control", "filled"]
 
 MAGIC: Final = 0x6C61776567617063
-READ, WRITE, PAGEMAP, MADVISE, MUNMAP, MPROTECT = range(1, 7)
+READ, WRITE, PAGEMAP, MADVISE, MUNMAP, MPROTECT, FAULTS, WATCH, PASS, END = range(1, 11)
 WORDS: Final = ("magic", "command", "address", "length", "argument", "done", "result", "error", "signal")
-"""The layout in ``init/obey.c``: words of 8 bytes, then the page's entries of pagemap."""
+"""The layout in ``init/obey.c``: words of 8 bytes, then the page's entries of pagemap; so too in ``edited/hands.c``."""
 ENTRIES: Final = 256
 SECONDS: Final = 20.0
 FILLED: Final = {"holes": 2, "rights": 1, "thp": 3, "shmem": 3}
@@ -50,12 +51,13 @@ class Control:
 
     Args:
         guest: A guest that stands still.
+        hand: Of which thread, where there are several.
     """
 
-    def __init__(self, guest: Guest) -> None:
-        self._guest = guest
+    def __init__(self, guest: Guest, hand: int = 0) -> None:
+        self._guest, self._before = guest, 0
         vaddrs, words = guest.truth.pages()
-        (word,) = words[vaddrs == np.uint64(guest.truth.control)].tolist()
+        (word,) = words[vaddrs == np.uint64(guest.truth.control + hand * guest.truth.page)].tolist()
         offset = (word & FRAME) * guest.truth.page - guest.machine.architecture.base
         with guest.ram.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), guest.truth.page, offset=offset)
@@ -90,15 +92,40 @@ class Control:
     def munmap(self, vaddr: int, length: int) -> Answer:
         return self._ask(MUNMAP, vaddr, length)
 
+    def faults(self) -> int:
+        """How many page faults the thread has taken."""
+        return self._ask(FAULTS, 0).result
+
+    def watch(self, vaddr: int) -> None:
+        """Have the thread read a word again and again, while it waits for commands."""
+        self._ask(WATCH, vaddr)
+
+    def is_read_by_the_kernel(self, vaddr: int) -> bool:
+        """Whether the kernel can read there when a system call is given the address."""
+        return self._ask(PASS, vaddr).error != errno.EFAULT
+
+    def end(self) -> None:
+        """Have the program end; it does not answer."""
+        self.give(END)
+
     def _ask(self, command: int, address: int, length: int = 0, argument: int = 0) -> Answer:
         """Give a command, and let the guest run until it is done."""
-        before = self._word("done")
+        self.give(command, address, length, argument)
+        return self.answer()
+
+    def give(self, command: int, address: int = 0, length: int = 0, argument: int = 0) -> None:
+        """Give a command; the guest stands still."""
+        self._before = self._word("done")
         for name, value in (("address", address), ("length", length), ("argument", argument), ("command", command)):
             struct.pack_into("<Q", self._memory, 8 * WORDS.index(name), value)
+
+    def answer(self) -> Answer:
+        """What becomes of the command that was given: the guest runs until it is done."""
         end = time.monotonic() + SECONDS
         with self._guest.running():
-            while self._word("done") == before:
+            while self._word("done") == self._before:
                 if time.monotonic() > end:
+                    command, address = self._word("command"), self._word("address")
                     raise TimeoutError(f"{self._guest.machine.name} does not obey command {command} at {address:#x}")
                 time.sleep(0.001)
         return Answer(self._word("result"), self._word("error"), self._word("signal"))
