@@ -102,6 +102,21 @@ class TestBothDoors:
         assert Journal.load(journal).state == UNDONE
 
     @doors
+    def test_of_the_command(self, machine, door, tmp_path):
+        from click.testing import CliRunner
+
+        from pagewalk.cli.edit import edit
+
+        before, journal = contents(machine), tmp_path / "journal"
+        words = [name(machine, door), "--root", hex(START), "--write", "--journal", str(journal)]
+        done = CliRunner().invoke(edit, [*words, f"protect {BASE:#x} 8K r--u"], standalone_mode=False)
+        assert "written: 2 words, and every CPU was told to forget what it kept" in done.output
+        assert contents(machine) != before
+        done = CliRunner().invoke(edit, ["--undo", str(journal)], standalone_mode=False)
+        assert done.output == "2 words are as they were\n"
+        assert contents(machine) == before
+
+    @doors
     def test_many_are_forgotten_at_once(self, machine, door):
         with pw.source(name(machine, door), writable=True) as source, source.memory.paused():
             forget = source.memory.forget
@@ -190,15 +205,18 @@ class TestLost:
             pw.recover(journal)
         assert Journal.load(journal).state == WRITING
 
-    def test_while_it_is_undone(self, machine, monkeypatch, tmp_path):
+    @pytest.mark.parametrize("number", range(6))
+    def test_while_it_is_undone(self, machine, number, monkeypatch, tmp_path):
+        """And again while that is brought to an end."""
         before, journal = contents(machine), tmp_path / "journal"
         with pw.source(name(machine, "gdb"), writable=True) as source:
             changed(source.tables(root=START)).commit(journal=journal)
         assert Journal.load(journal).state == COMMITTED
-        with monkeypatch.context() as patch:
-            lost(patch, GdbStub, 2, hang_up)
-            with pytest.raises(pw.MemoryWriteError, match="hung up") as caught:
-                pw.undo(journal)
-        assert f"pagewalk edit --recover {journal}" in caught.value.__notes__[0]
+        for take_back in (pw.undo, pw.recover):
+            with monkeypatch.context() as patch:
+                lost(patch, GdbStub, number, hang_up)
+                with pytest.raises(pw.MemoryWriteError, match="hung up") as caught:
+                    take_back(journal)
+            assert f"pagewalk edit --recover {journal}" in caught.value.__notes__[0]
         pw.recover(journal)
         assert contents(machine) == before

@@ -206,7 +206,9 @@ class TestPresent:
         with lab.change(door) as change:
             change.unmap(page, lab.page)
             change.guard(page, lab.page)
-            assert [(flush.vaddr, flush.size) for flush in change.plan().flushes] == [(page, lab.page)]
+            plan = change.plan()
+            assert [(flush.vaddr, flush.size) for flush in plan.flushes] == [(page, lab.page)]
+            assert set(plan.cpus) <= set(range(len(lab.hands)))  # but for one that runs another task just now
             assert change.commit(journal=journal).flushed == 1
         assert [hand.read(page).signal for hand in lab.hands] == [SIGNAL for _ in lab.hands]
         lab.undo(journal)

@@ -9,6 +9,7 @@ import numpy as np
 
 from pagewalk.editing.flushes import Flush, flushes_of
 from pagewalk.editing.links import Links
+from pagewalk.editing.loaded import loaded
 from pagewalk.editing.places import Places, TableAt
 from pagewalk.editing.text import plan_json, plan_text
 
@@ -150,6 +151,11 @@ class Plan:
     def flushes(self) -> tuple[Flush, ...]:
         """What CPUs must be told to forget, by address."""
         return flushes_of(self.tables, self.words)
+
+    @property
+    def cpus(self) -> tuple[int, ...] | None:
+        """The CPUs that have the page tables loaded, of those that must be told; None: nobody knows."""
+        return loaded(self.draft.before, self.twin, (flush.vaddr for flush in self.flushes))
 
     def runs(self) -> Iterator[tuple[int, bytes, bytes]]:
         """The words that change as runs of neighbours, in the order in which they are to be written.

@@ -41,6 +41,8 @@ class Told(Protocol):
     def flushes(self) -> tuple[Flush, ...]: ...
     @property
     def shared(self) -> tuple[int, ...]: ...
+    @property
+    def cpus(self) -> tuple[int, ...] | None: ...
 
 
 def plan_text(plan: Told) -> str:
@@ -142,9 +144,11 @@ def _flush_lines(plan: Told) -> Iterator[str]:
 
 
 def _scope(plan: Told) -> str:
-    """Under which numbers translations are kept, and in how many roots."""
+    """On which CPUs and under which numbers translations are kept, and in how many roots."""
     asids = sorted({window.asid for window in plan.tables.windows if window.asid is not None})
     said = f", ASID {', '.join(f'{asid:#x}' for asid in asids)}" if asids else ""
+    if plan.cpus:
+        said = f", CPU {', '.join(map(str, plan.cpus))} now{said}"
     return f"{said}, of both roots, {plan.tables.root:#x} and {plan.twin:#x}" if plan.twin else said
 
 
@@ -173,6 +177,7 @@ def plan_json(plan: Told) -> dict[str, Any]:
         "invalidation": None if form.invalidation is None else form.invalidation._asdict(),
         "flushes": [{**flush._asdict(), "vaddr": f"{flush.vaddr:#x}"} for flush in plan.flushes],
         "shared": [f"{paddr:#x}" for paddr in plan.shared],
+        "cpus": None if plan.cpus is None else list(plan.cpus),
         "asids": [f"{window.asid:#x}" for window in plan.tables.windows if window.asid is not None],
         "twin": f"{plan.twin:#x}" if plan.twin else None,
     }
