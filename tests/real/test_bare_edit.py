@@ -173,8 +173,9 @@ class TestLost:
 
     @pytest.mark.parametrize("number", range(6))
     def test_the_connection(self, machine, number, monkeypatch, tmp_path):
-        """Before each of the five writes, and before CPUs are told."""
+        """Before each of the five writes, and before CPUs are told; the machine stands still from then on."""
         before, journal = contents(machine), tmp_path / "journal"
+        machine.monitor.ask("cont")
         with monkeypatch.context() as patch, pw.source(name(machine, "gdb"), writable=True) as source:
             lost(patch, GdbStub, number, hang_up)
             with pytest.raises(pw.MemoryWriteError, match="hung up") as caught:
@@ -182,6 +183,7 @@ class TestLost:
         assert caught.value.__notes__ == [f"it may be written in part: pagewalk edit --recover {journal} takes it back"]
         assert "\n" not in str(caught.value)
         assert Journal.load(journal).state == WRITING
+        assert not machine.monitor.ask("query-status")["running"]
         assert (contents(machine) == before) == (number < 2)  # the first write makes the new table, elsewhere
         pw.recover(journal)
         assert contents(machine) == before

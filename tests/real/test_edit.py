@@ -109,6 +109,21 @@ class TestEmptySlot:
             assert lab.vm.monitor.ask("query-status")["running"]
         assert lab.kind(page) is pw.Kind.NONE
 
+    def test_one_that_the_cpu_marks(self, lab):
+        """An entry that does not say accessed is another one when it was touched: undo refuses, a change does not."""
+        page, frame, journal = lab.holes[7], lab.frames[5], lab.journal()
+        with lab.change("gdb") as change:
+            change.install(page, lab.frame(frame), lab.page, "r--u", state=pw.Flag(0))
+            change.commit(journal=journal)
+        assert lab.hands[-1].read(page) == (filled(frame), 0, 0)
+        with pytest.raises(pw.Conflict, match="something else has changed it"):
+            pw.undo(journal)
+        lab.vm.monitor.ask("stop")
+        with lab.change("gdb") as change:
+            change.unmap(page, lab.page)
+            change.commit()
+        assert faults(lab.hands[-1], lambda: lab.hands[-1].read(page)) == ((0, 0, 0), 1)
+
 
 class TestTables:
     """Tables out of frames that are donated."""

@@ -18,6 +18,8 @@ struct control {
   volatile uint64_t magic, command, address, length, argument, done, result, error, signal, watched;
 };
 
+#define MAGIC 0x6c61776567617063ULL
+
 enum { NOTHING, READ, WRITE, PAGEMAP, MADVISE, MUNMAP, MPROTECT, FAULTS, WATCH, PASS, END };
 
 static __thread sigjmp_buf landing;
@@ -79,7 +81,7 @@ static void *hand(void *at) {
   CPU_ZERO(&cpus);
   CPU_SET(((char *)at - first) / page, &cpus);
   sched_setaffinity(0, sizeof cpus, &cpus);
-  control->magic = 0x6c61776567617063ULL;
+  control->magic = MAGIC;
   for (;;) {
     if (control->command)
       do_command(control);
@@ -95,6 +97,7 @@ void make_hands(char *controls, size_t count) {
   sigaction(SIGSEGV, &action, NULL);
   sigaction(SIGBUS, &action, NULL);
   first = controls;
+  ((struct control *)first)->magic = MAGIC; /* who reads "ready" may look at once */
   for (size_t i = 1; i < count; i++) {
     pthread_t one;
     if (pthread_create(&one, NULL, hand, controls + i * page)) exit(1);
