@@ -9,7 +9,7 @@ from pagewalk.memory.flat import FlatMemory, Ram
 from pagewalk.memory.image import RawImage
 from pagewalk.memory.layered import MappedFiles
 from pagewalk.memory.pieces import PiecewiseMemory
-from pagewalk.memory.protocol import Closable, Fills, Flat, Memory, ReadsMany, Segment, WritableMemory, is_flat
+from pagewalk.memory.protocol import Closable, Fills, Flat, Memory, ReadsMany, Running, Segment, WritableMemory, is_flat
 from pagewalk.memory.slots import RemoteSlots
 from pagewalk.memory.vmcoreinfo import split_vmcoreinfo
 from pagewalk.memory.writes import write_to, writes
@@ -28,6 +28,7 @@ __all__ = [
     "RawImage",
     "ReadsMany",
     "RemoteSlots",
+    "Running",
     "Segment",
     "WritableMemory",
     "blocks_of",
