@@ -98,8 +98,10 @@ def _give_up(memory: Memory, runs: Sequence[Run], journal: Journal | None, error
             forget(memory, (), every=True)
         _refuse_changed(memory, runs, old=True)
     except (PagewalkError, OSError):
-        later = "no journal can take it back" if journal is None else f"pagewalk edit --recover {journal.path} can"
-        error.add_note(f"it may be written in part: {later}")
+        remedy = "without a journal nothing takes it back"
+        if journal is not None:
+            remedy = f"pagewalk edit --recover {journal.path} takes it back"
+        error.add_note(f"it may be written in part: {remedy}")
         return
     if journal is not None:
         journal.drop()
