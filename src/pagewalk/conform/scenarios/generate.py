@@ -16,6 +16,7 @@ from pagewalk.conform.scenarios.huge_pool import HUGE_FILES, HUGE_POOL_TABLE
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE, Plan
 from pagewalk.conform.scenarios.scenario import File, Scenario
+from pagewalk.conform.scenarios.shared_huge import GUARDS, LARGE_FILES, SHARED_HUGE_TABLE, begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -386,17 +387,24 @@ _HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {_mmap_huge: 3, _huge: 30,
 """In every fourth scenario these count instead: huge pages are rare otherwise."""
 _UFFD_MAKERS: list[Callable[[Plan], do.Step]] = [*[_register] * 25, *[_writeprotect] * 30, *[_unregister] * 4]
 """In every sixth scenario, besides the others."""
-_GUARDED = frozenset({_guard, _lazy, _process_madvise})
+_GUARDED = frozenset({_guard, _lazy, _process_madvise, *GUARDS})
 """What may install guards: over what userfaultfd protects in a file, Linux 6.18 tries that for ever."""
 _FILED = frozenset({_mmap_shared, _mmap_file})
 _MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(weight)]
 _FORKS = 10
 """Of a hundred and more steps where the pool is asked for: what is promised is told apart by a fork."""
 _POOL_MAKERS = [maker for weight, maker in HUGE_POOL_TABLE for _ in range(weight)]
+_SHARED_HUGE_MAKERS = [maker for weight, maker in SHARED_HUGE_TABLE for _ in range(weight)]
+_SHARED_HUGE_TIMES = 3
+"""As often as others these are drawn where they are asked for."""
+_SHARED_HUGE_IN = 5
+"""One in so many seeds is for shared huge pages, unless something else is asked for."""
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 
-def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False) -> Scenario:
+def plan(
+    draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False, shared_huge: bool = False
+) -> Scenario:
     """A scenario from a source of choices.
 
     Args:
@@ -405,15 +413,18 @@ def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False) -
         hugetlb: Map pages of the pool too, and look at it after each step. All processes of a machine share it: run
             one such scenario at a time.
         uffd: Write-protect with userfaultfd, which else one in six does.
+        shared_huge: Make huge pages of files and shared memory.
     """
     state = Plan(draw)
-    large = state.one_in(4)
+    large = not shared_huge and state.one_in(4)
     makers = (_HUGE_MAKERS if large else _MAKERS) + (_POOL_MAKERS + [_fork] * _FORKS) * hugetlb
+    if shared_huge:
+        makers = makers + (_SHARED_HUGE_MAKERS + [_fork] * _FORKS) * _SHARED_HUGE_TIMES
     if uffd or (not hugetlb and state.one_in(6)):
         state.unpopulated = state.one_in(2)
         left_out = _GUARDED if state.one_in(2) else _FILED
         makers = [maker for maker in makers if maker not in left_out] + _UFFD_MAKERS
-    made = [_mmap_huge(state), _huge(state)] if large else [_mmap(state)]
+    made = [_mmap_huge(state), _huge(state)] if large else begin(state) if shared_huge else [_mmap(state)]
     while len(made) < steps:
         if state.at_once:
             made.append(state.at_once.pop(0))
@@ -424,7 +435,7 @@ def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False) -
         state.process = state.choice(state.processes)
         made.append(state.choice(makers)(state))
     if not hugetlb:
-        return Scenario(tuple(made[:steps]), (*_FILES, _READ_ONLY))
+        return Scenario(tuple(made[:steps]), (*_FILES, _READ_ONLY, *(LARGE_FILES if shared_huge else ())))
     looked = tuple(both for step in made[:steps] for both in (step, do.Pool()))
     return Scenario(looked, (*_FILES, _READ_ONLY, *HUGE_FILES))
 
@@ -437,6 +448,10 @@ class _Seeded:
         return self._random.randint(low, high)
 
 
-def generate(seed: int, steps: int = 30, *, hugetlb: bool = False, uffd: bool = False) -> Scenario:
+def generate(
+    seed: int, steps: int = 30, *, hugetlb: bool = False, uffd: bool = False, shared_huge: bool | None = None
+) -> Scenario:
     """The scenario of a seed: the same at all times. See ``plan``."""
-    return plan(_Seeded(seed), steps, hugetlb=hugetlb, uffd=uffd)
+    if shared_huge is None:
+        shared_huge = not hugetlb and not uffd and seed % _SHARED_HUGE_IN == _SHARED_HUGE_IN - 1
+    return plan(_Seeded(seed), steps, hugetlb=hugetlb, uffd=uffd, shared_huge=shared_huge)

@@ -24,6 +24,8 @@ def copy_pages(parent: Space, child: Space, area: Area) -> None:
     private, geometry = VmaFlags.SHARED not in area.flags, parent.geometry
 
     def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
+        if upper.is_leaf and parent.tables.maps_file(upper):
+            return  # a fault will find it
         if upper.is_leaf and next_ - addr < geometry.block_size:
             parent.tables.split(upper, addr)
         if upper.is_leaf:

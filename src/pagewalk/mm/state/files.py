@@ -5,12 +5,18 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from pagewalk.doors import integer, not_negative, plain, refuse_pickling, shown
 from pagewalk.errors import SystemCallError
 from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.state.folios import Folios
 from pagewalk.space import Mapping
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pagewalk.mm.hardware.frames import Frames
     from pagewalk.mm.hardware.machine import Hardware
 
 __all__ = ["FILE_END", "File", "check_file"]
@@ -33,6 +39,8 @@ class File(Mapping):
 
     Attributes:
         alive: Somebody has it; if not, its mappings alone keep it.
+        pages: The frames of the page cache, by number of page.
+        folios: Which of these pages are one folio.
     """
 
     alive = False
@@ -62,6 +70,7 @@ class File(Mapping):
         self.readable = readable
         self.unlinked = unlinked
         self.pages: dict[int, int] = {}
+        self.folios = Folios(machine.geometry.block_pages)
         machine.files.add(self)
         self.write(0, contents)
 
@@ -88,13 +97,27 @@ class File(Mapping):
         self.pool.hold(frame)
         return frame
 
-    def hold_cached(self, index: int) -> int | None:
-        """The frame of a page that is in the page cache, with one more reference; None if it is not."""
-        return self.hold(index) if index in self.pages else None
+    def paddrs(self, pages: Iterable[int]) -> Frames:
+        """The frames of pages that are all in the page cache. Shape (pages,), uint64."""
+        return np.array([self.pages[index] for index in pages], np.uint64)
+
+    def block_at(self, index: int) -> int | None:
+        """Where the huge page is that a page is a part of; None if no folio has the whole block."""
+        folio = self.folios.of(index)
+        return self.pages[folio.start] if len(folio) == self.folios.block else None
+
+    def set_dirty(self, folios: range) -> None:
+        """Pages have been written, of these whole folios."""
+        self.pool.set_dirty(self.paddrs(folios))
+
+    @property
+    def page_count(self) -> int:
+        """How many pages it has, the last perhaps in part."""
+        return -(-self.size // self.page_size)
 
     def has(self, addr_offset: int) -> bool:
         """Whether the page at an offset lies inside the file."""
-        return addr_offset // self.page_size < -(-self.size // self.page_size)
+        return addr_offset // self.page_size < self.page_count
 
     def write(self, offset: int, data: bytes) -> None:
         """Put bytes in; the file grows with them, as for a system call.
@@ -111,13 +134,16 @@ class File(Mapping):
     def _write(self, offset: int, data: bytes) -> None:
         self.size = max(self.size, offset + len(data))
         at = 0
-        while at < len(data):
-            index, inside = divmod(offset + at, self.page_size)
-            part = data[at : at + self.page_size - inside]
-            frame = self.frame(index)
-            self.pool.memory.write(frame + inside, part)
-            self.pool.set_dirty(frame)
-            at += len(part)
+        try:
+            while at < len(data):
+                index, inside = divmod(offset + at, self.page_size)
+                part = data[at : at + self.page_size - inside]
+                self.pool.memory.write(self.frame(index) + inside, part)
+                at += len(part)
+        finally:
+            if at:
+                first, last = offset // self.page_size, (offset + at - 1) // self.page_size
+                self.set_dirty(range(self.folios.of(first).start, self.folios.of(last).stop))
 
     def read(self, offset: int, size: int) -> bytes:
         """Get bytes: fewer at the end of the file, as for a system call.
@@ -145,9 +171,11 @@ class File(Mapping):
             self.discard(0, max(self.pages, default=0) + 1)
 
     def discard(self, first: int, last: int) -> None:
-        """Take the pages ``[first, last)`` out of the page cache: they are holes now."""
-        for index in [index for index in self.pages if first <= index < last]:
-            self.pool.drop(self.pages.pop(index))
+        """Take the pages ``[first, last)``, whole folios, out of the page cache: they are holes now."""
+        gone = [index for index in self.pages if first <= index < last]
+        paddrs = np.array([self.pages.pop(index) for index in gone], np.uint64)
+        self.folios.forget(range(first, last))
+        self.pool.drop(paddrs)
 
     def cut(self, first: int) -> None:
         """The file ends before a page now: it and all behind it are gone."""
@@ -158,6 +186,31 @@ class File(Mapping):
         if not self.pool.dirty(frame)[0]:
             (index,) = [index for index, cached in self.pages.items() if cached == frame]
             self.discard(index, index + 1)
+
+    # -- large folios --------------------------------------------------------------------------------------------------
+
+    def join(self, block: range, paddr: int) -> None:
+        """Make the pages of a block one folio, in frames taken for it; its holes are zeroed. Nobody maps them now."""
+        there = [index for index in block if index in self.pages]
+        old = self.paddrs(there)
+        self.pool.gather(old, paddr, np.array(there, np.intp) - block.start)
+        run = self.pool.run(paddr, len(block) * self.page_size)
+        self.pool.set_dirty(run)
+        self.pages.update(zip(block, run.tolist(), strict=True))
+        self.folios.join(block)
+        self.pool.drop(old)
+
+    def split(self, folio: range, at: int | None = None) -> None:
+        """Split a folio that nobody maps, down to a page, or into single ones; what is beyond the end is a hole now."""
+        if len(folio) == self.folios.block:
+            self.pool.dissolve(self.pages[folio.start])
+        if at is None:
+            self.folios.forget(folio)
+        else:
+            self.folios.halve(folio, at)
+        end = self.page_count
+        beyond = self.folios.of(max(end, folio.start))
+        self.discard(beyond.start if beyond.start >= end else beyond.stop, folio.stop)
 
     def zero_edges(self, offset: int, length: int) -> None:
         """Zero the parts of a range that fill no whole page."""
