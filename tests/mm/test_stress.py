@@ -111,7 +111,18 @@ HELPERS |= {"area_at", "as_area", "new_vma_lock", "table_lock", "update_mmu_cach
 HELPERS |= {"page_flags", "page_entry", "zero_entry_for", "take_frame", "check_cut", "block_entry", "split_huge_at"}
 HELPERS |= {"recount"}
 HELPERS |= {"writing", "reading", "frame", "hold", "hold_cached", "has", "let_go", "discard", "cut", "reclaim"}
-HELPERS |= {"zero_edges", "promised", "page_count", "paddrs", "block_at", "set_dirty", "join", "split"}
+HELPERS |= {
+    "zero_edges",
+    "promised",
+    "page_count",
+    "paddrs",
+    "block_at",
+    "set_dirty",
+    "join",
+    "split",
+    "bring_in",
+    "wants_block",
+}
 """What is public for the modules of the model only."""
 
 

@@ -16,7 +16,7 @@ from pagewalk.conform.scenarios.huge_pool import HUGE_FILES, HUGE_POOL_TABLE
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE, Plan
 from pagewalk.conform.scenarios.scenario import File, Scenario
-from pagewalk.conform.scenarios.shared_huge import GUARDS, LARGE_FILES, SHARED_HUGE_TABLE, begin
+from pagewalk.conform.scenarios.shared_huge import GUARDS, SHARED_HUGE_TABLE, begin, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -402,9 +402,7 @@ _SHARED_HUGE_IN = 5
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 
-def plan(
-    draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False, shared_huge: bool = False
-) -> Scenario:
+def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False, shared_huge: bool = False) -> Scenario:
     """A scenario from a source of choices.
 
     Args:
@@ -422,7 +420,7 @@ def plan(
         makers = makers + (_SHARED_HUGE_MAKERS + [_fork] * _FORKS) * _SHARED_HUGE_TIMES
     if uffd or (not hugetlb and state.one_in(6)):
         state.unpopulated = state.one_in(2)
-        left_out = _GUARDED if state.one_in(2) else _FILED
+        left_out = _GUARDED if shared_huge or state.one_in(2) else _FILED
         makers = [maker for maker in makers if maker not in left_out] + _UFFD_MAKERS
     made = [_mmap_huge(state), _huge(state)] if large else begin(state) if shared_huge else [_mmap(state)]
     while len(made) < steps:
@@ -435,7 +433,7 @@ def plan(
         state.process = state.choice(state.processes)
         made.append(state.choice(makers)(state))
     if not hugetlb:
-        return Scenario(tuple(made[:steps]), (*_FILES, _READ_ONLY, *(LARGE_FILES if shared_huge else ())))
+        return Scenario(tuple(made[:steps]), (*_FILES, _READ_ONLY, *(files(state) if shared_huge else ())))
     looked = tuple(both for step in made[:steps] for both in (step, do.Pool()))
     return Scenario(looked, (*_FILES, _READ_ONLY, *HUGE_FILES))
 

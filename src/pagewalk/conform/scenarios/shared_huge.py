@@ -1,7 +1,7 @@
 """Random steps on shared huge pages: files and shared memory in blocks of 2 MiB, collapsed, cut, moved, truncated.
 
-Several mappings have the same two files, at borders of blocks and beside them; most steps touch a whole block or a few
-pages of one. Nothing is huge by itself here: MADV_COLLAPSE makes it so.
+Several mappings have the same few files, at borders of blocks and beside them; most steps touch a whole block or a few
+pages of one. MADV_COLLAPSE makes pages huge, and one file's are so by themselves: it is on a mount that says so.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from pagewalk.conform.scenarios.plan import Plan
 
-__all__ = ["GUARDS", "LARGE_FILES", "SHARED_HUGE_TABLE", "begin"]
+__all__ = ["GUARDS", "SHARED_HUGE_TABLE", "begin", "files"]
 
-LARGE_FILES = (File("large", 2 * HUGE + 40), File("short", 5))
+_FILES = ("large", "large", "large", "short", "mounted")
+_OPTIONS = ("huge=always", "huge=within_size", "huge=advise")
 _RW = abi.PROT_READ | abi.PROT_WRITE
 _WHOLE = (
     abi.MADV_DONTNEED, abi.MADV_DONTNEED, abi.MADV_PAGEOUT, abi.MADV_PAGEOUT, abi.MADV_COLD, abi.MADV_REMOVE,
@@ -61,7 +62,7 @@ def _map(plan: Plan) -> do.Step:
     if plan.one_in(4):
         return do.Mmap(length, prot, flags | abi.MAP_SHARED | abi.MAP_ANONYMOUS, at, process=plan.process)
     flags |= plan.choice([abi.MAP_SHARED, abi.MAP_SHARED, abi.MAP_PRIVATE])
-    file = plan.choice(["large", "large", "large", "short"])
+    file = plan.choice(_FILES)
     offset = PAGE * plan.choice([0, 0, 0, 0, HUGE, HUGE, 1, HUGE - 64])
     return do.Mmap(length, prot, flags, at, file, offset, process=plan.process)
 
@@ -176,13 +177,19 @@ def _mincore(plan: Plan) -> do.Step:
 def _punch(plan: Plan) -> do.Step:
     offset = plan.choice([0, 1, 5, 64, 100, 256, HUGE, HUGE + 200]) * PAGE + plan.choice([0, 0, 0, 100])
     length = plan.choice([1, 2, 3, 64, 256, HUGE, HUGE + 10]) * PAGE - plan.choice([0, 0, 0, 50])
-    return do.PunchHole(plan.choice(["large", "large", "short"]), offset, length, process=plan.process)
+    return do.PunchHole(plan.choice(_FILES), offset, length, process=plan.process)
 
 
 def _truncate(plan: Plan) -> do.Step:
     pages = plan.choice([0, 3, 5, 100, 256, HUGE - 1, HUGE, HUGE + 64, 2 * HUGE, 2 * HUGE + 40])
     size = pages * PAGE + plan.choice([0, 0, 0, 10])
-    return do.Truncate(plan.choice(["large", "large", "short"]), size, process=plan.process)
+    return do.Truncate(plan.choice(_FILES), size, process=plan.process)
+
+
+def files(plan: Plan) -> tuple[File, ...]:
+    """What a scenario has; of what is mounted, pages come huge by themselves."""
+    mounted = File("mounted", plan.choice([0, 5, 40, HUGE + 40]), plan.choice(_OPTIONS))
+    return File("large", 2 * HUGE + 40), File("short", 5), mounted
 
 
 def begin(plan: Plan) -> list[do.Step]:

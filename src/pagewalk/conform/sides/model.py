@@ -79,9 +79,10 @@ class SimulatedProcess:
         """
         if kind == "hugetlb":
             return self._machine.file(f"/memfd:{name}", len(data), writable=writable, huge_page_size=HUGETLB)
-        if kind != "memfd":
+        if kind == "disk":
             raise OSError(errno.EOPNOTSUPP, f"the model has no {kind} files")
-        return self._machine.file(f"/memfd:{name}", contents=data, writable=writable)
+        option: Any = None if kind == "memfd" else kind.removeprefix("huge=")
+        return self._machine.file(f"/memfd:{name}", contents=data, writable=writable, huge=option)
 
     def pool(self) -> bytes:
         """See ``Calls``."""
@@ -112,7 +113,9 @@ def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = Non
         from pagewalk.mm.machine import Machine
 
         pool = free_hugetlb() if known.hugetlb is None else known.hugetlb
-        machine = Machine(ram, known.format, thp=known.thp, hugetlb={HUGETLB: pool}, pku=known.pku)
+        machine = Machine(
+            ram, known.format, thp=known.thp, hugetlb={HUGETLB: pool}, pku=known.pku, shmem_thp=known.shmem_thp
+        )
         machine.reclaims_whole = known.reclaims_whole
         return cast("Target", SimulatedProcess(machine, machine.mm()))
 

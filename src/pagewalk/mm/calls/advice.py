@@ -195,7 +195,9 @@ def _collapse(mm: Space, area: Area, start: int, end: int) -> None:
 
 def _has_huge_pages(mm: Space, area: Area) -> bool:
     """Whether what an area maps can be in huge pages: pages with a history, or a file's at borders of blocks."""
-    return area.anon is not None if area.is_anonymous else file_folios.is_aligned(mm, area)
+    if area.is_anonymous:
+        return area.anon is not None
+    return file_folios.is_aligned(mm, area) and mm.machine.shmem_thp != "deny"
 
 
 def _guard_install(mm: Space, area: Area, start: int, end: int) -> None:

@@ -15,6 +15,7 @@ from pagewalk.abi.smaps import ANON_HUGE, COUNTED, SHMEM_HUGE
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.state.files import File
 from pagewalk.mm.state.tables import ops_of
 from pagewalk.space import VM_FLAG_CODES, VmaFlags
 from pagewalk.walk import Action, walk_page_range
@@ -88,10 +89,14 @@ def _row(mm: Space, area: Area) -> SmapsRow:
 
 
 def _may_be_huge(mm: Space, area: Area) -> bool:
-    """Whether the last whole block of an anonymous area may be a huge page (``__thp_vma_allowable_orders``)."""
-    wanted = mm.machine.thp == "always" or (mm.machine.thp == "madvise" and VmaFlags.HUGEPAGE in area.flags)
+    """Whether the last whole block of an area may be a huge page (``__thp_vma_allowable_orders``)."""
     fits = mm.geometry.block_start(area.end - mm.geometry.block_size) >= area.start
-    return area.is_anonymous and wanted and fits and VmaFlags.NOHUGEPAGE not in area.flags
+    if not fits or VmaFlags.NOHUGEPAGE in area.flags or area.huge_page_size:
+        return False
+    if isinstance(area.mapping, File):
+        aligned = (area.start - area.offset) % mm.geometry.block_size == 0
+        return aligned and area.mapping.wants_block(area.flags, area.offset // mm.geometry.page_size)
+    return mm.machine.thp == "always" or (mm.machine.thp == "madvise" and VmaFlags.HUGEPAGE in area.flags)
 
 
 def _sums(mm: Space, area: Area) -> _Sums:

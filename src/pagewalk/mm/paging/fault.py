@@ -7,7 +7,7 @@ refused. (``mm/memory.c``, Linux 6.18.)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from pagewalk.mm.hardware.cpu import allows, permits
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import huge, hugetlb
 from pagewalk.mm.paging.around import map_around, maps_around
-from pagewalk.mm.paging.file_folios import is_writable_at_once, map_block, map_folio
+from pagewalk.mm.paging.file_folios import bring_in, is_writable_at_once, map_block, map_folio
 from pagewalk.mm.paging.marks import protected
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.mm.state.areas import prepare_anon
@@ -111,6 +111,7 @@ def _block(mm: Space, area: Area, upper: Entry, page: int, access: Access) -> bo
     if not maps_around(mm, area, page, access):
         _prepare_copy(mm, area, access)
         _refuse_beyond(area, page, access)  # before there is a table
+        bring_in(mm, area, page)
     copies = access == "write" and VmaFlags.SHARED not in area.flags
     return not copies and map_block(mm, area, upper, page, write=access == "write")
 
@@ -198,6 +199,7 @@ def _file(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> Non
     shared = VmaFlags.SHARED in area.flags
     _prepare_copy(mm, area, access)
     _refuse_beyond(area, page, access)
+    bring_in(mm, area, page)
     cached = file.hold(offset // file.page_size)
     if access == "write" and not shared:
         try:

@@ -17,25 +17,19 @@ from pagewalk.errors import OutOfFrames
 from pagewalk.formats import Flag
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging.huge import Refusal, fits
-from pagewalk.mm.paging.zap import armed, unmap_file
+from pagewalk.mm.paging.zap import unmap_file
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.files import File
     from pagewalk.mm.state.space import Space
-    from pagewalk.mm.state.tables import Entries
-    from pagewalk.space import Vma
     from pagewalk.tables import Entry
 
-    Places = npt.NDArray[np.intp]
-
 __all__ = [
-    "Reach", "advise_block", "advise_folios", "collapse", "is_aligned", "is_writable_at_once", "map_block", "map_folio",
-    "reach", "split", "take_out", "unmap",
+    "Reach", "bring_in", "collapse", "is_aligned", "is_writable_at_once", "map_block", "map_folio", "reach", "split",
+    "take_out", "unmap",
 ]  # fmt: skip
 
 
@@ -50,6 +44,16 @@ def is_writable_at_once(area: Area) -> bool:
 
 
 # -- mapping ---------------------------------------------------------------------------------------------------------
+
+
+def bring_in(mm: Space, area: Area, page: int) -> None:
+    """Bring in the block around an address of a file that has no page there, if the policy gives it one."""
+    file = cast("File", area.mapping)
+    index = area.offset_at(page) // file.page_size
+    if index in file.pages or not file.wants_block(area.flags, index):
+        return
+    if fits(mm, area, page) and is_aligned(mm, area):
+        file.bring_in(index, [file.folios.block])
 
 
 def map_block(mm: Space, area: Area, upper: Entry, vaddr: int, *, write: bool = False) -> bool:
@@ -228,82 +232,3 @@ def take_out(file: File, start: int, end: int) -> None:
                 split(file, file.folios.of(end // size), end // size)
     file.zero_edges(start, end - start)
     file.discard(first, last)
-
-
-# -- advice about how old pages are ----------------------------------------------------------------------------------
-
-
-def _maps(mm: Space, vma: Vma, file: File, folio: range) -> bool:
-    """Whether a VMA of an address space maps a page of a folio."""
-    start, end = vma.range_of(folio.start * file.page_size, folio.stop * file.page_size)
-    paddrs = file.paddrs(folio)
-    if any(upper.target in paddrs for upper in mm.tables.huge_entries(start, end)):
-        return True
-    last = mm.geometry.last
-    found = (entries[last.is_page(entries)] for _, entries in mm.tables.slices(start, end))
-    return any(bool(np.isin(last.frame(pages), paddrs).any()) for pages in found)
-
-
-def _users(file: File, folio: range) -> list[Vma]:
-    """The VMAs that map a page of a folio."""
-    found = file.overlapping(folio.start * file.page_size, folio.stop * file.page_size)
-    return [vma for vma in found if _maps(vma.mm, vma, file, folio)]
-
-
-def _page_out(file: File, folio: range, users: list[Vma]) -> None:
-    """Unmap a folio, if nobody has it locked; one that was never written is a hole again."""
-    if not any(VmaFlags.LOCKED in vma.flags for vma in users):
-        unmap(file, folio)
-        if not file.pool.dirty(file.pages[folio.start])[0]:
-            file.discard(folio.start, folio.stop)
-
-
-def advise_block(mm: Space, area: Area, upper: Entry, addr: int, next_: int, *, reclaim: bool) -> None:
-    """MADV_COLD, or MADV_PAGEOUT to ``reclaim``, on a part of a huge page; not on what others map too."""
-    file = cast("File", area.mapping)
-    folio = file.folios.of(area.offset_at(addr) // file.page_size)
-    users = _users(file, folio)
-    if any(vma.mm is not mm for vma in users):
-        return
-    if next_ - addr < mm.geometry.block_size:
-        split(file, folio)
-    elif reclaim:
-        _page_out(file, folio, users)
-    else:
-        upper.value = mm.geometry.upper.without(upper.value, Flag.ACCESSED)
-
-
-def advise_folios(mm: Space, area: Area, addr: int, entries: Entries, own: Places, *, reclaim: bool) -> Places:
-    """The same on large folios that small entries map: one that is not mapped whole by a range of them is split.
-
-    Args:
-        mm, area: Whose.
-        addr, entries: A range of one table.
-        own: Where pages are that nobody else maps.
-        reclaim: Unmap those that are mapped whole here, and nowhere else.
-
-    Returns:
-        Where of those are pages that the advice is left for.
-    """
-    file, last, frames = cast("File", area.mapping), mm.geometry.last, mm.machine.frames
-    base, at, left = area.offset_at(addr) // file.page_size, 0, own
-    while file.folios and at < len(entries):
-        folio = file.folios.of(base + at)
-        here = range(max(folio.start - base, 0), min(folio.stop - base, len(entries)))
-        at = here.stop
-        if len(folio) == 1:
-            continue
-        maps = last.is_page(entries[here.start : here.stop])
-        maps &= last.frame(entries[here.start : here.stop]) == file.paddrs(folio)[here.start + base - folio.start :][: len(here)]
-        left = left[(left < here.start) | (left >= here.stop) | ~maps[np.clip(left - here.start, 0, len(here) - 1)]]
-        alike = len(np.unique(armed(last, entries[here.start : here.stop]))) == 1
-        if maps.all() and alike and len(here) == len(folio):
-            if not frames.mapped_once(file.paddrs(folio)).all():
-                continue
-            if reclaim:
-                _page_out(file, folio, _users(file, folio))
-            else:
-                left = np.union1d(left, np.arange(here.start, here.stop))
-        elif maps.any() and all(vma.mm is mm for vma in _users(file, folio)):
-            split(file, folio)
-    return left

@@ -15,7 +15,7 @@ import numpy as np
 from pagewalk import sweep
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.paging.file_folios import advise_block, advise_folios
+from pagewalk.mm.paging.file_advice import advise_block, advise_folios
 from pagewalk.mm.paging.huge import is_ours, split_folio
 from pagewalk.mm.paging.zap import armed, clear_huge, empty, release, remembers_protection
 from pagewalk.mm.state.files import File

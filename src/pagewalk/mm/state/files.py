@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.doors import integer, not_negative, plain, refuse_pickling, shown
-from pagewalk.errors import SystemCallError
+from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.state import thp
 from pagewalk.mm.state.folios import Folios
 from pagewalk.space import Mapping
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pagewalk.mm.hardware.frames import Frames
-    from pagewalk.mm.hardware.machine import Hardware
+    from pagewalk.mm.hardware.machine import Hardware, MountPolicy
+    from pagewalk.space import VmaFlags
 
 __all__ = ["FILE_END", "File", "check_file"]
 
@@ -36,6 +38,7 @@ class File(Mapping):
         writable: Whether shared mappings of it may be writable.
         readable: Whether it may be mapped at all.
         unlinked: It goes with its last mapping, as shared anonymous memory does.
+        huge: When its pages come in blocks by themselves; None: as the machine's ``shmem_thp`` says.
 
     Attributes:
         alive: Somebody has it; if not, its mappings alone keep it.
@@ -55,6 +58,7 @@ class File(Mapping):
         writable: bool = True,
         readable: bool = True,
         unlinked: bool = False,
+        huge: MountPolicy | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"a file's name is a str, not {shown(name)}")
@@ -69,6 +73,7 @@ class File(Mapping):
         self.writable = writable
         self.readable = readable
         self.unlinked = unlinked
+        self.huge = huge
         self.pages: dict[int, int] = {}
         self.folios = Folios(machine.geometry.block_pages)
         machine.files.add(self)
@@ -86,6 +91,50 @@ class File(Mapping):
         if index not in self.pages:
             self.pages[index] = self.pool.take(Usage.FILE)
         return self.pages[index]
+
+    def bring_in(self, index: int, sizes: list[int]) -> None:
+        """Bring in a page that is not there with others: as many as memory allows, the most first, or none at all.
+
+        Args:
+            index: The page.
+            sizes: Pages of a folio, which is aligned to them; where one of them is there already, it is not had.
+        """
+        for size in sizes:
+            folio = range(index - index % size, index - index % size + size)
+            if any(other in self.pages for other in folio):
+                continue
+            try:
+                paddrs = self._take(size)
+            except OutOfFrames:
+                continue
+            self.pages.update(zip(folio, paddrs.tolist(), strict=True))
+            self.folios.join(folio)
+            return
+
+    @property
+    def _policy(self) -> str:
+        """When its pages come huge by themselves: ``deny`` and ``force`` stand above what a mount says."""
+        overall = self.machine.shmem_thp
+        return overall if self.huge is None or overall in ("deny", "force") else self.huge
+
+    def wants_block(self, flags: VmaFlags, index: int) -> bool:
+        """Whether a fault on a page brings in a whole block, of which no page is there; of what has these flags."""
+        return thp.wants_block(self._policy, flags, index, self.folios.block, self.page_count)
+
+    def _sizes_for_write(self, index: int, end: int) -> list[int]:
+        """In how many pages a write up to ``end`` may bring in a page."""
+        pages = max(-(-end // self.page_size), self.page_count)
+        return thp.sizes_for_write(self._policy, index, self.folios.block, pages)
+
+    def _take(self, pages: int) -> Frames:
+        """Frames for a folio: those of a block are in one piece.
+
+        Raises:
+            OutOfFrames: There are none.
+        """
+        if pages < self.folios.block:
+            return self.pool.take_many(pages, Usage.FILE)
+        return self.pool.run(self.pool.take_block(Usage.FILE), pages * self.page_size)
 
     def hold(self, index: int) -> int:
         """As ``frame``, with one more reference, for who maps it.
@@ -132,14 +181,16 @@ class File(Mapping):
         self.machine.do(self._write, offset, data)
 
     def _write(self, offset: int, data: bytes) -> None:
-        self.size = max(self.size, offset + len(data))
         at = 0
         try:
             while at < len(data):
                 index, inside = divmod(offset + at, self.page_size)
                 part = data[at : at + self.page_size - inside]
+                if index not in self.pages:
+                    self.bring_in(index, self._sizes_for_write(index, offset + len(data)))
                 self.pool.memory.write(self.frame(index) + inside, part)
                 at += len(part)
+                self.size = max(self.size, offset + at)
         finally:
             if at:
                 first, last = offset // self.page_size, (offset + at - 1) // self.page_size
