@@ -13,7 +13,7 @@ from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.calls import move
 from pagewalk.mm.mm import Mm
-from pagewalk.mm.paging import copying
+from pagewalk.mm.paging import copying, file_folios
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.tables import MmTables
 
@@ -74,6 +74,11 @@ def wrong_errno(monkeypatch):
     monkeypatch.setattr(Mm, "mprotect", mistaken)
 
 
+def tables_kept_by_a_collapse(monkeypatch):
+    """Who maps a file's block by small pages goes on to, after another has made it huge."""
+    monkeypatch.setattr(file_folios, "_retract_tables", lambda file, block: None)
+
+
 @pytest.mark.parametrize(
     ("plant", "shows", "size", "first"),
     [
@@ -82,6 +87,7 @@ def wrong_errno(monkeypatch):
         (dirty_bit_lost_in_a_split, {What.PAGES, What.SMAPS}, 8, 235),
         (writable_page_shared_by_fork, {What.PAGES, What.OUTCOME, What.CONTENTS}, 4, 0),
         (wrong_errno, {What.OUTCOME}, 1, 0),
+        (tables_kept_by_a_collapse, {What.PAGES}, 6, 0),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

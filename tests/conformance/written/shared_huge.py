@@ -1,14 +1,13 @@
 """Shared huge pages: files and shared memory collapsed, cut, truncated, forked, and huge by a mount's option."""
 
 from pagewalk import abi
-from pagewalk.conform.scenarios import File, Register, Unregister, WriteProtect
+from pagewalk.conform.scenarios import At, File, Register, Unregister, WriteProtect
 
 from .words import (
     HUGE,
     NONE,
     PAGE,
     RW,
-    At,
     R,
     advise,
     core,

@@ -84,6 +84,28 @@ def _access(plan: Plan, block: At) -> do.Step:
     return do.Write(at, b"\xc3" + plan.draw.integer(0, 255).to_bytes(1, "little") + b"shared", process=plan.process)
 
 
+def _twice(plan: Plan) -> do.Step:
+    """A block of a file is mapped at two places, or by parent and child; used at both, collapsed at one, and used."""
+    file, offset = plan.choice(_FILES[:4]), HUGE * PAGE * plan.choice([0, 0, 1])
+    first, beside = plan.choice([(1, 2), (1, 3), (2, 4), (3, 2)]), plan.choice([0, 0, 0, 0, 1])
+    places = At(HUGE * first[0]), At(HUGE * first[1] + beside)
+    kinds = abi.MAP_SHARED, plan.choice([abi.MAP_SHARED, abi.MAP_SHARED, abi.MAP_PRIVATE])
+    for at in places:
+        plan.note(at.page, HUGE)
+    one, other = (
+        do.Mmap(HUGE * PAGE, _RW, kind | abi.MAP_FIXED, at, file, offset, process=plan.process)
+        for at, kind in zip(places, kinds, strict=True)
+    )
+    plan.queue = [
+        other,
+        *[_access(plan, plan.choice(places)) for _ in range(plan.draw.integer(1, 3))],
+        *([_advise(plan)] if plan.one_in(3) else []),
+        do.Madvise(plan.choice(places), HUGE * PAGE, abi.MADV_COLLAPSE, process=plan.choice(plan.processes)),
+        *[_access(plan, at) for at in places],
+    ]
+    return one
+
+
 def _story(plan: Plan) -> do.Step:
     """A block is collapsed; a part of it is cut, and what is left is used, given advice about, or collapsed again."""
     block = _block(plan)
@@ -201,6 +223,7 @@ SHARED_HUGE_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (36, _map),
     (20, _collapse),
     (30, _story),
+    (16, _twice),
     (50, _touch),
     (6, _touch_by_kernel),
     (40, _advise),
