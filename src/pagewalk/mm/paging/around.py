@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -47,32 +47,27 @@ def map_around(mm: Space, area: Area, page: int) -> None:
     """
     file, size = cast("File", area.mapping), mm.geometry.page_size
     start, end = _around(mm, area, page)
+    first = area.offset_at(start) // size
+    window = range(first, min(first + (end - start) // size, file.page_count))
+    there = [index for index in window if index in file.pages]
+    for index in there if len(file.folios) else ():
+        whole = reach(mm, area, start + (index - first) * size)
+        if whole is not None:
+            _map_empty(mm, area, whole.entries, list(whole.pages))
     upper = mm.tables.upper_at(page)
     assert upper is not None
-    at = start
-    while at < end:
-        offset = area.offset_at(at)
-        index = offset // size
-        if index not in file.pages or not file.has(offset):
-            at += size
-            continue
-        folio = file.folios.of(index)
-        whole = reach(mm, area, at) if len(folio) > 1 else None
-        if whole is not None:
-            _map_empty(mm, area, whole.entries, whole.pages)
-        else:
-            there = range(index, min(folio.stop, index + (end - at) // size, file.page_count))
-            _map_empty(mm, area, mm.tables.slice(upper, at, at + len(there) * size).entries, there)
-        at += (folio.stop - index) * size
+    entries = mm.tables.slice(upper, start, end).entries
+    _map_empty(mm, area, entries, there, np.array(there, np.intp) - first)
 
 
-def _map_empty(mm: Space, area: Area, entries: Entries, pages: range) -> None:
-    """Map pages of the file where entries are empty."""
+def _map_empty(mm: Space, area: Area, entries: Entries, pages: list[int], at: Any = slice(None)) -> None:
+    """Map pages of the file where entries, all of them or those at some places, are empty."""
     file = cast("File", area.mapping)
-    at = np.flatnonzero(mm.geometry.last.is_none(entries))
-    if not at.size:
+    at = np.arange(len(entries))[at]
+    empty = mm.geometry.last.is_none(entries[at])
+    if not empty.any():
         return
-    paddrs = file.paddrs(pages)[at]
+    paddrs = file.paddrs(pages)[empty]
     mm.machine.frames.hold(paddrs)
     flags = mm.page_flags(area, writable=VmaFlags.SHARED in area.flags) | Flag.ACCESSED
-    entries[at] = mm.page_entry(area, paddrs, int(flags))
+    entries[at[empty]] = mm.page_entry(area, paddrs, int(flags))

@@ -56,6 +56,8 @@ def _shared_entries(parent: Space, source: Entries, *, private: bool) -> Entries
     if private:
         source[present] = last.without(source[present], Flag.WRITE)
     copies = source.copy()
+    if not private:  # the parent's entry will say that the page was written
+        copies[is_page(kinds)] = last.without(copies[is_page(kinds)], Flag.DIRTY)
     copies[present] = last.without(copies[present], Flag.ACCESSED)
     return unprotected(last, copies)
 

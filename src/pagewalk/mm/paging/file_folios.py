@@ -89,15 +89,17 @@ class Reach(NamedTuple):
 
 
 def reach(mm: Space, area: Area, page: int) -> Reach | None:
-    """The whole folio around an address, with its entries; None if area or table have no room for all of it."""
+    """The large folio around an address, and its entries; None if it is a single page, or area or table have no room."""
     file, size = cast("File", area.mapping), mm.geometry.page_size
     folio = file.folios.of(area.offset_at(page) // size)
-    start = page + folio.start * size - area.offset_at(page)
-    end = start + len(folio) * size
-    block = mm.geometry.block_start(page)
-    upper = mm.tables.upper_at(page)
-    if start < max(area.start, block) or end > min(area.end, block + mm.geometry.block_size) or upper is None:
+    if len(folio) == 1:
         return None
+    start = page + folio.start * size - area.offset_at(page)
+    end, block = start + len(folio) * size, mm.geometry.block_start(page)
+    if start < max(area.start, block) or end > min(area.end, block + mm.geometry.block_size):
+        return None
+    upper = mm.tables.upper_at(page)
+    assert upper is not None
     return Reach(folio, mm.tables.slice(upper, start, end).entries)
 
 
@@ -108,8 +110,8 @@ def map_folio(mm: Space, area: Area, page: int, *, write: bool) -> bool:
         Whether it did; if not, the page is mapped alone.
     """
     file = cast("File", area.mapping)
-    whole = reach(mm, area, page) if len(file.folios.of(area.offset_at(page) // file.page_size)) > 1 else None
-    if whole is None or VmaFlags.UFFD_WP in area.flags or not mm.geometry.last.is_none(whole.entries).all():
+    whole = None if VmaFlags.UFFD_WP in area.flags else reach(mm, area, page)
+    if whole is None or not mm.geometry.last.is_none(whole.entries).all():
         return False
     paddrs = file.paddrs(whole.pages)
     mm.machine.frames.hold(paddrs)

@@ -114,10 +114,10 @@ def _handle(mm: Space, area: Area, page: int, access: Access) -> None:
     """Take a fault. That on writing to a file's page makes the page dirty too (``fault_dirty_shared_page``)."""
     handle(mm, page, access)
     if access == "write" and VmaFlags.SHARED in area.flags and not area.huge_page_size:
-        upper = mm.tables.upper_at(page)
-        entry = upper if upper is not None and upper.is_leaf else mm.tables.last_at(page)
+        entry, frames = mm.tables.last_at(page) or mm.tables.upper_at(page), mm.machine.frames
         if entry is not None and entry.kind is Kind.PRESENT and entry.target is not None:
-            mm.machine.frames.set_dirty(mm.machine.frames.folio(entry.target))
+            large = frames.is_large(entry.target)
+            frames.set_dirty(frames.folio(entry.target) if large else entry.target)
 
 
 def _sweep(mm: Space, area: Area, start: int, entries: Entries, access: Access) -> int | None:
