@@ -89,7 +89,7 @@ class Reach(NamedTuple):
 
 
 def reach(mm: Space, area: Area, page: int) -> Reach | None:
-    """The large folio around an address, and its entries; None if it is a single page, or area or table have no room."""
+    """The large folio around an address, and its entries; None if it is one page, or area or table have no room."""
     file, size = cast("File", area.mapping), mm.geometry.page_size
     folio = file.folios.of(area.offset_at(page) // size)
     if len(folio) == 1:
