@@ -246,11 +246,11 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
                     o_vaddr[count] = base + (at << shift)
                     o_place[count] = ((entry ^ flip) & mask) << left >> right | none
                     o_state[count] = said | uint32((entry & passing) >> down)
-                    if _seldom(special):  # type: ignore[call-arg]
+                    if _seldom(special):
                         if more:
                             o_place[count] |= _rest(rules, state >> SHAPE_SHIFT & SHAPES, entry, base + (at << shift))
                         o_state[count] ^= turned if entry & turn != ZERO else NONE32
-                    if _seldom(want_raw):  # type: ignore[call-arg]
+                    if _seldom(want_raw):
                         raw[count] = entry
                     count += ONE
         if status == UNKNOWN:
