@@ -17,6 +17,8 @@ from pagewalk.formats import (
     Level,
     Rights,
     find_format,
+    kernel_of,
+    kernel_text,
     made,
     rights_of,
     rights_text,
@@ -129,3 +131,28 @@ def test_rights_flags_leave_no_room_for_state() -> None:
     leaf = Leaf(rights_of("r--u"), state=Flag.WRITE | Flag.GLOBAL)
     flags = last.flags(made(last, 0, leaf))
     assert flags & (GRANTED | Flag.GLOBAL | Flag.ACCESSED) == Flag.READ | Flag.USER | Flag.GLOBAL
+
+
+@pytest.mark.parametrize("text", ["---", "r--", "rw-", "r-x", "rwx", "-w-"])
+def test_the_kernels_rights_are_text_and_back(text: str) -> None:
+    assert kernel_text(kernel_of(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "rw", "rw-u", "rwX", 7])
+def test_what_says_no_rights_of_the_kernel(text) -> None:
+    with pytest.raises(ValueError, match="no rights of the kernel"):
+        kernel_of(text)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_kernels_rights_are_those_that_were_said(name: str) -> None:
+    last, said = find_format(name).last, 0
+    for text, kernel in product(every_rights(), map("".join, product("r-", "w-", "x-"))):
+        leaf = Leaf(rights_of(text), kernel=kernel_of(kernel))
+        entry = asked(last, 0, leaf, f"grants {text} with {kernel} for the kernel in")
+        if entry is not None:
+            said += 1
+            granted = last.access.allowed(last.decode(entry).rights)
+            assert kernel_text(granted) == kernel
+            assert rights_text(last.effective(entry, EVERY)) == text
+    assert said >= 4

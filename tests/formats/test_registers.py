@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import pagewalk as pw
-from pagewalk.formats import AccessRules, find_format, from_registers
+from pagewalk.errors import UnsupportedError
+from pagewalk.formats import FORMATS, AccessRules, find_format, from_registers, to_registers, windows_of
 from tests.reference import ia32 as reference
 
 X86 = {"cr0": 0x8005_0033, "cr3": 0x4B2_4000, "cr4": 0x75_0EF0, "efer": 0xD01}
@@ -295,3 +298,40 @@ def test_the_system_is_the_one_that_is_asked_for(registers):
         assert form.system == os
         assert form.last.kind(0) is pw.Kind.NONE
     assert from_registers(registers, "none").format.last.kind(0x100) is pw.Kind.OTHER
+
+
+class TestToRegisters:
+    """What is to be loaded says what it was made of."""
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_registers_say_what_they_were_made_of(self, name):
+        form = find_format(name, "none")
+        root = 0x40_0000 if form.word.size == 4 or name == "pae" else 0x1_2340_0000
+        windows = tuple(window._replace(root=root) for window in form.windows)
+        values = to_registers(form, windows)
+        found = from_registers(values, "none")
+        assert (found.format.name, found.format.physical_bits) == (name, form.physical_bits)
+        assert [level.rows for level in found.format.hardware] == [level.rows for level in form.hardware]
+        assert [window[:5] for window in found.windows] == [window[:5] for window in windows]
+
+    @pytest.mark.parametrize("bits", [(39, 39), (25, 48), (48, 30)])
+    @pytest.mark.parametrize("name", ["arm64-4k", "arm64-16k-lpa2", "arm64-64k", "arm64-64k-lpa"])
+    def test_widths_and_halves_of_arm64(self, name, bits):
+        form = find_format(name, "none")
+        high = 0x7_0000_0001_0000 if form.physical_bits > 48 else 0x7000_0001_0000
+        windows = [window._replace(root=high) for window in windows_of(form, bits)]
+        for some in (windows, windows[:1], windows[1:]):
+            found = from_registers(to_registers(form, some), "none")
+            assert found.format.name == name
+            assert [window[:5] for window in found.windows] == [window[:5] for window in some]
+
+    def test_widths_that_cannot_be(self):
+        with pytest.raises(UnsupportedError, match="riscv-sv39's addresses is not chosen: leave bits out"):
+            windows_of(find_format("riscv-sv39"), 39)
+        with pytest.raises(ValueError, match="arm64-4k have 25 to 48 bits each, not 52 and 52"):
+            windows_of(find_format("arm64-4k"), 52)
+
+    def test_a_format_of_somebodys_own(self):
+        form = replace(find_format("x86-64"), name="mine")
+        with pytest.raises(UnsupportedError, match="nobody has said which registers the format mine has"):
+            to_registers(form, form.windows)

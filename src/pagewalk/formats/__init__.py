@@ -8,9 +8,9 @@ from pagewalk.formats.capture import capture_format
 from pagewalk.formats.codec import Decoded, key_of, memory_of
 from pagewalk.formats.encryption import encryption_bits, encryption_mask
 from pagewalk.formats.fields import ENCRYPTED, RIGHTS, Field
-from pagewalk.formats.find import DEFAULT, FORMATS, find_format, from_registers, systems_of
+from pagewalk.formats.find import DEFAULT, FORMATS, find_format, from_registers, systems_of, to_registers, windows_of
 from pagewalk.formats.flags import Flag, Kind, Rights
-from pagewalk.formats.leaf import Leaf, made, rights_of, rights_text, sizes_of
+from pagewalk.formats.leaf import KERNEL, Leaf, kernel_of, kernel_text, made, rights_of, rights_text, sizes_of
 from pagewalk.formats.level import Level
 from pagewalk.formats.os.linux import LINUX, SETTINGS, Linux
 from pagewalk.formats.os.linux_kernel import KERNELS, ROOT, TOP, KernelTables
@@ -26,6 +26,7 @@ __all__ = [
     "DEFAULT",
     "ENCRYPTED",
     "FORMATS",
+    "KERNEL",
     "KERNELS",
     "LINUX",
     "NO_PADDR",
@@ -59,6 +60,8 @@ __all__ = [
     "find_format",
     "from_registers",
     "joined",
+    "kernel_of",
+    "kernel_text",
     "key_of",
     "made",
     "memory_of",
@@ -69,4 +72,6 @@ __all__ = [
     "sizes_of",
     "system",
     "systems_of",
+    "to_registers",
+    "windows_of",
 ]

@@ -15,12 +15,13 @@ from pagewalk.formats.paging import PagingFormat
 from pagewalk.formats.registers import Paging, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pagewalk.formats.os.layer import Layer
     from pagewalk.formats.os.linux import Linux
+    from pagewalk.formats.window import Window
 
-__all__ = ["DEFAULT", "FORMATS", "find_format", "from_registers", "systems_of"]
+__all__ = ["DEFAULT", "FORMATS", "find_format", "from_registers", "systems_of", "to_registers", "windows_of"]
 
 DEFAULT: Final = "x86-64"
 """The format where nothing says otherwise."""
@@ -115,3 +116,37 @@ def from_registers(
     mask = encryption_mask(encryption_bit)
     windows = tuple(window._replace(root=window.root & ~mask) for window in found.windows)
     return found._replace(format=encrypted(found.format, encryption_bit), windows=windows)
+
+
+def to_registers(form: PagingFormat, windows: Sequence[Window]) -> dict[str, int]:
+    """What to load into registers for windows to be translated as a format says: the reverse of ``from_registers``.
+
+    Args:
+        form: A format that has a name.
+        windows: Its windows, or some of them, with their roots.
+
+    Raises:
+        UnsupportedError: Nobody has said which registers the format has.
+    """
+    if form.name not in MODELS:
+        raise UnsupportedError(f"nobody has said which registers the format {form.name} has")
+    return MODELS[form.name].registers.write(form, windows)
+
+
+def windows_of(form: PagingFormat, bits: int | tuple[int, ...] | None = None) -> tuple[Window, ...]:
+    """A format's windows, or those of another width.
+
+    Args:
+        form: The format.
+        bits: log2 of the bytes of each window, one number for all or one for each; None: as the format has them.
+
+    Raises:
+        UnsupportedError: The format's addresses have one width.
+        ValueError: They cannot be so wide.
+    """
+    if bits is None:
+        return form.windows
+    narrowed = MODELS[form.name].narrowed if form.name in MODELS else None
+    if narrowed is None:
+        raise UnsupportedError(f"the width of {form.name}'s addresses is not chosen: leave bits out")
+    return narrowed(form, bits if isinstance(bits, tuple) else (bits,) * len(form.windows))

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from pagewalk.formats.rows import Row
 
 __all__ = [
+    "KERNEL",
     "Leaf",
     "by_meaning",
+    "kernel_of",
+    "kernel_text",
     "made",
     "present_again",
     "regranted",
@@ -40,9 +43,11 @@ __all__ = [
 ]
 
 _TEXT: Final = re.compile(r"[r-][w-][xX-][u-]", re.ASCII)
+_KERNEL_TEXT: Final = re.compile(r"[r-][w-][x-]", re.ASCII)
 _PLACES: Final = (("r", Flag.READ), ("w", Flag.WRITE), ("x", Flag.EXEC), ("u", Flag.USER))
 _LETTERS: Final = {**dict(_PLACES), "X": Flag.KERNEL_EXEC}
 _NOTHING: Final = Flag(0)
+KERNEL: Final = Rights.KERNEL_READ | Rights.KERNEL_WRITE | Rights.KERNEL_EXEC
 
 
 def rights_of(text: str) -> Flag:
@@ -75,6 +80,22 @@ def rights_text(flags: int) -> str:
     return f"{r}{w}{'X' if flags & Flag.KERNEL_EXEC else x}{u}"
 
 
+def kernel_of(text: str) -> Rights:
+    """The kernel's rights out of three places: ``rw-``.
+
+    Raises:
+        ValueError: It is not that.
+    """
+    if not isinstance(text, str) or not _KERNEL_TEXT.fullmatch(text):
+        raise ValueError(f"{shown(text)} are no rights of the kernel: write three places, as in rw- or r-x")
+    return Rights(sum(1 << at for at, letter in enumerate(text) if letter != "-"))
+
+
+def kernel_text(rights: int) -> str:
+    """The kernel's rights in three places."""
+    return "".join(letter if rights >> at & 1 else "-" for at, letter in enumerate("rwx"))
+
+
 class Leaf(NamedTuple):
     """What a page shall be.
 
@@ -83,12 +104,14 @@ class Leaf(NamedTuple):
         memory, key: The numbers of its memory type and its protection key.
         state: ``ACCESSED``, ``DIRTY``, ``GLOBAL`` and others; one without a bit in the format is left out. None:
             accessed, and dirty where it may be written, so that no CPU has to write the entry, or faults over it.
+        kernel: What the kernel may do with a user's page, as ``Rights``; None: as little as goes with the user's.
     """
 
     rights: Flag
     memory: int = 0
     key: int = 0
     state: Flag | None = None
+    kernel: Rights | None = None
 
     @property
     def flags(self) -> Flag:
@@ -118,7 +141,7 @@ def made(level: Level, paddrs: Any, leaf: Leaf, *, order: int = 0) -> Any:
     """
     row = _row(level, order)
     _check(level, row, paddrs)
-    said = rights_bits(level, row, leaf.rights) | _numbers(level, row, leaf)
+    said = rights_bits(level, row, leaf.rights, leaf.kernel) | _numbers(level, row, leaf)
     for field in row.fields:
         if not field.derived and field.name not in (RIGHTS, MEMORY, KEY):
             said |= field.said(int(leaf.flags))
@@ -145,8 +168,13 @@ def _check(level: Level, row: Row, paddrs: Any) -> None:
         raise ValueError(f"{one:#x} is not the address of a part of a page of {size:#x} bytes in this format")
 
 
-def rights_bits(level: Level, row: Row, rights: Flag) -> int:
+def rights_bits(level: Level, row: Row, rights: Flag, kernel: Rights | None = None) -> int:
     """The bits that grant these rights and no others, in the entry of a page or a table of its own.
+
+    Args:
+        level, row: Whose entry it is.
+        rights: The rights, as ``Flag``.
+        kernel: The kernel's, where they are said apart.
 
     Raises:
         UnsupportedError: None do.
@@ -157,9 +185,11 @@ def rights_bits(level: Level, row: Row, rights: Flag) -> int:
         (int(granted).bit_count(), bits)
         for bits, meaning in meanings
         if flags_of(granted := level.access.allowed(int(meaning))) & GRANTED == rights & GRANTED
+        and kernel in (None, granted & KERNEL)
     ]
     if not fits:
-        raise UnsupportedError(f"no {level.real_name} entry grants {rights_text(rights)} alone in this format")
+        alone = "alone" if kernel is None else f"with {kernel_text(kernel)} for the kernel"
+        raise UnsupportedError(f"no {level.real_name} entry grants {rights_text(rights)} {alone} in this format")
     return min(fits, key=lambda fit: fit[0])[1]
 
 

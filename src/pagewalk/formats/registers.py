@@ -6,7 +6,7 @@ A hardware file describes its own as a ``RegisterFile``; here are the shape, and
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from pagewalk.doors import integer, shortened, shown
@@ -52,11 +52,14 @@ class RegisterFile(NamedTuple):
         names: What they are called, as QEMU and gdb print them, in lower case.
         needed: Those without which nothing can be said; of a tuple of names, one is enough.
         read: What their values say.
+        write: The reverse: what to load for some windows of a format to be translated as it says. What it leaves out
+            keeps its value.
     """
 
     names: tuple[str, ...]
     needed: tuple[tuple[str, ...], ...]
     read: Callable[[Mapping[str, int], Chooser], Paging]
+    write: Callable[[PagingFormat, Sequence[Window]], dict[str, int]]
 
     def check(self, values: Mapping[str, int]) -> None:
         """Refuse registers of which one is missing.

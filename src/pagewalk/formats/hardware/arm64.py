@@ -34,11 +34,11 @@ from pagewalk.formats.window import Window
 from pagewalk.formats.word import Word
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pagewalk.formats.access import AccessRules
 
-__all__ = ["REGISTERS", "arm64", "window_of"]
+__all__ = ["REGISTERS", "arm64", "window_of", "windows_of"]
 
 VALID, TYPE, AP1, AP2, SH, AF, NG = bit(0), bit(1), bit(6), bit(7), run(9, 8), bit(10), bit(11)
 GP, DBM, CONTIGUOUS, PXN, UXN = (bit(place) for place in range(50, 55))
@@ -321,8 +321,46 @@ def _window(form: PagingFormat, half: _Half, values: Mapping[str, int]) -> Windo
     return window._replace(root=root, barred=barred_of(half.barred, values), asid=number)
 
 
+_CACHED_WALKS, _WIDTH = 0b110101, 5
+"""SH, ORGN and IRGN of a half, inner shareable and write-back; TCR_EL1.IPS of 48 bits, or the CPU's if it has less."""
+_MAIR: Final = 0x04_44FF
+"""Attributes 0 to 3: write-back, non-cacheable, device nGnRE, device nGnRnE."""
+
+
+def _write(form: PagingFormat, windows: Sequence[Window]) -> dict[str, int]:
+    """What to load; the walks of a half that has no window are off."""
+    shift, wide = form.page_size.bit_length() - 1, form.physical_bits > 48
+    flat = not any(row.field(RIGHTS) for row in form.hardware[0].rows if row.kind is Kind.TABLE)
+    dirty = any(field.mask & DBM for row in form.last.rows for field in row.fields if field.name == RIGHTS)
+    tcr = (WIDEST if wide else _WIDTH) << 32 | (DS if wide and shift < 16 else 0) | (HD if dirty else 0)
+    values = {"mair_el1": _MAIR}
+    for half in _HALVES:
+        window = next((window for window in windows if window.start >> 63 == half.upper), None)
+        bits = (window or form.windows[half.upper]).end - (window or form.windows[half.upper]).start
+        granule = next(code for code, has in half.granules.items() if has == shift)
+        tcr |= granule << half.granule | _CACHED_WALKS << half.size + 8 | (65 - bits.bit_length()) << half.size
+        tcr |= (half.flat if flat else 0) | (half.off if window is None else half.tagged if window.ignored else 0)
+        if window is not None:
+            values[half.name] = window.root & run(47, 0) | (window.root >> 48) << 2
+    return {"tcr_el1": tcr, **values}
+
+
+def windows_of(form: PagingFormat, bits: tuple[int, ...]) -> tuple[Window, ...]:
+    """The two windows of so many bits each.
+
+    Raises:
+        ValueError: They cannot be so wide.
+    """
+    if len(bits) != 2 or not all(25 <= some <= form.physical_bits for some in bits):
+        told = " and ".join(map(str, bits))
+        raise ValueError(f"the two windows of {form.name} have 25 to {form.physical_bits} bits each, not {told}")
+    wanted = zip((0, (1 << 64) - (1 << bits[1])), bits, form.windows, strict=True)
+    return tuple(window_of(form.hardware, start, some, layered=old.layered) for start, some, old in wanted)
+
+
 REGISTERS: Final = RegisterFile(
     ("ttbr0_el1", "ttbr1_el1", "tcr_el1", "mair_el1", *SYSTEM, *SECOND),
     (("tcr_el1",), ("ttbr0_el1", "ttbr1_el1")),
     _read,
+    _write,
 )

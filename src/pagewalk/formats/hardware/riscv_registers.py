@@ -15,7 +15,10 @@ from pagewalk.formats.os.linux_riscv import linux_riscv
 from pagewalk.formats.registers import Chooser, Paging, RegisterFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from pagewalk.formats.paging import PagingFormat
+    from pagewalk.formats.window import Window
 
 __all__ = ["REGISTERS"]
 
@@ -49,4 +52,11 @@ def _read(values: Mapping[str, int], choose: Chooser) -> Paging:
     return Paging(form, windows, ("satp",) * len(windows))
 
 
-REGISTERS: Final = RegisterFile(("satp", "sstatus", "menvcfg"), (("satp",),), _read)
+def _write(form: PagingFormat, windows: Sequence[Window]) -> dict[str, int]:
+    """What to load."""
+    levels, number = len(form.hardware), windows[0].root >> 12
+    mode = SV32 if form.word.size == 4 else next(mode for mode, has in MODES.items() if has == levels) << 60
+    return {"satp": mode | number}
+
+
+REGISTERS: Final = RegisterFile(("satp", "sstatus", "menvcfg"), (("satp",),), _read, _write)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import UnsupportedError
 from pagewalk.formats.bits import bit, run
+from pagewalk.formats.fields import RIGHTS
+from pagewalk.formats.flags import Kind
 from pagewalk.formats.hardware.ia32 import ia32, pae
 from pagewalk.formats.hardware.x86 import x86_64
 from pagewalk.formats.hardware.x86_access import access_of, barred_of, memory_types
@@ -19,9 +21,10 @@ from pagewalk.formats.os.windows_x86 import WINDOWS_X86
 from pagewalk.formats.registers import Chooser, Paging, RegisterFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pagewalk.formats.paging import PagingFormat
+    from pagewalk.formats.window import Window
 
 __all__ = ["REGISTERS"]
 
@@ -109,4 +112,24 @@ def _narrow(values: Mapping[str, int], choose: Chooser) -> Paging:
     return Paging(form, (window._replace(root=cr3 & run(31, 5 if wide else 12)),), ("cr3",))
 
 
-REGISTERS: Final = RegisterFile(("cr0", "cr3", "cr4", "efer", "pkru", "pkrs", "pat"), (("cr3",),), _read)
+_PROTECTED, _WRITE_PROTECT, _PAT = bit(0), bit(16), 0x0007_0406_0007_0406  # CR0.PE, WP; the PAT after a reset
+_SAYS: Final = {
+    "x86-64": (WIDE_ENTRIES, LONG_MODE | WANTED),
+    "x86-64-la57": (WIDE_ENTRIES | FIVE_LEVELS, LONG_MODE | WANTED),
+    "pae": (WIDE_ENTRIES, 0),
+    "ia32": (0, 0),
+}
+"""CR4 and EFER by which each format is known."""
+
+
+def _write(form: PagingFormat, windows: Sequence[Window]) -> dict[str, int]:
+    """What to load; EFER.LMA, which cannot be written, is as it will be. Supervisor's writes heed R/W (CR0.WP)."""
+    cr4, efer = _SAYS[form.name]
+    rights = next(row.field(RIGHTS) for row in form.last.rows if row.kind is Kind.PRESENT)
+    assert rights is not None
+    efer |= NO_EXECUTE if rights.mask >> 63 else 0
+    cr4 |= 0 if cr4 & WIDE_ENTRIES or len(form.page_sizes) == 1 else LARGE_PAGES
+    return {"cr0": PAGING | _WRITE_PROTECT | _PROTECTED, "cr3": windows[0].root, "cr4": cr4, "efer": efer, "pat": _PAT}
+
+
+REGISTERS: Final = RegisterFile(("cr0", "cr3", "cr4", "efer", "pkru", "pkrs", "pat"), (("cr3",),), _read, _write)
