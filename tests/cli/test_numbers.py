@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagewalk.cli.numbers import MOST, parse
+from pagewalk.numbers import MOST, parse
 
 DRAWN = settings(max_examples=200, deadline=None)
 WORDS = st.integers(0, MOST)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 import pagewalk as pw
-from pagewalk.cli.numbers import parse
+from pagewalk.numbers import parse
 from pagewalk.editing.script import OPERATIONS, Operation, parsed, perform, read_script
 from tests.editing.bench import Workbench, said
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pagewalk.cli.numbers import parse
+from pagewalk.numbers import parse
 from pagewalk.cli.opening import open_source, process_of
 from pagewalk.cli.output import write
 from pagewalk.cli.params import Extent, json_option, where_options

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pagewalk.cli.numbers import MOST, parse
 from pagewalk.doors import shown
 from pagewalk.formats import DEFAULT, FORMATS, LINUX, SETTINGS, SPELLINGS, encryption_mask
+from pagewalk.numbers import MOST, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
