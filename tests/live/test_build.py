@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagewalk import Flag, OutOfFrames, find_format
-from pagewalk.live.build import Leaves, build
+from pagewalk.live.build import build
 from pagewalk.query import holes, mappings
+from pagewalk.sweep.build import Leaves
 
 BASE = 1 << 50
 RIGHTS = int(Flag.READ | Flag.USER)

@@ -25,11 +25,11 @@ from pagewalk.abi.pagemap import (
     PM_SWAP,
     PageIs,
 )
-from pagewalk.live.build import Leaves
 from pagewalk.live.encode import Pages, encode, frames_of, vma_rights
 from pagewalk.live.kernel import PAGE
 from pagewalk.query.ranges import cut
 from pagewalk.space import VmaFlags
+from pagewalk.sweep.build import Leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
