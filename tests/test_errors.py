@@ -31,6 +31,7 @@ RAISED = [
     pw.OutOfFrames("none left"),
     pw.OutOfFrames("none left", 0x1000, 3),
     pw.ImageFormatError("truncated"),
+    pw.LayoutError("regions overlap"),
     pw.UnsupportedError("not here"),
     pw.ProcessError(errno.ESRCH, "gone"),
     pw.SystemCallError(errno.ENOMEM, "no gap"),

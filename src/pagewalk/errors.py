@@ -13,6 +13,7 @@
       WalkError (OSError)                  exit 5   EINVAL, EAGAIN, or what a callback asked for with -errno
       OutOfFrames (OSError)                exit 6   ENOMEM: no frame for a page table
       ImageFormatError (ValueError)        exit 7   not the format it claims, truncated, hostile
+        LayoutError                                 a layout that contradicts itself, or is none
       UnsupportedError                     exit 8   a feature this kernel, format or source does not have
       ProcessError (OSError)               exit 9   a live process that is gone, or may not be looked at
       SystemCallError (OSError)            exit 11  a simulated system call that failed, with Linux's errno
@@ -43,6 +44,7 @@ __all__ = [
     "Conflict",
     "EditError",
     "ImageFormatError",
+    "LayoutError",
     "Malformed",
     "MemoryFault",
     "MemoryReadError",
@@ -190,6 +192,10 @@ class ImageFormatError(PagewalkError, ValueError):
     """A file that is not what it claims: wrong format, truncated, hostile."""
 
     exit_code = 7
+
+
+class LayoutError(ImageFormatError):
+    """A layout of page tables that is none: regions that overlap or are misaligned, a file that says it wrongly."""
 
 
 class UnsupportedError(PagewalkError):

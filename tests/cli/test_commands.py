@@ -200,6 +200,7 @@ class TestGroup:
             "vmas",
             "read",
             "roots",
+            "build",
             "edit",
             "live",
             "conform",

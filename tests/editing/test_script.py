@@ -8,8 +8,8 @@ import json
 import pytest
 
 import pagewalk as pw
-from pagewalk.numbers import parse
 from pagewalk.editing.script import OPERATIONS, Operation, parsed, perform, read_script
+from pagewalk.numbers import parse
 from tests.editing.bench import Workbench, said
 
 

@@ -154,7 +154,7 @@ class Arm64(Machine):
         engine.emu_start(self.BOOT, self.BOOT + 0x100, count=3)
         self._write((3, 0, 10, 2, 0), 0xFF)  # MAIR_EL1
         for name, register in self.SYSTEM.items():
-            self._write(register, registers[name])
+            self._write(register, registers.get(name, 0))
         self._write((3, 0, 1, 0, 0), registers["sctlr_el1"])
 
     def _write(self, register: tuple[int, int, int, int, int], value: int) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pagewalk.numbers import parse
 from pagewalk.cli.opening import open_source, process_of
 from pagewalk.cli.output import write
 from pagewalk.cli.params import Extent, json_option, where_options
 from pagewalk.editing.script import OPERATIONS, Operation, parsed, perform, read_script, usages
 from pagewalk.errors import UnsupportedError
+from pagewalk.numbers import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

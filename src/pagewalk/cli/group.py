@@ -22,6 +22,7 @@ COMMANDS = {
     "vmas": ("pagewalk.cli.vmas", "What is in each VMA of a process in a memory image."),
     "read": ("pagewalk.cli.read", "The bytes at virtual addresses, as a hex dump or as they are."),
     "roots": ("pagewalk.cli.roots", "Where page tables begin: every process's and the kernel's, without symbols."),
+    "build": ("pagewalk.cli.build", "Page tables from a layout, and a layout from page tables."),
     "edit": ("pagewalk.cli.edit", "Change page tables: a plan, a journal, an undo."),
     "live": ("pagewalk.cli.live", "What is in the page tables of a running process."),
     "conform": ("pagewalk.cli.conform", "The simulated address space against the running kernel."),

@@ -1,0 +1,1 @@
+"""Page tables built from a layout, and a layout made of page tables."""
