@@ -39,7 +39,14 @@ def run_session(example):
         assert same, f"{command} printed\n{done.stdout}{done.stderr}, not\n{wanted}"
 
 
-SYBIL = Sybil(parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_session)])
+def keep(example):
+    """Keep a layout in the file that its first line names."""
+    name = example.parsed.splitlines()[0]
+    if name.startswith("# ") and name.endswith(".toml"):
+        Path(name.removeprefix("# ")).write_text(example.parsed)
+
+
+SYBIL = Sybil(parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_session), CodeBlockParser("toml", keep)])
 
 
 @pytest.fixture(scope="session")

@@ -16,20 +16,21 @@ SOURCES = sorted((ROOT / "src").rglob("*.py"))
 CODE = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
 
 PUBLIC = """
-Action AddressSpace AlreadyMapped BadRoot Built BusError CachedMemory Capture Change Conflict CountingAllocator EditError
-Entry File Flag FlatMemory FolioWalk FrameAllocator ImageFormatError Kind Layout LayoutError MADV_COLD MADV_COLLAPSE MADV_DODUMP
-MADV_DOFORK MADV_DONTDUMP MADV_DONTFORK MADV_DONTNEED MADV_DONTNEED_LOCKED MADV_FREE MADV_GUARD_INSTALL
-MADV_GUARD_REMOVE MADV_HUGEPAGE MADV_KEEPONFORK MADV_NOHUGEPAGE MADV_NORMAL MADV_PAGEOUT MADV_POPULATE_READ
-MADV_POPULATE_WRITE MADV_RANDOM MADV_REMOVE MADV_SEQUENTIAL MADV_WILLNEED MADV_WIPEONFORK MAP_ANONYMOUS MAP_FIXED
-MAP_FIXED_NOREPLACE MAP_GROWSDOWN MAP_HUGETLB MAP_HUGE_1GB MAP_HUGE_2MB MAP_LOCKED MAP_NONBLOCK MAP_NORESERVE
-MAP_POPULATE MAP_PRIVATE MAP_SHARED MAP_SHARED_VALIDATE MAP_STACK MLOCK_ONFAULT MREMAP_DONTUNMAP MREMAP_FIXED
-MREMAP_MAYMOVE Machine Malformed Mapping Memory MemoryFault MemoryReadError MemoryWriteError Mm MmapLock NO_PADDR
-NeedsSplit NonCanonical NotPresent OutOfFrames PGWALK_RDLOCK PGWALK_VMA_RDLOCK_VERIFY PGWALK_WRLOCK
-PGWALK_WRLOCK_VERIFY PROT_EXEC PROT_NONE PROT_READ PROT_WRITE PageNotInDump PageTables PagewalkError PagingFormat
-Plan ProcessError Ram RangeAllocator RawImage Region Reserve ReservedBits SKIP SegmentationFault Source SystemCallError Translation
-TranslationError UnsupportedError Vma VmaFlags VmaLock Walk WalkError WalkLock WalkOps WritableMemory __version__
-build capture edit find_format folio_walk holes mappings open open_space processes read recover roots source translate
-undo walk_page_mapping walk_page_range walk_page_range_novma walk_page_range_vma walk_page_vma
+Action AddressSpace AlreadyMapped BadRoot Built BusError CachedMemory Capture Change Conflict CountingAllocator
+EditError Entry File Flag FlatMemory FolioWalk FrameAllocator ImageFormatError Kind Layout LayoutError MADV_COLD
+MADV_COLLAPSE MADV_DODUMP MADV_DOFORK MADV_DONTDUMP MADV_DONTFORK MADV_DONTNEED MADV_DONTNEED_LOCKED MADV_FREE
+MADV_GUARD_INSTALL MADV_GUARD_REMOVE MADV_HUGEPAGE MADV_KEEPONFORK MADV_NOHUGEPAGE MADV_NORMAL MADV_PAGEOUT
+MADV_POPULATE_READ MADV_POPULATE_WRITE MADV_RANDOM MADV_REMOVE MADV_SEQUENTIAL MADV_WILLNEED MADV_WIPEONFORK
+MAP_ANONYMOUS MAP_FIXED MAP_FIXED_NOREPLACE MAP_GROWSDOWN MAP_HUGETLB MAP_HUGE_1GB MAP_HUGE_2MB MAP_LOCKED
+MAP_NONBLOCK MAP_NORESERVE MAP_POPULATE MAP_PRIVATE MAP_SHARED MAP_SHARED_VALIDATE MAP_STACK MLOCK_ONFAULT
+MREMAP_DONTUNMAP MREMAP_FIXED MREMAP_MAYMOVE Machine Malformed Mapping Memory MemoryFault MemoryReadError
+MemoryWriteError Mm MmapLock NO_PADDR NeedsSplit NonCanonical NotPresent OutOfFrames PGWALK_RDLOCK
+PGWALK_VMA_RDLOCK_VERIFY PGWALK_WRLOCK PGWALK_WRLOCK_VERIFY PROT_EXEC PROT_NONE PROT_READ PROT_WRITE PageNotInDump
+PageTables PagewalkError PagingFormat Plan ProcessError Ram RangeAllocator RawImage Region Reserve ReservedBits SKIP
+SegmentationFault Source SystemCallError Translation TranslationError UnsupportedError Vma VmaFlags VmaLock Walk
+WalkError WalkLock WalkOps WritableMemory __version__ build capture edit find_format folio_walk holes mappings open
+open_space processes read recover roots source translate undo walk_page_mapping walk_page_range walk_page_range_novma
+walk_page_range_vma walk_page_vma
 """
 
 
