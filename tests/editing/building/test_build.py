@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import pagewalk as pw
@@ -36,7 +36,6 @@ def asked(layout: Layout) -> set[int]:
 
 @pytest.mark.parametrize("name", FORMATS)
 class TestEveryFormat:
-    @settings(deadline=None, max_examples=40)
     @given(seed=st.integers(0, 1 << 32), order=st.sampled_from(["levels", "regions"]), root=st.sampled_from(["first", "last"]))  # fmt: skip  # noqa: E501
     def test_every_address_leads_where_the_layout_says(self, name, seed, order, root):
         rng = Random(seed)
@@ -175,7 +174,6 @@ class TestShapes:
 class TestProof:
     """The proof does not believe what it is shown: whatever word is changed, it says so."""
 
-    @settings(deadline=None, max_examples=60)
     @given(seed=st.integers(0, 1 << 32), name=st.sampled_from(FORMATS))
     def test_a_changed_entry_is_found(self, seed, name):
         rng = Random(seed)

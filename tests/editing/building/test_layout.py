@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pagewalk as pw
 from pagewalk.editing import Layout, Region, build
+from pagewalk.editing.building.proof import prove
+from pagewalk.formats import FORMATS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,3 +224,35 @@ def test_every_key_is_written_and_read() -> None:
     assert again.text() == layout.text()
     assert again.regions == layout.regions
     assert build(again).data == build(layout).data
+
+
+TEXTS = ["4K", "0x1000", "rw-u", "", "x", "1e9", "ffffffff81000000", "\x00", "WB", "first", "levels", "x86-64"]
+VALUES = st.one_of(
+    st.integers(-(2**70), 2**70),
+    st.sampled_from(TEXTS),
+    st.sampled_from([0, 4096, 1 << 21, 1 << 30, 1 << 47, (1 << 64) - 4096]),
+    st.none() | st.booleans() | st.floats(),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(), st.text(), max_size=1),
+)
+REGION_KEYS = st.sampled_from([*Region._fields[:-1], "page", "phys"])
+TABLES_KEYS = st.sampled_from(["base", "size", "bits", "order", "root", "roots", "largest", "groups", "set", "clear"])
+
+
+class TestWhateverAFileSays:
+    """It is built, or refused by an error of pagewalk's own."""
+
+    @given(
+        name=st.sampled_from(FORMATS),
+        tables=st.dictionaries(TABLES_KEYS, VALUES, max_size=2),
+        changes=st.lists(st.dictionaries(REGION_KEYS, VALUES, max_size=2), min_size=1, max_size=3),
+        reserve=st.dictionaries(st.sampled_from(["vaddr", "size", "page", "root"]), VALUES, max_size=4),
+    )
+    def test_no_other_error(self, name, tables, changes, reserve):
+        plain = {"vaddr": 0x40_0000, "paddr": 0, "size": 0x1_0000, "rights": "rwxu"}
+        regions = [{**plain, "name": f"{at}", **change} for at, change in enumerate(changes)]
+        said = {"format": name, "tables": {"base": 1 << 20, "size": 1 << 24, **tables}, "region": regions}
+        if reserve:
+            said["reserve"] = [reserve]
+        with contextlib.suppress(pw.PagewalkError):
+            prove(build(said))

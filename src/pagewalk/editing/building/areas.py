@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Numbers = npt.NDArray[np.intp]
 
-__all__ = ["STATES", "Areas", "Saying", "areas_of", "sizes_in"]
+__all__ = ["STATES", "Areas", "Saying", "areas_of", "mask_of", "sizes_in"]
 
 STATES: Final = {"accessed": Flag.ACCESSED, "dirty": Flag.DIRTY, "global": Flag.GLOBAL}
 """What may be said of a page's state."""
@@ -68,6 +68,18 @@ class Areas(NamedTuple):
         """Those at some places."""
         *columns, said = self
         return Areas._make([*(column[chosen] for column in columns), said])
+
+
+def mask_of(bits: Any, what: str) -> int:
+    """Bits of an entry.
+
+    Raises:
+        ValueError: They are no bits of one.
+        TypeError: They are no integer.
+    """
+    if (bits := integer(bits, what)) >> 64:
+        raise ValueError(f"{what} are bits of an entry, of which there are 64: not {shown(hex(bits))}")
+    return bits
 
 
 class _Check(NamedTuple):
@@ -283,4 +295,4 @@ def _said(
     leaf = Leaf(
         rights_of(rights), memory, not_negative(key, "key"), flags, None if kernel is None else kernel_of(kernel)
     )
-    return Saying(leaf, integer(more, "set"), integer(less, "clear"))
+    return Saying(leaf, mask_of(more, "set"), mask_of(less, "clear"))

@@ -8,36 +8,32 @@ translates all windows has one *grove* of tables; where each window has a root o
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pagewalk.doors import shown
 from pagewalk.editing.building.layout import Layout
-from pagewalk.editing.building.pages import leaves_of, runs_of
-from pagewalk.editing.building.places import check_count, place
-from pagewalk.editing.building.sizes import page_sizes
+from pagewalk.editing.building.pages import leaves_of
+from pagewalk.editing.building.places import place
+from pagewalk.editing.building.plots import plots_of
 from pagewalk.errors import LayoutError, UnsupportedError
 from pagewalk.formats import from_registers, to_registers
 from pagewalk.memory import FlatMemory
 from pagewalk.memory.protocol import Segment
-from pagewalk.sweep.build import Grove, Keys, Shape, expanded
 from pagewalk.tables import PageTables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import Any
 
     import numpy.typing as npt
 
-    from pagewalk.editing.building.areas import Areas
-    from pagewalk.editing.building.pages import Runs
-    from pagewalk.editing.building.sizes import PageSize
+    from pagewalk.editing.building.plots import Plot
     from pagewalk.formats import Level, Window
 
     Words = npt.NDArray[np.uint64]
-    Numbers = npt.NDArray[np.intp]
 
 __all__ = ["Built", "build"]
 
@@ -112,14 +108,14 @@ def build(layout: Layout | Mapping[str, Any] | str | Path) -> Built:
         OSError: The file cannot be read.
     """
     layout = Layout.of(layout)
-    plots = _plots(layout)
+    plots = plots_of(layout)
     size = place(layout, [plot.grove for plot in plots])
     data = bytearray(size)
     slots = np.frombuffer(data, layout.format.word.dtype)
     for plot in plots:
         _write(layout, plot, slots)
     roots = {
-        name: tuple(window for plot in plots for window in plot.rooted(layout, number))
+        name: tuple(window for plot in plots for window in plot.rooted(number))
         for number, name in enumerate(layout.roots)
     }
     counts: dict[str, int] = {}
@@ -148,131 +144,7 @@ def _check_roots(built: Built) -> None:
             raise LayoutError(f"{built.layout.title}: no register of {form.name} holds the root {root:#x}")
 
 
-class _Plot(NamedTuple):
-    """A grove, the windows that it translates, and what grows in it.
-
-    Attributes:
-        grove: Its tables.
-        windows: The windows.
-        owners: By the number of a root, that of its root in the grove.
-        areas: All areas of the layout.
-        runs: The runs of pages in it.
-        sizes: The sizes that they have.
-    """
-
-    grove: Grove
-    windows: tuple[Window, ...]
-    owners: Numbers
-    areas: Areas
-    runs: Runs
-    sizes: list[PageSize]
-
-    def rooted(self, layout: Layout, number: int) -> list[Window]:
-        """Its windows with a root."""
-        top = self.grove.shape.levels[0]
-        root = int(self.grove.paddrs[top.depth][self.owners[number]])
-        return [window._replace(root=root) for window in self.windows]
-
-
-def _plots(layout: Layout) -> list[_Plot]:
-    """What there is to be built, for each top table that translates something; for one at least."""
-    areas, form = layout.areas, layout.format
-    parts = [layout.windows] if form.has_one_root else [(window,) for window in layout.windows]
-    numbers, first = [], 0
-    for part in parts:
-        numbers.append(np.flatnonzero(np.isin(areas.windows, range(first, first + len(part)))))
-        first += len(part)
-    some = [at for at, chosen in enumerate(numbers) if len(chosen)] or [0]
-    return [_plot(layout, parts[at], areas, numbers[at]) for at in some]
-
-
-def _plot(layout: Layout, windows: tuple[Window, ...], areas: Areas, chosen: Numbers) -> _Plot:
-    """What is to be built in some windows, of the areas with some numbers."""
-    levels = tuple(level for level in layout.format.levels_of(windows[0]) if not level.folded)
-    owners, roots = _owners(layout, areas.roots[chosen])
-    shape, sizes = Shape(levels, roots), page_sizes(levels, groups=layout.groups)
-    mapped = chosen[areas.sayings[chosen] >= 0]
-    runs = runs_of(areas.some(mapped), sizes)
-    runs = runs._replace(areas=mapped[runs.areas])
-    needed = _needed(layout, shape, owners, areas, chosen, runs, sizes)
-    return _Plot(Grove(shape, needed), windows, owners, areas, runs, sizes)
-
-
-def _owners(layout: Layout, roots: Numbers) -> tuple[Numbers, int]:
-    """By the number of a root, -1 last: the number of its top table; and how many of these there are.
-
-    Where a window has a register of its own, roots that have nothing of their own in it have one top table.
-    """
-    count = len(layout.roots)
-    has = np.isin(np.arange(count), roots) | layout.format.has_one_root
-    owners = np.cumsum(has) - 1
-    owners[~has] = has.sum()
-    tops = int(has.sum() + (not has.all()))
-    return np.append(owners, 0 if tops == 1 else tops), tops
-
-
-def _needed(
-    layout: Layout,
-    shape: Shape,
-    owners: Numbers,
-    areas: Areas,
-    chosen: Numbers,
-    runs: Runs,
-    sizes: Sequence[PageSize],
-) -> dict[int, list[Keys]]:
-    """The keys of the tables that runs need, and reservations, with their ranks if these matter."""
-    needed: dict[int, list[Keys]] = {level.depth: [] for level in shape.levels}
-    for level, vaddrs, lengths, numbers in _spans(layout, areas, chosen, runs, sizes):
-        whose = owners[areas.roots[numbers]]
-        for owner in np.unique(whose).tolist():
-            mine = whose == owner
-            first = shape.keys(level, vaddrs[mine], owner)
-            last = shape.keys(level, vaddrs[mine] + (lengths[mine] - np.uint64(1)), owner)
-            counts = (last - first).astype(np.intp) + 1
-            check_count(layout, int(counts.sum()) - len(counts), level)
-            which, nth = expanded(np.zeros(len(first), np.intp), counts)
-            ranks = None
-            if layout.order == "regions":
-                ranks = _ranks(layout, level, areas, numbers[mine], vaddrs[mine], which, nth)
-            needed[level.depth].append(Keys(first[which] + nth.astype(np.uint64), ranks))
-    return needed
-
-
-def _spans(
-    layout: Layout, areas: Areas, chosen: Numbers, runs: Runs, sizes: Sequence[PageSize]
-) -> Iterator[tuple[Level, Words, Words, Numbers]]:
-    """What needs tables: a level, and addresses, sizes and areas."""
-    reserved = chosen[(areas.sayings[chosen] < 0) & (chosen >= len(layout.regions))]
-    wanted = np.where(areas.largest[reserved] == 0, np.uint64(sizes[-1].size), areas.largest[reserved])
-    for number, page in enumerate(sizes):
-        some = runs.some(runs.pages == number)
-        yield page.level, some.vaddrs, some.sizes, some.areas
-        empty = reserved[wanted == page.size]
-        yield page.level, areas.vaddrs[empty], areas.sizes[empty], empty
-
-
-def _ranks(
-    layout: Layout, level: Level, areas: Areas, numbers: Numbers, vaddrs: Words, which: Numbers, nth: Numbers
-) -> Words:
-    """When tables are needed: by the file's order of the regions, and by address in each.
-
-    Args:
-        layout, level, areas: Whose they are.
-        numbers, vaddrs: Of each run: its region, and where it begins.
-        which, nth: Of each table: the run, and how many of the run's tables lie before it.
-    """
-    pages = areas.sizes // np.uint64(layout.format.page_size)
-    order = np.argsort(areas.ranks)
-    before = np.empty_like(pages)
-    before[order] = np.cumsum(pages[order]) - pages[order]
-    table = np.uint64(level.shift + level.index_bits)
-    inside = vaddrs[which] & (np.uint64(1) << table) - np.uint64(1)
-    offsets = (vaddrs - areas.vaddrs[numbers])[which]
-    offsets += np.where(nth > 0, (nth.astype(np.uint64) << table) - inside, np.uint64(0))
-    return before[numbers][which] + offsets // np.uint64(layout.format.page_size)
-
-
-def _write(layout: Layout, plot: _Plot, slots: npt.NDArray[np.unsignedinteger[Any]]) -> None:
+def _write(layout: Layout, plot: Plot, slots: npt.NDArray[np.unsignedinteger[Any]]) -> None:
     """Write the entries of a grove."""
     grove, shape, base = plot.grove, plot.grove.shape, layout.base
     for above, level in pairwise(shape.levels):

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import choice, integer, not_negative, shown
-from pagewalk.editing.building.areas import Areas, areas_of
+from pagewalk.editing.building.areas import Areas, areas_of, mask_of
 from pagewalk.editing.building.layout_file import of_mapping, read
 from pagewalk.editing.building.layout_text import text_of
 from pagewalk.editing.building.outline import Outline, Region, Reserve
@@ -68,8 +68,8 @@ class Layout(Outline):
                 roots=tuple(dict.fromkeys((*roots, *named))) or ("",),
                 largest=None if largest is None else not_negative(largest, "largest"),
                 groups=bool(groups),
-                set=not_negative(set, "set"),
-                clear=not_negative(clear, "clear"),
+                set=mask_of(set, "set"),
+                clear=mask_of(clear, "clear"),
                 registers={key: integer(value, key) for key, value in (registers or {}).items()},
                 name=name,
             )
