@@ -47,6 +47,8 @@ def things(tmp_path: Path) -> Iterator[Any]:
     yield from (pw.folio_walk(vma, BASE), ops, pw.Walk(world.tables, ops), pw.MmapLock(), pw.VmaLock(pw.MmapLock()))
     yield from (machine, mm, mm.tables, next(iter(mm.vmas)), machine.file(LONG), mm.vmas)
     yield from (*map(find_format, FORMATS), *find_format("x86-64").levels, pw.capture(), many.segments[0])
+    layout = pw.Layout(format="arm64-64k-lpa", regions=[pw.Region(LONG, BASE, 1 << 40, "rw-u")], name=LONG)
+    yield from (layout, pw.build(layout), layout.regions[0], pw.Reserve(BASE, 1 << 40))
     yield from (sweep.mappings(world.tables), *pw.Action, *pw.WalkLock, pw.SKIP, pw.Flag.rights(), pw.Kind.GUARD, at)
 
 

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.real
 PAGES = Path(__file__).parent.parent.parent / "docs" / "first-page-tables"
 
 
-@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [PAGES / f"{name}.md" for name in ("x86-64", "arm64", "riscv64")], ids=lambda page: page.stem
+)
 def test_a_stub_boots(page: Path, tmp_path: Path) -> None:
     blocks = dict(re.findall(r"```(\w+)\n(.*?)```", page.read_text(), re.DOTALL))
     (tmp_path / "first.toml").write_text(blocks["toml"])

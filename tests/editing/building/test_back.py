@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,13 @@ def test_windows_of_another_width() -> None:
     assert layout_of(build(layout).tables()).bits == (39, 48)
     both = Layout(format="arm64-4k", bits=(39, 42), regions=[*layout.regions, Region("2", 2**64 - 4096, 4096, "rw--", paddr=0)])  # fmt: skip  # noqa: E501
     assert layout_of(build(both).tables()).bits == (39, 42)
+
+
+def test_what_a_layout_cannot_say() -> None:
+    form = pw.find_format("x86-64", encryption_bit=51)
+    memory = pw.Ram(4096)
+    with pytest.raises(pw.UnsupportedError, match="an encryption bit, which a layout cannot say"):
+        layout_of(pw.PageTables(memory, 0, form))
+    unknown = pw.find_format("x86-64")
+    with pytest.raises(pw.UnsupportedError, match="no layout is of the format mine"):
+        layout_of(pw.PageTables(memory, 0, replace(unknown, name="mine")))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 
-from pagewalk.doors import integer, not_negative, printable, shown, word_array
+from pagewalk.doors import integer, not_negative, shortened, shown, word_array
 from pagewalk.editing.building.outline import GUARD
 from pagewalk.editing.building.sizes import page_sizes
 from pagewalk.errors import LayoutError, UnsupportedError
@@ -232,7 +232,7 @@ def _refuse_both(check: _Check, first: int, second: int) -> NoReturn:
     """Refuse two regions that overlap, the later one by its name and place."""
     one, other = check.layout.regions[min(first, second)], check.layout.regions[max(first, second)]
     there = "" if one.line is None else f" on line {one.line}"
-    what = f"region {printable(one.name)!r}{there}, {_span(one)}"
+    what = f"region {shortened(one.name)!r}{there}, {_span(one)}"
     raise LayoutError(f"{check.layout.where(other)} {_span(other)} overlaps {what}: move one of them")
 
 

@@ -14,7 +14,18 @@ import numpy as np
 from pagewalk.editing.building.areas import STATES
 from pagewalk.editing.building.layout import Layout, Region
 from pagewalk.errors import UnsupportedError
-from pagewalk.formats import FORMATS, NO_PADDR, Flag, Leaf, find_format, kernel_text, made, rights_of, rights_text
+from pagewalk.formats import (
+    ENCRYPTED,
+    FORMATS,
+    NO_PADDR,
+    Flag,
+    Leaf,
+    find_format,
+    kernel_text,
+    made,
+    rights_of,
+    rights_text,
+)
 from pagewalk.formats.access import ACCESSES, NO_RULES
 from pagewalk.formats.flags import GRANTED, Rights, flags_of
 from pagewalk.query import mappings, translate
@@ -52,11 +63,13 @@ def layout_of(
         A region for each run of pages that are alike and follow each other, or are one and the same.
 
     Raises:
-        UnsupportedError: The format is none that a layout can name, or frames are not known.
+        UnsupportedError: The format is none that a layout can name, has an encryption bit, or frames are not known.
         ReservedBits, Malformed, MemoryReadError: As ``mappings``, and ``findings`` is None.
     """
     if tables.format.name not in FORMATS:
         raise UnsupportedError(f"no layout is of the format {tables.format.name}: known are {', '.join(FORMATS)}")
+    if any(row.field(ENCRYPTED) for level in tables.format.hardware for row in level.rows):
+        raise UnsupportedError(f"{name or 'the source'} has an encryption bit, which a layout cannot say")
     form = find_format(tables.format.name, "none")
     rows = mappings(tables, coalesce=False, hardware=True, findings=findings, limit=None)
     if (rows["paddr"] == np.uint64(NO_PADDR)).any():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pagewalk.doors import printable
+from pagewalk.doors import shortened, shown
 from pagewalk.formats import PagingFormat, from_registers, to_registers, windows_of
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class Region(NamedTuple):
     clear: int = 0
     line: int | None = None
 
+    def __repr__(self) -> str:
+        return f"<Region {shown(self.name)} {self.rights} [{self.vaddr:#x}, {self.vaddr + self.size:#x})>"
+
 
 class Reserve(NamedTuple):
     """Addresses whose tables are to be there, though nothing is in them.
@@ -71,6 +74,9 @@ class Reserve(NamedTuple):
     page: int | None = None
     root: str | None = None
     line: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Reserve [{self.vaddr:#x}, {self.vaddr + self.size:#x})>"
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -137,7 +143,7 @@ class Outline:
 
     def where(self, region: Region | Reserve) -> str:
         """A region, for a message: file and line, as far as they are known, and its name."""
-        what = f"region {printable(region.name)!r}" if isinstance(region, Region) else "a reservation"
+        what = f"region {shortened(region.name)!r}" if isinstance(region, Region) else "a reservation"
         line = "" if region.line is None else f"{region.line}"
         place = ":".join(part for part in (self.name, line) if part)
         return f"{place}: {what}" if place else what
