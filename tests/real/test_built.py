@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
 import pagewalk as pw
+from pagewalk.cli import main
 from pagewalk.editing import Layout, Region, build
 from pagewalk.editing.building.proof import prove
 from pagewalk.formats import find_format, from_registers
 from tests.conftest import skip_or_fail
 from tests.editing.building.drawn import expected, rights_in
+from tests.real.bare import bare
 from tests.real.booted import CALL, CODE, DATA, DATA_SIZE, FAULT, READ, TABLES, WRITE, Board, boot
 from tests.real.packages import NotToBeHad
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pagewalk.editing import Built
 
@@ -114,3 +118,22 @@ def test_a_processor_takes_what_was_built(name: str) -> None:
         assert may is False or said is None or said[0] == paddr
         went += may
     assert 10 < went < len(accesses) - 10
+
+
+def test_a_layout_of_a_machine(tmp_path: Path) -> None:
+    """Through the gdb stub of a machine that has the tables, back to a layout, and to the same bytes."""
+    regions = [
+        Region("low", 0x1000, 0x3F_F000, "rwxu", paddr=0x1000),
+        Region("high", 0xFFFF_8000_0000_0000, 3 << 30, "rw--", paddr=0),
+    ]
+    built = build(Layout(format="x86-64", base=TABLES, regions=regions))
+    (tmp_path / "tables").write_bytes(built.data)
+    loaded = f"loader,file={tmp_path / 'tables'},addr={TABLES:#x},force-raw=on"
+    try:
+        with bare(tmp_path, "-device", loaded) as machine:
+            source = ["--from", f"gdb:{machine.gdb}", "--root", hex(TABLES), "--tables", hex(TABLES)]
+            done = CliRunner().invoke(main, ["build", *source, "-o", str(tmp_path / "back.toml")])
+    except NotToBeHad as reason:
+        skip_or_fail(f"no machine: {reason}")
+    assert not done.exit_code, done.output
+    assert build(tmp_path / "back.toml").data == built.data

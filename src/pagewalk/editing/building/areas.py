@@ -252,7 +252,8 @@ def _saying(layout: Outline, region: Region, said: dict[tuple[Any, ...], int]) -
     """
     if region.rights == GUARD:
         return -1
-    key = region[3:4] + region[5:9] + region[12:14]
+    state = None if region.state is None else tuple(region.state)
+    key = region.rights, region.memory, region.key, region.kernel, state, region.set, region.clear
     try:
         if (number := said.get(key)) is not None:
             return number
