@@ -87,10 +87,25 @@ def of_mapping(
     }
 
 
+class _Place(NamedTuple):
+    """A region or a reservation, as messages call it: put into words when there is one."""
+
+    name: str
+    line: int | None
+    what: str
+    number: int
+    found: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        place = f"{self.name}:{self.line}" if self.line is not None and self.name else self.name
+        called = shown(self.found["name"]) if "name" in self.found else f"{self.number}"
+        return f"{place}: {self.what} {called}".removeprefix(": ")
+
+
 class _Reader(NamedTuple):
     """A table of the file, and what messages call it."""
 
-    where: str
+    where: str | _Place
     found: Mapping[str, Any]
 
     def refuse(self, why: str) -> LayoutError:
@@ -108,6 +123,8 @@ class _Reader(NamedTuple):
     def number(self, key: str) -> int:
         """A number."""
         value = self.found[key]
+        if type(value) is int:
+            return value
         try:
             return parse(value) if isinstance(value, str) else integer(value, key)
         except (TypeError, ValueError) as error:
@@ -182,9 +199,7 @@ def _every(
     made = []
     for at, found in enumerate(given):
         line = lines[what][at] if what in lines else None
-        place = f"{name}:{line}" if line is not None and name else name
-        called = shown(found["name"]) if "name" in found else f"{at + 1}"
-        reader = _Reader(f"{place}: {what} {called}".removeprefix(": "), found)
+        reader = _Reader(_Place(name, line, what, at + 1, found), found)
         reader.check(known)
         said = {key: known[key](reader, key) for key in found}
         if what == "region":
