@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pagewalk.formats import DEFAULT
-from pagewalk.mm.calls import files
+from pagewalk.mm.calls import files, swapping
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.hardware.machine import Hardware
 from pagewalk.mm.mm import Mm
@@ -111,8 +111,25 @@ class Machine(Hardware):
         """
         files.truncate(self, file, size)
 
+    def swapon(self, size: int) -> None:
+        """Give a machine that has no swap some: ``size`` bytes.
+
+        Raises:
+            TypeError, ValueError: No such size.
+            SystemCallError: EBUSY, it has some.
+        """
+        self.do(swapping.swapon, self, size)
+
+    def swapoff(self) -> None:
+        """Bring all that is in swap back into memory, and take the swap device away.
+
+        Raises:
+            SystemCallError: EINVAL, there is none; ENOMEM, memory is short: some of it is back.
+        """
+        self.do(swapping.swapoff, self)
+
     def usage(self) -> dict[str, int]:
-        """Bytes of RAM by what they are used for: free, anon, file, table, hugetlb, zero."""
+        """Bytes of RAM by what they are used for: free, anon, file, table, hugetlb, zero, swap_cache."""
         page = self.geometry.page_size
         return self.do(lambda: {usage.name.lower(): self.frames.count(usage) * page for usage in Usage})
 

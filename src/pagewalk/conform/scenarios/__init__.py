@@ -30,6 +30,7 @@ from pagewalk.conform.scenarios.steps import (
     Read,
     Register,
     Step,
+    Swapoff,
     Truncate,
     Unregister,
     Write,
@@ -39,6 +40,6 @@ from pagewalk.conform.scenarios.steps import (
 __all__ = [
     "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "File", "Fork", "KernelRead", "KernelWrite", "Madvise",
     "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall", "Munmap",
-    "PagemapScan", "Pool", "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Truncate",
+    "PagemapScan", "Pool", "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Swapoff", "Truncate",
     "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip

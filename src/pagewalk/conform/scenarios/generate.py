@@ -16,6 +16,7 @@ from pagewalk.conform.scenarios.huge_pool import HUGE_FILES, HUGE_POOL_TABLE
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE, Plan
 from pagewalk.conform.scenarios.scenario import File, Scenario
+from pagewalk.conform.scenarios.swapping import SWAP_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -393,10 +394,11 @@ _MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(weight)]
 _FORKS = 10
 """Of a hundred and more steps where the pool is asked for: what is promised is told apart by a fork."""
 _POOL_MAKERS = [maker for weight, maker in HUGE_POOL_TABLE for _ in range(weight)]
+_SWAP_MAKERS = [maker for weight, maker in SWAP_TABLE for _ in range(weight)]
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 
-def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False) -> Scenario:
+def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False, swap: bool = False) -> Scenario:
     """A scenario from a source of choices.
 
     Args:
@@ -405,10 +407,12 @@ def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False) -
         hugetlb: Map pages of the pool too, and look at it after each step. All processes of a machine share it: run
             one such scenario at a time.
         uffd: Write-protect with userfaultfd, which else one in six does.
+        swap: Swap out, and switch swap off and on: likewise one at a time, with swap on.
     """
     state = Plan(draw)
     large = state.one_in(4)
     makers = (_HUGE_MAKERS if large else _MAKERS) + (_POOL_MAKERS + [_fork] * _FORKS) * hugetlb
+    makers = makers + (_SWAP_MAKERS + [_fork] * _FORKS) * swap
     if uffd or (not hugetlb and state.one_in(6)):
         state.unpopulated = state.one_in(2)
         left_out = _GUARDED if state.one_in(2) else _FILED
@@ -437,6 +441,6 @@ class _Seeded:
         return self._random.randint(low, high)
 
 
-def generate(seed: int, steps: int = 30, *, hugetlb: bool = False, uffd: bool = False) -> Scenario:
+def generate(seed: int, steps: int = 30, *, hugetlb: bool = False, uffd: bool = False, swap: bool = False) -> Scenario:
     """The scenario of a seed: the same at all times. See ``plan``."""
-    return plan(_Seeded(seed), steps, hugetlb=hugetlb, uffd=uffd)
+    return plan(_Seeded(seed), steps, hugetlb=hugetlb, uffd=uffd, swap=swap)

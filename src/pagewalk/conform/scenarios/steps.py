@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "STEPS", "Execute", "Exit", "Fork", "KernelRead", "KernelWrite", "Madvise", "Mincore", "Mlock", "Mlockall", "Mmap",
     "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall", "Munmap", "PagemapScan", "Pool", "ProcessMadvise",
-    "PunchHole", "Read", "Register", "Step", "Truncate", "Unregister", "Write", "WriteProtect",
+    "PunchHole", "Read", "Register", "Step", "Swapoff", "Truncate", "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip
 
 
@@ -321,6 +321,16 @@ class Pool(Step):
     """
 
     call = "pool"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Swapoff(Step):
+    """``swapoff`` of the campaign's swap file, and ``swapon`` again: all that was there is back in memory.
+
+    All processes of a machine share it: only for one that runs alone.
+    """
+
+    call = "swapoff"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -132,6 +132,9 @@ class Calls(Protocol):
     def pool(self) -> bytes:
         """The hugetlb pages of 2 MiB that are free, and those that are promised, counted from the start; as text."""
 
+    def swapoff(self) -> Any:
+        """``swapoff(2)`` of the campaign's swap file, and ``swapon(2)`` again."""
+
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> Any:
         """A new file to map, open for writing or only for reading.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pagewalk.conform.sides.facts import HUGETLB, free_hugetlb, running_facts
 from pagewalk.conform.sides.side import Model
+from pagewalk.conform.sides.swap import SWAP_SIZE, own_swap_is_on
 from pagewalk.mm.calls import observe
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class SimulatedProcess:
         taken = len(machine.pools.get(HUGETLB, ())) - len(machine.hugetlb.get(HUGETLB, ()))
         return b"%+d free, %+d promised" % (-taken, machine.promised(HUGETLB))
 
+    def swapoff(self) -> None:
+        """See ``Calls``."""
+        self._machine.swapoff()
+        self._machine.swapon(SWAP_SIZE)
+
     def punch_hole(self, file: File, offset: int, length: int) -> None:
         """See ``Calls``."""
         self._machine.punch_hole(file, offset, length)
@@ -112,7 +118,8 @@ def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = Non
         from pagewalk.mm.machine import Machine
 
         pool = free_hugetlb() if known.hugetlb is None else known.hugetlb
-        machine = Machine(ram, known.format, thp=known.thp, hugetlb={HUGETLB: pool}, pku=known.pku)
+        swap = SWAP_SIZE * own_swap_is_on() if known.swap is None else known.swap
+        machine = Machine(ram, known.format, thp=known.thp, hugetlb={HUGETLB: pool}, pku=known.pku, swap=swap)
         machine.reclaims_whole = known.reclaims_whole
         return cast("Target", SimulatedProcess(machine, machine.mm()))
 

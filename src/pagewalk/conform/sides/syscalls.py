@@ -10,7 +10,7 @@ import tempfile
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
-from pagewalk.abi import uffd
+from pagewalk.abi import MADV_PAGEOUT, uffd
 from pagewalk.abi.pagemap import PAGE_REGION, PAGEMAP_SCAN, PM_SCAN_ARG, PageIs
 from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MFD_HUGE_2MB, MFD_HUGETLB
 from pagewalk.abi.syscalls import (
@@ -36,6 +36,7 @@ from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.target import DEFAULT_MAP
 from pagewalk.conform.sides.probe import Probe
 from pagewalk.conform.sides.smaps import starts_above
+from pagewalk.conform.sides.swap import Quiet, off_and_on, own_swap_is_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +71,7 @@ class ThisProcess:
         self._rows = ctypes.create_string_buffer(_SCAN_ROWS * _ROW)
         self._maps, self._pagemap, self._smaps, self._uffd = -1, -1, -1, -1
         self._pool = 0, 0
+        self._quiet: Quiet | None = None
         self.reopen()
 
     def reopen(self) -> None:
@@ -140,7 +142,15 @@ class ThisProcess:
 
     def madvise(self, addr: int, length: int, advice: int) -> None:
         """See ``Calls``."""
-        _call(SYS_MADVISE, addr, length, advice)
+        try:
+            _call(SYS_MADVISE, addr, length, advice)
+        finally:
+            self._settle(advice)
+
+    def _settle(self, advice: int) -> None:
+        """Let what was paged out be written."""
+        if self._quiet is not None and advice == MADV_PAGEOUT:
+            self._quiet.wait()
 
     def process_madvise(self, ranges: Sequence[tuple[int, int]], advice: int) -> int:
         """See ``Calls``."""
@@ -150,6 +160,7 @@ class ThisProcess:
             return _call(SYS_PROCESS_MADVISE, pidfd, _address(vector), len(ranges), advice)
         finally:
             os.close(pidfd)
+            self._settle(advice)
 
     def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> None:
         """See ``Calls``."""
@@ -222,9 +233,14 @@ class ThisProcess:
         (free, promised), (free_before, promised_before) = _pool(), self._pool
         return b"%+d free, %+d promised" % (free - free_before, promised - promised_before)
 
+    def swapoff(self) -> None:
+        """See ``Calls``."""
+        off_and_on()
+
     def begin(self) -> None:
-        """Count the pool's pages from here on."""
+        """Count the pool's pages from here on; know whether a campaign has switched swap on."""
         self._pool = _pool()
+        self._quiet = (self._quiet or Quiet()) if own_swap_is_on() else None
 
     def pagemap_scan(
         self,

@@ -25,6 +25,7 @@ from pagewalk.conform.scenarios import Exit, Fork, Scenario, Step
 from pagewalk.conform.scenarios.target import Outcome
 from pagewalk.conform.sides.actor import NO_PROCESS, SAME_CHILD, Actor, Look, Window, make_files
 from pagewalk.conform.sides.process import end_with, parents_pipe
+from pagewalk.conform.sides.swap import own_swap_is_on
 from pagewalk.conform.sides.syscalls import ThisProcess
 
 _KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed"
@@ -209,6 +210,7 @@ def _counters() -> tuple[str, ...]:
     """Counters that move when the kernel has no huge page to give, or makes one by itself."""
     with open("/proc/vmstat") as lines:  # noqa: PTH123 (once a scenario)
         counters = [line for line in lines if line.startswith(_COUNTERS)]
+    counters.append(str(own_swap_is_on()))
     try:
         with open(_KHUGEPAGED) as collapsed:  # noqa: PTH123
             return (*counters, collapsed.read())

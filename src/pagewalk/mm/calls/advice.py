@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk import abi
 from pagewalk.errors import OutOfFrames, SystemCallError, WalkError
+from pagewalk.formats import Kind
 from pagewalk.mm.calls.files import punch_hole
 from pagewalk.mm.calls.guard import install_guards, remove_guards
 from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.hardware.cpu import permits
 from pagewalk.mm.paging import huge, reclaim
+from pagewalk.mm.paging.fault import swap_in
 from pagewalk.mm.paging.touch import populate
 from pagewalk.mm.paging.zap import zap
 from pagewalk.mm.state import areas
@@ -160,8 +162,19 @@ def _dontneed_locked(mm: Space, area: Area, start: int, end: int) -> None:
         mm.log("flush", start, end)
 
 
-def _willneed(mm: Space, area: Area, start: int, end: int) -> None:
-    """Read swapped pages and pages of a file ahead: nothing that a process could see."""
+def _willneed(mm: Space, area: Area, start: int, stop: int) -> None:
+    """Read pages ahead: those in swap come into the swap cache, which mincore tells."""
+    swap, last, page = mm.machine.swap, mm.geometry.last, mm.geometry.page_size
+    if not swap.used or area.huge_page_size:
+        return
+    if isinstance(area.mapping, File):
+        first, end = area.offset_at(start) // page, area.offset_at(stop) // page
+        slots = [slot for index, slot in area.mapping.swapped.items() if first <= index < end]
+    else:
+        swapped = [entries[last.kind(entries) == Kind.SWAP] for _, entries in mm.tables.slices(start, stop)]
+        slots = [int(last.swap_slot(entry)[1]) for entries in swapped for entry in entries]
+    for slot in slots:
+        swap.fetch(slot)
 
 
 def _remove(mm: Space, area: Area, start: int, end: int) -> None:
@@ -184,7 +197,7 @@ def _collapse(mm: Space, area: Area, start: int, end: int) -> None:
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} cannot have huge pages there")
     refused = None
     for at in range(first, last, size):
-        refusal = huge.collapse(mm, area, at)
+        refusal = huge.collapse(mm, area, at, swap_in)
         if refusal is not None:
             refused = SystemCallError(refusal.code, f"[{at:#x}, {at + size:#x}) cannot be collapsed: {refusal.why}")
             if not refusal.goes_on:

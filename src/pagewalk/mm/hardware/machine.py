@@ -78,7 +78,7 @@ class Hardware(ABC):
         self.reclaims_whole = True
         self.memory = Ram(_whole_pages(ram, self.geometry.page_size))
         self.frames = FramePool(self.memory, self.geometry)
-        self.swap = SwapDevice(swap, self.geometry.page_size, self.geometry.last.most_swap_slots)
+        self.swap = SwapDevice(swap, self.frames, self.geometry.last.most_swap_slots)
         self.zero = self.frames.take(Usage.ZERO)
         self.huge_zero: int | None = None
         self._huge_zero_users = 0

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.space import Space
     from pagewalk.tables import Entry
 
-__all__ = ["find_area", "handle", "unshare"]
+__all__ = ["find_area", "handle", "swap_in", "unshare"]
 
 STACK_LIMIT: Final = 8 << 20
 FAULT_AROUND: Final = 64 << 10
@@ -119,7 +119,7 @@ def _resolve(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> 
             if write and Flag.WRITE not in entry.flags:
                 _write_protected(mm, area, entry, page)
         case Kind.SWAP:
-            _swap_in(mm, area, entry, page, write=write)
+            swap_in(mm, area, entry, page, write=write)
         case Kind.UFFD_WP:
             _populate_protected(mm, area, entry, page, access)
         case Kind.HWPOISON:
@@ -272,6 +272,7 @@ def _write_protected(mm: Space, area: Area, entry: Entry, page: int) -> None:
     _map(mm, area, entry, page, fresh, writable=True, dirty=True)
     if not special:
         frames.drop(frame)
+        mm.machine.swap.unmapped([frame])
 
 
 def unshare(mm: Space, vaddr: int) -> None:
@@ -309,17 +310,27 @@ def unshare(mm: Space, vaddr: int) -> None:
     if marked:
         _protect(mm, entry)
     frames.drop(frame)
+    mm.machine.swap.unmapped([frame])
 
 
-def _swap_in(mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> None:
-    """Read a page back from swap."""
-    slot = int(mm.geometry.last.swap_slot(entry.value)[1])
-    swap = mm.machine.swap
-    frame = mm.take_frame(Usage.ANON, page)
-    mm.memory.write(frame, swap.get(slot))
-    writable = write or (VmaFlags.WRITE in area.flags and not swap.shared(slot))
-    marked = Flag.UFFD_WP in entry.flags
-    _map(mm, area, entry, page, frame, writable=writable, dirty=True)
+def swap_in(mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> None:
+    """Read a page back from swap, or find it in the swap cache (``do_swap_page``).
+
+    It is this process's own if it was before, and no fork came between, or if nobody else has it in any way.
+    """
+    slot, flags = int(mm.geometry.last.swap_slot(entry.value)[1]), entry.flags
+    swap, frames = mm.machine.swap, mm.machine.frames
+    frame = mm.fetch_swapped(slot, page)
+    alone, locked = frames.holders(frame) == 1, VmaFlags.LOCKED in area.flags or frames.is_mlocked(frame)
+    leaves = (locked or (write and alone)) and swap.users(slot) == 1
+    own, marked = Flag.EXCLUSIVE in flags or (alone and leaves), Flag.UFFD_WP in flags
+    frames.hold(frame)
+    frames.set_exclusive(frame, exclusive=own)
+    _map(mm, area, entry, page, frame, writable=own and not marked, dirty=own and write and not marked)
+    swap.drop(slot)
+    if leaves:
+        swap.let_go(frame)
     if marked:
         _protect(mm, entry)
-    swap.drop(slot)
+    elif write and not own:
+        _write_protected(mm, area, entry, page)

@@ -12,6 +12,7 @@ from pagewalk.space import Mapping
 
 if TYPE_CHECKING:
     from pagewalk.mm.hardware.machine import Hardware
+    from pagewalk.mm.hardware.swap import SwapDevice
 
 __all__ = ["FILE_END", "File", "check_file"]
 
@@ -33,6 +34,8 @@ class File(Mapping):
 
     Attributes:
         alive: Somebody has it; if not, its mappings alone keep it.
+        pages: The frames in the page cache, by the page's number.
+        swapped: The slots of pages in swap, likewise.
     """
 
     alive = False
@@ -62,6 +65,7 @@ class File(Mapping):
         self.readable = readable
         self.unlinked = unlinked
         self.pages: dict[int, int] = {}
+        self.swapped: dict[int, int] = {}
         machine.files.add(self)
         self.write(0, contents)
 
@@ -74,6 +78,9 @@ class File(Mapping):
         Raises:
             OutOfFrames: No frame.
         """
+        if index in self.swapped:
+            self.pages[index] = self.machine.swap.move_in(self.swapped[index])
+            self.machine.swap.drop(self.swapped.pop(index))
         if index not in self.pages:
             self.pages[index] = self.pool.take(Usage.FILE)
         return self.pages[index]
@@ -134,7 +141,7 @@ class File(Mapping):
         while offset < end:
             index, inside = divmod(offset, self.page_size)
             step = min(end - offset, self.page_size - inside)
-            frame = self.pages.get(index)
+            frame = self.frame(index) if index in self.swapped else self.pages.get(index)
             parts.append(bytes(step) if frame is None else self.pool.memory.read(frame + inside, step))
             offset += step
         return b"".join(parts)
@@ -142,29 +149,35 @@ class File(Mapping):
     def let_go(self) -> None:
         """A mapping has gone: with the last one of an unlinked file, so do its pages."""
         if self.unlinked and not self.vmas:
-            self.discard(0, max(self.pages, default=0) + 1)
+            self.discard(0, max((*self.pages, *self.swapped), default=0) + 1)
 
     def discard(self, first: int, last: int) -> None:
         """Take the pages ``[first, last)`` out of the page cache: they are holes now."""
         for index in [index for index in self.pages if first <= index < last]:
             self.pool.drop(self.pages.pop(index))
+        for index in [index for index in self.swapped if first <= index < last]:
+            self.machine.swap.drop(self.swapped.pop(index))
 
     def cut(self, first: int) -> None:
         """The file ends before a page now: it and all behind it are gone."""
         self.discard(first, FILE_END // self.page_size)
 
-    def reclaim(self, frame: int) -> None:
-        """Memory is wanted back: a page that was never written is a hole again; there is nowhere to write others to."""
+    def reclaim(self, frame: int, swap: SwapDevice) -> None:
+        """Memory is wanted back: a page that was never written is a hole again, others go to swap while there is any."""
+        (index,) = [index for index, cached in self.pages.items() if cached == frame]
         if not self.pool.dirty(frame)[0]:
-            (index,) = [index for index, cached in self.pages.items() if cached == frame]
             self.discard(index, index + 1)
+        elif swap.used < swap.slots:
+            self.swapped[index] = swap.move_out(frame)
+            del self.pages[index]
 
     def zero_edges(self, offset: int, length: int) -> None:
         """Zero the parts of a range that fill no whole page."""
         end, size = offset + length, self.page_size
         first, last = -(-offset // size) * size, end // size * size
         for start, stop in ((offset, min(end, first)), (max(offset, last), end)):
-            frame = self.pages.get(start // self.page_size)
+            index = start // self.page_size
+            frame = self.frame(index) if start < stop and index in self.swapped else self.pages.get(index)
             if start < stop and frame is not None:
                 self.pool.memory.write(frame + start % self.page_size, bytes(stop - start))
 

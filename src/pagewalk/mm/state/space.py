@@ -145,6 +145,17 @@ class Space(AddressSpace):
         except OutOfFrames as error:
             raise OutOfFrames(error.why, vaddr, self.geometry.last.depth) from None
 
+    def fetch_swapped(self, slot: int, vaddr: int) -> int:
+        """The frame of a page in swap, which is in the swap cache then.
+
+        Raises:
+            OutOfFrames: There is none (carries vaddr).
+        """
+        try:
+            return self.machine.swap.fetch(slot)
+        except OutOfFrames as error:
+            raise OutOfFrames(error.why, vaddr, self.geometry.last.depth) from None
+
     # -- cutting -----------------------------------------------------------------------------------------------------
 
     def check_cut(self, area: Area, addr: int) -> None:
