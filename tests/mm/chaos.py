@@ -173,6 +173,8 @@ CALLS: Final[dict[str, Callable[[Draw], Any]]] = {
     "smaps_by_vma": lambda d: d.mm.smaps_by_vma(),
     "punch_hole": lambda d: d.tank.machine.punch_hole(d.file, d.rng.randrange(4) * d.small + d.yes * 9, d.size),
     "truncate": lambda d: d.tank.machine.truncate(d.file, d.rng.randrange(20) * d.small + d.yes * 9),
+    "swapoff": lambda d: (d.tank.machine.swapoff(), d.tank.machine.swapon(1 << 20)),
+    "swapon": lambda d: d.tank.machine.swapon(1 << 20),
     "usage": lambda d: d.tank.machine.usage(),
     "file.write": lambda d: d.file.write(d.rng.randrange(12) * d.small, b"f" * 5000),
     "file.read": lambda d: d.file.read(0, 12 * d.small),

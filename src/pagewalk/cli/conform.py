@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,11 @@ __all__ = ["conform"]
 @click.option("--sequences", type=Number(least=1), default=200, show_default=True, help="How many, one a seed.")
 @click.option("--steps", type=Number(least=1), default=30, show_default=True, help="Steps in each.")
 @click.option("--arguments", is_flag=True, help="Every call with odd arguments, two at a time, eight calls a sequence.")
+@click.option(
+    "--swap",
+    is_flag=True,
+    help="Swap too: a file of 64 MiB, on meanwhile. For root; one process. Nobody else should compare meanwhile.",
+)
 @click.option("--jobs", type=Number(), default=0, help="Processes that share the work; 0: one a processor.")
 @click.option(
     "--timeout",
@@ -36,7 +41,9 @@ __all__ = ["conform"]
     help="What a sequence may take on the kernel; one that takes longer proves nothing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
-def conform(seed: int, sequences: int, steps: int, arguments: bool, jobs: int, timeout: int, as_json: bool) -> int:
+def conform(
+    seed: int, sequences: int, steps: int, arguments: bool, swap: bool, jobs: int, timeout: int, as_json: bool
+) -> int:
     """Ask the running kernel and the simulated address space the same questions.
 
     Random sequences of system calls and accesses run in a child process and on the model; results, errors, maps and
@@ -50,12 +57,16 @@ def conform(seed: int, sequences: int, steps: int, arguments: bool, jobs: int, t
     from pagewalk.conform.scenarios.generate import generate
     from pagewalk.conform.sides.facts import require_settings
     from pagewalk.conform.sides.probe import require_machine
+    from pagewalk.conform.sides.swap import swap_file
 
     require_machine()
     require_settings()
-    jobs = min(jobs or len(processors()), -(-sequences // 50))  # a process takes a second to start
-    sides, make = partial(kernel_and_model, timeout), ask if arguments else partial(generate, steps=steps)
-    with _signals_clean_up(), _progress(sequences) as progress:
+    if arguments and swap:
+        raise click.UsageError("--arguments has no sequences with swap: leave --swap out")
+    jobs = 1 if swap else min(jobs or len(processors()), -(-sequences // 50))  # a process takes a second to start
+    sides, make = partial(kernel_and_model, timeout), ask if arguments else partial(generate, steps=steps, swap=swap)
+    on = swap_file() if swap else nullcontext()
+    with _signals_clean_up(), on, _progress(sequences) as progress:
         result = run_crew(jobs, sides, seed=seed, sequences=sequences, make=make, progress=progress)
     if as_json:
         write([json.dumps(_plain(result), indent=2) + "\n"])

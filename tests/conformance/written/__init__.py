@@ -15,6 +15,7 @@ from . import (
     moving,
     processes,
     rights,
+    swap,
     thp,
     watched,
 )
@@ -24,6 +25,6 @@ THEMES = {
     "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb,
     "hugetlb files": hugetlb_files, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
-    "watched": watched,
+    "watched": watched, "swap": swap,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

@@ -40,7 +40,7 @@ _ZSWAP = Path("/sys/module/zswap/parameters/enabled")
 _REFRESH, _VMSTAT = Path("/proc/sys/vm/stat_refresh"), Path("/proc/vmstat")
 _PATIENCE = 60
 """Seconds that switching off may take."""
-_WRITTEN = 0.05
+_WRITTEN = 0.02
 """Seconds in which a page should be written."""
 _BLOCK = 2 << 20
 
@@ -95,10 +95,14 @@ class Quiet:
         self._block = ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) // _BLOCK * _BLOCK + _BLOCK
         self._madvise = ctypes.CDLL(None).madvise
         self._madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+        self._written = _counter("pswpout")
 
     def wait(self) -> None:
-        """Wait, though not for long: others write too."""
-        over = time.monotonic() + _WRITTEN
+        """Wait, if anything was written, though not for long: others write too."""
+        written, over = _counter("pswpout"), time.monotonic() + _WRITTEN
+        if written == self._written:
+            return
+        self._written = written
         while time.monotonic() < over and _is_writing():
             pass
         self._madvise(self._block, _BLOCK, MADV_COLLAPSE)
@@ -107,8 +111,13 @@ class Quiet:
 def _is_writing() -> bool:
     """Whether anything is being written back; the CPUs' counts are summed up first."""
     _REFRESH.read_bytes()
-    with _VMSTAT.open() as lines:
-        return any(line.startswith("nr_writeback ") and line.split()[1] != "0" for line in lines)
+    return _counter("nr_writeback") > 0
+
+
+def _counter(name: str) -> int:
+    """A line of vmstat."""
+    text = _VMSTAT.read_text()
+    return int(text[text.index(f"\n{name} ") + len(name) + 2 :].partition("\n")[0])
 
 
 def _call(name: str, *args: bytes | int) -> None:

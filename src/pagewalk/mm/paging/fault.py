@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk import abi
+from pagewalk.abi.limits import RLIMIT_MEMLOCK
 from pagewalk.errors import BusError, SegmentationFault
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.hardware.cpu import allows, permits
+from pagewalk.mm.hardware.cpu import allows
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import huge, hugetlb
 from pagewalk.mm.paging.marks import protected
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.mm.state.areas import prepare_anon
+from pagewalk.mm.state.limits import fits, mapped, may_lock
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
@@ -47,8 +49,9 @@ def find_area(mm: Space, vaddr: int, access: Access) -> Area:
         form = mm.machine.format
         blind = not form.tells_outside and form.window_of(vaddr) is None
         raise SegmentationFault(vaddr, access, "nothing is mapped there", abi.SI_KERNEL if blind else abi.SEGV_MAPERR)
-    if not permits(area, access):
-        why = f"protection key {area.protection_key} makes the mapping execute-only"
+    if not mm.keys.permits(area, access):
+        only = " makes the mapping execute-only" if area.protection_key == mm.keys.execute_only else " refuses it"
+        why = f"protection key {area.protection_key}{only}"
         raise SegmentationFault(vaddr, access, why, abi.SEGV_PKUERR)
     if not allows(area, access):
         raise SegmentationFault(vaddr, access, f"the mapping is {area.rights}", abi.SEGV_ACCERR)
@@ -66,7 +69,10 @@ def _grow_stack(mm: Space, vaddr: int) -> Area | None:
     gap = mm.geometry.stack_gap
     if above.end - start > STACK_LIMIT or (crowded and below is not None and start - below.end < gap):
         return None
-    area = mm.as_area(above)
+    area, more = mm.as_area(above), above.start - start
+    locked = VmaFlags.LOCKED in area.flags and not may_lock(mm, mapped(mm, RLIMIT_MEMLOCK) + more)
+    if locked or not fits(mm, area.flags, more):
+        return None
     mm.vmas.grow_down(area, start)
     prepare_anon(mm, area)
     return area

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, Final
 
+from pagewalk.abi.limits import F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE
 from pagewalk.doors import integer, not_negative, plain, refuse_pickling, shown
 from pagewalk.errors import SystemCallError
 from pagewalk.mm.hardware.frames import Usage
@@ -36,6 +37,8 @@ class File(Mapping):
         alive: Somebody has it; if not, its mappings alone keep it.
         pages: The frames in the page cache, by the page's number.
         swapped: The slots of pages in swap, likewise.
+        seals: F_SEAL_* that were added to it.
+        executable: Whether it may be executed, as far as sealing asks.
     """
 
     alive = False
@@ -66,6 +69,7 @@ class File(Mapping):
         self.unlinked = unlinked
         self.pages: dict[int, int] = {}
         self.swapped: dict[int, int] = {}
+        self.seals, self.executable = 0, True
         machine.files.add(self)
         self.write(0, contents)
 
@@ -103,16 +107,32 @@ class File(Mapping):
         """Whether the page at an offset lies inside the file."""
         return addr_offset // self.page_size < -(-self.size // self.page_size)
 
+    def refuse_sealed(self, size: int | None = None) -> None:
+        """Refuse to change what a file holds, or what size it has, if it is sealed.
+
+        Raises:
+            SystemCallError: EPERM.
+        """
+        if size is None:
+            refused = self.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
+        else:
+            refused = self.seals & (F_SEAL_SHRINK * (size < self.size) | F_SEAL_GROW * (size > self.size))
+        if refused:
+            raise SystemCallError(errno.EPERM, f"{self.name} is sealed, {self.seals:#x}")
+
     def write(self, offset: int, data: bytes) -> None:
         """Put bytes in; the file grows with them, as for a system call.
 
         Raises:
-            SystemCallError: EINVAL, EFBIG: there is no such place in a file.
+            SystemCallError: EINVAL, EFBIG: there is no such place in a file; EPERM, it is sealed.
             OutOfFrames: No frame.
         """
         offset, data = _offset(offset), bytes(plain(data))
         if offset + len(data) >= FILE_END:
             raise SystemCallError(errno.EFBIG, f"{len(data)} bytes at {offset:#x} go beyond every file")
+        if data:
+            self.refuse_sealed()
+            self.refuse_sealed(max(self.size, offset + len(data)))
         self.machine.do(self._write, offset, data)
 
     def _write(self, offset: int, data: bytes) -> None:

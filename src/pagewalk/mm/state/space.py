@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag
+from pagewalk.mm.hardware.cpu import Keys
 from pagewalk.mm.state.area import RIGHTS, Area
+from pagewalk.mm.state.limits import Limits
 from pagewalk.mm.state.tables import MmTables
 from pagewalk.space import AddressSpace, MmapLock, VmaFlags, VmaLock
 
@@ -50,6 +52,8 @@ class Space(AddressSpace):
         mmap_lock: The lock that walks demand; the system calls take it themselves.
         task_size, mmap_base: The end of what can be mapped, and of what is unasked.
         default_flags: What new areas have besides (mlockall with MCL_FUTURE); a child begins without.
+        limits: What it may map and lock.
+        keys: Its protection keys.
         events: The latest TLB and cache events, oldest first.
         alive: Somebody has it, and it has not exited.
     """
@@ -67,6 +71,8 @@ class Space(AddressSpace):
         self.task_size = self.geometry.task_size
         self.mmap_base = self.geometry.mmap_base
         self.default_flags = VmaFlags(0)
+        self.limits = Limits()
+        self.keys = Keys(machine.pku)
         self.events: deque[Event] = deque(maxlen=4096)
         machine.spaces.add(self)
 
