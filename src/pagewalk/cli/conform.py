@@ -6,6 +6,7 @@ import json
 import signal
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,13 @@ __all__ = ["conform"]
 @click.command
 @click.option("--seed", type=Number(), default=0, show_default=True, help="The first sequence's seed.")
 @click.option("--sequences", type=Number(least=1), default=200, show_default=True, help="How many, one a seed.")
+@click.option("--from", "start", type=Number(), default=0, help="Go on from this seed: those before it are left out.")
+@click.option(
+    "--results",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write down what was found, and leave out what is there already: a line of JSON for every ten sequences.",
+)
 @click.option("--steps", type=Number(least=1), default=30, show_default=True, help="Steps in each.")
 @click.option("--arguments", is_flag=True, help="Every call with odd arguments, two at a time, eight calls a sequence.")
 @click.option(
@@ -42,7 +50,16 @@ __all__ = ["conform"]
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def conform(
-    seed: int, sequences: int, steps: int, arguments: bool, swap: bool, jobs: int, timeout: int, as_json: bool
+    seed: int,
+    sequences: int,
+    start: int,
+    results: Path | None,
+    steps: int,
+    arguments: bool,
+    swap: bool,
+    jobs: int,
+    timeout: int,
+    as_json: bool,
 ) -> int:
     """Ask the running kernel and the simulated address space the same questions.
 
@@ -50,8 +67,9 @@ def conform(
     every page's state are compared after each step. The first disagreement is shrunk and printed. Exits with 0 if all
     agree, with 1 if not. With --arguments, 3,300 sequences ask everything once.
     """
-    from pagewalk.conform.campaign.campaign import kernel_and_model
+    from pagewalk.conform.campaign.campaign import Campaign, kernel_and_model
     from pagewalk.conform.campaign.crew import processors, run_crew
+    from pagewalk.conform.campaign.results import Results
     from pagewalk.conform.campaign.text import campaign_text
     from pagewalk.conform.scenarios.arguments import ask
     from pagewalk.conform.scenarios.generate import generate
@@ -66,8 +84,16 @@ def conform(
     jobs = 1 if swap else min(jobs or len(processors()), -(-sequences // 50))  # a process takes a second to start
     sides, make = partial(kernel_and_model, timeout), ask if arguments else partial(generate, steps=steps, swap=swap)
     on = swap_file() if swap else nullcontext()
-    with _signals_clean_up(), on, _progress(sequences) as progress:
-        result = run_crew(jobs, sides, seed=seed, sequences=sequences, make=make, progress=progress)
+    seed, end = max(seed, start), seed + sequences
+    kept = None if results is None else Results(results, {"arguments": arguments, "steps": steps, "swap": swap})
+    seed, result = (seed, Campaign()) if kept is None else kept.known(seed, end)
+    with _signals_clean_up(), on, _progress(end - seed) as progress:
+        if seed < end:
+            record = None if kept is None else kept.add
+            gave = run_crew(
+                jobs, sides, seed=seed, sequences=end - seed, make=make, progress=progress, record=record
+            )
+            result.add(gave)
     if as_json:
         write([json.dumps(_plain(result), indent=2) + "\n"])
     else:

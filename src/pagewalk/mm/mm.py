@@ -114,7 +114,7 @@ class Mm(Space):
         Raises:
             SystemCallError: EINVAL, it is not taken, or that of memory that may only be executed.
         """
-        self._change(keys.pkey_free, self, keys.signed(*words(key=key)))
+        self._change(keys.pkey_free, self, keys.signed(integer(key, "key")))
 
     def pkey_mprotect(self, addr: int, length: int, prot: int, key: int) -> None:
         """Change the rights of a range and give it a protection key; -1 is ``mprotect``.
@@ -122,8 +122,9 @@ class Mm(Space):
         Raises:
             SystemCallError: As ``mprotect``; EINVAL, nobody has the key.
         """
-        addr, length, prot, key = words(addr=addr, length=length, prot=prot, key=key)
-        self._change(keys.pkey_mprotect, self, addr, length, prot, keys.signed(key))
+        key = keys.signed(integer(key, "key"))
+        addr, length, prot = words(addr=addr, length=length, prot=prot)
+        self._change(keys.pkey_mprotect, self, addr, length, prot, key)
 
     def setrlimit(self, resource: int, soft: int) -> None:
         """Set a soft limit, in bytes: RLIMIT_AS, RLIMIT_DATA, or RLIMIT_MEMLOCK, which binds who is not root.

@@ -8,10 +8,13 @@ from pagewalk.conform.scenarios.steps import (
     STEPS,
     Execute,
     Exit,
+    Fcntl,
     Fork,
     KernelRead,
     KernelWrite,
+    Limited,
     Madvise,
+    MemfdCreate,
     Mincore,
     Mlock,
     Mlockall,
@@ -24,6 +27,9 @@ from pagewalk.conform.scenarios.steps import (
     Munlockall,
     Munmap,
     PagemapScan,
+    PkeyAlloc,
+    PkeyFree,
+    PkeyMprotect,
     Pool,
     ProcessMadvise,
     PunchHole,
@@ -38,8 +44,8 @@ from pagewalk.conform.scenarios.steps import (
 )
 
 __all__ = [
-    "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "File", "Fork", "KernelRead", "KernelWrite", "Madvise",
-    "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall", "Munmap",
-    "PagemapScan", "Pool", "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Swapoff", "Truncate",
+    "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "Fcntl", "File", "Fork", "KernelRead", "KernelWrite", "Limited",
+    "Madvise", "MemfdCreate", "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall", "Munmap",
+    "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Swapoff", "Truncate",
     "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip

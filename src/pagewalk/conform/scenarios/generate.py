@@ -13,6 +13,7 @@ from pagewalk import abi
 from pagewalk.conform.scenarios import steps as do
 from pagewalk.conform.scenarios.arena import At
 from pagewalk.conform.scenarios.huge_pool import HUGE_FILES, HUGE_POOL_TABLE
+from pagewalk.conform.scenarios.limits import LIMITS_TABLE
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE, Plan
 from pagewalk.conform.scenarios.scenario import File, Scenario
@@ -394,11 +395,16 @@ _MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(weight)]
 _FORKS = 10
 """Of a hundred and more steps where the pool is asked for: what is promised is told apart by a fork."""
 _POOL_MAKERS = [maker for weight, maker in HUGE_POOL_TABLE for _ in range(weight)]
+_LIMITS_MAKERS = [maker for weight, maker in LIMITS_TABLE for _ in range(weight)]
+_CALLS = 3
+"""Which of four seeds have limits, seals and keys."""
 _SWAP_MAKERS = [maker for weight, maker in SWAP_TABLE for _ in range(weight)]
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 
-def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False, swap: bool = False) -> Scenario:
+def plan(
+    draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False, swap: bool = False, calls: bool = False
+) -> Scenario:
     """A scenario from a source of choices.
 
     Args:
@@ -408,15 +414,19 @@ def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False, s
             one such scenario at a time.
         uffd: Write-protect with userfaultfd, which else one in six does.
         swap: Swap out, and switch swap off and on: likewise one at a time, with swap on.
+        calls: Limits, seals, protection keys, and advice for others; no mlockall, which locks all that a real process
+            has besides.
     """
     state = Plan(draw)
     large = state.one_in(4)
     makers = (_HUGE_MAKERS if large else _MAKERS) + (_POOL_MAKERS + [_fork] * _FORKS) * hugetlb
-    makers = makers + (_SWAP_MAKERS + [_fork] * _FORKS) * swap
+    makers = makers + (_SWAP_MAKERS + [_fork] * _FORKS) * swap + (_LIMITS_MAKERS + [_fork] * 2) * calls
     if uffd or (not hugetlb and state.one_in(6)):
         state.unpopulated = state.one_in(2)
         left_out = _GUARDED if state.one_in(2) else _FILED
         makers = [maker for maker in makers if maker not in left_out] + _UFFD_MAKERS
+    if calls:
+        makers = [maker for maker in makers if maker is not _mlockall]
     made = [_mmap_huge(state), _huge(state)] if large else [_mmap(state)]
     while len(made) < steps:
         if state.at_once:
@@ -442,5 +452,5 @@ class _Seeded:
 
 
 def generate(seed: int, steps: int = 30, *, hugetlb: bool = False, uffd: bool = False, swap: bool = False) -> Scenario:
-    """The scenario of a seed: the same at all times. See ``plan``."""
-    return plan(_Seeded(seed), steps, hugetlb=hugetlb, uffd=uffd, swap=swap)
+    """The scenario of a seed: the same at all times. See ``plan``; one in four has ``calls``."""
+    return plan(_Seeded(seed), steps, hugetlb=hugetlb, uffd=uffd, swap=swap, calls=seed % 4 == _CALLS)

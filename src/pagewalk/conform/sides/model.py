@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, cast
 
+from pagewalk.abi.limits import F_GET_SEALS, RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK
+from pagewalk.conform.sides.books import left_over, wrong_books
 from pagewalk.conform.sides.facts import HUGETLB, free_hugetlb, running_facts
 from pagewalk.conform.sides.side import Model
 from pagewalk.conform.sides.swap import SWAP_SIZE, own_swap_is_on
 from pagewalk.mm.calls import observe
+from pagewalk.mm.state.limits import mapped
 
 if TYPE_CHECKING:
     from pagewalk.conform.scenarios.target import Target
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HUGETLB", "SimulatedProcess", "free_hugetlb", "simulated"]
 
 _RAM = 256 << 20
+_RESOURCES = {"as": RLIMIT_AS, "data": RLIMIT_DATA, "memlock": RLIMIT_MEMLOCK}
 
 
 class SimulatedProcess:
@@ -37,6 +41,28 @@ class SimulatedProcess:
     def fork(self) -> SimulatedProcess:
         """The child."""
         return SimulatedProcess(self._machine, self._mm.fork())
+
+    def process_madvise(self, ranges: Any, advice: int, whom: SimulatedProcess | None = None) -> int:
+        """See ``Calls``."""
+        return self._mm.process_madvise(ranges, advice, None if whom is None else whom._mm)
+
+    def limited(self, limit: str, room: int, call: Any) -> Any:
+        """See ``Calls``."""
+        limits, machine, page = self._mm.limits, self._machine, self._mm.geometry.page_size
+        before = dict(limits.soft), limits.ipc_lock, machine.max_map_count
+        if limit == "areas":
+            machine.max_map_count = len(self._mm.vmas) + room
+        else:
+            self._mm.setrlimit(_RESOURCES[limit], mapped(self._mm, _RESOURCES[limit]) + room * page)
+            limits.ipc_lock = limit != "memlock"
+        try:
+            return call()
+        finally:
+            limits.soft, limits.ipc_lock, machine.max_map_count = before
+
+    def memfd_create(self, flags: int) -> int:
+        """See ``Calls``."""
+        return self._mm.fcntl(self._mm.memfd_create(flags), F_GET_SEALS)
 
     def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> None:
         """See ``Calls``."""
@@ -83,6 +109,10 @@ class SimulatedProcess:
         if kind != "memfd":
             raise OSError(errno.EOPNOTSUPP, f"the model has no {kind} files")
         return self._machine.file(f"/memfd:{name}", contents=data, writable=writable)
+
+    def books(self, *, ended: bool) -> str:
+        """What is wrong with the machine's books; once all have ended, what is left over too."""
+        return wrong_books(self._machine) or (left_over(self._machine) if ended else "")
 
     def pool(self) -> bytes:
         """See ``Calls``."""

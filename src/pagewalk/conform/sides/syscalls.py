@@ -11,11 +11,14 @@ from fcntl import ioctl
 from typing import TYPE_CHECKING
 
 from pagewalk.abi import MADV_PAGEOUT, uffd
+from pagewalk.abi.limits import F_GET_SEALS, MFD_ALLOW_SEALING, MFD_HUGE_2MB, MFD_HUGETLB
 from pagewalk.abi.pagemap import PAGE_REGION, PAGEMAP_SCAN, PM_SCAN_ARG, PageIs
-from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MFD_HUGE_2MB, MFD_HUGETLB
+from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from pagewalk.abi.syscalls import (
     SYS_FALLOCATE,
+    SYS_FCNTL,
     SYS_MADVISE,
+    SYS_MEMFD_CREATE,
     SYS_MINCORE,
     SYS_MLOCK2,
     SYS_MLOCKALL,
@@ -27,6 +30,9 @@ from pagewalk.abi.syscalls import (
     SYS_MUNLOCK,
     SYS_MUNLOCKALL,
     SYS_MUNMAP,
+    SYS_PKEY_ALLOC,
+    SYS_PKEY_FREE,
+    SYS_PKEY_MPROTECT,
     SYS_PROCESS_MADVISE,
     SYS_PROCESS_VM_READV,
     SYS_PROCESS_VM_WRITEV,
@@ -34,12 +40,14 @@ from pagewalk.abi.syscalls import (
 )
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.target import DEFAULT_MAP
+from pagewalk.conform.sides import limits
 from pagewalk.conform.sides.probe import Probe
 from pagewalk.conform.sides.smaps import starts_above
 from pagewalk.conform.sides.swap import Quiet, off_and_on, own_swap_is_on
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 __all__ = ["ThisProcess"]
 
@@ -152,15 +160,45 @@ class ThisProcess:
         if self._quiet is not None and advice == MADV_PAGEOUT:
             self._quiet.wait()
 
-    def process_madvise(self, ranges: Sequence[tuple[int, int]], advice: int) -> int:
+    def process_madvise(self, ranges: Sequence[tuple[int, int]], advice: int, whom: int | None = None) -> int:
         """See ``Calls``."""
         vector = b"".join(struct.pack("QQ", *item) for item in ranges)
-        pidfd = os.pidfd_open(os.getpid())
+        pidfd = os.pidfd_open(os.getpid() if whom is None else whom)
         try:
             return _call(SYS_PROCESS_MADVISE, pidfd, _address(vector), len(ranges), advice)
         finally:
             os.close(pidfd)
             self._settle(advice)
+
+    def limited(self, limit: str, room: int, call: Callable[[], Any]) -> Any:
+        """See ``Calls``."""
+        with limits.limit(limit, room):
+            return call()
+
+    def pkey_alloc(self, flags: int, rights: int) -> int:
+        """See ``Calls``."""
+        return _call(SYS_PKEY_ALLOC, flags, rights)
+
+    def pkey_free(self, key: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_PKEY_FREE, key)
+
+    def pkey_mprotect(self, addr: int, length: int, prot: int, key: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_PKEY_MPROTECT, addr, length, prot, key)
+
+    def memfd_create(self, flags: int) -> int:
+        """See ``Calls``."""
+        name = ctypes.create_string_buffer(b"memfd")
+        fd = _call(SYS_MEMFD_CREATE, ctypes.addressof(name), flags)
+        try:
+            return _call(SYS_FCNTL, fd, F_GET_SEALS, 0)
+        finally:
+            os.close(fd)
+
+    def fcntl(self, file: int, command: int, argument: int) -> int:
+        """See ``Calls``."""
+        return _call(SYS_FCNTL, file, command, argument)
 
     def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> None:
         """See ``Calls``."""
@@ -266,10 +304,10 @@ class ThisProcess:
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> int:
         """See ``Calls``."""
         if kind == "hugetlb":
-            fd = os.memfd_create(name, MFD_HUGETLB | MFD_HUGE_2MB)
+            fd = os.memfd_create(name, MFD_HUGETLB | MFD_HUGE_2MB | MFD_ALLOW_SEALING)
             os.ftruncate(fd, len(data))
         else:
-            fd = os.memfd_create(name) if kind == "memfd" else _unlinked(name)
+            fd = os.memfd_create(name, MFD_ALLOW_SEALING) if kind == "memfd" else _unlinked(name)
             os.write(fd, data)
         if writable:
             return fd

@@ -53,7 +53,7 @@ def _check(mm: Space, addr: int, old: int, new: int, flags: int, new_addr: int) 
     """Refuse what mremap(2) refuses before it looks at any area.
 
     Raises:
-        SystemCallError: EINVAL.
+        SystemCallError: EINVAL; ENOMEM, there are almost as many areas as there may be.
     """
     places = flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP)
     to = new_addr if places else 0
@@ -72,6 +72,8 @@ def _check(mm: Space, addr: int, old: int, new: int, flags: int, new_addr: int) 
     )
     if wrong:
         raise SystemCallError(errno.EINVAL, f"mremap of {old:#x} bytes at {addr:#x} to {new:#x} at {new_addr:#x}")
+    if places:
+        check_areas(mm, 5)
 
 
 def _huge_lengths(area: Area, addr: int, old: int, new: int, new_addr: int) -> tuple[int, int]:
@@ -146,7 +148,6 @@ def _move_all(mm: Space, addr: int, length: int, flags: int, new_addr: int) -> i
 def _move_to(mm: Space, area: Area, addr: int, old: int, new: int, flags: int, new_addr: int) -> int:
     """Move to a place that the caller chose, or, for DONTUNMAP, may have left to us (``mremap_to``)."""
     _check_area(mm, area, addr, min(old, new), new, flags)
-    check_areas(mm, 5)
     if flags & abi.MREMAP_FIXED:
         unmap(mm, new_addr, new_addr + new)
         if mm.area_at(addr) is None:  # a length that wraps let the two overlap

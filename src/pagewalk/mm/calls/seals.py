@@ -74,10 +74,10 @@ def _add(file: File, seals: int) -> None:
         raise SystemCallError(errno.EINVAL, f"no seals: {seals & ~ALL:#x}")
     if file.seals & abi.F_SEAL_SEAL:
         raise SystemCallError(errno.EPERM, f"{file.name} cannot be sealed, or no more")
+    if seals & abi.F_SEAL_EXEC and file.executable:
+        seals |= EXECUTABLE
     if seals & abi.F_SEAL_WRITE and not file.seals & abi.F_SEAL_WRITE:
         writers = [vma for vma in file.vmas if vma.flags & WRITABLE == WRITABLE]
         if writers:
             raise SystemCallError(errno.EBUSY, f"{file.name} is mapped writably, at {writers[0].start:#x}: unmap it")
-    if seals & abi.F_SEAL_EXEC and file.executable:
-        seals |= EXECUTABLE
     file.seals |= seals

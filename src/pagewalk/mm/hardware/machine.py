@@ -160,6 +160,11 @@ class Hardware(ABC):
         self._huge_zero_users += 1
         return self.huge_zero
 
+    @property
+    def huge_zero_users(self) -> int:
+        """How many mappings the huge zero page has."""
+        return self._huge_zero_users
+
     def drop_huge_zero(self) -> None:
         """One mapping of the huge zero page less; the last one frees it."""
         self._huge_zero_users -= 1
