@@ -99,8 +99,9 @@ def balance(machine: Machine, mms: Iterable[Mm], files: Iterable[File] = ()) -> 
     assert set(np.flatnonzero(ledger.tables)) <= set(np.flatnonzero(frames.usage == Usage.TABLE))
     assert sum(len(mm.tables.deposits) for mm in mms) == ledger.huge, "one table is set aside for each huge page"
     assert ledger.huge_zero == machine._huge_zero_users
-    for file in {id(file): file for file in (*files, *(vma.mapping for mm in mms for vma in mm.vmas if vma.mapping))}.values():
-        ledger.slots.update(file.swapped.values())
+    mapped = [vma.mapping for mm in mms for vma in mm.vmas if vma.mapping]
+    for slots in {id(one): getattr(one, "swapped", {}) for one in (*files, *mapped)}.values():
+        ledger.slots.update(slots.values())
     assert +ledger.slots == +Counter(machine.swap._users), "users of swap slots"
     in_cache = machine.frames.usage == Usage.SWAP_CACHE
     assert set(np.flatnonzero(in_cache) * page) == set(machine.swap.cached.values()), "the swap cache"

@@ -90,9 +90,7 @@ def conform(
     with _signals_clean_up(), on, _progress(end - seed) as progress:
         if seed < end:
             record = None if kept is None else kept.add
-            gave = run_crew(
-                jobs, sides, seed=seed, sequences=end - seed, make=make, progress=progress, record=record
-            )
+            gave = run_crew(jobs, sides, seed=seed, sequences=end - seed, make=make, progress=progress, record=record)
             result.add(gave)
     if as_json:
         write([json.dumps(_plain(result), indent=2) + "\n"])

@@ -67,9 +67,29 @@ LAZILY_FREE = (
     anon(0, 4), write(0), write(1), write(2), out(0, 3), read(0), write(1), advise(0, 4, abi.MADV_FREE), out(0, 4),
     core(0, 4), read(0), read(1),
 )  # fmt: skip
-LAZILY_FREE_WHILE_SHARED = anon(0, 1), write(0), out(0, 1), fork(), read(0), advise(0, 1, abi.MADV_FREE), out(0, 1), read(0)
+LAZILY_FREE_WHILE_SHARED = (
+    anon(0, 1),
+    write(0),
+    out(0, 1),
+    fork(),
+    read(0),
+    advise(0, 1, abi.MADV_FREE),
+    out(0, 1),
+    read(0),
+)
 RIGHTS_CHANGE = anon(0, 2), write(0), out(0, 2), protect(0, 2, NONE), read(0), protect(0, 2, R), read(0), write(0)
-MOVED = anon(0, 4), write(0), write(2), out(0, 4), move(0, 4, 8), read(8), write(10), out(8, 4), leave(8, 4, 16), read(16)
+MOVED = (
+    anon(0, 4),
+    write(0),
+    write(2),
+    out(0, 4),
+    move(0, 4, 8),
+    read(8),
+    write(10),
+    out(8, 4),
+    leave(8, 4, 16),
+    read(16),
+)
 GUARDED = anon(0, 3), write(0), write(1), out(0, 3), guard(1), unguard(1), read(1), read(0)
 LOCKED = anon(0, 2), write(0), write(1), out(0, 2), lock(0, 1), out(1, 1), core(0, 2)
 BY_THE_KERNEL = anon(0, 2), write(0), write(1), out(0, 2), fork(), kernel_read(0), kernel_write(1), kernel_read(1)
@@ -85,7 +105,15 @@ A_PRIVATE_FILE = (
     private_file(0, 4), write(0), read(1), out(0, 4), core(0, 4), punch("a", 0, 4), read(0), read(1), write(2),
     out(0, 4), truncate("a", 0), read(0),
 )  # fmt: skip
-ZEROED_IN_PART = shared_file(0, 2), write(0), out(0, 2), punch("a", 0, 0), truncate("a", 5), truncate("a", 8192), read(0)
+ZEROED_IN_PART = (
+    shared_file(0, 2),
+    write(0),
+    out(0, 2),
+    punch("a", 0, 0),
+    truncate("a", 5),
+    truncate("a", 8192),
+    read(0),
+)
 COLLAPSED = (
     anon(HUGE, HUGE), write(HUGE), write(HUGE + 5), write(HUGE + 9, bytes(8)), out(HUGE, 16),
     advise(HUGE, HUGE, abi.MADV_COLLAPSE),
@@ -101,10 +129,32 @@ LAZY_AND_SPLIT = (
     *huge(), advise(HUGE, HUGE, abi.MADV_FREE), guard(HUGE + 9), write(HUGE), out(HUGE, HUGE), out(HUGE, HUGE),
     read(HUGE),
 )  # fmt: skip
-WATCHED = anon(0, 3), watch(0, 3), write(0), write(1), stop(0, 1), out(0, 3), stop(1, 1), write(0), read(1), resume(0, 3), write(0)
+WATCHED = (
+    anon(0, 3),
+    watch(0, 3),
+    write(0),
+    write(1),
+    stop(0, 1),
+    out(0, 3),
+    stop(1, 1),
+    write(0),
+    read(1),
+    resume(0, 3),
+    write(0),
+)
 OFF = (
     anon(0, 4), write(0), write(1), shared(8, 2), write(8), out(0, 4), out(8, 2), fork(), swapoff(), write(0),
     read(1, process=1), core(8, 2), out(0, 4), read(0),
 )  # fmt: skip
-OFF_WHILE_READ_BACK = anon(0, 2), write(0), write(1), out(0, 2), read(0), protect(0, 2, NONE), swapoff(), protect(0, 2, RW), write(1)
+OFF_WHILE_READ_BACK = (
+    anon(0, 2),
+    write(0),
+    write(1),
+    out(0, 2),
+    read(0),
+    protect(0, 2, NONE),
+    swapoff(),
+    protect(0, 2, RW),
+    write(1),
+)
 SCENARIOS = titled(globals())

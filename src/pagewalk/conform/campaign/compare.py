@@ -188,7 +188,9 @@ def _compare_runs(
             shown = dict(zip(names, (_shown(one), _shown(other)), strict=True))
             return Disagreement(scenario, number, step, what, dict(zip(names, said, strict=True)), shown), placed_alike
         last = one
-    found = None if last is None else _compare_contents(scenario, left, right, last) or _books(scenario, left, right, last)
+    found = (
+        None if last is None else _compare_contents(scenario, left, right, last) or _books(scenario, left, right, last)
+    )
     return found, placed_alike
 
 

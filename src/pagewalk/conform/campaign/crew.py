@@ -71,9 +71,7 @@ def run_crew(
         return crew.run(seeds, progress or (lambda what, done: None), record)
 
 
-def _alone(
-    left: Side, right: Side, seeds: range, make: Maker, progress: Progress | None, record: Record
-) -> Campaign:
+def _alone(left: Side, right: Side, seeds: range, make: Maker, progress: Progress | None, record: Record) -> Campaign:
     """Do all of a range in this process, up to the first disagreement."""
     result = Campaign()
     for at in range(0, len(seeds), _SHARE):

@@ -44,12 +44,12 @@ class Results:
             self._write({"sequences": what})
 
     def known(self, seed: int, end: int) -> tuple[int, Campaign]:
-        """The first seed from ``seed`` on that is not known to agree or to prove nothing, and what those before gave."""
+        """The first seed from ``seed`` on of which nothing is known but a disagreement, and what those before gave."""
         result = Campaign()
         for first, last, line in sorted((*line["seeds"], number) for number, line in self._numbered()):
             done = self._lines[line]
             if done["seed"] is not None:
-                last = done["seed"]  # noqa: PLW2901 (what lies behind was not looked at)
+                last = done["seed"]
             if first <= seed < last:
                 before = [(number, why) for number, why in done["inconclusive"] if seed <= number < min(last, end)]
                 result.inconclusive += before

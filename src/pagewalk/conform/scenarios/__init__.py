@@ -44,8 +44,9 @@ from pagewalk.conform.scenarios.steps import (
 )
 
 __all__ = [
-    "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "Fcntl", "File", "Fork", "KernelRead", "KernelWrite", "Limited",
-    "Madvise", "MemfdCreate", "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall", "Munmap",
-    "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Swapoff", "Truncate",
-    "Unregister", "Write", "WriteProtect",
+    "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "Fcntl", "File", "Fork", "KernelRead", "KernelWrite",
+    "Limited", "Madvise", "MemfdCreate", "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal",
+    "Msync", "Munlock", "Munlockall", "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool",
+    "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Swapoff", "Truncate", "Unregister",
+    "Write", "WriteProtect",
 ]  # fmt: skip

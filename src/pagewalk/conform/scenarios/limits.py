@@ -81,6 +81,14 @@ def _seal(plan: Plan) -> do.Step:
     file = plan.choice(["a", "b", "b", "sealed"])
     if plan.one_in(4):
         return do.Fcntl(file, limits.F_GET_SEALS, process=plan.process)
+    flags = abi.MAP_FIXED | plan.choice([abi.MAP_SHARED, abi.MAP_SHARED, abi.MAP_PRIVATE])
+    then: list[do.Step] = [
+        do.Truncate(file, plan.draw.integer(0, 24) * PAGE, process=plan.process),
+        do.PunchHole(file, PAGE * plan.draw.integer(0, 2), PAGE, process=plan.process),
+        do.Mmap(PAGE, plan.choice([_RW, abi.PROT_READ]), flags, At(plan.place(1)), file, process=plan.process),
+        do.Fcntl(file, limits.F_ADD_SEALS, plan.choice(_SEALS), process=plan.process),
+    ]
+    plan.queue += [plan.choice(then) for _ in range(plan.draw.integer(0, 2))]
     return do.Fcntl(file, limits.F_ADD_SEALS, plan.choice(_SEALS), process=plan.process)
 
 

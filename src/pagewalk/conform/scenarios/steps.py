@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from pagewalk.conform.scenarios.target import Calls
 
 __all__ = [
-    "STEPS", "Execute", "Exit", "Fcntl", "Fork", "KernelRead", "KernelWrite", "Limited", "Madvise", "MemfdCreate", "Mincore", "Mlock", "Mlockall", "Mmap",
-    "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall", "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "ProcessMadvise",
-    "PunchHole", "Read", "Register", "Step", "Swapoff", "Truncate", "Unregister", "Write", "WriteProtect",
+    "STEPS", "Execute", "Exit", "Fcntl", "Fork", "KernelRead", "KernelWrite", "Limited", "Madvise", "MemfdCreate",
+    "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall",
+    "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "ProcessMadvise", "PunchHole", "Read",
+    "Register", "Step", "Swapoff", "Truncate", "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Random steps on memory that may be in swap: what writes it out, what brings it back, what copies or drops it there."""
+"""Random steps on memory that may be in swap: what writes it out or brings it back, what copies or drops it there."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def _collapse(plan: Plan) -> do.Step:
     block, who = At(plan.choice(blocks)), plan.process
     some = At(block.page + plan.draw.integer(0, 400)), PAGE * plan.pages(60)
     advice = [*[abi.MADV_PAGEOUT] * plan.draw.integer(1, 2), abi.MADV_COLLAPSE, abi.MADV_COLLAPSE]
-    plan.queue = [do.Madvise(*(some if it != abi.MADV_COLLAPSE else (block, 512 * PAGE)), it, process=who) for it in advice]
+    plan.queue = [
+        do.Madvise(*(some if it != abi.MADV_COLLAPSE else (block, 512 * PAGE)), it, process=who) for it in advice
+    ]
     return do.Write(some[0], b"\xc3collaps", process=who)
 
 

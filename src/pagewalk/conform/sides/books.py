@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.state.space import Space
 
 if TYPE_CHECKING:
     from pagewalk.mm.machine import Machine
@@ -35,7 +36,7 @@ def _books(machine: Machine) -> dict[str, Any]:
         "free frames": np.array([frames.free]),
         "users of swap slots": _rows({slot: swap.users(slot) for slot in range(1, swap.slots + 1) if swap.has(slot)}),
         "the swap cache": _rows(swap.cached),
-        "tables set aside": np.array(sorted(len(mm.tables.deposits) for mm in machine.spaces)),
+        "tables set aside": np.array(sorted(len(mm.tables.deposits) for mm in machine.spaces if isinstance(mm, Space))),
         "free hugetlb pages": _rows({size: len(pages) for size, pages in machine.hugetlb.items()}),
         "promised hugetlb pages": _rows({size: machine.promised(size) for size in machine.pools}),
         "users of the huge zero page": np.array([machine.huge_zero_users]),

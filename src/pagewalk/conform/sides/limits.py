@@ -101,5 +101,3 @@ def _areas() -> int:
         count += part.count(b"\n") - part.count(b"[vsyscall]")
     os.close(descriptor)
     return count
-
-

@@ -1,8 +1,8 @@
 """A swap file that is switched on for a campaign, and off after it, however that ends.
 
 How it works: a process of its own (``python -m pagewalk.conform.sides.swap``) makes the file, switches swap on, sets
-``vm.page-cluster`` to 0, so that no neighbours are read with a page, and says so. When its pipe ends, which it does even
-if whoever asked was killed, it puts all of that back. What a process of the campaign has in swap comes back then, too.
+``vm.page-cluster`` to 0, so that no neighbours are read with a page, and says so. When its pipe ends, which it does
+even if whoever asked was killed, it puts all of that back. What a process of the campaign has in swap comes back then.
 """
 
 from __future__ import annotations

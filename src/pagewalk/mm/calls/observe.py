@@ -79,7 +79,9 @@ def _in_core(mm: Space, page: int) -> bool:
         return int(mm.geometry.last.swap_slot(entry.value)[1]) in mm.machine.swap.cached
     index = area.offset_at(page) // (area.huge_page_size or mm.geometry.page_size)
     pages: Any = getattr(area.mapping, "pages", {})
-    return index in pages or (isinstance(area.mapping, File) and area.mapping.swapped.get(index) in mm.machine.swap.cached)
+    return index in pages or (
+        isinstance(area.mapping, File) and area.mapping.swapped.get(index) in mm.machine.swap.cached
+    )
 
 
 def maps(mm: Space) -> str:

@@ -3,7 +3,7 @@
 Protection keys, as far as the kernel uses them unasked: for memory that may be executed and not read. How it works: x86
 has no bit that refuses reading. Where the CPU has protection keys, memory mapped or protected with
 PROT_EXEC alone gets a key whose data the PKRU register refuses; fetching instructions is not its matter. An address
-space takes one key for this, the first that is free, with its first such memory; others are taken by ``pkey_alloc``. Its
+space takes one key for this, the first that is free, with its first such memory; ``pkey_alloc`` takes others. Its
 children inherit all of it. A process starts with a PKRU that refuses every key but 0. The key is part of ``vm_flags``:
 areas of different keys never merge, nor share a history.
 (``arch/x86/mm/pkeys.c``, ``do_mmap``, ``do_mprotect_pkey``, ``access_error``; Linux 6.18.)
@@ -65,8 +65,8 @@ class Keys:
     """The protection keys of an address space.
 
     Args:
-        pku: Whether the CPU has any. Where it has not, the kernel's books have a single one: it is taken by the first who
-            asks, who does not get it (EINVAL), and is given back by nobody.
+        pku: Whether the CPU has any. Where it has not, the kernel's books have a single one: it is taken by the first
+            who asks, who does not get it (EINVAL), and is given back by nobody.
 
     Attributes:
         taken: The keys in use, a bit a key.

@@ -164,7 +164,7 @@ class FramePool(FrameBooks):
             self._release(numbers[self.references[numbers] == 0])
 
     def _dissolve_all(self) -> None:
-        """Memory is short: split every large folio of which a part is not mapped any more, and ask for what is unused."""
+        """Memory is short: split every large folio of which a part is not mapped any more; ask for what is unused."""
         for block in np.flatnonzero(self._large).tolist():
             if not self.references[self._frames_of(block)].all():
                 self.dissolve(block * self.block_size)

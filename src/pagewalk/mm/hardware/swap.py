@@ -1,9 +1,9 @@
 """A simulated swap device: pages by slot, and those of them that are in memory too, the swap cache.
 
-How it works. A page that is swapped out gets a slot. Its frame stays in the cache until it has been written, and longer:
-nobody takes it while memory is not short. Whoever reads it back maps that frame, and the slot is kept, so that it need
-not be written again if it stays clean. A slot is free when no entry names it and its page is in the cache no more. A
-page of zeros is not written at all: only its slot notes it, so it does not stay. (``mm/swapfile.c``, Linux 6.18.)
+How it works. A page that is swapped out gets a slot. Its frame stays in the cache until it has been written, and
+longer: nobody takes it while memory is not short. Whoever reads it back maps that frame, and the slot is kept, so that
+it need not be written again if it stays clean. A slot is free when no entry names it and its page is in the cache no
+more. A page of zeros is not written at all: only its slot notes it, so it does not stay. (``mm/swapfile.c``, 6.18.)
 """
 
 from __future__ import annotations
@@ -219,7 +219,9 @@ class SwapDevice:
             The frames in the cache.
         """
         kept, there = set(mapped), self.cached.items()
-        self.cached = {slot: paddr for slot, paddr in there if slot in self._pages and (users.get(slot) or paddr in kept)}
+        self.cached = {
+            slot: paddr for slot, paddr in there if slot in self._pages and (users.get(slot) or paddr in kept)
+        }
         self._slot_of = {paddr: slot for slot, paddr in self.cached.items()}
         self._pages = {slot: page for slot, page in self._pages.items() if users.get(slot) or slot in self.cached}
         self._users = {slot: users.get(slot, 0) for slot in self._pages}

@@ -195,7 +195,7 @@ def _swapped(mm: Space, area: Area, upper: Entry, start: int, swap_in: SwapIn) -
         slot = int(last.swap_slot(entry.value)[1])
         if slot not in swap.cached and not swap.is_zero(slot):
             swap.fetch(slot)
-            return Refusal(errno.EINVAL, f"the page at {page:#x} was in swap: try again", goes_on=False)
+            return Refusal(errno.EAGAIN, f"the page at {page:#x} was in swap: try again")
         swap_in(mm, area, entry, page, write=False)
     return None
 

@@ -183,7 +183,7 @@ class File(Mapping):
         self.discard(first, FILE_END // self.page_size)
 
     def reclaim(self, frame: int, swap: SwapDevice) -> None:
-        """Memory is wanted back: a page that was never written is a hole again, others go to swap while there is any."""
+        """Memory is wanted back: a page that was never written is a hole again, others go to swap, if any."""
         (index,) = [index for index, cached in self.pages.items() if cached == frame]
         if not self.pool.dirty(frame)[0]:
             self.discard(index, index + 1)

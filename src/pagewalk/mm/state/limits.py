@@ -1,4 +1,4 @@
-"""What a process may map and lock: its limits, and what counts towards them (``may_expand_vm``, ``mlock_future_ok``)."""
+"""What a process may map and lock: its limits, what counts (``may_expand_vm``, ``mlock_future_ok``, Linux 6.18)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pagewalk.errors import SystemCallError
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pagewalk.mm.state.space import Space
 
 __all__ = ["Limits", "check_areas", "check_lock", "check_may_lock", "check_size", "fits", "mapped", "may_lock"]
@@ -44,14 +46,17 @@ def is_data(flags: VmaFlags) -> bool:
     return flags & (VmaFlags.WRITE | VmaFlags.SHARED | VmaFlags.GROWSDOWN) == VmaFlags.WRITE
 
 
+COUNTED: Final[dict[int, Callable[[VmaFlags], bool]]] = {
+    RLIMIT_AS: lambda flags: True,
+    RLIMIT_DATA: is_data,
+    RLIMIT_MEMLOCK: lambda flags: VmaFlags.LOCKED in flags,
+}
+"""Which areas count towards a limit."""
+
+
 def mapped(mm: Space, resource: int) -> int:
     """Bytes that count towards a limit."""
-    counted = {
-        RLIMIT_AS: lambda flags: True,
-        RLIMIT_DATA: is_data,
-        RLIMIT_MEMLOCK: lambda flags: bool(flags & VmaFlags.LOCKED),
-    }[resource]
-    return sum(vma.size for vma in mm.vmas if counted(vma.flags))
+    return sum(vma.size for vma in mm.vmas if COUNTED[resource](vma.flags))
 
 
 def fits(mm: Space, flags: VmaFlags, more: int, less: int = 0) -> bool:
