@@ -15,22 +15,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pagewalk import abi
-from pagewalk.abi import limits, uffd
+from pagewalk.abi import limits, pagemap, uffd
 from pagewalk.conform.scenarios import Fcntl, Limited, Step
 from pagewalk.conform.scenarios.arguments import pairs
 from pagewalk.conform.scenarios.generate import generate
 from pagewalk.conform.scenarios.steps import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pagewalk.conform.scenarios import Scenario
 
 __all__ = ["ROWS", "Row", "count", "table"]
 
 SEQUENCES = 2000
-KINDS = ("", "uffd", "hugetlb", "swap")
+KINDS: dict[str, Callable[[int], Scenario]] = {
+    "of every sort": generate,
+    "with userfaultfd": partial(generate, uffd=True),
+    "with hugetlb memory": partial(generate, hugetlb=True),
+    "with swap": partial(generate, swap=True),
+}
 PAGE = Path(__file__).parents[1] / "docs" / "conformance.md"
 BEGIN, END = "<!-- covered: made by python -m benchmarks.covered --write -->\n", "<!-- covered: end -->\n"
-MODULES = (abi, limits, uffd)
+MODULES = (abi, limits, uffd, pagemap)
 
 
 class Row(NamedTuple):
@@ -95,16 +102,21 @@ FLAGS = {
     "RLIMIT_DATA": Row("RLIMIT_DATA", "counted with setrlimit above"),
     "RLIMIT_MEMLOCK": Row("RLIMIT_MEMLOCK", "counted with setrlimit above; binds who lacks CAP_IPC_LOCK"),
     "WP_UNPOPULATED": Row("WP_UNPOPULATED", versions="since 6.4"),
+    "WP_ASYNC": Row("WP_ASYNC", "not the mark on a guard", "since 6.7"),
+    "PM_SCAN_WP_MATCHING": Row("PM_SCAN_WP_MATCHING", "not over guards", "since 6.7"),
 }
 """Rows of flags, likewise."""
 FIELDS = {"prot": ("PROT_",), "advice": ("MADV_",), "argument": ("F_SEAL_",), "command": ("F_ADD_", "F_GET_")}
 FLAG_FIELDS = {
+    "PagemapScan": ("PM_SCAN_",),
     "Mmap": ("MAP_",), "Mremap": ("MREMAP_",), "Mlock": ("MLOCK_",), "Mlockall": ("MCL_",), "Msync": ("MS_",),
     "MemfdCreate": ("MFD_",),
 }  # fmt: skip
-MASKS = "MAP_TYPE", "MAP_HUGE_SHIFT"
+MASKS = "MAP_TYPE", "MAP_HUGE_SHIFT", "PM_SCAN_ARG"
+FEATURES = {"unpopulated": "WP_UNPOPULATED", "later": "WP_ASYNC"}
 PREFIXES = (
     "PROT_", "MAP_", "MREMAP_", "MLOCK_", "MCL_", "MS_", "MADV_", "F_", "MFD_", "PKEY_", "RLIMIT_", "WP_UNPOPULATED",
+    "WP_ASYNC", "PM_SCAN_",
 )  # fmt: skip
 
 
@@ -125,9 +137,8 @@ ROWS: dict[str, Row] = {
 def _steps(sequences: int) -> Iterator[Step]:
     """The steps that are counted."""
     for kind in KINDS:
-        make = partial(generate, **{kind: True}) if kind else generate
         for seed in range(sequences):
-            yield from make(seed).steps
+            yield from KINDS[kind](seed).steps
     yield from pairs()
 
 
@@ -149,11 +160,13 @@ def _named(step: Step, field: str, value: Any) -> list[str]:
     prefixes = FLAG_FIELDS.get(kind, ()) if field == "flags" else FIELDS.get(field, ())
     if kind == "PkeyAlloc" and field == "rights":
         prefixes = ("PKEY_",)
-    if kind == "Register" and field == "unpopulated" and value:
-        return ["WP_UNPOPULATED"]
+    if kind == "Register" and field in FEATURES and value:
+        return [FEATURES[field]]
     if field == "argument" and isinstance(step, Fcntl) and step.command != limits.F_ADD_SEALS:
         return []
-    return [name for name, number in NUMBERS.items() if name.startswith(prefixes or ("-",)) and _has(name, number, value)]
+    return [
+        name for name, number in NUMBERS.items() if name.startswith(prefixes or ("-",)) and _has(name, number, value)
+    ]
 
 
 def _has(name: str, number: int, value: int) -> bool:
@@ -163,15 +176,17 @@ def _has(name: str, number: int, value: int) -> bool:
     if name in ("MAP_SHARED", "MAP_PRIVATE", "MAP_SHARED_VALIDATE", "MAP_DROPPABLE"):
         return value & abi.MAP_TYPE == number
     if name.startswith(("MAP_HUGE_", "MFD_HUGE_")):
-        return bool(value & (abi.MAP_HUGETLB | limits.MFD_HUGETLB)) and value >> abi.MAP_HUGE_SHIFT & 0x3F == number >> 26
+        return (
+            bool(value & (abi.MAP_HUGETLB | limits.MFD_HUGETLB)) and value >> abi.MAP_HUGE_SHIFT & 0x3F == number >> 26
+        )
     return value & number == number if number else not value
 
 
 def table(found: Counter[str], sequences: int) -> str:
     """The table, as Markdown."""
     lines = [
-        f"Counted in the first {sequences:,} sequences of each kind (of every sort; with userfaultfd; with hugetlb memory;",
-        f"with swap), and in all {len(pairs()):,} pairs of odd arguments.\n",
+        f"Counted in the first {sequences:,} sequences {', '.join(KINDS)},",
+        f"and in all {len(pairs()):,} pairs of odd arguments.\n",
         "| call or flag | modelled | compared | differs by version |",
         "|---|---|---:|---|",
     ]

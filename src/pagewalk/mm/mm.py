@@ -251,8 +251,8 @@ class Mm(Space):
         Args:
             addr, length: The range.
             mode: UFFDIO_REGISTER_MODE_*: 2, write protection.
-            features: Those that are wanted of the userfaultfd besides: 0x2000, WP_UNPOPULATED (say so to
-                ``writeprotect`` too).
+            features: Those that are wanted of the userfaultfd besides: 0x2000, WP_UNPOPULATED; 0x8000, WP_ASYNC. A
+                process has one userfaultfd: the first call that registers says what it is asked for.
 
         Raises:
             SystemCallError: EINVAL, EPERM.
@@ -260,7 +260,7 @@ class Mm(Space):
         """
         addr, length, mode, features = words(addr=addr, length=length, mode=mode, features=features)
         uffd.check_mode(mode, features)
-        self._change(uffd.register_wp, self, addr, length)
+        self._change(uffd.register_wp, self, addr, length, features)
 
     def uffdio_unregister(self, addr: int, length: int) -> None:
         """Take a range back from userfaultfd: nothing in it is write-protected any more.

@@ -11,6 +11,7 @@ from . import (
     hugetlb_files,
     kernel_access,
     kinds,
+    later,
     limits,
     mapping,
     moving,
@@ -26,6 +27,6 @@ THEMES = {
     "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb,
     "hugetlb files": hugetlb_files, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
-    "watched": watched, "swap": swap, "limits": limits,
+    "watched": watched, "swap": swap, "limits": limits, "later": later,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

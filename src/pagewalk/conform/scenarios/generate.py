@@ -18,6 +18,7 @@ from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE, Plan
 from pagewalk.conform.scenarios.scenario import File, Scenario
 from pagewalk.conform.scenarios.swapping import SWAP_TABLE
+from pagewalk.conform.scenarios.watching import protect_what_matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -256,7 +257,7 @@ def _register(plan: Plan) -> do.Step:
     at, length = plan.range(named=False)
     if not at.byte and length:
         plan.registered.append((plan.process, at.page, -(-length // PAGE)))
-    return do.Register(at, length, unpopulated=plan.unpopulated, process=plan.process)
+    return do.Register(at, length, unpopulated=plan.unpopulated, later=plan.later, process=plan.process)
 
 
 def _unregister(plan: Plan) -> do.Step:
@@ -386,6 +387,7 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
 """Weight and maker of each kind of step."""
 _HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {_mmap_huge: 3, _huge: 30, _touch_huge: 30, _lazy: 16}
 """In every fourth scenario these count instead: huge pages are rare otherwise."""
+_SCANS = 20
 _UFFD_MAKERS: list[Callable[[Plan], do.Step]] = [*[_register] * 25, *[_writeprotect] * 30, *[_unregister] * 4]
 """In every sixth scenario, besides the others."""
 _GUARDED = frozenset({_guard, _lazy, _process_madvise})
@@ -424,7 +426,10 @@ def plan(
     if uffd or (not hugetlb and state.one_in(6)):
         state.unpopulated = state.one_in(2)
         left_out = _GUARDED if state.one_in(2) else _FILED
+        state.later = calls
         makers = [maker for maker in makers if maker not in left_out] + _UFFD_MAKERS
+        if state.later:
+            makers = [maker for maker in makers if maker not in _GUARDED] + [protect_what_matches] * _SCANS
     if calls:
         makers = [maker for maker in makers if maker is not _mlockall]
     made = [_mmap_huge(state), _huge(state)] if large else [_mmap(state)]

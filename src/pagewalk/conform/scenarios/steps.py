@@ -301,13 +301,15 @@ class PagemapScan(Step):
 class Register(Step):
     """UFFDIO_REGISTER for write protection.
 
-    ``unpopulated``: whether that is of places without a page too, which the first one of a process says for all.
+    ``unpopulated``: whether that is of places without a page too; ``later``: asynchronously. The first one of a process
+    says both for all.
     """
 
     call = "register_wp"
     addr: Where
     length: int
     unpopulated: bool = False
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)

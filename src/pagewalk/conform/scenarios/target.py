@@ -100,7 +100,7 @@ class Calls(Protocol):
     def fcntl(self, file: Any, command: int, argument: int) -> int:
         """``fcntl(2)``."""
 
-    def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> Any:
+    def register_wp(self, addr: int, length: int, unpopulated: bool = False, later: bool = False) -> Any:
         """UFFDIO_REGISTER for write protection, by a userfaultfd that the process opens the first time."""
 
     def uffdio_unregister(self, addr: int, length: int) -> Any:

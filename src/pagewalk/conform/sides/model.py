@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, cast
 
+from pagewalk.abi import uffd
 from pagewalk.abi.limits import F_GET_SEALS, RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK
 from pagewalk.conform.sides.books import left_over, wrong_books
 from pagewalk.conform.sides.facts import HUGETLB, free_hugetlb, running_facts
@@ -64,11 +65,12 @@ class SimulatedProcess:
         """See ``Calls``."""
         return self._mm.fcntl(self._mm.memfd_create(flags), F_GET_SEALS)
 
-    def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> None:
+    def register_wp(self, addr: int, length: int, unpopulated: bool = False, later: bool = False) -> None:
         """See ``Calls``."""
         if self._unpopulated is None:
             self._unpopulated = unpopulated
-        self._mm.register_wp(addr, length)
+        features = uffd.WP_UNPOPULATED * unpopulated | uffd.WP_ASYNC * later
+        self._mm.uffdio_register(addr, length, uffd.MODE_WP, features)
 
     def uffdio_unregister(self, addr: int, length: int) -> None:
         """See ``Calls``.

@@ -200,11 +200,11 @@ class ThisProcess:
         """See ``Calls``."""
         return _call(SYS_FCNTL, file, command, argument)
 
-    def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> None:
+    def register_wp(self, addr: int, length: int, unpopulated: bool = False, later: bool = False) -> None:
         """See ``Calls``."""
         if self._uffd < 0:
             self._uffd = _call(SYS_USERFAULTFD, os.O_CLOEXEC)
-            features = uffd.FEATURES | uffd.WP_UNPOPULATED * unpopulated
+            features = uffd.FEATURES | uffd.WP_UNPOPULATED * unpopulated | uffd.WP_ASYNC * later
             ioctl(self._uffd, uffd.UFFDIO_API, bytearray(struct.pack("3Q", uffd.API, features, 0)), True)
         ioctl(self._uffd, uffd.UFFDIO_REGISTER, bytearray(struct.pack("4Q", addr, length, uffd.MODE_WP, 0)), True)
 

@@ -211,6 +211,10 @@ def categories_of(mm: Space, look: Look) -> Any:
     for first, last in (*tables, *((max(start, vma.start), min(end, vma.end)) for vma in told)):
         held[(first - start) // size : (last - start) // size] = True
     categories[held & (words & np.uint64(PM_UFFD_WP) == 0)] |= np.uint64(PageIs.WRITTEN)
+    for vma in told:
+        if mm.protects_later(vma):
+            here = slice((max(start, vma.start) - start) // size, (min(end, vma.end) - start) // size)
+            categories[here] |= np.uint64(PageIs.WPALLOWED)
     for first, last in huge:
         categories[(first - start) // size : (last - start) // size] |= np.uint64(PageIs.HUGE)
     return categories

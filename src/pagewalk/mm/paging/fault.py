@@ -97,8 +97,10 @@ def handle(mm: Space, vaddr: int, access: Access) -> None:
         if upper.is_none and huge.fault(mm, area, upper, page, write=write):
             return
         if upper.is_leaf and write and Flag.WRITE not in upper.flags:
-            _refuse_protected(upper, page)
-            huge.write_fault(mm, area, upper, page)
+            if not _refuse_protected(mm, area, upper, page):
+                huge.write_fault(mm, area, upper, page)
+            else:
+                mm.tables.split(upper, page)
             if upper.is_leaf:
                 return
         if upper.is_leaf:
@@ -157,15 +159,20 @@ def _protect(mm: Space, entry: Entry) -> None:
     entry.value = int(protected(mm.geometry.last, np.array([entry.value], np.uint64))[0])
 
 
-def _refuse_protected(entry: Entry, page: int) -> None:
+def _refuse_protected(mm: Space, area: Area, entry: Entry, page: int) -> bool:
     """A write to a page that userfaultfd has write-protected: nobody is there to resolve it.
+
+    Returns:
+        Whether it is, and need not be resolved (UFFD_FEATURE_WP_ASYNC): the write takes the mark off.
 
     Raises:
         BusError: As with UFFD_FEATURE_SIGBUS.
     """
-    if Flag.UFFD_WP in entry.flags:
+    protected_here = Flag.UFFD_WP in entry.flags
+    if protected_here and not mm.protects_later(area):
         why = "write-protected by userfaultfd: resolve it with writeprotect(..., protect=False)"
         raise BusError(page, "write", why)
+    return protected_here
 
 
 def _map(mm: Space, area: Area, entry: Entry, page: int, frame: int, *, writable: bool, dirty: bool = False) -> None:
@@ -260,7 +267,7 @@ def _fault_around(mm: Space, area: Area, file: File, page: int) -> None:
 
 def _write_protected(mm: Space, area: Area, entry: Entry, page: int) -> None:
     """A write to a page that is there and not writable: reuse it if nobody else has it, else copy it."""
-    _refuse_protected(entry, page)
+    _refuse_protected(mm, area, entry, page)
     frame = entry.target
     assert frame is not None
     frames = mm.machine.frames

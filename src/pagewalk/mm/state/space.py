@@ -6,6 +6,7 @@ import errno
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from pagewalk.abi.uffd import WP_ASYNC
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag
 from pagewalk.mm.hardware.cpu import Keys
@@ -52,6 +53,7 @@ class Space(AddressSpace):
         mmap_lock: The lock that walks demand; the system calls take it themselves.
         task_size, mmap_base: The end of what can be mapped, and of what is unasked.
         default_flags: What new areas have besides (mlockall with MCL_FUTURE); a child begins without.
+        uffd_features: What its userfaultfd was asked for, by the first who registered; None: it has none.
         limits: What it may map and lock.
         keys: Its protection keys.
         events: The latest TLB and cache events, oldest first.
@@ -71,6 +73,7 @@ class Space(AddressSpace):
         self.task_size = self.geometry.task_size
         self.mmap_base = self.geometry.mmap_base
         self.default_flags = VmaFlags(0)
+        self.uffd_features: int | None = None
         self.limits = Limits()
         self.keys = Keys(machine.pku)
         self.events: deque[Event] = deque(maxlen=4096)
@@ -81,6 +84,10 @@ class Space(AddressSpace):
     def area_at(self, addr: int) -> Area | None:
         """The area that holds an address."""
         return cast("Area | None", self.vmas.at(addr))
+
+    def protects_later(self, area: Vma) -> bool:
+        """Whether userfaultfd write-protects an area asynchronously (``userfaultfd_wp_async``)."""
+        return VmaFlags.UFFD_WP in area.flags and bool((self.uffd_features or 0) & WP_ASYNC)
 
     @staticmethod
     def as_area(vma: Vma) -> Area:
