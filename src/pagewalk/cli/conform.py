@@ -17,7 +17,7 @@ from pagewalk.cli.params import Number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pagewalk.conform.campaign.campaign import Campaign, Progress
+    from pagewalk.conform.campaign.campaign import Campaign, Maker, Progress, Sides
 
 __all__ = ["conform"]
 
@@ -67,9 +67,8 @@ def conform(
     every page's state are compared after each step. The first disagreement is shrunk and printed. Exits with 0 if all
     agree, with 1 if not. With --arguments, 3,300 sequences ask everything once.
     """
-    from pagewalk.conform.campaign.campaign import Campaign, kernel_and_model
-    from pagewalk.conform.campaign.crew import processors, run_crew
-    from pagewalk.conform.campaign.results import Results
+    from pagewalk.conform.campaign.campaign import kernel_and_model
+    from pagewalk.conform.campaign.crew import processors
     from pagewalk.conform.campaign.text import campaign_text
     from pagewalk.conform.scenarios.arguments import ask
     from pagewalk.conform.scenarios.generate import generate
@@ -82,21 +81,32 @@ def conform(
     if arguments and swap:
         raise click.UsageError("--arguments has no sequences with swap: leave --swap out")
     jobs = 1 if swap else min(jobs or len(processors()), -(-sequences // 50))  # a process takes a second to start
-    sides, make = partial(kernel_and_model, timeout), ask if arguments else partial(generate, steps=steps, swap=swap)
-    on = swap_file() if swap else nullcontext()
-    seed, end = max(seed, start), seed + sequences
-    kept = None if results is None else Results(results, {"arguments": arguments, "steps": steps, "swap": swap})
-    seed, result = (seed, Campaign()) if kept is None else kept.known(seed, end)
-    with _signals_clean_up(), on, _progress(end - seed) as progress:
-        if seed < end:
-            record = None if kept is None else kept.add
-            gave = run_crew(jobs, sides, seed=seed, sequences=end - seed, make=make, progress=progress, record=record)
-            result.add(gave)
+    make = ask if arguments else partial(generate, steps=steps, swap=swap)
+    what = {"arguments": arguments, "steps": steps, "swap": swap}
+    with _signals_clean_up(), swap_file() if swap else nullcontext():
+        seeds = range(max(seed, start), seed + sequences)
+        result = _go_on(results, what, seeds, jobs, partial(kernel_and_model, timeout), make)
     if as_json:
         write([json.dumps(_plain(result), indent=2) + "\n"])
     else:
         write([campaign_text(result, ("kernel", "model"))])
     return int(result.disagreement is not None)
+
+
+def _go_on(path: Path | None, what: dict[str, Any], seeds: range, jobs: int, sides: Sides, make: Maker) -> Campaign:
+    """What some seeds give, those of which a file has the results among them."""
+    from pagewalk.conform.campaign.campaign import Campaign
+    from pagewalk.conform.campaign.crew import run_crew
+    from pagewalk.conform.campaign.results import Results
+
+    kept = None if path is None else Results(path, what)
+    first, result = (seeds.start, Campaign()) if kept is None else kept.known(seeds.start, seeds.stop)
+    left = max(seeds.stop - first, 0)
+    with _progress(left) as progress:
+        if left:
+            record = None if kept is None else kept.add
+            result.add(run_crew(jobs, sides, seed=first, sequences=left, make=make, progress=progress, record=record))
+    return result
 
 
 def _plain(result: Campaign) -> dict[str, Any]:

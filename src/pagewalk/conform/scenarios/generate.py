@@ -426,7 +426,7 @@ def plan(
     if uffd or (not hugetlb and state.one_in(6)):
         state.unpopulated = state.one_in(2)
         left_out = _GUARDED if state.one_in(2) else _FILED
-        state.later = calls
+        state.later, state.guards = calls, False
         makers = [maker for maker in makers if maker not in left_out] + _UFFD_MAKERS
         if state.later:
             makers = [maker for maker in makers if maker not in _GUARDED] + [protect_what_matches] * _SCANS

@@ -25,8 +25,9 @@ _SEALS = (
 )  # fmt: skip
 _REMOTE = (
     abi.MADV_COLD, abi.MADV_PAGEOUT, abi.MADV_PAGEOUT, abi.MADV_WILLNEED, abi.MADV_COLLAPSE, abi.MADV_DONTNEED,
-    abi.MADV_GUARD_INSTALL, abi.MADV_POPULATE_WRITE,
+    abi.MADV_POPULATE_WRITE, abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_REMOVE,
 )  # fmt: skip
+"""Guards come last."""
 _FLAGS = (abi.MADV_DONTFORK, abi.MADV_DONTDUMP, abi.MADV_SEQUENTIAL, abi.MADV_HUGEPAGE, abi.MADV_WIPEONFORK)
 
 
@@ -95,7 +96,8 @@ def _seal(plan: Plan) -> do.Step:
 def _other(plan: Plan) -> do.Step:
     """Advice for a process, mostly another one."""
     ranges = tuple(plan.range(named=False) for _ in range(plan.draw.integer(1, 3)))
-    return do.ProcessMadvise(ranges, plan.choice(_REMOTE), plan.choice(plan.processes), process=plan.process)
+    advice = plan.choice(_REMOTE if plan.guards else _REMOTE[:-2])
+    return do.ProcessMadvise(ranges, advice, plan.choice(plan.processes), process=plan.process)
 
 
 LIMITS_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = ((9, _limited), (5, _pkey), (4, _seal), (6, _other))

@@ -49,6 +49,8 @@ class Plan:
         file_is_private: A file of huge pages was mapped privately.
         unpopulated: Whether userfaultfd is to write-protect places without a page.
         later: Whether it is to do so asynchronously.
+        guards: Whether guards may come along with other advice: not where userfaultfd protects. A guard over a marker in a
+            file is tried for ever, and one that a scan protects has a mark that the model lacks.
         registered: What is registered with it: process, first page, pages.
     """
 
@@ -64,6 +66,7 @@ class Plan:
     file_is_private: bool = False
     unpopulated: bool = False
     later: bool = False
+    guards: bool = True
     registered: list[tuple[int, int, int]] = field(default_factory=list)
 
     def one_in(self, number: int) -> bool:

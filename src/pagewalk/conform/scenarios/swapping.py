@@ -20,6 +20,7 @@ _AFTER = (
     abi.MADV_PAGEOUT, abi.MADV_PAGEOUT, abi.MADV_WILLNEED, abi.MADV_FREE, abi.MADV_DONTNEED, abi.MADV_COLD,
     abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE, abi.MADV_REMOVE, abi.MADV_GUARD_INSTALL,
 )  # fmt: skip
+"""The guard comes last."""
 
 
 def _pageout(plan: Plan) -> do.Step:
@@ -40,14 +41,15 @@ def _story(plan: Plan) -> do.Step:
     if plan.one_in(3):
         plan.queue.append(do.Read(inside, process=plan.process))
     plan.queue.append(do.Madvise(at, length, abi.MADV_PAGEOUT, process=plan.process))
+    after = _AFTER if plan.guards else _AFTER[:-1]
     for _ in range(plan.draw.integer(1, 4)):
         who = plan.choice(plan.processes)
         plan.queue.append(
             plan.choice([
                 do.Read(inside, process=who),
                 do.Write(inside, data, process=who),
-                do.Madvise(inside, PAGE * plan.pages(4), plan.choice(_AFTER), process=who),
-                do.Madvise(at, length, plan.choice(_AFTER), process=who),
+                do.Madvise(inside, PAGE * plan.pages(4), plan.choice(after), process=who),
+                do.Madvise(at, length, plan.choice(after), process=who),
                 do.Mincore(inside, PAGE * plan.pages(3), process=who),
                 do.KernelRead(inside, 16, process=who),
                 do.KernelWrite(inside, data, process=who),
