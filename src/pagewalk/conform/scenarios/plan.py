@@ -49,8 +49,8 @@ class Plan:
         file_is_private: A file of huge pages was mapped privately.
         unpopulated: Whether userfaultfd is to write-protect places without a page.
         later: Whether it is to do so asynchronously.
-        guards: Whether guards may come along with other advice: not where userfaultfd protects. A guard over a marker in a
-            file is tried for ever, and one that a scan protects has a mark that the model lacks.
+        guards: Whether guards may come along with other advice: not where userfaultfd protects. A guard over a marker
+            in a file is tried for ever, and one that a scan protects has a mark that the model lacks.
         registered: What is registered with it: process, first page, pages.
     """
 
