@@ -118,7 +118,7 @@ HELPERS |= {
     "block_entry",
     "split_huge_at",
 }
-HELPERS |= {"recount"}
+HELPERS |= {"recount", "refuse_sealed", "protects_later"}
 HELPERS |= {"writing", "reading", "frame", "hold", "hold_cached", "has", "let_go", "discard", "cut", "reclaim"}
 HELPERS |= {"zero_edges", "promised"}
 """What is public for the modules of the model only."""

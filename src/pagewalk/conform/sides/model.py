@@ -12,7 +12,7 @@ from pagewalk.conform.sides.facts import HUGETLB, free_hugetlb, running_facts
 from pagewalk.conform.sides.side import Model
 from pagewalk.conform.sides.swap import SWAP_SIZE, own_swap_is_on
 from pagewalk.mm.calls import observe
-from pagewalk.mm.state.limits import mapped
+from pagewalk.mm.state.allowance import mapped
 
 if TYPE_CHECKING:
     from pagewalk.conform.scenarios.target import Target

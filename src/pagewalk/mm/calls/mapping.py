@@ -14,10 +14,10 @@ from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.touch import populate
 from pagewalk.mm.paging.zap import zap
 from pagewalk.mm.state import areas
+from pagewalk.mm.state.allowance import check_areas, check_lock, check_may_lock, check_size
 from pagewalk.mm.state.area import Area
 from pagewalk.mm.state.files import FILE_END, File
 from pagewalk.mm.state.huge_files import HugeFile
-from pagewalk.mm.state.limits import check_areas, check_lock, check_may_lock, check_size
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:

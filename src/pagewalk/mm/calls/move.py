@@ -13,7 +13,7 @@ from pagewalk.mm.calls.mapping import find_gap, find_place, munmap, populate_qui
 from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.state import areas
-from pagewalk.mm.state.limits import check_areas, check_lock, check_size
+from pagewalk.mm.state.allowance import check_areas, check_lock, check_size
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from pagewalk.mm.entries import is_page
 from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.hardware.cpu import KEY, flags_of_key
 from pagewalk.mm.state import areas
+from pagewalk.mm.state.allowance import check_may_lock, fits, mapped, may_lock
 from pagewalk.mm.state.area import RIGHTS, SPECIAL
-from pagewalk.mm.state.limits import check_may_lock, fits, mapped, may_lock
 from pagewalk.mm.state.tables import ops_of
 from pagewalk.space import VmaFlags
 from pagewalk.walk import walk_page_range_novma

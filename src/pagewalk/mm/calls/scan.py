@@ -15,7 +15,7 @@ import numpy as np
 from pagewalk.abi.pagemap import PM_SCAN_CHECK_WPASYNC, PM_SCAN_WP_MATCHING, PageIs
 from pagewalk.errors import SystemCallError
 from pagewalk.mm.calls.observe import categories_of, look, runs_of
-from pagewalk.mm.calls.uffd import arm
+from pagewalk.mm.calls.uffd import protect_all
 from pagewalk.mm.geometry import ADDRESSES
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _protect_block(mm: Space, first: int, last: int, request: Request, found: _F
     upper = mm.tables.upper_at(first)
     table = upper is not None and upper.is_table
     if table and not request.vector:
-        arm(mm, first, last)
+        protect_all(mm, first, last)
         return
     before = found.copy()
     seen = look(mm, first, last)
@@ -173,7 +173,7 @@ def _protect_block(mm: Space, first: int, last: int, request: Request, found: _F
             found.restore(before)
             _protect_block(mm, first, last, request, found)
             return
-        arm(mm, start, stop)
+        protect_all(mm, start, stop)
 
 
 def _check(mm: Space, start: int, end: int, request: Request) -> None:

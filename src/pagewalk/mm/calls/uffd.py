@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["arm", "check_mode", "forget", "not_simulated", "register_wp", "unregister", "writeprotect"]
+__all__ = ["check_mode", "forget", "not_simulated", "protect_all", "register_wp", "unregister", "writeprotect"]
 
 MODES: Final = 7
 """Missing pages, write protection, minor faults."""
@@ -133,7 +133,7 @@ def writeprotect(mm: Space, start: int, length: int, *, protect: bool, unpopulat
         _change(mm, low, high, protect=protect, markers=markers)
 
 
-def arm(mm: Space, start: int, end: int) -> None:
+def protect_all(mm: Space, start: int, end: int) -> None:
     """Write-protect a range, places without a page too.
 
     Raises:

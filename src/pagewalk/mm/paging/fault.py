@@ -19,9 +19,9 @@ from pagewalk.mm.hardware.cpu import allows
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import huge, hugetlb
 from pagewalk.mm.paging.marks import protected
+from pagewalk.mm.state.allowance import fits, mapped, may_lock
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.mm.state.areas import prepare_anon
-from pagewalk.mm.state.limits import fits, mapped, may_lock
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:

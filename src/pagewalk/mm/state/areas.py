@@ -13,8 +13,8 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from pagewalk.errors import SystemCallError
+from pagewalk.mm.state.allowance import check_areas
 from pagewalk.mm.state.area import RIGHTS, SPECIAL, AnonHistory
-from pagewalk.mm.state.limits import check_areas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
