@@ -149,7 +149,7 @@ def count(steps: Iterable[Step]) -> Counter[str]:
         found[step.call] += 1
         if isinstance(step, Limited):
             found[f"RLIMIT_{step.limit.upper()}"] += 1
-            found.update(count([step.step]))
+            found.update(count([step.taken]))
         found.update(name for field in fields(step) for name in _named(step, field.name, getattr(step, field.name)))
     return found
 

@@ -80,6 +80,8 @@ def _pkey(plan: Plan) -> do.Step:
 
 def _seal(plan: Plan) -> do.Step:
     file = plan.choice(["a", "b", "b", "sealed"])
+    if plan.one_in(6):
+        return do.MemfdCreate(plan.choice([0, 2, 2, 3, 8, 16, 24]), process=plan.process)
     if plan.one_in(4):
         return do.Fcntl(file, limits.F_GET_SEALS, process=plan.process)
     flags = abi.MAP_FIXED | plan.choice([abi.MAP_SHARED, abi.MAP_SHARED, abi.MAP_PRIVATE])

@@ -216,17 +216,17 @@ class Limited(Step):
         limit: "as" and "data" (RLIMIT_AS and RLIMIT_DATA, in pages), "memlock" (RLIMIT_MEMLOCK, without CAP_IPC_LOCK),
             "areas" (vm.max_map_count).
         room: In pages, or areas.
-        step: What is done.
+        taken: What is done.
     """
 
     call = "limited"
     limit: str
     room: int
-    step: Step
+    taken: Step
 
     def invoke(self, target: Calls, resolve: Callable[[Any], Any]) -> Any:
         """See ``Step``."""
-        return target.limited(self.limit, self.room, lambda: self.step.invoke(target, resolve))
+        return target.limited(self.limit, self.room, lambda: self.taken.invoke(target, resolve))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.state.huge_files import HugeFile
 from pagewalk.mm.state.space import Space
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def _differ(kept: Any, counted: Any) -> str:
 
 
 def left_over(machine: Machine) -> str:
-    """What is still in use though all processes have ended; files may keep their pages."""
+    """What is still in use though all processes have ended; files may keep their pages and what they were promised."""
     counts = {usage.name.lower(): machine.frames.count(usage) for usage in (Usage.ANON, Usage.TABLE)}
-    owed = sum(machine.promised(size) for size in machine.pools)
+    files = [file for file in machine.files if isinstance(file, HugeFile) and file.alive]
+    owed = sum(machine.promised(size) for size in machine.pools) - sum(len(file.promised) for file in files)
     counts["promised hugetlb pages"] = owed
     return ", ".join(f"{count} {name} left" for name, count in counts.items() if count)

@@ -54,7 +54,8 @@ class SimulatedProcess:
         if limit == "areas":
             machine.max_map_count = len(self._mm.vmas) + room
         else:
-            self._mm.setrlimit(_RESOURCES[limit], mapped(self._mm, _RESOURCES[limit]) + room * page)
+            soft = mapped(self._mm, _RESOURCES[limit]) + room * page
+            self._mm.setrlimit(_RESOURCES[limit], soft or 1)  # 0 of data means something else, and is never so there
             limits.ipc_lock = limit != "memlock"
         try:
             return call()
