@@ -181,10 +181,7 @@ class Mm(Space):
             SystemCallError: EINVAL.
         """
         (flags,) = words(flags=flags)
-        flags = int32(flags)
-        if not flags or flags == abi.MCL_ONFAULT or flags & ~(abi.MCL_CURRENT | abi.MCL_FUTURE | abi.MCL_ONFAULT):
-            raise SystemCallError(errno.EINVAL, f"mlockall with flags {flags:#x}")
-        self._change(protect.mlockall, self, flags)
+        self._change(protect.mlockall, self, protect.checked_mcl(int32(flags)))
 
     def munlockall(self) -> None:
         """Unlock all, and what will be mapped."""
@@ -282,27 +279,23 @@ class Mm(Space):
         self._look(uffd.writeprotect, self, addr, length, protect=protect, unpopulated=unpopulated)
 
     def uffdio_copy(self, to: int, source: int, length: int, mode: int = 0) -> None:
-        """Not simulated.
-
-        Raises:
-            UnsupportedError: Always.
-        """
+        """Not simulated: raises UnsupportedError, as the next four do."""
         raise uffd.not_simulated("UFFDIO_COPY")
 
     def uffdio_zeropage(self, addr: int, length: int, mode: int = 0) -> None:
-        """Not simulated. Errors as ``uffdio_copy``."""
+        """As ``uffdio_copy``."""
         raise uffd.not_simulated("UFFDIO_ZEROPAGE")
 
     def uffdio_move(self, to: int, source: int, length: int, mode: int = 0) -> None:
-        """Not simulated. Errors as ``uffdio_copy``."""
+        """As ``uffdio_copy``."""
         raise uffd.not_simulated("UFFDIO_MOVE")
 
     def uffdio_continue(self, addr: int, length: int, mode: int = 0) -> None:
-        """Not simulated. Errors as ``uffdio_copy``."""
+        """As ``uffdio_copy``."""
         raise uffd.not_simulated("UFFDIO_CONTINUE")
 
     def uffdio_poison(self, addr: int, length: int, mode: int = 0) -> None:
-        """Not simulated. Errors as ``uffdio_copy``."""
+        """As ``uffdio_copy``."""
         raise uffd.not_simulated("UFFDIO_POISON")
 
     def msync(self, addr: int, length: int, flags: int) -> None:
@@ -460,17 +453,8 @@ class Mm(Space):
         Raises:
             SystemCallError: EINVAL; EFAULT beyond user memory; EPERM, userfaultfd protects nothing asynchronously here.
         """
-        start, end, *more = words(
-            start=start,
-            end=end,
-            flags=flags,
-            max_pages=max_pages,
-            inverted=inverted,
-            mask=mask,
-            anyof=anyof,
-            returns=returns,
-            vector=vector,
-        )
+        named = {"flags": flags, "max_pages": max_pages, "inverted": inverted, "mask": mask, "anyof": anyof}
+        start, end, *more = words(start=start, end=end, **named, returns=returns, vector=vector)
         return self._look(scan.pagemap_scan, self, start, end, scan.Request(*more))
 
     def smaps(self) -> dict[str, int]:

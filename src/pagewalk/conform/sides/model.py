@@ -55,7 +55,7 @@ class SimulatedProcess:
             machine.max_map_count = len(self._mm.vmas) + room
         else:
             soft = mapped(self._mm, _RESOURCES[limit]) + room * page
-            self._mm.setrlimit(_RESOURCES[limit], soft or 1)  # 0 of data means something else, and is never so there
+            self._mm.setrlimit(_RESOURCES[limit], soft or int(limit == "data"))  # no real process has 0 of it
             limits.ipc_lock = limit != "memlock"
         try:
             return call()

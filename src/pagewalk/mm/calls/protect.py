@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["mlock", "mlockall", "mprotect", "mseal", "munlock"]
+__all__ = ["checked_mcl", "mlock", "mlockall", "mprotect", "mseal", "munlock"]
 
 STATE: Final = sum(Flag) - int(Flag.rights())
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
@@ -184,6 +184,17 @@ def _check_limit(mm: Space, addr: int, length: int) -> None:
 def munlock(mm: Space, addr: int, length: int) -> None:
     """See ``Mm.munlock``."""
     _set_locked(mm, *_whole_pages(mm, addr, length), VmaFlags(0))
+
+
+def checked_mcl(flags: int) -> int:
+    """What mlockall is asked for.
+
+    Raises:
+        SystemCallError: EINVAL, it is nothing that there is.
+    """
+    if not flags or flags == abi.MCL_ONFAULT or flags & ~(abi.MCL_CURRENT | abi.MCL_FUTURE | abi.MCL_ONFAULT):
+        raise SystemCallError(errno.EINVAL, f"mlockall with flags {flags:#x}")
+    return flags
 
 
 def mlockall(mm: Space, flags: int) -> None:
