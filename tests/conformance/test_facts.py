@@ -7,6 +7,7 @@ from pagewalk.conform.sides import facts
 from pagewalk.conform.sides.facts import Facts, cpu_flags, free_hugetlb, running_facts
 from pagewalk.conform.sides.model import simulated
 from pagewalk.errors import UnsupportedError
+from pagewalk.mm.hardware.machine import SHMEM_POLICIES
 from tests.conformance.written.words import X, anon, read
 
 CPUS = {
@@ -54,6 +55,12 @@ def test_the_policy(machine, policy, own):
     assert running_facts().thp == ("always" if own == "always" else policy)
 
 
+@pytest.mark.parametrize("policy", SHMEM_POLICIES)
+def test_the_policy_of_shared_memory(machine, policy):
+    machine({"thp/shmem_enabled": "always within_size advise never deny force\n".replace(policy, f"[{policy}]")})
+    assert running_facts().shmem_thp == policy
+
+
 def test_what_is_not_told_is_not_there(machine):
     assert (cpu_flags(), running_facts(), free_hugetlb()) == (
         frozenset(),
@@ -71,10 +78,17 @@ def test_what_is_not_told_is_not_there(machine):
         ({"swaps": SWAP, "cgroup": "0::/a/b\n", "groups/a/memory.swap.max": "0\n"}, None),
         ({"swaps": SWAP, "cgroup": "0::/a/b\n", "groups/a/memory.swap.max": "max\n"}, "swap is on"),
         (
-            {"thp/shmem_enabled": "[always] within_size advise never deny force\n"},
-            "shmem_enabled is always.*write within",
+            {"thp/hugepages-2048kB/shmem_enabled": "[always] inherit within_size advise never\n"},
+            "hugepages-2048kB/shmem_enabled is always.*write inherit",
         ),
         ({"thp/shmem_enabled": "always within_size [advise] never deny force\n"}, None),
+        (
+            {
+                "thp/shmem_enabled": "always within_size [advise] never deny force\n",
+                "thp/hugepages-64kB/shmem_enabled": "always [inherit] within_size advise never\n",
+            },
+            "hugepages-64kB/shmem_enabled is inherit.*write never",
+        ),
         ({"thp/use_zero_page": "0\n"}, "use_zero_page is 0.*write 1 there"),
         ({"thp/use_zero_page": "1\n"}, None),
         (

@@ -18,7 +18,7 @@ from pagewalk.mm.calls import scan as scanning
 from pagewalk.mm.entries import LevelEntries
 from pagewalk.mm.hardware.machine import Hardware
 from pagewalk.mm.mm import Mm
-from pagewalk.mm.paging import copying, zap
+from pagewalk.mm.paging import copying, file_folios, zap
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.files import File
 from pagewalk.mm.state.tables import MmTables
@@ -53,7 +53,8 @@ def dirty_bit_lost_in_a_split(monkeypatch):
         result = split(self, pmd, addr, *more)
         start = addr - addr % pmd.level.span
         clean = np.uint64((1 << 64) - 1 - self.format.last.codec.switch(Flag.DIRTY)[0])
-        self.slice(pmd, start, start + pmd.level.span).entries[:] &= clean
+        if pmd.is_table:  # a file's huge page leaves none
+            self.slice(pmd, start, start + pmd.level.span).entries[:] &= clean
         return result
 
     monkeypatch.setattr(MmTables, "split", forgetful)
@@ -178,14 +179,20 @@ def test_one_of_every_part_is_found(kernel, monkeypatch, request, plant, shows, 
     assert len(result.disagreement.scenario.steps) <= size, text
 
 
+def tables_kept_by_a_collapse(monkeypatch):
+    """Who maps a file's block by small pages goes on to, after another has made it huge."""
+    monkeypatch.setattr(file_folios, "_retract_tables", lambda file, block: None)
+
+
 @pytest.mark.parametrize(
     ("plant", "shows", "size", "first"),
     [
         (guards_lost_on_mremap, {What.PAGES}, 3, 60),
         (histories_merged, {What.MAPS}, 5, 40),
         (dirty_bit_lost_in_a_split, {What.PAGES, What.SMAPS}, 8, 235),
-        (writable_page_shared_by_fork, {What.PAGES, What.OUTCOME, What.CONTENTS}, 4, 0),
+        (writable_page_shared_by_fork, {What.PAGES, What.SMAPS, What.OUTCOME, What.CONTENTS}, 4, 0),
         (wrong_errno, {What.OUTCOME}, 1, 0),
+        (tables_kept_by_a_collapse, {What.PAGES}, 6, 0),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

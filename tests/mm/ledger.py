@@ -27,7 +27,7 @@ class Ledger:
         references: For each frame, how many entries map it.
         tables: For each frame, how many entries link it as a table.
         slots: For each swap slot, how many entries name it.
-        huge: PMD entries that map a transparent huge page, the huge zero page among them.
+        huge: PMD entries that map a transparent huge page, the huge zero page among them, but not a file's.
         huge_zero: Those that map the huge zero page.
     """
 
@@ -62,7 +62,7 @@ class Ledger:
     def _page(self, mm: Mm, paddr: int, size: int, vaddr: int) -> None:
         area = mm.area_at(vaddr)
         assert area is not None, f"a page outside every area, at {vaddr:#x}"
-        if size > self.page_size and not area.huge_page_size:
+        if size > self.page_size and area.mapping is None:
             self.huge += 1
         if paddr == self.machine.huge_zero:
             self.huge_zero += 1

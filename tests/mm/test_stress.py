@@ -120,7 +120,18 @@ HELPERS |= {
 }
 HELPERS |= {"recount", "refuse_sealed", "protects_later"}
 HELPERS |= {"writing", "reading", "frame", "hold", "hold_cached", "has", "let_go", "discard", "cut", "reclaim"}
-HELPERS |= {"zero_edges", "promised"}
+HELPERS |= {
+    "zero_edges",
+    "promised",
+    "page_count",
+    "paddrs",
+    "block_at",
+    "set_dirty",
+    "join",
+    "split",
+    "bring_in",
+    "wants_block",
+}
 """What is public for the modules of the model only."""
 
 

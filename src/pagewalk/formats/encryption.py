@@ -75,7 +75,7 @@ def encrypted(form: PagingFormat, bit: int | None) -> PagingFormat:
 def _marked(form: PagingFormat, mask: int) -> PagingFormat:
     """The format, made once."""
     levels = tuple(
-        replace(level, rows=tuple(_with_field(row, mask) for row in level.rows), codec=None, _shared=[])  # type: ignore[arg-type]
+        replace(level, rows=tuple(_with_field(row, mask) for row in level.rows), codec=None)  # type: ignore[arg-type]
         for level in form.hardware
     )
     return replace(form, hardware=levels)

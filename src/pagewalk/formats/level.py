@@ -71,8 +71,9 @@ class Level:
     _shared: list[Arrays] = field(default_factory=list, compare=False)
 
     def __post_init__(self) -> None:
-        """Make what reads the entries; placed once more, a level shares it."""
+        """Make what reads the entries; placed once more, a level shares it. One of other rows is given no codec."""
         if self.codec is None:
+            object.__setattr__(self, "_shared", [])
             object.__setattr__(self, "codec", Codec(self.rows, self.shift, self.access))
         object.__setattr__(self, "decode", self.codec.decode)
         object.__setattr__(self, "none", self.codec.empty)

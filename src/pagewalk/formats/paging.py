@@ -223,7 +223,7 @@ def _without_layer(level: Level) -> Level:
     if not unseen or len(empty) + len(seen) == len(level.rows):
         return level
     rows = (*empty, Row(Kind.OTHER, unseen), *map(_hardware_alone, seen))
-    fresh: Any = {"rows": rows, "codec": None, "_shared": []}
+    fresh: Any = {"rows": rows, "codec": None}
     return level if rows == level.rows else replace(level, **fresh)
 
 

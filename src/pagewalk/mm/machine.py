@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pagewalk.doors import choice
 from pagewalk.formats import DEFAULT
 from pagewalk.mm.calls import files, swapping
 from pagewalk.mm.hardware.frames import Usage
-from pagewalk.mm.hardware.machine import Hardware
+from pagewalk.mm.hardware.machine import MOUNT_POLICIES, Hardware
 from pagewalk.mm.mm import Mm
 from pagewalk.mm.state.files import File
 from pagewalk.mm.state.recount import recount
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pagewalk.formats import PagingFormat
-    from pagewalk.mm.hardware.machine import Policy
+    from pagewalk.mm.hardware.machine import MountPolicy, Policy, ShmemPolicy
 
 __all__ = ["Machine"]
 
@@ -34,6 +35,9 @@ class Machine(Hardware):
         pku: Whether the CPU has protection keys (CR4.PKE). Memory that may only be executed, PROT_EXEC alone, can then
             not be read either, as on many newer machines. Without them, the default on every machine so that a run
             gives the same everywhere, what may be executed may be read.
+        shmem_thp: When shared memory and files in memory get huge pages by themselves (``shmem_enabled``): the default,
+            never; where it is advised; also, or for files only, within their size; always; ``deny`` and ``force`` hold
+            whatever a file says, and ``deny`` for MADV_COLLAPSE too.
 
     Attributes:
         reclaims_whole: Whether reclaim takes, or keeps, a huge page that is lazily free as a whole (Linux since 6.11);
@@ -45,8 +49,8 @@ class Machine(Hardware):
         hugetlb: Those that are not in use.
 
     Raises:
-        TypeError, ValueError: The RAM is not whole pages, ``thp`` is no policy, swap or a pool has no such size;
-            ``pku`` is not a bool, or the format has no protection keys.
+        TypeError, ValueError: The RAM is not whole pages, ``thp`` or ``shmem_thp`` is no policy, swap or a pool has no
+            such size; ``pku`` is not a bool, or the format has no protection keys.
         OSError: The operating system does not have that much RAM.
         OutOfFrames: The RAM does not hold the huge page pools.
     """
@@ -60,8 +64,9 @@ class Machine(Hardware):
         swap: int = 0,
         hugetlb: Mapping[int, int] | None = None,
         pku: bool = False,
+        shmem_thp: ShmemPolicy = "never",
     ) -> None:
-        super().__init__(ram, format, thp=thp, swap=swap, hugetlb=hugetlb, pku=pku)
+        super().__init__(ram, format, thp=thp, swap=swap, hugetlb=hugetlb, pku=pku, shmem_thp=shmem_thp)
 
     def mm(self) -> Mm:
         """A new, empty address space.
@@ -80,21 +85,25 @@ class Machine(Hardware):
         writable: bool = True,
         readable: bool = True,
         huge_page_size: int = 0,
+        huge: MountPolicy | None = None,
     ) -> File:
         """A new file of ``size`` bytes or its contents', in the page cache, open for writing, for reading, or both.
 
         With a ``huge_page_size`` it is a file of huge pages (a memfd with MFD_HUGETLB): those come from the pool of
         that size when they are touched. It has no contents yet, is whole pages long, and grows with what is mapped.
+        With ``huge`` it is on a tmpfs mounted with that option (``huge=``); without it is as a memfd is.
 
         Raises:
-            TypeError, ValueError: No size, or no bytes.
+            TypeError, ValueError: No size, or no bytes; no such option.
             SystemCallError: EFBIG; EINVAL for a file of huge pages of no such size, or with contents.
             OutOfFrames: The contents do not fit.
         """
         if huge_page_size:
             make = partial(files.huge_file, writable=writable, readable=readable)
             return self.hand_out(self.do, make, self, name, size, huge_page_size, contents)
-        return self.hand_out(self.do, File, self, name, size, contents, writable=writable, readable=readable)
+        option: Any = None if huge is None else choice(huge, "huge", MOUNT_POLICIES)
+        plain = partial(File, writable=writable, readable=readable, huge=option)
+        return self.hand_out(self.do, plain, self, name, size, contents)
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:
         """Take a range out of a file: its pages go, from every address space; guards and private copies stay.

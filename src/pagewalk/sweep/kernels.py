@@ -2,10 +2,12 @@
 
 How it works. ``list_pages`` goes through one table after another. Neighbours are mostly alike, so what an entry's bits
 mean is looked up only where they differ from those of the entry before, or bits are set that must be clear; accessed
-and dirty, which differ most, pass as they are. A frame is found by the *rule* for its shape, which ``formats`` derives
-from rows. Eight slots, a cache line, are passed over at once if they are empty, which is found out for all of a table
-at first, without a branch. The next table is asked for meanwhile: they lie scattered, no prefetcher can guess where.
-Inside the loops no array is passed on or cut: Numba would count references to it, which costs more than an entry does.
+and dirty, which differ most, pass as they are. Where they cannot (arm64 says dirty with two bits), the one bit in which
+two entries of a sort differ becomes the *turn*: with it an entry has the state of one, without it that of the other.
+A frame is found by the *rule* for its shape, which ``formats`` derives from rows. Eight slots, a cache line, are passed
+over at once if they are empty, which is found out for all of a table at first, without a branch. The next table is
+asked for meanwhile: they lie scattered, no prefetcher can guess where. Inside the loops no array is passed on or cut:
+Numba would count references to it, which costs more than an entry does.
 
 Every constant is a ``uint64``: in Numba a bare literal would turn addresses into signed numbers.
 
@@ -49,6 +51,7 @@ KIND_SHIFT, KINDS = np.uint32(codec.KIND_SHIFT), np.uint32(codec.KINDS)
 SHAPE_SHIFT, SHAPES = np.uint32(codec.SHAPE_SHIFT), np.uint32(7)
 UNSHAPED = np.uint32(0xFFFF_FFFF ^ 7 << codec.SHAPE_SHIFT)
 NONE32, ONE32 = np.uint32(0), np.uint32(1)
+SORT = np.uint32(codec.KINDS << codec.KIND_SHIFT | 7 << codec.SHAPE_SHIFT)
 RESERVED = np.uint32(Kind.RESERVED)
 REPEATED = np.uint32(Flag.REPEATED)
 EVERY_RIGHT, NO_RIGHTS, NOT_PERMITTED = np.uint8(Rights.all()), np.uint8(grants.UNKNOWN), np.uint8(0)
@@ -81,6 +84,18 @@ def _prefetch(typing: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, index), generate
+
+
+@intrinsic
+def _seldom(typing: Any, condition: Any) -> Any:
+    """A condition that mostly does not hold: what follows keeps out of the way."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bit = ir.IntType(1)
+        function = builder.module.declare_intrinsic("llvm.expect", [bit], ir.FunctionType(bit, [bit, bit]))
+        return builder.call(function, [arguments[0], bit(0)])
+
+    return types.boolean(types.boolean), generate
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -171,6 +186,19 @@ def _decides(rules, state):  # type: ignore[no-untyped-def]
     return must, rules[state >> SHAPE_SHIFT & SHAPES, DECIDES] | must
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _turn(other, differs):  # type: ignore[no-untyped-def]
+    """The bit that alone tells an entry from those before, if they are of a sort."""
+    return other if other & other - ONE | uint64(differs) == ZERO else ZERO
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _passes(state, having, lacking, kinds):  # type: ignore[no-untyped-def]
+    """Whether entries of a state are wanted."""
+    kind = state >> KIND_SHIFT & KINDS
+    return state & having == having and state & lacking == NONE32 and kinds >> kind & ONE32 != NONE32
+
+
 @njit(nogil=True, cache=True)
 def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out, raw, depth):  # type: ignore[no-untyped-def]
     """Pages of tables, and the rows between them, by address; ``raw`` takes the entries, if it has room.
@@ -182,14 +210,13 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
     skip, skipped, telling, shift = known[0]
     having, lacking, kinds, no_frame = known[1]
     lookup, moves, rules = known[2:]
-    b_vaddr = between[0]
-    o_vaddr, o_place, o_state = out
+    (o_vaddr, o_place, o_state), b_vaddr = out, between[0]
     per, room, want_raw = uint64(limits[2]), uint64(o_vaddr.shape[0]), raw.shape[0] > 0
-    groups = np.empty(limits[2], np.uint64)
-    t, b = begin
-    count, status, said, kind, passes = ZERO, DONE, NONE32, NONE32, True
+    (t, b), groups = begin, np.empty(limits[2], np.uint64)
+    count, status, said, passes = ZERO, DONE, NONE32, True
     flip, mask, left, right, none, passing, down = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    state, more = NONE32, False
+    state, more, special, turn, turned = NONE32, False, False, ZERO, NONE32
+    alike = having | lacking | no_frame | SORT
     while t < places.shape[0] and room >= count + per + uint64(b_vaddr.shape[0]) - b:
         _ask_for(words, places, t + 1, limits[2])
         if b < uint64(b_vaddr.shape[0]) and b_vaddr[b] < vaddrs[t]:
@@ -197,30 +224,33 @@ def list_pages(begin, words, places, vaddrs, parts, limits, known, between, out,
         table, base, part, before = places[t], vaddrs[t], parts[t], count
         slot, end = _slots(t, limits)
         many = _find_groups(words, table, slot, end, groups)
-        key, deciding = ALL, telling  # no key is all ones: an entry has bits that do not matter
+        key, deciding, turn = ALL, telling, ZERO  # no key is all ones: an entry has bits that do not matter
         for group in range(many):
             for at in range(groups[group], min(groups[group] + EIGHT, end)):
                 entry = words[table + at]
                 if entry & skip == skipped:
                     continue
-                if entry & deciding != key:
+                if _seldom(entry & deciding != key):  # type: ignore[call-arg]
+                    was, other = state, turn | entry & deciding ^ key
                     state = lookup[part + _index(entry & telling, moves)]
                     flip, mask, left, right, none, more = _first(rules, state, no_frame)
                     passing, down, asked = _passing(rules, state)
                     must, deciding = _decides(rules, state)
-                    key = entry & deciding
-                    said = state & UNSHAPED & ~asked | depth
-                    kind = state >> KIND_SHIFT & KINDS
-                    passes = state & having == having and state & lacking == NONE32 and kinds >> kind & ONE32 != NONE32
-                    if entry & must != ZERO:
-                        status = UNKNOWN
+                    turn = _turn(other, (state ^ was) & alike)
+                    said, turned = state & UNSHAPED & ~asked | depth, (state ^ was) & UNSHAPED & ~asked
+                    said, deciding = said ^ turned if entry & turn != ZERO else said, deciding ^ turn
+                    key, special = entry & deciding, more or turn != ZERO
+                    passes = _passes(state, having, lacking, kinds)
+                    status = UNKNOWN if entry & must != ZERO else status
                 if passes:
                     o_vaddr[count] = base + (at << shift)
                     o_place[count] = ((entry ^ flip) & mask) << left >> right | none
-                    if more:
-                        o_place[count] |= _rest(rules, state >> SHAPE_SHIFT & SHAPES, entry, base + (at << shift))
                     o_state[count] = said | uint32((entry & passing) >> down)
-                    if want_raw:
+                    if _seldom(special):
+                        if more:
+                            o_place[count] |= _rest(rules, state >> SHAPE_SHIFT & SHAPES, entry, base + (at << shift))
+                        o_state[count] ^= turned if entry & turn != ZERO else NONE32
+                    if _seldom(want_raw):
                         raw[count] = entry
                     count += ONE
         if status == UNKNOWN:
@@ -299,7 +329,7 @@ def count_pages(words, places, parts, times, limits, known, found):  # type: ign
                     if entry & must != ZERO:
                         return UNKNOWN
                     key, kind = entry & deciding, state >> KIND_SHIFT & KINDS
-                    if state & having != having or state & lacking != NONE32 or kinds >> kind & ONE32 == NONE32:
+                    if not _passes(state, having, lacking, kinds):
                         kind = NONE32  # what does not pass is counted as nothing
                     kind |= (state & GROUPED) >> GROUP_SHIFT
                 mine[kind] += weight

@@ -13,7 +13,7 @@ from pagewalk.formats import NO_PADDR, Flag, Kind, Rights
 from pagewalk.formats.flags import GRANTED, flags_of
 from pagewalk.sweep import holes, mappings, translate
 from pagewalk.testing.definition import real_levels
-from pagewalk.testing.entries import entries_of, told
+from pagewalk.testing.entries import SAMPLES, entries_of, told
 from pagewalk.testing.golden import Golden, meaning
 from pagewalk.walk import WalkOps, walk_page_range_novma
 
@@ -60,7 +60,7 @@ def check_meanings(form: PagingFormat, reference: Reference, rng: Random, golden
     """
     for layered in sorted({window.layered for window in form.windows} | {True}):
         for level in real_levels(form, layered=layered):
-            drawn = [entry for _, entry in entries_of(level, rng, form.word.mask)]
+            drawn = [entry for _, entry in entries_of(level, rng, form.word.mask, 3 * SAMPLES)]
             drawn += [rng.getrandbits(64) & form.word.mask for _ in range(40)]
             drawn += [one.entry for one in golden]
             for entry in drawn:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pagewalk.formats import Level, PagingFormat, Row
 
-__all__ = ["check_golden", "check_round_trips", "check_splits", "drawn_entry", "entries_of"]
+__all__ = ["SAMPLES", "check_golden", "check_round_trips", "check_splits", "drawn_entry", "entries_of"]
 
 SAMPLES = 12
 _PAGES = (Kind.PRESENT, Kind.PROT_NONE)

@@ -85,4 +85,8 @@ WHAT_THE_PARENT_LOCKS_IS_NOT_LAZILY_FREE = (
     advise(0, 3, abi.MADV_PAGEOUT, process=1), read(0, process=1),
 )  # fmt: skip
 
+A_CHILD_HAS_NOT_WRITTEN_WHAT_IT_SHARES = (
+    shared(0, 8, flags=abi.MAP_POPULATE), guard(4), write(6), fork(), write(6, process=1), exit_(1), write(7), fork(2),
+)  # fmt: skip
+
 SCENARIOS = titled(globals())

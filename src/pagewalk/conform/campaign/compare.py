@@ -58,10 +58,10 @@ FREEDOMS = (
     ),
     Freedom(
         "what smaps rests on besides pages",
-        "of the arena's VMAs Referenced and LazyFree are dropped, THPeligible of files, and the flags sd and gu "
+        "of the arena's VMAs Referenced and LazyFree are dropped, and the flags sd and gu "
         "(sides/smaps.py); VMAs elsewhere are not looked at",
-        "a page is referenced, and lazily free, once a CPU's list of pages to see to is full; files get huge pages by "
-        "a setting of their own; the flags depend on the kernel's version and how it was built",
+        "a page is referenced, and lazily free, once a CPU's list of pages to see to is full; "
+        "the flags depend on the kernel's version and how it was built",
     ),
     Freedom(
         "huge pages out of stock, and khugepaged",

@@ -17,6 +17,7 @@ from pagewalk.conform.scenarios.limits import LIMITS_TABLE
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE, Plan
 from pagewalk.conform.scenarios.scenario import File, Scenario
+from pagewalk.conform.scenarios.shared_huge import GUARDS, SHARED_HUGE_TABLE, begin, files
 from pagewalk.conform.scenarios.swapping import SWAP_TABLE
 from pagewalk.conform.scenarios.watching import protect_what_matches
 
@@ -390,7 +391,7 @@ _HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {_mmap_huge: 3, _huge: 30,
 _SCANS = 20
 _UFFD_MAKERS: list[Callable[[Plan], do.Step]] = [*[_register] * 25, *[_writeprotect] * 30, *[_unregister] * 4]
 """In every sixth scenario, besides the others."""
-_GUARDED = frozenset({_guard, _lazy, _process_madvise})
+_GUARDED = frozenset({_guard, _lazy, _process_madvise, *GUARDS})
 """What may install guards: over what userfaultfd protects in a file, Linux 6.18 tries that for ever."""
 _FILED = frozenset({_mmap_shared, _mmap_file})
 _MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(weight)]
@@ -401,11 +402,23 @@ _LIMITS_MAKERS = [maker for weight, maker in LIMITS_TABLE for _ in range(weight)
 _CALLS = 3
 """Which of four seeds have limits, seals and keys."""
 _SWAP_MAKERS = [maker for weight, maker in SWAP_TABLE for _ in range(weight)]
+_SHARED_HUGE_MAKERS = [maker for weight, maker in SHARED_HUGE_TABLE for _ in range(weight)]
+_SHARED_HUGE_TIMES = 3
+"""As often as others these are drawn where they are asked for."""
+_SHARED_HUGE_IN = 5
+"""One in so many seeds is for shared huge pages, unless something else is asked for."""
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 
 def plan(
-    draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False, swap: bool = False, calls: bool = False
+    draw: Draw,
+    steps: int,
+    *,
+    hugetlb: bool = False,
+    uffd: bool = False,
+    swap: bool = False,
+    calls: bool = False,
+    shared_huge: bool = False,
 ) -> Scenario:
     """A scenario from a source of choices.
 
@@ -418,21 +431,24 @@ def plan(
         swap: Swap out, and switch swap off and on: likewise one at a time, with swap on.
         calls: Limits, seals, protection keys, and advice for others; no mlockall, which locks all that a real process
             has besides.
+        shared_huge: Make huge pages of files and shared memory.
     """
     state = Plan(draw)
-    large = state.one_in(4)
+    large = not shared_huge and state.one_in(4)
     makers = (_HUGE_MAKERS if large else _MAKERS) + (_POOL_MAKERS + [_fork] * _FORKS) * hugetlb
     makers = makers + (_SWAP_MAKERS + [_fork] * _FORKS) * swap + (_LIMITS_MAKERS + [_fork] * 2) * calls
+    if shared_huge:
+        makers = makers + (_SHARED_HUGE_MAKERS + [_fork] * _FORKS) * _SHARED_HUGE_TIMES
     if uffd or (not hugetlb and state.one_in(6)):
         state.unpopulated = state.one_in(2)
-        left_out = _GUARDED if state.one_in(2) else _FILED
+        left_out = _GUARDED if shared_huge or state.one_in(2) else _FILED
         state.later, state.guards = calls, False
         makers = [maker for maker in makers if maker not in left_out] + _UFFD_MAKERS
         if state.later:
             makers = [maker for maker in makers if maker not in _GUARDED] + [protect_what_matches] * _SCANS
     if calls:
         makers = [maker for maker in makers if maker is not _mlockall]
-    made = [_mmap_huge(state), _huge(state)] if large else [_mmap(state)]
+    made = [_mmap_huge(state), _huge(state)] if large else begin(state) if shared_huge else [_mmap(state)]
     while len(made) < steps:
         if state.at_once:
             made.append(state.at_once.pop(0))
@@ -443,7 +459,7 @@ def plan(
         state.process = state.choice(state.processes)
         made.append(state.choice(makers)(state))
     if not hugetlb:
-        return Scenario(tuple(made[:steps]), (*_FILES, _READ_ONLY))
+        return Scenario(tuple(made[:steps]), (*_FILES, _READ_ONLY, *(files(state) if shared_huge else ())))
     looked = tuple(both for step in made[:steps] for both in (step, do.Pool()))
     return Scenario(looked, (*_FILES, _READ_ONLY, *HUGE_FILES))
 
@@ -456,6 +472,17 @@ class _Seeded:
         return self._random.randint(low, high)
 
 
-def generate(seed: int, steps: int = 30, *, hugetlb: bool = False, uffd: bool = False, swap: bool = False) -> Scenario:
-    """The scenario of a seed: the same at all times. See ``plan``; one in four has ``calls``."""
-    return plan(_Seeded(seed), steps, hugetlb=hugetlb, uffd=uffd, swap=swap, calls=seed % 4 == _CALLS)
+def generate(
+    seed: int,
+    steps: int = 30,
+    *,
+    hugetlb: bool = False,
+    uffd: bool = False,
+    swap: bool = False,
+    shared_huge: bool | None = None,
+) -> Scenario:
+    """The scenario of a seed, always the same. See ``plan``: one in four has ``calls``, one in five ``shared_huge``."""
+    if shared_huge is None:
+        shared_huge = not (hugetlb or uffd or swap) and seed % _SHARED_HUGE_IN == _SHARED_HUGE_IN - 1
+    asked = {"hugetlb": hugetlb, "uffd": uffd, "swap": swap, "shared_huge": shared_huge}
+    return plan(_Seeded(seed), steps, calls=seed % 4 == _CALLS, **asked)

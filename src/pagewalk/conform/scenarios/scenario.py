@@ -22,7 +22,8 @@ class File:
     Attributes:
         name: As ``maps`` shows it, less the folder.
         pages: Pages of ``pattern(name)``; a file of huge pages holds nothing at first.
-        kind: memfd, which is shared memory, disk, a real file, or hugetlb, a memfd of huge pages.
+        kind: memfd, which is shared memory, disk, a real file, hugetlb, a memfd of huge pages, or a mount's option that
+            says when a file on a tmpfs has huge pages: huge=always, huge=within_size, huge=advise.
         writable: Whether it is open for writing, not only for reading.
     """
 

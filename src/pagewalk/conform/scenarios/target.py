@@ -156,7 +156,7 @@ class Calls(Protocol):
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> Any:
         """A new file to map, open for writing or only for reading.
 
-        ``kind`` is memfd (shared memory), disk, or hugetlb, a memfd of huge pages: that is as long, but empty.
+        ``kind``: see ``File`` in a scenario. A memfd of huge pages is as long, but empty.
         """
 
     def punch_hole(self, file: Any, offset: int, length: int) -> Any:

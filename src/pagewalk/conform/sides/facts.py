@@ -19,7 +19,7 @@ from pagewalk.errors import ProcessError, UnsupportedError
 from pagewalk.formats.running import running_format
 
 if TYPE_CHECKING:
-    from pagewalk.mm.hardware.machine import Policy
+    from pagewalk.mm.hardware.machine import Policy, ShmemPolicy
 
 __all__ = ["HUGETLB", "Facts", "cpu_flags", "free_hugetlb", "require_settings", "running_facts"]
 
@@ -45,8 +45,8 @@ _LAZY = Scenario(
 _SWAPS = Path("/proc/swaps")
 _OWN_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _THP = Path("/sys/kernel/mm/transparent_hugepage")
-_SETTINGS: dict[str, set[str]] = {"shmem_enabled": {"never", "deny", "advise", "within_size"}, "use_zero_page": {"1"}}
-"""Of transparent huge pages, besides those of other sizes: what the model's files, which are small, do not notice."""
+_SETTINGS: dict[str, set[str]] = {"hugepages-2048kB/shmem_enabled": {"inherit"}, "use_zero_page": {"1"}}
+"""Of transparent huge pages, besides those of other sizes."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Facts:
         hugetlb: Pages of the 2 MiB pool that may be had; None: as the running kernel has then.
         reclaims_whole: Whether reclaim takes or keeps a lazily free huge page as a whole, see ``Machine``.
         swap: Bytes of it; None: a campaign's file, if that is switched on then.
+        shmem_thp: When shared memory gets huge pages by itself.
     """
 
     pku: bool = False
@@ -68,6 +69,7 @@ class Facts:
     hugetlb: int | None = 0
     reclaims_whole: bool = True
     swap: int | None = 0
+    shmem_thp: ShmemPolicy = "never"
 
 
 def running_facts() -> Facts:
@@ -78,7 +80,9 @@ def running_facts() -> Facts:
     """
     require_settings()
     flags = cpu_flags()
-    return Facts("ospke" in flags, running_format(flags), _running_policy(), None, _reclaims_whole(), None)
+    shmem_thp = cast("ShmemPolicy", _chosen(_THP / "shmem_enabled") or "never")
+    whole = _reclaims_whole()
+    return Facts("ospke" in flags, running_format(flags), _running_policy(), None, whole, None, shmem_thp)
 
 
 def cpu_flags() -> frozenset[str]:
@@ -128,9 +132,12 @@ def require_settings() -> None:
         raise UnsupportedError(
             "swap is on, which is not a campaign's own: swapoff -a, or run this where memory.swap.max is 0"
         )
-    small = {"never", "inherit" if _chosen(_THP / "enabled") == "never" else "never"}
-    sizes = [path for path in _THP.glob("hugepages-*kB/enabled") if path.parent.name != "hugepages-2048kB"]
-    for path, accepted in (*_SETTINGS.items(), *((path.relative_to(_THP).as_posix(), small) for path in sizes)):
+    accepted_by_path = dict(_SETTINGS)
+    for name in ("enabled", "shmem_enabled"):
+        inherited = {"inherit"} if _chosen(_THP / name) == "never" else set()
+        sizes = [path.relative_to(_THP).as_posix() for path in _THP.glob(f"hugepages-*kB/{name}")]
+        accepted_by_path |= {path: {"never"} | inherited for path in sizes if "-2048kB/" not in path}
+    for path, accepted in accepted_by_path.items():
         found = _chosen(_THP / path)
         if found and found not in accepted:
             best = sorted(accepted)[-1]

@@ -109,9 +109,10 @@ class SimulatedProcess:
         """
         if kind == "hugetlb":
             return self._machine.file(f"/memfd:{name}", len(data), writable=writable, huge_page_size=HUGETLB)
-        if kind != "memfd":
+        if kind == "disk":
             raise OSError(errno.EOPNOTSUPP, f"the model has no {kind} files")
-        return self._machine.file(f"/memfd:{name}", contents=data, writable=writable)
+        option: Any = None if kind == "memfd" else kind.removeprefix("huge=")
+        return self._machine.file(f"/memfd:{name}", contents=data, writable=writable, huge=option)
 
     def books(self, *, ended: bool) -> str:
         """What is wrong with the machine's books; once all have ended, what is left over too."""
@@ -152,7 +153,8 @@ def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = Non
 
         pool = free_hugetlb() if known.hugetlb is None else known.hugetlb
         swap = SWAP_SIZE * own_swap_is_on() if known.swap is None else known.swap
-        machine = Machine(ram, known.format, thp=known.thp, hugetlb={HUGETLB: pool}, pku=known.pku, swap=swap)
+        policies: Any = {"thp": known.thp, "shmem_thp": known.shmem_thp}
+        machine = Machine(ram, known.format, hugetlb={HUGETLB: pool}, pku=known.pku, swap=swap, **policies)
         machine.reclaims_whole = known.reclaims_whole
         return cast("Target", SimulatedProcess(machine, machine.mm()))
 

@@ -17,8 +17,6 @@ __all__ = ["smaps_lines", "starts_above"]
 
 _HEAD: Final = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ", re.MULTILINE)
 _LINE: Final = re.compile(r"^(\w+): +(\d+)", re.MULTILINE)
-_COLUMNS: Final = 4
-"""Of a VMA's first line: rights, offset, device, inode; a file's name follows."""
 _NUMBERS: Final = ("THPeligible", "ProtectionKey")
 _LEFT_OUT: Final = frozenset({"Referenced", "LazyFree"})
 _FLAGS_LEFT_OUT: Final = frozenset({"sd", "gu"})
@@ -41,7 +39,7 @@ def _of_rows(rows: Iterable[Any], window: Window) -> tuple[str, ...]:
     for row in rows:
         if window.start <= row.start and row.end <= window.end:
             values = {name: _shown(name, value) for name, value in row.values.items()}
-            lines.append(_line(window, row.start, row.end, values, row.flags, file=bool(row.name)))
+            lines.append(_line(window, row.start, row.end, values, row.flags))
     return tuple(lines)
 
 
@@ -61,16 +59,15 @@ def _parsed(text: bytes, window: Window) -> Iterator[str]:
     for head, stop in zip(heads, ends, strict=True):
         start, end = (int(part, 16) for part in head.groups())
         if window.start <= start and end <= window.end:
-            first, _, body = text[head.end() : stop].decode().partition("\n")
+            body = text[head.end() : stop].decode()
             values = {name: int(value) for name, value in _LINE.findall(body)}
             flags = body.partition("VmFlags: ")[2].split()
-            yield _line(window, start, end, values, flags, file=len(first.split()) > _COLUMNS)
+            yield _line(window, start, end, values, flags)
 
 
-def _line(window: Window, start: int, end: int, values: Mapping[str, int], flags: Iterable[str], *, file: bool) -> str:
+def _line(window: Window, start: int, end: int, values: Mapping[str, int], flags: Iterable[str]) -> str:
     """One VMA, in pages of the window."""
-    left_out = _LEFT_OUT | ({"THPeligible"} if file else set())
-    shown = [f"{name} {value}" for name, value in values.items() if value and name not in left_out]
+    shown = [f"{name} {value}" for name, value in values.items() if value and name not in _LEFT_OUT]
     flags = [word for word in flags if word not in _FLAGS_LEFT_OUT]
     place = f"{(start - window.start) // PAGE}-{(end - window.start) // PAGE}"
     return f"{place}: {', '.join(shown)}; {' '.join(flags)}"

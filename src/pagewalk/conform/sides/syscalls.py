@@ -60,6 +60,7 @@ _SCAN_ROWS = 8192
 _ROW = 8 * len(PAGE_REGION)
 _ARGUMENT = f"{len(PM_SCAN_ARG)}Q"
 _MINCORE_LIMIT = 1 << 20
+MNT_DETACH = 2
 
 
 def _call(number: int, *args: int) -> int:
@@ -307,7 +308,7 @@ class ThisProcess:
             fd = os.memfd_create(name, MFD_HUGETLB | MFD_HUGE_2MB | MFD_ALLOW_SEALING)
             os.ftruncate(fd, len(data))
         else:
-            fd = os.memfd_create(name, MFD_ALLOW_SEALING) if kind == "memfd" else _unlinked(name)
+            fd = os.memfd_create(name, MFD_ALLOW_SEALING) if kind == "memfd" else _made(name, kind)
             os.write(fd, data)
         if writable:
             return fd
@@ -340,7 +341,26 @@ def _address(data: bytes) -> int:
     return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
 
 
-def _unlinked(name: str) -> int:
-    """A file on disk that has lost its name, but not in ``maps``."""
+def _made(name: str, kind: str) -> int:
+    """A file that has lost its name, but not in ``maps``: on disk, or of a tmpfs mounted with an option (``huge=``).
+
+    The mount is gone as soon as nobody has the file.
+    """
     with tempfile.TemporaryDirectory(prefix="pagewalk-") as folder:
-        return os.open(os.path.join(folder, name), os.O_RDWR | os.O_CREAT)  # noqa: PTH118 (pathlib is slow to import)
+        if kind == "disk":
+            return _created(folder, name)
+        _mounted(_LIBC.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, kind.encode()))
+        try:
+            return _created(folder, name)
+        finally:
+            _mounted(_LIBC.umount2(folder.encode(), MNT_DETACH))
+
+
+def _created(folder: str, name: str) -> int:
+    return os.open(os.path.join(folder, name), os.O_RDWR | os.O_CREAT)  # noqa: PTH118 (pathlib is slow to import)
+
+
+def _mounted(result: int) -> None:
+    if result:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

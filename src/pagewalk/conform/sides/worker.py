@@ -32,7 +32,7 @@ from pagewalk.conform.sides.syscalls import ThisProcess
 
 _KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed"
 _CHILD = Outcome(trouble="this is the child")
-_COUNTERS = ("thp_fault_fallback ", "thp_collapse_alloc_failed ", "thp_split_page_failed ")
+_COUNTERS = ("thp_fault_fallback ", "thp_file_fallback ", "thp_collapse_alloc_failed ", "thp_split_page_failed ")
 
 
 class Family(Mapping[int, int]):

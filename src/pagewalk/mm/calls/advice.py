@@ -11,7 +11,7 @@ from pagewalk.formats import Kind
 from pagewalk.mm.calls.files import punch_hole
 from pagewalk.mm.calls.guard import install_guards, remove_guards
 from pagewalk.mm.geometry import ADDRESSES
-from pagewalk.mm.paging import huge, reclaim
+from pagewalk.mm.paging import file_folios, huge, reclaim
 from pagewalk.mm.paging.fault import swap_in
 from pagewalk.mm.paging.touch import populate
 from pagewalk.mm.paging.zap import zap
@@ -215,19 +215,26 @@ def _collapse(mm: Space, area: Area, start: int, end: int) -> None:
     """Make the whole blocks huge."""
     geometry, size = mm.geometry, mm.geometry.block_size
     first, last = geometry.block_end(start), geometry.block_start(end)
-    fits = huge.fits(mm, area, geometry.block_end(area.start)) and first <= last
-    never = not area.is_anonymous or VmaFlags.NOHUGEPAGE in area.flags or area.flags & SPECIAL
-    if never or not fits or area.anon is None:
+    may = first <= last and huge.fits(mm, area, geometry.block_end(area.start))
+    if not may or area.flags & (VmaFlags.NOHUGEPAGE | VmaFlags.HUGETLB | SPECIAL) or not _has_huge_pages(mm, area):
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} cannot have huge pages there")
     refused = None
     for at in range(first, last, size):
-        refusal = huge.collapse(mm, area, at, swap_in)
+        anonymous = area.is_anonymous
+        refusal = huge.collapse(mm, area, at, swap_in) if anonymous else file_folios.collapse(mm, area, at)
         if refusal is not None:
             refused = SystemCallError(refusal.code, f"[{at:#x}, {at + size:#x}) cannot be collapsed: {refusal.why}")
             if not refusal.goes_on:
                 break
     if refused is not None:
         raise refused
+
+
+def _has_huge_pages(mm: Space, area: Area) -> bool:
+    """Whether what an area maps can be in huge pages: pages with a history, or a file's at borders of blocks."""
+    if area.is_anonymous:
+        return area.anon is not None
+    return file_folios.is_aligned(mm, area) and mm.machine.shmem_thp != "deny"
 
 
 def _guard_install(mm: Space, area: Area, start: int, end: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pagewalk.doors import integer, integers
 from pagewalk.errors import SystemCallError
+from pagewalk.mm.paging.file_folios import take_out
 from pagewalk.mm.paging.zap import unmap_file
 from pagewalk.mm.state.files import FILE_END, check_file
 from pagewalk.mm.state.huge_files import HugeFile
@@ -52,8 +53,7 @@ def _punch_hole(file: File, offset: int, length: int) -> None:
     end = last * size or (0 if isinstance(file, HugeFile) else FILE_END)
     for vma in file.overlapping(first * size, end):
         unmap_file(vma, *vma.range_of(first * size, end))
-    file.discard(first, last)
-    file.zero_edges(offset, length)
+    take_out(file, offset, offset + length)
 
 
 def truncate(machine: Hardware, file: File, size: int) -> None:
@@ -69,10 +69,12 @@ def truncate(machine: Hardware, file: File, size: int) -> None:
 
 
 def _truncate(file: File, size: int) -> None:
+    before, file.size = file.size, size
     end = -(-size // file.page_size) * file.page_size
-    for vma in file.overlapping(end, FILE_END):
-        unmap_file(vma, *vma.range_of(end, FILE_END), private=True)
+    if size > before and not isinstance(file, HugeFile):
+        return  # what a large folio has beyond the end stays
+    if end < before or isinstance(file, HugeFile):
+        for vma in file.overlapping(end, FILE_END):
+            unmap_file(vma, *vma.range_of(end, FILE_END), private=True)
+    take_out(file, size, FILE_END)
     file.cut(end // file.page_size)
-    if size < file.size:
-        file.zero_edges(size, end - size)
-    file.size = size

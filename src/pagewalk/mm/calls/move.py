@@ -274,7 +274,8 @@ def _make_tables(mm: Space, pieces: list[Piece]) -> None:
             continue
         if upper.is_leaf and not piece.whole:
             mm.tables.split(upper, piece.source)
-        mm.tables.entry_at(piece.target, mm.geometry.upper if piece.whole else mm.geometry.last, grow=True)
+        whole = piece.whole or upper.is_none
+        mm.tables.entry_at(piece.target, mm.geometry.upper if whole else mm.geometry.last, grow=True)
 
 
 def _move_entries(mm: Space, pieces: list[Piece]) -> None:

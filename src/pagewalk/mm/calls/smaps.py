@@ -86,10 +86,14 @@ def _row(mm: Space, area: Area) -> SmapsRow:
 
 
 def _may_be_huge(mm: Space, area: Area) -> bool:
-    """Whether the last whole block of an anonymous area may be a huge page (``__thp_vma_allowable_orders``)."""
-    wanted = mm.machine.thp == "always" or (mm.machine.thp == "madvise" and VmaFlags.HUGEPAGE in area.flags)
+    """Whether the last whole block of an area may be a huge page (``__thp_vma_allowable_orders``)."""
     fits = mm.geometry.block_start(area.end - mm.geometry.block_size) >= area.start
-    return area.is_anonymous and wanted and fits and VmaFlags.NOHUGEPAGE not in area.flags
+    if not fits or VmaFlags.NOHUGEPAGE in area.flags or area.huge_page_size:
+        return False
+    if isinstance(area.mapping, File):
+        aligned = (area.start - area.offset) % mm.geometry.block_size == 0
+        return aligned and area.mapping.wants_block(area.flags, area.offset // mm.geometry.page_size)
+    return mm.machine.thp == "always" or (mm.machine.thp == "madvise" and VmaFlags.HUGEPAGE in area.flags)
 
 
 def _sums(mm: Space, area: Area) -> _Sums:

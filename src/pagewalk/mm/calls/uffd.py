@@ -201,6 +201,9 @@ def _make_tables(mm: Space, start: int, end: int) -> None:
     """
     try:
         for addr in range(mm.geometry.block_start(start), end, mm.geometry.block_size):
+            upper = mm.tables.upper_at(max(addr, start), grow=True)
+            if upper is not None and upper.is_leaf and mm.tables.maps_file(upper):
+                mm.tables.split(upper, addr)
             mm.tables.last_at(max(addr, start), grow=True)
     except OutOfFrames as error:
         raise SystemCallError(errno.ENOMEM, str(error)) from error

@@ -113,8 +113,8 @@ class FrameBooks:
 
     def mappings_of_folio(self, paddr: int) -> int:
         """How many entries map pages of the large folio that a frame belongs to, each page counted."""
-        block = paddr // self.block_size
-        return int(self.references[self._frames_of(block)].sum())
+        here = self._frames_of(paddr // self.block_size)
+        return int(self.references[here].sum() - np.count_nonzero(self.usage[here] == Usage.FILE))
 
     def used_as(self, paddrs: Frames | int, usage: Usage) -> Mask:
         """Whether frames are in this use: a bool an address."""
@@ -146,6 +146,15 @@ class FrameBooks:
         if not self.is_large(paddr):
             return self.run(paddr, self.page_size)
         return self.run(paddr // self.block_size * self.block_size, self.block_size)
+
+    def whole_folios(self, paddrs: Frames) -> Frames:
+        """Frames, and with each that belongs to a large folio all others of that."""
+        large = self.large(paddrs)
+        if not large.any():
+            return paddrs
+        blocks = np.unique(paddrs[large] // np.uint64(self.block_size)) * np.uint64(self.block_size)
+        inside = np.arange(0, self.block_size, self.page_size, dtype=np.uint64)
+        return np.concatenate([paddrs[~large], (blocks[:, None] + inside).ravel()])
 
     # -- flags ---------------------------------------------------------------------------------------------------------
 

@@ -34,23 +34,28 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-__all__ = ["Hardware"]
+__all__ = ["MOUNT_POLICIES", "Hardware", "MountPolicy", "ShmemPolicy"]
 
 MAP_COUNT: Final = 65_530
 """DEFAULT_MAX_MAP_COUNT."""
 Policy = Literal["always", "madvise", "never"]
 POLICIES = get_args(Policy)
+MountPolicy = Literal["never", "advise", "within_size", "always"]
+ShmemPolicy = MountPolicy | Literal["deny", "force"]
+MOUNT_POLICIES = get_args(MountPolicy)
+SHMEM_POLICIES = (*MOUNT_POLICIES, "deny", "force")
 
 
 class Hardware(ABC):
     """What the address spaces of a machine share.
 
     Args:
-        ram, format, thp, swap, hugetlb, pku: See ``Machine``.
+        ram, format, thp, swap, hugetlb, pku, shmem_thp: See ``Machine``.
 
     Attributes:
         geometry: The sizes that follow from the format.
         thp: When anonymous memory gets huge pages by itself.
+        shmem_thp: When files and shared memory get huge pages by themselves.
         pku: Whether the CPU has protection keys.
         reclaims_whole: See ``Machine``.
         max_map_count: How many areas an address space may have (vm.max_map_count).
@@ -72,10 +77,12 @@ class Hardware(ABC):
         swap: int,
         hugetlb: Mapping[int, int] | None,
         pku: bool,
+        shmem_thp: ShmemPolicy,
     ) -> None:
         self.format = find_format(format)
         self.geometry = Geometry(self.format)
         self.thp = choice(thp, "thp", POLICIES)
+        self.shmem_thp = choice(shmem_thp, "shmem_thp", SHMEM_POLICIES)
         pools = _pools(self.geometry, hugetlb)
         self.pku = checked_pku(self.format, pku)
         self.reclaims_whole = True

@@ -88,7 +88,7 @@ class FramePool(FrameBooks):
     def take_block(self, usage: Usage) -> int:
         """The frames of a block, one aligned run, zeroed, with one reference each: the physical address of the first.
 
-        Anonymous ones are a large folio: none of them is free again before all are, or the folio is split.
+        Unless they are zero pages they are a large folio: none of them is free again before all are, or it is split.
 
         Raises:
             OutOfFrames: No block is free in one piece.
@@ -99,7 +99,7 @@ class FramePool(FrameBooks):
             raise OutOfFrames(f"no run of {self.block_size:#x} bytes is free")
         first = self._blocks.pop() * self.block_pages
         self._give(np.arange(first, first + self.block_pages, dtype=np.uint64), usage, zero=True)
-        self._large[first // self.block_pages] = usage == Usage.ANON
+        self._large[first // self.block_pages] = usage != Usage.ZERO
         return first * self.page_size
 
     def take_run(self, size: int, usage: Usage) -> int:
@@ -176,13 +176,16 @@ class FramePool(FrameBooks):
         self.usage[numbers] = Usage.FREE
         self._push(numbers[::-1])
 
-    def recount(self, references: Any) -> None:
+    def recount(self, references: Any, file_blocks: list[int]) -> None:
         """Say how many references each frame has: those without are free, but for parts of large folios.
 
         Args:
             references: A number a frame. Shape (frames,).
+            file_blocks: Physical addresses of the blocks that are large folios of files; no others of theirs are.
         """
         self.references[:] = references
+        self._large[np.unique(np.flatnonzero(self.usage == Usage.FILE) // self.block_pages)] = False
+        self._large[np.array(file_blocks, np.int64) // self.block_size] = True
         held = self.references != 0
         whole = np.zeros(len(self._large) * self.block_pages, bool)
         whole[: len(held)] = held

@@ -24,6 +24,8 @@ def copy_pages(parent: Space, child: Space, area: Area) -> None:
     private, geometry = VmaFlags.SHARED not in area.flags, parent.geometry
 
     def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
+        if upper.is_leaf and parent.tables.maps_file(upper):
+            return  # a fault will find it
         if upper.is_leaf and next_ - addr < geometry.block_size:
             parent.tables.split(upper, addr)
         if upper.is_leaf:
@@ -56,6 +58,8 @@ def _shared_entries(parent: Space, source: Entries, *, private: bool) -> Entries
     if private:
         source[present] = last.without(source[present], Flag.WRITE)
     copies = source.copy()
+    if not private:  # the parent's entry will say that the page was written
+        copies[is_page(kinds)] = last.without(copies[is_page(kinds)], Flag.DIRTY)
     copies[present] = last.without(copies[present], Flag.ACCESSED)
     return unprotected(last, copies)
 

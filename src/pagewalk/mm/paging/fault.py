@@ -7,7 +7,7 @@ refused. (``mm/memory.c``, Linux 6.18.)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.cpu import allows
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import huge, hugetlb
+from pagewalk.mm.paging.around import map_around, maps_around
+from pagewalk.mm.paging.file_folios import bring_in, is_writable_at_once, map_block, map_folio
 from pagewalk.mm.paging.marks import protected
 from pagewalk.mm.state.allowance import fits, mapped, may_lock
 from pagewalk.mm.state.area import RIGHTS
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["find_area", "handle", "swap_in", "unshare"]
 
 STACK_LIMIT: Final = 8 << 20
-FAULT_AROUND: Final = 64 << 10
-"""Bytes around a read fault of a file that are mapped with it, if they are in the page cache (fault_around_bytes)."""
 
 
 def find_area(mm: Space, vaddr: int, access: Access) -> Area:
@@ -105,14 +105,23 @@ def handle(mm: Space, vaddr: int, access: Access) -> None:
                 return
         if upper.is_leaf:
             return
-        if upper.is_none and not area.is_anonymous and not _maps_around(mm, area, page, access):
-            _prepare_copy(mm, area, access)
-            _refuse_beyond(area, page, access)  # before there is a table
+        if upper.is_none and not area.is_anonymous and _block(mm, area, upper, page, access):
+            return
     entry = mm.tables.last_at(page, grow=True)
     if entry is None:
         return  # another thread has just mapped a huge page: look again
     with mm.tables.lock(entry.table):
         _resolve(mm, area, entry, page, access)
+
+
+def _block(mm: Space, area: Area, upper: Entry, page: int, access: Access) -> bool:
+    """Fill an empty entry above the last level with a huge page of a file; whether that could be done."""
+    if not maps_around(mm, area, page, access):
+        _prepare_copy(mm, area, access)
+        _refuse_beyond(area, page, access)  # before there is a table
+        bring_in(mm, area, page)
+    copies = access == "write" and VmaFlags.SHARED not in area.flags
+    return not copies and map_block(mm, area, upper, page, write=access == "write")
 
 
 def _resolve(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> None:
@@ -196,13 +205,14 @@ def _file(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> Non
     """A page of a file: shared, or read only, or copied at once for a private write."""
     file: File = area.mapping  # type: ignore[assignment]
     offset = area.offset_at(page)
-    if _maps_around(mm, area, page, access):
-        _fault_around(mm, area, file, page)
+    if maps_around(mm, area, page, access):
+        map_around(mm, area, page)
         if not entry.is_none:
             return
     shared = VmaFlags.SHARED in area.flags
     _prepare_copy(mm, area, access)
     _refuse_beyond(area, page, access)
+    bring_in(mm, area, page)
     cached = file.hold(offset // file.page_size)
     if access == "write" and not shared:
         try:
@@ -211,8 +221,11 @@ def _file(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> Non
         finally:
             mm.machine.frames.drop(cached)
         _map(mm, area, entry, page, frame, writable=True, dirty=True)
+    elif map_folio(mm, area, page, write=access == "write"):
+        mm.machine.frames.drop(cached)
     else:
-        _map(mm, area, entry, page, cached, writable=shared, dirty=access == "write")
+        writable = access == "write" or is_writable_at_once(area)
+        _map(mm, area, entry, page, cached, writable=writable, dirty=access == "write")
 
 
 def _prepare_copy(mm: Space, area: Area, access: Access) -> None:
@@ -230,39 +243,6 @@ def _refuse_beyond(area: Area, page: int, access: Access) -> None:
     file: File = area.mapping  # type: ignore[assignment]
     if not file.has(area.offset_at(page)):
         raise BusError(page, access, f"beyond the end of {file.name}, which has {file.size:#x} bytes")
-
-
-def _around(mm: Space, area: Area, page: int) -> tuple[int, int]:
-    """What a read fault of a file may map: up to a table's end."""
-    window = max(FAULT_AROUND, mm.geometry.page_size)
-    start = max(page // window * window, area.start)
-    return start, min(start + window, area.end, mm.geometry.block_start(page) + mm.geometry.block_size)
-
-
-def _maps_around(mm: Space, area: Area, page: int, access: Access) -> bool:
-    """Whether a fault maps pages of the file that are in the page cache, its own or others."""
-    file: Any = area.mapping
-    if access == "write" or VmaFlags.UFFD_WP in area.flags:
-        return False
-    start, end = _around(mm, area, page)
-    offsets = range(area.offset_at(start), area.offset_at(end), mm.geometry.page_size)
-    return any(offset // file.page_size in file.pages and file.has(offset) for offset in offsets)
-
-
-def _fault_around(mm: Space, area: Area, file: File, page: int) -> None:
-    """Map the pages of the file that are in the page cache around a read fault, within one table."""
-    geometry = mm.geometry
-    size, last = geometry.page_size, geometry.last
-    start, end = _around(mm, area, page)
-    shared = VmaFlags.SHARED in area.flags
-    upper = mm.tables.upper_at(page)
-    assert upper is not None
-    entries = mm.tables.slice(upper, start, end).entries
-    flags = int(mm.page_flags(area, writable=shared) | Flag.ACCESSED)
-    for at in np.flatnonzero(last.is_none(entries)).tolist():
-        offset = area.offset_at(start + at * size)
-        if file.has(offset) and (frame := file.hold_cached(offset // size)) is not None:
-            entries[at] = mm.page_entry(area, frame, flags)
 
 
 def _write_protected(mm: Space, area: Area, entry: Entry, page: int) -> None:
@@ -300,7 +280,7 @@ def unshare(mm: Space, vaddr: int) -> None:
     frames = mm.machine.frames
     with mm.tables.lock(upper.table):
         target = upper.target if upper.is_leaf else None
-        if target not in (None, mm.machine.huge_zero):
+        if target not in (None, mm.machine.huge_zero) and frames.is_anonymous(target):
             if huge.may_reuse(mm, target):
                 frames.set_exclusive(frames.run(target, mm.geometry.block_size), exclusive=True)
             else:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
 
-__all__ = ["collapse", "fault", "fits", "is_ours", "may_reuse", "split_folio", "write_fault"]
+__all__ = ["Refusal", "collapse", "fault", "fits", "is_ours", "may_reuse", "split_folio", "write_fault"]
 
 
 def fits(mm: Space, area: Area, vaddr: int) -> bool:
@@ -67,7 +67,11 @@ def write_fault(mm: Space, area: Area, upper: Entry, vaddr: int) -> None:
     paddr = upper.target
     assert paddr is not None
     flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
-    if paddr == mm.machine.huge_zero:
+    if VmaFlags.SHARED in area.flags:
+        upper.value = mm.block_entry(area, paddr, flags)
+    elif mm.tables.maps_file(upper):
+        mm.tables.split(upper, vaddr)
+    elif paddr == mm.machine.huge_zero:
         try:
             fresh = mm.machine.frames.take_block(Usage.ANON)
         except OutOfFrames:

@@ -16,6 +16,7 @@ from pagewalk import sweep
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.paging.file_advice import advise_block, advise_folios
 from pagewalk.mm.paging.huge import is_ours, split_folio
 from pagewalk.mm.paging.zap import armed, clear_huge, empty, release, remembers_protection
 from pagewalk.mm.state.files import File
@@ -86,11 +87,16 @@ def _each_table(
     *,
     reclaim: bool = False,
 ) -> None:
-    """Apply an advice to a range, a table at a time."""
+    """Apply an advice to a range of one area, a table at a time."""
+    area = mm.area_at(start)
+    assert area is not None
 
     def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
         with mm.tables.lock(upper.table):
             if upper.is_leaf:
+                if mm.tables.maps_file(upper):
+                    advise_block(mm, area, upper, addr, next_, reclaim=reclaim)
+                    return
                 paddr = upper.target
                 if paddr == mm.machine.huge_zero or paddr is None or not is_ours(mm, paddr):
                     return
@@ -104,7 +110,10 @@ def _each_table(
         with mm.tables.lock(mm.tables.child(upper, addr)):
             entries = mm.tables.slice(upper, addr, next_).entries
             _split_folios(mm, entries, reclaim=reclaim)
-            on_pages(mm, entries, _own_pages(mm, entries))
+            own = _own_pages(mm, entries)
+            if isinstance(area.mapping, File):
+                own = advise_folios(mm, area, addr, entries, own, reclaim=reclaim)
+            on_pages(mm, entries, own)
 
     mm.tables.each_upper(start, end, at_upper)
     mm.log("flush", start, end)
@@ -149,7 +158,7 @@ def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> None:
     dirty, protected = geometry.last.flags(pages) & int(Flag.DIRTY) != 0, armed(geometry.last, pages)
     for block in np.unique(block_of).tolist():
         here = block_of == block
-        if not frames.is_large(block) or not is_ours(mm, block):
+        if not frames.is_large(block) or not frames.is_anonymous(block) or not is_ours(mm, block):
             continue
         lazy = frames.is_lazy(block)
         alike = np.count_nonzero(here) == geometry.block_pages and len(np.unique(protected[here])) == 1

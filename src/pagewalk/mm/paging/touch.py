@@ -114,9 +114,10 @@ def _handle(mm: Space, area: Area, page: int, access: Access) -> None:
     """Take a fault. That on writing to a file's page makes the page dirty too (``fault_dirty_shared_page``)."""
     handle(mm, page, access)
     if access == "write" and VmaFlags.SHARED in area.flags and not area.huge_page_size:
-        entry = mm.tables.last_at(page)
+        entry, frames = mm.tables.last_at(page) or mm.tables.upper_at(page), mm.machine.frames
         if entry is not None and entry.kind is Kind.PRESENT and entry.target is not None:
-            mm.machine.frames.set_dirty(entry.target)
+            large = frames.is_large(entry.target)
+            frames.set_dirty(frames.folio(entry.target) if large else entry.target)
 
 
 def _sweep(mm: Space, area: Area, start: int, entries: Entries, access: Access) -> int | None:
@@ -172,7 +173,8 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
         raise SystemCallError(errno.ENOMEM, str(error)) from error
     finally:
         for addrs, paddrs in clean:
-            _dirty_folios(mm, paddrs[addrs < np.uint64(stop)])
+            written = paddrs[addrs < np.uint64(stop)]
+            mm.machine.frames.set_dirty(mm.machine.frames.whole_folios(written))
 
 
 def _clean_pages(mm: Space, start: int, end: int) -> list[tuple[Entries, Entries]]:
@@ -183,11 +185,3 @@ def _clean_pages(mm: Space, start: int, end: int) -> list[tuple[Entries, Entries
         if at.size:
             found.append((np.uint64(first) + at.astype(np.uint64) * np.uint64(last.span), last.frame(entries[at])))
     return found
-
-
-def _dirty_folios(mm: Space, paddrs: Entries) -> None:
-    """Note that the kernel is to write to pages: their folios are dirty, as a whole (``FOLL_TOUCH``)."""
-    frames, block_size = mm.machine.frames, mm.geometry.block_size
-    frames.set_dirty(paddrs)
-    for block in np.unique(paddrs[frames.large(paddrs)] // np.uint64(block_size)).tolist():
-        frames.set_dirty(frames.folio(block * block_size))

@@ -102,7 +102,7 @@ def release(mm: Space, entries: Entries, kinds: Entries) -> None:
         own = flags & int(Flag.SPECIAL) == 0
         paddrs = last.frame(pages)
         cached = ~frames.anonymous(paddrs)  # an anonymous page's dirty bit goes with its entry
-        frames.set_dirty(paddrs[own & cached & (flags & int(Flag.DIRTY) != 0)])
+        frames.set_dirty(frames.whole_folios(paddrs[own & cached & (flags & int(Flag.DIRTY) != 0)]))
         frames.drop(paddrs[own])
         if mm.machine.swap.cached:
             mm.machine.swap.unmapped(paddrs[own].tolist())
@@ -120,6 +120,8 @@ def unmap_file(vma: Vma, start: int, end: int, *, private: bool = False) -> None
     if start >= end:
         return
     remembers = remembers_protection(vma)
+    for upper in mm.tables.huge_entries(mm.geometry.page_start(start), end):
+        mm.tables.clear_file(upper)
     for _, entries in mm.tables.slices(mm.geometry.page_start(start), end):
         _unmap_pages(mm, entries, private=private, remembers=remembers)
 
@@ -148,6 +150,9 @@ def clear_huge(mm: Space, upper: Entry) -> None:
     """Empty an entry that maps a huge page of a block."""
     paddr = upper.target
     assert paddr is not None
+    if mm.tables.maps_file(upper):
+        mm.tables.clear_file(upper)
+        return
     upper.value = mm.geometry.upper.none
     mm.tables.withdraw()
     if paddr == mm.machine.huge_zero:

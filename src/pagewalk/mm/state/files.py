@@ -5,15 +5,23 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from pagewalk.abi.limits import F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE
 from pagewalk.doors import integer, not_negative, plain, refuse_pickling, shown
-from pagewalk.errors import SystemCallError
+from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.state import thp
+from pagewalk.mm.state.folios import Folios
 from pagewalk.space import Mapping
 
 if TYPE_CHECKING:
-    from pagewalk.mm.hardware.machine import Hardware
+    from collections.abc import Iterable
+
+    from pagewalk.mm.hardware.frames import Frames
+    from pagewalk.mm.hardware.machine import Hardware, MountPolicy
     from pagewalk.mm.hardware.swap import SwapDevice
+    from pagewalk.space import VmaFlags
 
 __all__ = ["FILE_END", "File", "check_file"]
 
@@ -32,11 +40,13 @@ class File(Mapping):
         writable: Whether shared mappings of it may be writable.
         readable: Whether it may be mapped at all.
         unlinked: It goes with its last mapping, as shared anonymous memory does.
+        huge: When its pages come in blocks by themselves; None: as the machine's ``shmem_thp`` says.
 
     Attributes:
         alive: Somebody has it; if not, its mappings alone keep it.
-        pages: The frames in the page cache, by the page's number.
-        swapped: The slots of pages in swap, likewise.
+        pages: The frames of the page cache, by number of page.
+        folios: Which of these pages are one folio.
+        swapped: The slots of pages in swap, by number of page.
         seals: F_SEAL_* that were added to it.
         executable: Whether it may be executed, as far as sealing asks.
     """
@@ -53,6 +63,7 @@ class File(Mapping):
         writable: bool = True,
         readable: bool = True,
         unlinked: bool = False,
+        huge: MountPolicy | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"a file's name is a str, not {shown(name)}")
@@ -67,7 +78,9 @@ class File(Mapping):
         self.writable = writable
         self.readable = readable
         self.unlinked = unlinked
+        self.huge = huge
         self.pages: dict[int, int] = {}
+        self.folios = Folios(machine.geometry.block_pages)
         self.swapped: dict[int, int] = {}
         self.seals, self.executable = 0, True
         machine.files.add(self)
@@ -89,6 +102,50 @@ class File(Mapping):
             self.pages[index] = self.pool.take(Usage.FILE)
         return self.pages[index]
 
+    def bring_in(self, index: int, sizes: list[int]) -> None:
+        """Bring in a page that is not there with others: as many as memory allows, the most first, or none at all.
+
+        Args:
+            index: The page.
+            sizes: Pages of a folio, which is aligned to them; where one of them is there already, it is not had.
+        """
+        for size in sizes:
+            folio = range(index - index % size, index - index % size + size)
+            if any(other in self.pages or other in self.swapped for other in folio):
+                continue
+            try:
+                paddrs = self._take(size)
+            except OutOfFrames:
+                continue
+            self.pages.update(zip(folio, paddrs.tolist(), strict=True))
+            self.folios.join(folio)
+            return
+
+    @property
+    def _policy(self) -> str:
+        """When its pages come huge by themselves: ``deny`` and ``force`` stand above what a mount says."""
+        overall = self.machine.shmem_thp
+        return overall if self.huge is None or overall in ("deny", "force") else self.huge
+
+    def wants_block(self, flags: VmaFlags, index: int) -> bool:
+        """Whether a fault on a page brings in a whole block, of which no page is there; of what has these flags."""
+        return thp.wants_block(self._policy, flags, index, self.folios.block, self.page_count)
+
+    def _sizes_for_write(self, index: int, end: int) -> list[int]:
+        """In how many pages a write up to ``end`` may bring in a page."""
+        pages = max(-(-end // self.page_size), self.page_count)
+        return thp.sizes_for_write(self._policy, index, self.folios.block, pages)
+
+    def _take(self, pages: int) -> Frames:
+        """Frames for a folio: those of a block are in one piece.
+
+        Raises:
+            OutOfFrames: There are none.
+        """
+        if pages < self.folios.block:
+            return self.pool.take_many(pages, Usage.FILE)
+        return self.pool.run(self.pool.take_block(Usage.FILE), pages * self.page_size)
+
     def hold(self, index: int) -> int:
         """As ``frame``, with one more reference, for who maps it.
 
@@ -99,13 +156,27 @@ class File(Mapping):
         self.pool.hold(frame)
         return frame
 
-    def hold_cached(self, index: int) -> int | None:
-        """The frame of a page that is in the page cache, with one more reference; None if it is not."""
-        return self.hold(index) if index in self.pages else None
+    def paddrs(self, pages: Iterable[int]) -> Frames:
+        """The frames of pages that are all in the page cache. Shape (pages,), uint64."""
+        return np.array([self.pages[index] for index in pages], np.uint64)
+
+    def block_at(self, index: int) -> int | None:
+        """Where the huge page is that a page is a part of; None if no folio has the whole block."""
+        folio = self.folios.of(index)
+        return self.pages[folio.start] if len(folio) == self.folios.block else None
+
+    def set_dirty(self, folios: range) -> None:
+        """Pages have been written, of these whole folios."""
+        self.pool.set_dirty(self.paddrs(folios))
+
+    @property
+    def page_count(self) -> int:
+        """How many pages it has, the last perhaps in part."""
+        return -(-self.size // self.page_size)
 
     def has(self, addr_offset: int) -> bool:
         """Whether the page at an offset lies inside the file."""
-        return addr_offset // self.page_size < -(-self.size // self.page_size)
+        return addr_offset // self.page_size < self.page_count
 
     def refuse_sealed(self, size: int | None = None) -> None:
         """Refuse to change what a file holds, or what size it has, if it is sealed.
@@ -136,15 +207,20 @@ class File(Mapping):
         self.machine.do(self._write, offset, data)
 
     def _write(self, offset: int, data: bytes) -> None:
-        self.size = max(self.size, offset + len(data))
         at = 0
-        while at < len(data):
-            index, inside = divmod(offset + at, self.page_size)
-            part = data[at : at + self.page_size - inside]
-            frame = self.frame(index)
-            self.pool.memory.write(frame + inside, part)
-            self.pool.set_dirty(frame)
-            at += len(part)
+        try:
+            while at < len(data):
+                index, inside = divmod(offset + at, self.page_size)
+                part = data[at : at + self.page_size - inside]
+                if index not in self.pages and index not in self.swapped:
+                    self.bring_in(index, self._sizes_for_write(index, offset + len(data)))
+                self.pool.memory.write(self.frame(index) + inside, part)
+                at += len(part)
+                self.size = max(self.size, offset + at)
+        finally:
+            if at:
+                first, last = offset // self.page_size, (offset + at - 1) // self.page_size
+                self.set_dirty(range(self.folios.of(first).start, self.folios.of(last).stop))
 
     def read(self, offset: int, size: int) -> bytes:
         """Get bytes: fewer at the end of the file, as for a system call.
@@ -172,9 +248,11 @@ class File(Mapping):
             self.discard(0, max((*self.pages, *self.swapped), default=0) + 1)
 
     def discard(self, first: int, last: int) -> None:
-        """Take the pages ``[first, last)`` out of the page cache: they are holes now."""
-        for index in [index for index in self.pages if first <= index < last]:
-            self.pool.drop(self.pages.pop(index))
+        """Take the pages ``[first, last)``, whole folios, out of the page cache: they are holes now."""
+        gone = [index for index in self.pages if first <= index < last]
+        paddrs = np.array([self.pages.pop(index) for index in gone], np.uint64)
+        self.folios.forget(range(first, last))
+        self.pool.drop(paddrs)
         for index in [index for index in self.swapped if first <= index < last]:
             self.machine.swap.drop(self.swapped.pop(index))
 
@@ -190,6 +268,31 @@ class File(Mapping):
         elif swap.used < swap.slots:
             self.swapped[index] = swap.move_out(frame)
             del self.pages[index]
+
+    # -- large folios --------------------------------------------------------------------------------------------------
+
+    def join(self, block: range, paddr: int) -> None:
+        """Make the pages of a block one folio, in frames taken for it; its holes are zeroed. Nobody maps them now."""
+        there = [index for index in block if index in self.pages]
+        old = self.paddrs(there)
+        self.pool.gather(old, paddr, np.array(there, np.intp) - block.start)
+        run = self.pool.run(paddr, len(block) * self.page_size)
+        self.pool.set_dirty(run)
+        self.pages.update(zip(block, run.tolist(), strict=True))
+        self.folios.join(block)
+        self.pool.drop(old)
+
+    def split(self, folio: range, at: int | None = None) -> None:
+        """Split a folio that nobody maps, down to a page, or into single ones; what is beyond the end is a hole now."""
+        if len(folio) == self.folios.block:
+            self.pool.dissolve(self.pages[folio.start])
+        if at is None:
+            self.folios.forget(folio)
+        else:
+            self.folios.halve(folio, at)
+        end = self.page_count
+        beyond = self.folios.of(max(end, folio.start))
+        self.discard(beyond.start if beyond.start >= end else beyond.stop, folio.stop)
 
     def zero_edges(self, offset: int, length: int) -> None:
         """Zero the parts of a range that fill no whole page."""

@@ -47,7 +47,7 @@ def recount(machine: Hardware) -> None:
     count.files(mappings)
     for paddr in machine.swap.recount(count.slots, count.held()):
         count.references[paddr // machine.geometry.page_size] += 1
-    machine.frames.recount(count.references)
+    machine.frames.recount(count.references, _file_blocks(mappings))
     count.mend_usage()
     machine.set_users_of_huge_zero(count.huge_zero)
     for mm in spaces:
@@ -82,6 +82,12 @@ def _apart(vmas: list[Vma]) -> list[Vma]:
         else:
             vma.mm = None
     return kept
+
+
+def _file_blocks(mappings: set[Mapping]) -> list[int]:
+    """Where the huge pages of files are."""
+    files = [file for file in mappings if isinstance(file, File)]
+    return [file.pages[first] for file in files for first in file.folios.blocks()]
 
 
 def _unused(machine: Hardware) -> dict[int, list[int]]:
@@ -264,7 +270,7 @@ class _Count:
         """Count a huge page."""
         area = mm.area_at(addr)
         assert area is not None
-        self._huge += VmaFlags.HUGETLB not in area.flags
+        self._huge += VmaFlags.HUGETLB not in area.flags and not self.machine.frames.used_as(paddr, Usage.FILE)[0]
         if paddr == self.machine.huge_zero:
             self.huge_zero += 1
         else:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from pagewalk.doors import refuse_pickling
+from pagewalk.formats import Flag
+from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.hardware.pool import TableFrames
 from pagewalk.tables import Entry, PageTables, Table
 from pagewalk.walk import WalkOps, walk_page_range_novma
@@ -93,7 +95,10 @@ class MmTables(PageTables):
         self.deposits = [self.allocator.allocate() if paddr is None else paddr for paddr in deposits]
 
     def split(self, entry: Entry, vaddr: int) -> None:
-        """See ``PageTables.split``: into the table that was set aside; the huge zero page becomes zero pages."""
+        """See ``PageTables.split``: into the table that was set aside; the huge zero page becomes zero pages.
+
+        A file's huge page leaves an empty entry: faults will find its pages in the page cache (``__split_huge_pmd``).
+        """
         set_aside = entry.level.span == self.geometry.block_size
         self.machine.do(self._split if set_aside else super().split, entry, vaddr)
 
@@ -103,6 +108,9 @@ class MmTables(PageTables):
 
     def _split(self, entry: Entry, vaddr: int) -> None:
         self.check_split(entry, vaddr)
+        if self.maps_file(entry):
+            self.clear_file(entry)
+            return
         zero = entry.target == self.machine.huge_zero
         contents = self._zero_pages(entry) if zero else self.split_contents(entry, vaddr)
         table = self.deposits.pop()
@@ -110,6 +118,20 @@ class MmTables(PageTables):
         entry.value = self.geometry.upper.table(table)
         if zero:
             self.machine.drop_huge_zero()
+
+    def maps_file(self, entry: Entry) -> bool:
+        """Whether a huge page of a block is a file's: no table is set aside for it."""
+        return entry.target is not None and bool(self.machine.frames.used_as(entry.target, Usage.FILE)[0])
+
+    def clear_file(self, entry: Entry) -> None:
+        """Empty an entry that maps a file's huge page, which is dirty now if it was written there."""
+        frames, paddr = self.machine.frames, entry.target
+        assert paddr is not None
+        run, dirty = frames.run(paddr, self.geometry.block_size), Flag.DIRTY in entry.flags
+        entry.value = self.geometry.upper.none
+        if dirty:
+            frames.set_dirty(run)
+        frames.drop(run)
 
     def _zero_pages(self, entry: Entry) -> bytes:
         """A table of entries of the zero page with the rights that a huge zero page's entry has."""

@@ -107,10 +107,13 @@ def prove(reader: Reader, reading: Reading, candidates: Candidates, most: int = 
     last = reading.user.steps[-1].level
     for few in _FIRST:
         seen = look_below(reader, reading, reading.user, candidates.rows, few)
-        candidates = candidates.only(seen.sound if reading.page.made_empty else seen.alive)
-    if not len(candidates.paddrs):
+        kept = seen.sound if reading.page.made_empty else seen.alive
+        candidates, seen = candidates.only(kept), seen.only(kept)
+    if not seen.proved.any():
         return None
-    seen = look_below(reader, reading, reading.user, candidates.rows, most * _USUAL // last.table_bytes)
+    more = np.flatnonzero(seen.proved | (seen.leaves == 0))  # fakes lead to pages, and to none of a program
+    most = most * _USUAL // last.table_bytes
+    seen.put(more, look_below(reader, reading, reading.user, candidates.rows[more], most))
     users = seen.proved if reading.page.made_empty else seen.proved & seen.full
     found = Proved(reading, candidates, seen, users).only(seen.sound)
     return found if len(found.users) else None
@@ -163,7 +166,7 @@ def _kernels(reader: Reader, proved: Proved) -> tuple[dict[int, DirectMap], list
     reading, (paddrs, rows) = proved.reading, proved.candidates
     asked = np.flatnonzero(~proved.users)
     asked = asked[(proved.seen.user[asked] == 0) & _alone(reader, reading, proved.candidates.only(asked))]
-    below = look_below(reader, reading, reading.kernel, rows[asked], MOST)
+    below = look_below(reader, reading, reading.kernel, rows[asked], SOME)
     asked = asked[below.sound & (below.last > 0)]  # some systems make its directories beforehand
     known: dict[bytes, DirectMap] = {}
     direct = {}

@@ -141,6 +141,13 @@ class Seen:
             counts: Counts = getattr(self, name)
             counts += np.bincount(owners, minlength=len(counts))
 
+    def put(self, which: Places, more: Seen) -> None:
+        """Put what was seen of some candidates in place of what is known of them."""
+        for name in self.counts():
+            getattr(self, name)[which] = getattr(more, name)
+        others = self.below.only(~np.isin(self.below.owners, which))
+        self.below = Below.joined((others, more.below._replace(owners=which[more.below.owners])))
+
     def only(self, which: Any) -> Seen:
         """That of some candidates."""
         counts = {name: getattr(self, name)[which] for name in self.counts()}
