@@ -1,11 +1,14 @@
 """The running kernel, for the tests that ask it."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from pagewalk.conform.sides.facts import require_settings
 from pagewalk.conform.sides.kernel import Kernel
 from pagewalk.conform.sides.model import simulated
 from pagewalk.conform.sides.probe import require_machine
+from pagewalk.conform.sides.swap import swap_file
 from pagewalk.errors import UnsupportedError
 from tests.conftest import skip_or_fail, usable_hugetlb
 
@@ -52,6 +55,17 @@ def model():
 def huge_pool():
     """The hugetlb pages that a scenario may count on."""
     with usable_hugetlb(POOL):
+        yield
+
+
+@pytest.fixture(scope="module")
+def swap():
+    """A swap file that is switched on for the tests of a module."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(swap_file())
+        except UnsupportedError as error:
+            skip_or_fail(str(error))
         yield
 
 

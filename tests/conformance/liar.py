@@ -37,6 +37,9 @@ class _WrongRun:
     def disturbed(self):
         return self._run.disturbed
 
+    def books(self):
+        return ""
+
     def records(self):
         for step, record in zip(self._scenario.steps, self._run.records(), strict=True):
             yield self._change(step, record)

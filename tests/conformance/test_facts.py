@@ -43,7 +43,7 @@ def machine(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("cpu", "expected"), CPUS.values(), ids=CPUS)
 def test_the_cpu(machine, cpu, expected):
     machine({"cpuinfo": f"processor\t: 0\nflags\t\t: {cpu}\nbugs\t\t:\n\nprocessor\t: 1\n"})
-    assert running_facts() == Facts(expected.pku, expected.format, "never", None)
+    assert running_facts() == Facts(expected.pku, expected.format, "never", None, swap=None)
 
 
 @pytest.mark.parametrize("policy", ["always", "madvise", "never"])
@@ -62,7 +62,11 @@ def test_the_policy_of_shared_memory(machine, policy):
 
 
 def test_what_is_not_told_is_not_there(machine):
-    assert (cpu_flags(), running_facts(), free_hugetlb()) == (frozenset(), Facts(thp="never", hugetlb=None), 0)
+    assert (cpu_flags(), running_facts(), free_hugetlb()) == (
+        frozenset(),
+        Facts(thp="never", hugetlb=None, swap=None),
+        0,
+    )
 
 
 @pytest.mark.parametrize(

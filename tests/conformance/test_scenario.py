@@ -40,6 +40,7 @@ def test_repr_names_the_kernels_numbers():
 def test_every_kind_of_step_survives_json():
     ranges = ((At(1), 4096), (At(0, base="m"), 1))
     special = {"data": b"\xc3", "ranges": ranges, "file": "a", "child": 1, "addr": At(1), "name": "m"}
+    special |= {"limit": "as", "taken": STEPS["Munmap"](At(1), 4096)}
     for kind in STEPS.values():
         names = [field.name for field in fields(kind) if field.name != "process"]
         scenario = Scenario((kind(*(special.get(name, 4096) for name in names), process=2),), (File("a", 2, "disk"),))
@@ -60,5 +61,6 @@ def test_a_seed_is_one_scenario():
 def test_the_generator_reaches_every_kind_of_step():
     made = {type(step) for seed in range(300) for step in generate(seed).steps}
     made |= {type(step) for seed in range(20) for step in generate(seed, hugetlb=True).steps}
+    made |= {type(step) for seed in range(20) for step in generate(seed, swap=True).steps}
     assert made == set(STEPS.values())
     assert all(weight > 0 for weight, _ in STEP_TABLE)

@@ -139,6 +139,12 @@ def _walk_file(d: Draw) -> None:
     pw.walk_page_mapping(d.file, d.rng.randrange(8), 4, pw.WalkOps(pte_entry=lambda entry, *_: None))
 
 
+def _swapoff(d: Draw) -> None:
+    """Off, and on again."""
+    d.tank.machine.swapoff()
+    d.tank.machine.swapon(1 << 20)
+
+
 CALLS: Final[dict[str, Callable[[Draw], Any]]] = {
     "mmap": _mmap,
     "munmap": lambda d: d.mm.munmap(d.page, d.size),
@@ -173,6 +179,14 @@ CALLS: Final[dict[str, Callable[[Draw], Any]]] = {
     "smaps_by_vma": lambda d: d.mm.smaps_by_vma(),
     "punch_hole": lambda d: d.tank.machine.punch_hole(d.file, d.rng.randrange(4) * d.small + d.yes * 9, d.size),
     "truncate": lambda d: d.tank.machine.truncate(d.file, d.rng.randrange(20) * d.small + d.yes * 9),
+    "swapoff": _swapoff,
+    "pkey_alloc": lambda d: d.mm.pkey_alloc(),
+    "pkey_free": lambda d: d.mm.pkey_free(1),
+    "pkey_mprotect": lambda d: d.mm.pkey_mprotect(d.page, d.size, d.prot, -1),
+    "setrlimit": lambda d: d.mm.setrlimit(8, 1 << 20),
+    "memfd_create": lambda d: d.mm.memfd_create(d.rng.choice((0, 2))),
+    "fcntl": lambda d: d.mm.fcntl(d.file, d.rng.choice((1033, 1034)), 0),
+    "swapon": lambda d: d.tank.machine.swapon(1 << 20),
     "usage": lambda d: d.tank.machine.usage(),
     "file.write": lambda d: d.file.write(d.rng.randrange(12) * d.small, b"f" * 5000),
     "file.read": lambda d: d.file.read(0, 12 * d.small),

@@ -91,6 +91,7 @@ class Tank:
             self.exit(mm)
         for file in self.files:
             file.writable = True  # whoever opens it so may
+            file.seals = 0
             self.machine.truncate(file, 0)
         self.files = []
         self.check()

@@ -85,6 +85,8 @@ def balance(machine: Machine, mms: Iterable[Mm], files: Iterable[File] = ()) -> 
     for file in files:
         for frame in file.pages.values():
             expected[frame // page : (frame + file.page_size) // page] += 1
+    for frame in machine.swap.cached.values():
+        expected[frame // page] += 1
     _add_machine_frames(machine, mms, files, expected)
     frames = machine.frames
     wrong = np.flatnonzero(frames.references != expected)
@@ -97,7 +99,14 @@ def balance(machine: Machine, mms: Iterable[Mm], files: Iterable[File] = ()) -> 
     assert set(np.flatnonzero(ledger.tables)) <= set(np.flatnonzero(frames.usage == Usage.TABLE))
     assert sum(len(mm.tables.deposits) for mm in mms) == ledger.huge, "one table is set aside for each huge page"
     assert ledger.huge_zero == machine._huge_zero_users
-    assert ledger.slots == Counter(machine.swap._users), "users of swap slots"
+    mapped = [vma.mapping for mm in mms for vma in mm.vmas if vma.mapping]
+    for slots in {id(one): getattr(one, "swapped", {}) for one in (*files, *mapped)}.values():
+        ledger.slots.update(slots.values())
+    assert +ledger.slots == +Counter(machine.swap._users), "users of swap slots"
+    in_cache = machine.frames.usage == Usage.SWAP_CACHE
+    assert set(np.flatnonzero(in_cache) * page) == set(machine.swap.cached.values()), "the swap cache"
+    held = {slot for slot, users in machine.swap._users.items() if users} | set(machine.swap.cached)
+    assert held == set(machine.swap._pages), "slots in use"
 
 
 def _add_machine_frames(machine: Machine, mms: list[Mm], files: list[File], expected: np.ndarray) -> None:

@@ -60,7 +60,7 @@ class TestStress:
         begin(tank)
         checked = {
             FramePool: ("take_many", "take_block", "hold", "drop"),
-            SwapDevice: ("put", "hold", "drop"),
+            SwapDevice: ("enter", "store", "fetch", "leave", "hold", "drop"),
             Mapping: ("add", "remove", "overlapping"),
             MmTables: ("deposit", "withdraw", "split", "grow"),
         }
@@ -108,8 +108,17 @@ HELPERS = {"do", "hand_out", "take_huge_zero", "drop_huge_zero", "set_users_of_h
 HELPERS |= {f"uffdio_{name}" for name in ("copy", "zeropage", "move", "continue", "poison")}  # refused by name
 HELPERS |= {"reserve_hugetlb", "take_hugetlb", "drop_hugetlb", "set_promised", "mm", "file"}
 HELPERS |= {"area_at", "as_area", "new_vma_lock", "table_lock", "update_mmu_cache", "update_mmu_cache_range", "log"}
-HELPERS |= {"page_flags", "page_entry", "zero_entry_for", "take_frame", "check_cut", "block_entry", "split_huge_at"}
-HELPERS |= {"recount"}
+HELPERS |= {
+    "page_flags",
+    "page_entry",
+    "zero_entry_for",
+    "take_frame",
+    "fetch_swapped",
+    "check_cut",
+    "block_entry",
+    "split_huge_at",
+}
+HELPERS |= {"recount", "refuse_sealed", "protects_later"}
 HELPERS |= {"writing", "reading", "frame", "hold", "hold_cached", "has", "let_go", "discard", "cut", "reclaim"}
 HELPERS |= {
     "zero_edges",

@@ -9,7 +9,7 @@ from typing import Final
 
 __all__ = [
     "API", "FEATURES", "MODE_WP", "UFFDIO_API", "UFFDIO_REGISTER", "UFFDIO_UNREGISTER", "UFFDIO_WRITEPROTECT",
-    "WP_UNPOPULATED", "WRITEPROTECT_MODE_WP",
+    "WP_ASYNC", "WP_UNPOPULATED", "WRITEPROTECT_MODE_WP",
 ]  # fmt: skip
 
 API: Final = 0xAA
@@ -25,3 +25,5 @@ FEATURES: Final = 1 | 1 << 7 | 1 << 12
 """Write protection, of shared memory and hugetlb too; SIGBUS in place of a message (PAGEFAULT_FLAG_WP, SIGBUS,
 WP_HUGETLBFS_SHMEM)."""
 WP_UNPOPULATED: Final = 1 << 13
+WP_ASYNC: Final = 1 << 15
+"""Who writes is not told of: the mark goes, and the write goes on (6.7). It takes WP_UNPOPULATED along."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pagewalk.doors import choice
 from pagewalk.formats import DEFAULT
-from pagewalk.mm.calls import files
+from pagewalk.mm.calls import files, swapping
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.hardware.machine import MOUNT_POLICIES, Hardware
 from pagewalk.mm.mm import Mm
@@ -42,6 +42,7 @@ class Machine(Hardware):
     Attributes:
         reclaims_whole: Whether reclaim takes, or keeps, a huge page that is lazily free as a whole (Linux since 6.11);
             other kernels look at its small pages.
+        max_map_count: How many areas an address space may have: 65,530, or as many as one says.
         lock: Held by whoever changes anything on the machine, and by walks while they look at a table.
         spaces, files: The address spaces and files that somebody still has.
         pools: Every page of the hugetlb pools, by size, in use or not.
@@ -120,8 +121,25 @@ class Machine(Hardware):
         """
         files.truncate(self, file, size)
 
+    def swapon(self, size: int) -> None:
+        """Give a machine that has no swap some: ``size`` bytes.
+
+        Raises:
+            TypeError, ValueError: No such size.
+            SystemCallError: EBUSY, it has some.
+        """
+        self.do(swapping.swapon, self, size)
+
+    def swapoff(self) -> None:
+        """Bring all that is in swap back into memory, and take the swap device away.
+
+        Raises:
+            SystemCallError: EINVAL, there is none; ENOMEM, memory is short: some of it is back.
+        """
+        self.do(swapping.swapoff, self)
+
     def usage(self) -> dict[str, int]:
-        """Bytes of RAM by what they are used for: free, anon, file, table, hugetlb, zero."""
+        """Bytes of RAM by what they are used for: free, anon, file, table, hugetlb, zero, swap_cache."""
         page = self.geometry.page_size
         return self.do(lambda: {usage.name.lower(): self.frames.count(usage) * page for usage in Usage})
 

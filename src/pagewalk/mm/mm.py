@@ -15,7 +15,7 @@ from pagewalk import abi
 from pagewalk.abi.pagemap import PageIs
 from pagewalk.doors import choice, int32, integer, not_negative, plain, refuse_pickling, words
 from pagewalk.errors import SystemCallError
-from pagewalk.mm.calls import access, advice, mapping, move, observe, process, protect, scan, smaps, uffd
+from pagewalk.mm.calls import access, advice, keys, mapping, move, observe, process, protect, scan, seals, smaps, uffd
 from pagewalk.mm.paging.touch import touch
 from pagewalk.mm.state.areas import each_mapped
 from pagewalk.mm.state.files import check_file
@@ -99,6 +99,45 @@ class Mm(Space):
         addr, length, prot = words(addr=addr, length=length, prot=prot)
         self._change(protect.mprotect, self, addr, length, prot)
 
+    def pkey_alloc(self, flags: int = 0, rights: int = 0) -> int:
+        """Take a protection key, with PKEY_DISABLE_* of what the process may not do to its memory; returns the key.
+
+        Raises:
+            SystemCallError: EINVAL, ENOSPC; on a CPU without keys EINVAL the first time, then ENOSPC.
+        """
+        flags, rights = words(flags=flags, rights=rights)
+        return self._change(keys.pkey_alloc, self, flags, rights)
+
+    def pkey_free(self, key: int) -> None:
+        """Give a protection key back. Memory that has it keeps it.
+
+        Raises:
+            SystemCallError: EINVAL, it is not taken, or that of memory that may only be executed.
+        """
+        self._change(keys.pkey_free, self, keys.signed(integer(key, "key")))
+
+    def pkey_mprotect(self, addr: int, length: int, prot: int, key: int) -> None:
+        """Change the rights of a range and give it a protection key; -1 is ``mprotect``.
+
+        Raises:
+            SystemCallError: As ``mprotect``; EINVAL, nobody has the key.
+        """
+        key = keys.signed(integer(key, "key"))
+        addr, length, prot = words(addr=addr, length=length, prot=prot)
+        self._change(keys.pkey_mprotect, self, addr, length, prot, key)
+
+    def setrlimit(self, resource: int, soft: int) -> None:
+        """Set a soft limit, in bytes: RLIMIT_AS, RLIMIT_DATA, or RLIMIT_MEMLOCK, which binds who is not root.
+
+        ``limits.ipc_lock = False`` makes a process one that is not (it loses CAP_IPC_LOCK).
+
+        Raises:
+            SystemCallError: EINVAL, no such limit, or above the hard one.
+            UnsupportedError: Another limit.
+        """
+        resource, soft = words(resource=resource, soft=soft)
+        self._change(keys.setrlimit, self, resource & (1 << 32) - 1, soft)
+
     def mseal(self, addr: int, length: int, flags: int = 0) -> None:
         """Seal a range: it can no more be unmapped, moved, protected otherwise, or thrown away.
 
@@ -142,10 +181,7 @@ class Mm(Space):
             SystemCallError: EINVAL.
         """
         (flags,) = words(flags=flags)
-        flags = int32(flags)
-        if not flags or flags == abi.MCL_ONFAULT or flags & ~(abi.MCL_CURRENT | abi.MCL_FUTURE | abi.MCL_ONFAULT):
-            raise SystemCallError(errno.EINVAL, f"mlockall with flags {flags:#x}")
-        self._change(protect.mlockall, self, flags)
+        self._change(protect.mlockall, self, protect.checked_mcl(int32(flags)))
 
     def munlockall(self) -> None:
         """Unlock all, and what will be mapped."""
@@ -161,16 +197,40 @@ class Mm(Space):
         advice_ = int32(advice_)
         self._lock_for(advice_)(advice.madvise, self, addr, length, advice_)
 
-    def process_madvise(self, ranges: list[tuple[int, int]], advice_: int) -> int:
-        """Give advice about several ranges, on oneself; returns the bytes advised.
+    def process_madvise(self, ranges: list[tuple[int, int]], advice_: int, process: Mm | None = None) -> int:
+        """Give advice about several ranges, on oneself or another process; returns the bytes advised.
 
         Raises:
             SystemCallError: As ``madvise``, if not even the first range could be advised. EINVAL for more than 1,024
-                ranges, EFAULT for one that reaches out of user memory: nothing has been done.
+                ranges, EFAULT for one that reaches out of user memory, EINVAL for advice that is not for others (only
+                MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED and MADV_COLLAPSE are): nothing has been done.
         """
         advice_ = int32(*words(advice_=advice_))
         plain_ranges = [(addr, size) for addr, size in (words(addr=addr, length=size) for addr, size in ranges)]
-        return self._lock_for(advice_)(advice.process_madvise, self, plain_ranges, advice_)
+        vector, whose = advice.imported(self, plain_ranges), self if process is None else process
+        if whose is not self:
+            advice.check_remote(advice_)
+        return whose._lock_for(advice_)(advice.process_madvise, whose, vector, advice_)
+
+    def memfd_create(self, flags: int = 0) -> File:
+        """A new, empty file in memory.
+
+        Raises:
+            SystemCallError: EINVAL; ENODEV, no huge pages of such a size.
+        """
+        (flags,) = words(flags=flags)
+        return self._living().hand_out(self._living().do, seals.memfd_create, self.machine, int32(flags))
+
+    def fcntl(self, file: File, command: int, argument: int = 0) -> int:
+        """Add seals to a file (F_ADD_SEALS), or ask for them (F_GET_SEALS).
+
+        Raises:
+            SystemCallError: EPERM, EINVAL; EBUSY, it is mapped writably.
+            UnsupportedError: Another command.
+        """
+        check_file(self.machine, file)
+        command, argument = words(command=command, argument=argument)
+        return self._living().do(seals.fcntl, file, int32(command), int32(argument))
 
     def register_wp(self, addr: int, length: int) -> None:
         """Register a range with userfaultfd for write protection.
@@ -188,8 +248,8 @@ class Mm(Space):
         Args:
             addr, length: The range.
             mode: UFFDIO_REGISTER_MODE_*: 2, write protection.
-            features: Those that are wanted of the userfaultfd besides: 0x2000, WP_UNPOPULATED (say so to
-                ``writeprotect`` too).
+            features: Those that are wanted of the userfaultfd besides: 0x2000, WP_UNPOPULATED; 0x8000, WP_ASYNC. A
+                process has one userfaultfd: the first call that registers says what it is asked for.
 
         Raises:
             SystemCallError: EINVAL, EPERM.
@@ -197,7 +257,7 @@ class Mm(Space):
         """
         addr, length, mode, features = words(addr=addr, length=length, mode=mode, features=features)
         uffd.check_mode(mode, features)
-        self._change(uffd.register_wp, self, addr, length)
+        self._change(uffd.register_wp, self, addr, length, features)
 
     def uffdio_unregister(self, addr: int, length: int) -> None:
         """Take a range back from userfaultfd: nothing in it is write-protected any more.
@@ -219,27 +279,23 @@ class Mm(Space):
         self._look(uffd.writeprotect, self, addr, length, protect=protect, unpopulated=unpopulated)
 
     def uffdio_copy(self, to: int, source: int, length: int, mode: int = 0) -> None:
-        """Not simulated.
-
-        Raises:
-            UnsupportedError: Always.
-        """
+        """Not simulated: raises UnsupportedError, as the next four do."""
         raise uffd.not_simulated("UFFDIO_COPY")
 
     def uffdio_zeropage(self, addr: int, length: int, mode: int = 0) -> None:
-        """Not simulated. Errors as ``uffdio_copy``."""
+        """As ``uffdio_copy``."""
         raise uffd.not_simulated("UFFDIO_ZEROPAGE")
 
     def uffdio_move(self, to: int, source: int, length: int, mode: int = 0) -> None:
-        """Not simulated. Errors as ``uffdio_copy``."""
+        """As ``uffdio_copy``."""
         raise uffd.not_simulated("UFFDIO_MOVE")
 
     def uffdio_continue(self, addr: int, length: int, mode: int = 0) -> None:
-        """Not simulated. Errors as ``uffdio_copy``."""
+        """As ``uffdio_copy``."""
         raise uffd.not_simulated("UFFDIO_CONTINUE")
 
     def uffdio_poison(self, addr: int, length: int, mode: int = 0) -> None:
-        """Not simulated. Errors as ``uffdio_copy``."""
+        """As ``uffdio_copy``."""
         raise uffd.not_simulated("UFFDIO_POISON")
 
     def msync(self, addr: int, length: int, flags: int) -> None:
@@ -397,17 +453,8 @@ class Mm(Space):
         Raises:
             SystemCallError: EINVAL; EFAULT beyond user memory; EPERM, userfaultfd protects nothing asynchronously here.
         """
-        start, end, *more = words(
-            start=start,
-            end=end,
-            flags=flags,
-            max_pages=max_pages,
-            inverted=inverted,
-            mask=mask,
-            anyof=anyof,
-            returns=returns,
-            vector=vector,
-        )
+        named = {"flags": flags, "max_pages": max_pages, "inverted": inverted, "mask": mask, "anyof": anyof}
+        start, end, *more = words(start=start, end=end, **named, returns=returns, vector=vector)
         return self._look(scan.pagemap_scan, self, start, end, scan.Request(*more))
 
     def smaps(self) -> dict[str, int]:

@@ -11,11 +11,14 @@ from . import (
     hugetlb_files,
     kernel_access,
     kinds,
+    later,
+    limits,
     mapping,
     moving,
     processes,
     rights,
     shared_huge,
+    swap,
     thp,
     watched,
 )
@@ -25,6 +28,6 @@ THEMES = {
     "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb,
     "hugetlb files": hugetlb_files, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
-    "watched": watched, "shared huge": shared_huge,
+    "watched": watched, "swap": swap, "limits": limits, "later": later, "shared huge": shared_huge,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

@@ -144,7 +144,7 @@ class TestWhatIsNotSimulated:
         with pytest.raises(UnsupportedError, match=f"^UFFDIO_{call.upper()}: "):
             getattr(mm, f"uffdio_{call}")(*arguments)
 
-    @pytest.mark.parametrize(("mode", "features"), [(1, 0), (3, 0), (4, 0), (2, 1 << 15)])
+    @pytest.mark.parametrize(("mode", "features"), [(1, 0), (3, 0), (4, 0), (2, 1 << 14)])
     def test_modes_and_features(self, mm, mode, features):
         with pytest.raises(UnsupportedError, match="only write protection is simulated"):
             mm.uffdio_register(mm.mmap(PAGE, RW), PAGE, mode, features)

@@ -3,8 +3,9 @@
 import pytest
 
 from pagewalk import abi
-from pagewalk.errors import OutOfFrames
+from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
+from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.hardware.swap import SwapDevice
 from pagewalk.mm.machine import Machine
 from tests.mm.sizes import BLOCK, PAGE
@@ -113,6 +114,8 @@ class TestIn:
         mm, at = swapped
         assert mm.read(at + PAGE, PAGE) == b"B" * PAGE
         assert kinds(mm, at, 4) == [Kind.SWAP, Kind.PRESENT, Kind.SWAP, Kind.SWAP]
+        assert tank.machine.swap.used == 4  # what was only read need not be written again
+        mm.write(at, b"a")
         assert tank.machine.swap.used == 3
 
     def test_writable_at_once_if_nobody_else_has_it(self, swapped):
@@ -153,8 +156,11 @@ class TestShared:
         child = tank.fork(mm)
         child.read(at, 1)
         assert Flag.WRITE not in child.tables.translate(at).flags
-        mm.read(at, 1)  # the last user
-        assert Flag.WRITE in mm.tables.translate(at).flags
+        mm.read(at, 1)
+        assert Flag.WRITE not in mm.tables.translate(at).flags
+        assert mm.tables.translate(at).paddr == child.tables.translate(at).paddr  # found in the swap cache
+        mm.write(at, b"mine")
+        assert child.read(at, 4) == b"AAAA"
 
     @pytest.mark.parametrize("how", ["munmap", "dontneed", "free", "exit"])
     def test_a_slot_goes_with_its_last_user(self, tank, swapped, how):
@@ -182,10 +188,87 @@ class TestShared:
 
 class TestDevice:
     def test_slot_0_is_the_header(self):
-        device = SwapDevice(3 * PAGE, PAGE, most=8)
-        assert {device.put(bytes(PAGE)), device.put(bytes(PAGE))} == {1, 2}
+        frames = Machine(MIB).frames
+        device = SwapDevice(3 * PAGE, frames, most=8)
+        pages = frames.take_many(3, Usage.ANON).tolist()
+        assert {device.enter(pages[0]), device.enter(pages[1])} == {1, 2}
         with pytest.raises(OutOfFrames, match="swap is full: 2 slots"):
-            device.put(bytes(PAGE))
+            device.enter(pages[2])
+
+
+class TestCache:
+    """What was written stays in memory as long as nobody needs it; zeros are not written, and do not stay."""
+
+    def test_a_page_of_zeros_does_not_stay(self, tank):
+        mm = tank.mm()
+        at = mm.mmap(2 * PAGE, RW)
+        mm.write(at, bytes(PAGE) + b"x")
+        mm.madvise(at, 2 * PAGE, abi.MADV_PAGEOUT)
+        assert mm.mincore(at, 2 * PAGE) == b"\0\1"
+
+    def test_clean_again_it_does_not_stay(self, swapped):
+        mm, at = swapped
+        mm.read(at, 1)
+        mm.madvise(at, PAGE, abi.MADV_PAGEOUT)
+        assert mm.mincore(at, 2 * PAGE) == b"\0\1"
+        mm.madvise(at, PAGE, abi.MADV_WILLNEED)
+        assert mm.mincore(at, PAGE) == b"\1"
+
+    def test_memory_that_is_short_takes_it(self, new_tank):
+        tank = new_tank(16 * PAGE, swap=MIB)
+        mm = tank.mm()
+        at = mm.mmap(32 * PAGE, RW)
+        for page in range(32):
+            mm.write(at + page * PAGE, b"%2d" % page)
+            mm.madvise(at + page * PAGE, PAGE, abi.MADV_PAGEOUT)
+        assert b"".join(mm.read(at + page * PAGE, 2) for page in range(8)) == b" 0 1 2 3 4 5 6 7"
+
+
+class TestFiles:
+    """Shared memory goes to swap page by page; the file remembers where."""
+
+    def test_out_and_in(self, tank):
+        mm = tank.mm()
+        file = tank.file("/memfd:a", contents=b"a" * PAGE + b"b" * PAGE)
+        at = mm.mmap(2 * PAGE, RW, abi.MAP_SHARED, file=file)
+        mm.touch(at, 2 * PAGE)
+        mm.madvise(at, 2 * PAGE, abi.MADV_PAGEOUT)
+        assert (kinds(mm, at, 2), len(file.swapped)) == ([Kind.NONE] * 2, 2)
+        assert mm.smaps()["Swap"] == 2 * PAGE
+        assert (file.read(0, 1), mm.read(at + PAGE, 1), file.swapped) == (b"a", b"b", {})
+        assert tank.machine.swap.used == 0
+
+    @pytest.mark.parametrize("how", ["punch_hole", "truncate"])
+    def test_gone_with_a_hole(self, tank, how):
+        mm = tank.mm()
+        file = tank.file("/memfd:a", contents=b"a" * 2 * PAGE)
+        at = mm.mmap(2 * PAGE, RW, abi.MAP_SHARED, file=file)
+        mm.touch(at, 2 * PAGE)
+        mm.madvise(at, 2 * PAGE, abi.MADV_PAGEOUT)
+        getattr(tank.machine, how)(file, *((0, 2 * PAGE) if how == "punch_hole" else (0,)))
+        assert tank.machine.swap.used == 0
+
+
+class TestOff:
+    def test_all_comes_back(self, tank, swapped):
+        mm, at = swapped
+        file = tank.file("/memfd:a", contents=b"f" * PAGE)
+        there = mm.mmap(PAGE, RW, abi.MAP_SHARED, file=file)
+        mm.touch(there, PAGE)
+        mm.madvise(there, PAGE, abi.MADV_PAGEOUT)
+        child = tank.fork(mm)
+        tank.machine.swapoff()
+        assert kinds(mm, at, 4) == kinds(child, at, 4) == [Kind.PRESENT] * 4
+        assert (mm.read(at + PAGE, 1), child.read(at + PAGE, 1), file.read(0, 1)) == (b"B", b"B", b"f")
+        assert tank.machine.swap.slots == 0
+        with pytest.raises(SystemCallError, match="no swap"):
+            tank.machine.swapoff()
+        tank.machine.swapon(MIB)
+        with pytest.raises(SystemCallError, match="has swap"):
+            tank.machine.swapon(MIB)
+        mm.write(at, b"mine")
+        mm.madvise(at, PAGE, abi.MADV_PAGEOUT)
+        assert tank.machine.swap.used == 1
 
 
 @pytest.mark.parametrize("written", [False, True])

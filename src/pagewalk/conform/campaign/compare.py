@@ -89,6 +89,7 @@ class What(Enum):
     PAGES = "the pages' states"
     SMAPS = "smaps"
     CONTENTS = "the contents and rights found at the end"
+    BOOKS = "the model's books"
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,19 @@ def _compare_runs(
             shown = dict(zip(names, (_shown(one), _shown(other)), strict=True))
             return Disagreement(scenario, number, step, what, dict(zip(names, said, strict=True)), shown), placed_alike
         last = one
-    return None if last is None else _compare_contents(scenario, left, right, last), placed_alike
+    found = (
+        None if last is None else _compare_contents(scenario, left, right, last) or _books(scenario, left, right, last)
+    )
+    return found, placed_alike
+
+
+def _books(scenario: Scenario, left: tuple[str, Run], right: tuple[str, Run], last: Record) -> Disagreement | None:
+    """What is wrong with a side's own books: everything else agrees."""
+    said = {name: (run.books() or "right",) for name, run in (left, right)}
+    if all(text == ("right",) for text in said.values()):
+        return None
+    step = scenario.steps[-1]
+    return Disagreement(scenario, len(scenario.steps), step, What.BOOKS, said, dict.fromkeys(said, _shown(last)))
 
 
 def _neighbours(record: Record) -> dict[tuple[int, str], frozenset[str]]:

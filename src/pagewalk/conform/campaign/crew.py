@@ -21,9 +21,12 @@ from pagewalk.conform.sides.process import Process
 from pagewalk.errors import ProcessError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pagewalk.conform.campaign.campaign import Maker, Progress, Sides
+    from pagewalk.conform.sides.side import Side
+
+    Record = Callable[[range, Campaign], object]
 
 __all__ = ["processors", "run_crew"]
 
@@ -46,6 +49,7 @@ def run_crew(
     sequences: int = 2000,
     make: Maker = generate,
     progress: Progress | None = None,
+    record: Record | None = None,
 ) -> Campaign:
     """As ``run_campaign``, by several processes.
 
@@ -54,15 +58,30 @@ def run_crew(
         sides: Makes the two sides, in each process; a function of a module.
         seed, sequences, progress: See ``run_campaign``.
         make: Likewise; a function of a module, or a ``partial`` of one.
+        record: Told of a few seeds at a time, in order, and what they gave.
 
     Raises:
         ProcessError: A process of the crew died before it had done anything.
     """
+    seeds, record = range(seed, seed + sequences), record or (lambda seeds, gave: None)
     if jobs == 1:
         with sides() as (left, right):
-            return run_campaign(left, right, seed=seed, sequences=sequences, make=make, progress=progress)
+            return _alone(left, right, seeds, make, progress, record)
     with _Crew(jobs, sides, make) as crew:
-        return crew.run(range(seed, seed + sequences), progress or (lambda what, done: None))
+        return crew.run(seeds, progress or (lambda what, done: None), record)
+
+
+def _alone(left: Side, right: Side, seeds: range, make: Maker, progress: Progress | None, record: Record) -> Campaign:
+    """Do all of a range in this process, up to the first disagreement."""
+    result = Campaign()
+    for at in range(0, len(seeds), _SHARE):
+        share = seeds[at : at + _SHARE]
+        gave = run_campaign(left, right, seed=share.start, sequences=len(share), make=make, progress=progress)
+        record(share, gave)
+        result.add(gave)
+        if gave.disagreement is not None:
+            break
+    return result
 
 
 class _Member:
@@ -135,7 +154,7 @@ class _Crew:
         for member in self._members.values():
             member.process.kill()
 
-    def run(self, seeds: range, say: Progress) -> Campaign:
+    def run(self, seeds: range, say: Progress, record: Record) -> Campaign:
         """Do all of a range, up to the first disagreement."""
         result = Campaign()
         shares = deque(seeds[at : at + _SHARE] for at in range(0, len(seeds), _SHARE))
@@ -145,7 +164,9 @@ class _Crew:
             self._hand_out(shares, order[0] + _SHARE * _AHEAD * self._jobs)
             done |= dict(self._answers())
             while order and order[0] in done:
-                share = done.pop(order.popleft())
+                first = order.popleft()
+                share = done.pop(first)
+                record(range(first, min(first + _SHARE, seeds.stop)), share)
                 result.add(share)
                 say(f"{result.agreed} agree", share.agreed + len(share.inconclusive))
                 if share.disagreement is not None:

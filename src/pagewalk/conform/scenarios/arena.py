@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from pagewalk.conform.scenarios.names import PAGE
 
-__all__ = ["ARENA", "ARENA_PAGES", "At", "Where"]
+__all__ = ["ARENA", "ARENA_PAGES", "At", "Where", "Who"]
 
 ARENA = 0x10_0000_0000
 ARENA_PAGES = (32 << 20) // PAGE
@@ -28,6 +28,13 @@ class At:
     def __repr__(self) -> str:
         byte = f", {self.byte:#x}" if self.byte else ""
         return f"At({self.page}{byte}{f', base={self.base!r}' if self.base else ''})"
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A process, by its number in the scenario."""
+
+    number: int
 
 
 Where: TypeAlias = At | int

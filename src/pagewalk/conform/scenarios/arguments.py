@@ -13,6 +13,7 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagewalk import abi
+from pagewalk.abi import limits
 from pagewalk.conform.scenarios import steps as do
 from pagewalk.conform.scenarios.arena import ARENA, ARENA_PAGES, At
 from pagewalk.conform.scenarios.names import PAGE
@@ -73,6 +74,9 @@ OFFSETS: Final = (0, 1, PAGE, 5 * PAGE, 1 << 32, (1 << 63) - PAGE, 1 << 63, END 
 MREMAP_FLAGS: Final = (1, 0, 2, 3, 4, 5, 7, 8, 1 << 31, END - 1)
 ADVICE: Final = (*range(29), 99, *range(102, 106), 1 << 31, 1 << 32 | 4, END - 1)
 """Without 100 and 101, which poison the machine's own frames."""
+KEYS: Final = (1, 0, 2, 15, 16, -1, -2, 1 << 32, 1 << 32 | 1, 1 << 31)
+MFD_FLAGS: Final = (0, *range(1, 33), 64, 1 << 26, 1 << 26 | 4, 21 << 26, 21 << 26 | 4, 34 << 26 | 6, 1 << 31, 1 << 32)
+SEALS: Final = (0, *(1 << place for place in range(7)), 0x3F, 1 << 32, 1 << 31)
 SIZES: Final = (PAGE, 0, 1, PAGE + 1, 3 * PAGE, 20 * PAGE)
 MASKS: Final = (0, *(1 << place for place in range(10)), 0x2A, 0x18, 0x1FF, 1 << 63)
 ENDS: Final = (At(40), At(0), At(1), At(9), At(12), At(30, 1), At(404))
@@ -140,6 +144,11 @@ CALLS: Final = (
     Call(do.KernelRead, (PLACES, SIZES)),
     Call(do.KernelWrite, (PLACES, tuple(b"\xc3" * size for size in SIZES))),
     Call(do.PunchHole, (("a", "sealed"), OFFSETS, LENGTHS)),
+    Call(do.PkeyAlloc, ((0, 1, 1 << 32, END - 1), (0, 1, 2, 3, 4, 1 << 32))),
+    Call(do.PkeyFree, (KEYS,)),
+    Call(do.PkeyMprotect, (PLACES, LENGTHS, PROTS, KEYS)),
+    Call(do.MemfdCreate, (MFD_FLAGS,)),
+    Call(do.Fcntl, (("a", "sealed"), (limits.F_ADD_SEALS, limits.F_GET_SEALS), SEALS)),
     Call(do.Truncate, (("a", "sealed"), (0, 1, PAGE, 5 * PAGE + 1, 24 * PAGE, 1 << 40, (1 << 63) - 1))),
 )
 """The table."""

@@ -13,10 +13,13 @@ from pagewalk import abi
 from pagewalk.conform.scenarios import steps as do
 from pagewalk.conform.scenarios.arena import At
 from pagewalk.conform.scenarios.huge_pool import HUGE_FILES, HUGE_POOL_TABLE
+from pagewalk.conform.scenarios.limits import LIMITS_TABLE
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE, Plan
 from pagewalk.conform.scenarios.scenario import File, Scenario
 from pagewalk.conform.scenarios.shared_huge import GUARDS, SHARED_HUGE_TABLE, begin, files
+from pagewalk.conform.scenarios.swapping import SWAP_TABLE
+from pagewalk.conform.scenarios.watching import protect_what_matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,7 +258,7 @@ def _register(plan: Plan) -> do.Step:
     at, length = plan.range(named=False)
     if not at.byte and length:
         plan.registered.append((plan.process, at.page, -(-length // PAGE)))
-    return do.Register(at, length, unpopulated=plan.unpopulated, process=plan.process)
+    return do.Register(at, length, unpopulated=plan.unpopulated, later=plan.later, process=plan.process)
 
 
 def _unregister(plan: Plan) -> do.Step:
@@ -385,6 +388,7 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
 """Weight and maker of each kind of step."""
 _HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {_mmap_huge: 3, _huge: 30, _touch_huge: 30, _lazy: 16}
 """In every fourth scenario these count instead: huge pages are rare otherwise."""
+_SCANS = 20
 _UFFD_MAKERS: list[Callable[[Plan], do.Step]] = [*[_register] * 25, *[_writeprotect] * 30, *[_unregister] * 4]
 """In every sixth scenario, besides the others."""
 _GUARDED = frozenset({_guard, _lazy, _process_madvise, *GUARDS})
@@ -394,6 +398,10 @@ _MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(weight)]
 _FORKS = 10
 """Of a hundred and more steps where the pool is asked for: what is promised is told apart by a fork."""
 _POOL_MAKERS = [maker for weight, maker in HUGE_POOL_TABLE for _ in range(weight)]
+_LIMITS_MAKERS = [maker for weight, maker in LIMITS_TABLE for _ in range(weight)]
+_CALLS = 3
+"""Which of four seeds have limits, seals and keys."""
+_SWAP_MAKERS = [maker for weight, maker in SWAP_TABLE for _ in range(weight)]
 _SHARED_HUGE_MAKERS = [maker for weight, maker in SHARED_HUGE_TABLE for _ in range(weight)]
 _SHARED_HUGE_TIMES = 3
 """As often as others these are drawn where they are asked for."""
@@ -402,7 +410,16 @@ _SHARED_HUGE_IN = 5
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 
-def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False, shared_huge: bool = False) -> Scenario:
+def plan(
+    draw: Draw,
+    steps: int,
+    *,
+    hugetlb: bool = False,
+    uffd: bool = False,
+    swap: bool = False,
+    calls: bool = False,
+    shared_huge: bool = False,
+) -> Scenario:
     """A scenario from a source of choices.
 
     Args:
@@ -411,17 +428,26 @@ def plan(draw: Draw, steps: int, *, hugetlb: bool = False, uffd: bool = False, s
         hugetlb: Map pages of the pool too, and look at it after each step. All processes of a machine share it: run
             one such scenario at a time.
         uffd: Write-protect with userfaultfd, which else one in six does.
+        swap: Swap out, and switch swap off and on: likewise one at a time, with swap on.
+        calls: Limits, seals, protection keys, and advice for others; no mlockall, which locks all that a real process
+            has besides.
         shared_huge: Make huge pages of files and shared memory.
     """
     state = Plan(draw)
     large = not shared_huge and state.one_in(4)
     makers = (_HUGE_MAKERS if large else _MAKERS) + (_POOL_MAKERS + [_fork] * _FORKS) * hugetlb
+    makers = makers + (_SWAP_MAKERS + [_fork] * _FORKS) * swap + (_LIMITS_MAKERS + [_fork] * 2) * calls
     if shared_huge:
         makers = makers + (_SHARED_HUGE_MAKERS + [_fork] * _FORKS) * _SHARED_HUGE_TIMES
     if uffd or (not hugetlb and state.one_in(6)):
         state.unpopulated = state.one_in(2)
         left_out = _GUARDED if shared_huge or state.one_in(2) else _FILED
+        state.later, state.guards = calls, False
         makers = [maker for maker in makers if maker not in left_out] + _UFFD_MAKERS
+        if state.later:
+            makers = [maker for maker in makers if maker not in _GUARDED] + [protect_what_matches] * _SCANS
+    if calls:
+        makers = [maker for maker in makers if maker is not _mlockall]
     made = [_mmap_huge(state), _huge(state)] if large else begin(state) if shared_huge else [_mmap(state)]
     while len(made) < steps:
         if state.at_once:
@@ -447,9 +473,16 @@ class _Seeded:
 
 
 def generate(
-    seed: int, steps: int = 30, *, hugetlb: bool = False, uffd: bool = False, shared_huge: bool | None = None
+    seed: int,
+    steps: int = 30,
+    *,
+    hugetlb: bool = False,
+    uffd: bool = False,
+    swap: bool = False,
+    shared_huge: bool | None = None,
 ) -> Scenario:
-    """The scenario of a seed: the same at all times. See ``plan``."""
+    """The scenario of a seed, always the same. See ``plan``: one in four has ``calls``, one in five ``shared_huge``."""
     if shared_huge is None:
-        shared_huge = not hugetlb and not uffd and seed % _SHARED_HUGE_IN == _SHARED_HUGE_IN - 1
-    return plan(_Seeded(seed), steps, hugetlb=hugetlb, uffd=uffd, shared_huge=shared_huge)
+        shared_huge = not (hugetlb or uffd or swap) and seed % _SHARED_HUGE_IN == _SHARED_HUGE_IN - 1
+    asked = {"hugetlb": hugetlb, "uffd": uffd, "swap": swap, "shared_huge": shared_huge}
+    return plan(_Seeded(seed), steps, calls=seed % 4 == _CALLS, **asked)

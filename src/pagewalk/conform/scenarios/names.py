@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pagewalk import abi
+from pagewalk.abi import limits
 
 __all__ = ["PAGE", "advice_text", "flags_text"]
 
 PAGE = 4096
 
-_SINGLE = (name for name in abi.__all__ if not name.startswith(("MAP_HUGE_", "MAP_SHARED_", "MAP_TYPE")))
-_NAMES = dict(sorted(((name, int(getattr(abi, name))) for name in _SINGLE), key=lambda item: item[1]))
+_SINGLE = (
+    name for name in (*abi.__all__, *limits.__all__) if not name.startswith(("MAP_HUGE_", "MAP_SHARED_", "MAP_TYPE"))
+)
+_NAMES = dict(
+    sorted(
+        ((name, int(getattr(abi if hasattr(abi, name) else limits, name))) for name in _SINGLE),
+        key=lambda item: item[1],
+    )
+)
 
 
 def flags_text(prefix: str, value: int) -> str:

@@ -48,6 +48,9 @@ class Plan:
         blocks_of_pool: Numbers of the blocks of 2 MiB where hugetlb memory ever was.
         file_is_private: A file of huge pages was mapped privately.
         unpopulated: Whether userfaultfd is to write-protect places without a page.
+        later: Whether it is to do so asynchronously.
+        guards: Whether guards may come along with other advice: not where userfaultfd protects. A guard over a marker
+            in a file is tried for ever, and one that a scan protects has a mark that the model lacks.
         registered: What is registered with it: process, first page, pages.
     """
 
@@ -62,6 +65,8 @@ class Plan:
     blocks_of_pool: set[int] = field(default_factory=set)
     file_is_private: bool = False
     unpopulated: bool = False
+    later: bool = False
+    guards: bool = True
     registered: list[tuple[int, int, int]] = field(default_factory=list)
 
     def one_in(self, number: int) -> bool:

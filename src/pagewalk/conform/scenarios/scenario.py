@@ -78,6 +78,8 @@ def _plain(value: Any) -> Any:
             return {"at": [value.page, value.byte, value.base]}
         case bytes():
             return {"hex": value.hex()}
+        case Step():
+            return _plain_step(value)
         case tuple():
             return [_plain(item) for item in value]
     return value
@@ -87,6 +89,8 @@ def _value(plain: Any) -> Any:
     match plain:
         case {"at": [page, byte, base]}:
             return At(page, byte, base)
+        case {"step": _}:
+            return _step(plain)
         case {"hex": text}:
             return bytes.fromhex(text)
         case list():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pagewalk.conform.scenarios.arena import Who
 from pagewalk.conform.scenarios.names import PAGE, advice_text, flags_text
 from pagewalk.conform.scenarios.target import DEFAULT_MAP
 
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from pagewalk.conform.scenarios.target import Calls
 
 __all__ = [
-    "STEPS", "Execute", "Exit", "Fork", "KernelRead", "KernelWrite", "Madvise", "Mincore", "Mlock", "Mlockall", "Mmap",
-    "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall", "Munmap", "PagemapScan", "Pool", "ProcessMadvise",
-    "PunchHole", "Read", "Register", "Step", "Truncate", "Unregister", "Write", "WriteProtect",
+    "STEPS", "Execute", "Exit", "Fcntl", "Fork", "KernelRead", "KernelWrite", "Limited", "Madvise", "MemfdCreate",
+    "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall",
+    "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "ProcessMadvise", "PunchHole", "Read",
+    "Register", "Step", "Swapoff", "Truncate", "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip
 
 
@@ -193,11 +195,84 @@ class Madvise(Step):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ProcessMadvise(Step):
-    """``process_madvise`` on oneself; ``ranges`` are (address, length)."""
+    """``process_madvise``; ``ranges`` are (address, length), ``whom`` is a process's number; -1: oneself."""
 
     call = "process_madvise"
     ranges: tuple[tuple[Where, int], ...]
     advice: int = _shown("MADV_")
+    whom: int = -1
+
+    def invoke(self, target: Calls, resolve: Callable[[Any], Any]) -> Any:
+        """See ``Step``."""
+        whom = resolve(Who(self.whom)) if self.whom >= 0 else None
+        return target.process_madvise(resolve(self.ranges), self.advice, whom)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Limited(Step):
+    """A step with a limit in force, which leaves room for so much more than there is.
+
+    Attributes:
+        limit: "as" and "data" (RLIMIT_AS and RLIMIT_DATA, in pages), "memlock" (RLIMIT_MEMLOCK, without CAP_IPC_LOCK),
+            "areas" (vm.max_map_count).
+        room: In pages, or areas.
+        taken: What is done.
+    """
+
+    call = "limited"
+    limit: str
+    room: int
+    taken: Step
+
+    def invoke(self, target: Calls, resolve: Callable[[Any], Any]) -> Any:
+        """See ``Step``."""
+        return target.limited(self.limit, self.room, lambda: self.taken.invoke(target, resolve))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PkeyAlloc(Step):
+    """``pkey_alloc``."""
+
+    call = "pkey_alloc"
+    flags: int = 0
+    rights: int = _shown("PKEY_DISABLE_", default=0)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PkeyFree(Step):
+    """``pkey_free``."""
+
+    call = "pkey_free"
+    key: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PkeyMprotect(Step):
+    """``pkey_mprotect``."""
+
+    call = "pkey_mprotect"
+    addr: Where
+    length: int
+    prot: int = _shown("PROT_")
+    key: int = -1
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MemfdCreate(Step):
+    """``memfd_create``; its value is the seals of the new file, which is closed again."""
+
+    call = "memfd_create"
+    flags: int = _shown("MFD_", default=0)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Fcntl(Step):
+    """``fcntl``, for seals: F_ADD_SEALS, F_GET_SEALS."""
+
+    call = "fcntl"
+    file: str
+    command: int
+    argument: int = _shown("F_SEAL_", default=0)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -226,13 +301,15 @@ class PagemapScan(Step):
 class Register(Step):
     """UFFDIO_REGISTER for write protection.
 
-    ``unpopulated``: whether that is of places without a page too, which the first one of a process says for all.
+    ``unpopulated``: whether that is of places without a page too; ``later``: asynchronously. The first one of a process
+    says both for all.
     """
 
     call = "register_wp"
     addr: Where
     length: int
     unpopulated: bool = False
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -321,6 +398,16 @@ class Pool(Step):
     """
 
     call = "pool"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Swapoff(Step):
+    """``swapoff`` of the campaign's swap file, and ``swapon`` again: all that was there is back in memory.
+
+    All processes of a machine share it: only for one that runs alone.
+    """
+
+    call = "swapoff"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

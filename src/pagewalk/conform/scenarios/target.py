@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pagewalk.abi import MAP_ANONYMOUS, MAP_PRIVATE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pagewalk.conform.scenarios.arena import At
 
@@ -79,10 +79,28 @@ class Calls(Protocol):
     def madvise(self, addr: int, length: int, advice: int) -> Any:
         """``madvise(2)``."""
 
-    def process_madvise(self, ranges: Sequence[tuple[int, int]], advice: int) -> int:
-        """``process_madvise(2)`` on oneself: the bytes advised."""
+    def process_madvise(self, ranges: Sequence[tuple[int, int]], advice: int, whom: Any = None) -> int:
+        """``process_madvise(2)``, on oneself or whom the ``Family`` knows: the bytes advised."""
 
-    def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> Any:
+    def limited(self, limit: str, room: int, call: Callable[[], Any]) -> Any:
+        """Do something with a limit in force, see ``Limited``."""
+
+    def pkey_alloc(self, flags: int, rights: int) -> int:
+        """``pkey_alloc(2)``."""
+
+    def pkey_free(self, key: int) -> Any:
+        """``pkey_free(2)``."""
+
+    def pkey_mprotect(self, addr: int, length: int, prot: int, key: int) -> Any:
+        """``pkey_mprotect(2)``."""
+
+    def memfd_create(self, flags: int) -> int:
+        """``memfd_create(2)`` and F_GET_SEALS: the seals of a new file, which is closed again."""
+
+    def fcntl(self, file: Any, command: int, argument: int) -> int:
+        """``fcntl(2)``."""
+
+    def register_wp(self, addr: int, length: int, unpopulated: bool = False, later: bool = False) -> Any:
         """UFFDIO_REGISTER for write protection, by a userfaultfd that the process opens the first time."""
 
     def uffdio_unregister(self, addr: int, length: int) -> Any:
@@ -131,6 +149,9 @@ class Calls(Protocol):
 
     def pool(self) -> bytes:
         """The hugetlb pages of 2 MiB that are free, and those that are promised, counted from the start; as text."""
+
+    def swapoff(self) -> Any:
+        """``swapoff(2)`` of the campaign's swap file, and ``swapon(2)`` again."""
 
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> Any:
         """A new file to map, open for writing or only for reading.

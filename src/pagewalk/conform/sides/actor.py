@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pagewalk.conform.scenarios import ARENA, ARENA_PAGES, At, KernelWrite, Mmap, Mremap
+from pagewalk.conform.scenarios.arena import Who
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.target import FaultError, Outcome, pattern
 from pagewalk.errors import BusError, SegmentationFault
@@ -52,17 +54,25 @@ class Actor:
         target: The process.
         files: The scenario's files, by name.
         windows: Ranges that are looked at; the arena when not given.
+        family: What stands for each process that is alive, by number.
     """
 
-    def __init__(self, target: Calls, files: Mapping[str, Any], windows: Iterable[Window] = ()) -> None:
+    def __init__(
+        self,
+        target: Calls,
+        files: Mapping[str, Any],
+        windows: Iterable[Window] = (),
+        family: Mapping[int, Any] = MappingProxyType({}),
+    ) -> None:
         self.target = target
+        self._family = family
         self.files = files
         self.windows = list(windows) or [Window("", ARENA, ARENA + ARENA_PAGES * PAGE)]
         self._bases = {window.name: window.start for window in self.windows}
 
     def child(self, target: Calls) -> Actor:
         """The actor of a forked child."""
-        child = Actor(target, self.files, self.windows)
+        child = Actor(target, self.files, self.windows, self._family)
         child._bases = dict(self._bases)
         return child
 
@@ -97,6 +107,10 @@ class Actor:
         match value:
             case At(page, byte, base):
                 return self._base(base) + page * PAGE + byte
+            case Who(number):
+                if number not in self._family:
+                    raise _UnknownError(f"there is no process {number}")
+                return self._family[number]
             case tuple():
                 return tuple(self._resolve(item) for item in value)
             case str():

@@ -14,6 +14,7 @@ from pagewalk.conform.scenarios import At, Madvise, Mmap, Scenario, Write
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE
 from pagewalk.conform.sides.observe import has
+from pagewalk.conform.sides.swap import is_own
 from pagewalk.errors import ProcessError, UnsupportedError
 from pagewalk.formats.running import running_format
 
@@ -58,6 +59,7 @@ class Facts:
         thp: When anonymous memory gets huge pages by itself.
         hugetlb: Pages of the 2 MiB pool that may be had; None: as the running kernel has then.
         reclaims_whole: Whether reclaim takes or keeps a lazily free huge page as a whole, see ``Machine``.
+        swap: Bytes of it; None: a campaign's file, if that is switched on then.
         shmem_thp: When shared memory gets huge pages by itself.
     """
 
@@ -66,6 +68,7 @@ class Facts:
     thp: Policy = "madvise"
     hugetlb: int | None = 0
     reclaims_whole: bool = True
+    swap: int | None = 0
     shmem_thp: ShmemPolicy = "never"
 
 
@@ -78,7 +81,8 @@ def running_facts() -> Facts:
     require_settings()
     flags = cpu_flags()
     shmem_thp = cast("ShmemPolicy", _chosen(_THP / "shmem_enabled") or "never")
-    return Facts("ospke" in flags, running_format(flags), _running_policy(), None, _reclaims_whole(), shmem_thp)
+    whole = _reclaims_whole()
+    return Facts("ospke" in flags, running_format(flags), _running_policy(), None, whole, None, shmem_thp)
 
 
 def cpu_flags() -> frozenset[str]:
@@ -126,7 +130,7 @@ def require_settings() -> None:
     """
     if _swap_is_on():
         raise UnsupportedError(
-            "swap is on, and the model's files do not know it: swapoff -a, or run this where memory.swap.max is 0"
+            "swap is on, which is not a campaign's own: swapoff -a, or run this where memory.swap.max is 0"
         )
     accepted_by_path = dict(_SETTINGS)
     for name in ("enabled", "shmem_enabled"):
@@ -143,7 +147,7 @@ def require_settings() -> None:
 def _swap_is_on() -> bool:
     """Whether pages of this process can be swapped out."""
     try:
-        if len(_SWAPS.read_text().splitlines()) < 2:
+        if all(is_own(line) for line in _SWAPS.read_text().splitlines()[1:]):
             return False
         group = _OWN_GROUP.read_text().partition("0::/")[2].partition("\n")[0]
     except OSError:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, cast
 
+from pagewalk.abi import uffd
+from pagewalk.abi.limits import F_GET_SEALS, RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK
+from pagewalk.conform.sides.books import left_over, wrong_books
 from pagewalk.conform.sides.facts import HUGETLB, free_hugetlb, running_facts
 from pagewalk.conform.sides.side import Model
+from pagewalk.conform.sides.swap import SWAP_SIZE, own_swap_is_on
 from pagewalk.mm.calls import observe
+from pagewalk.mm.state.allowance import mapped
 
 if TYPE_CHECKING:
     from pagewalk.conform.scenarios.target import Target
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["HUGETLB", "SimulatedProcess", "free_hugetlb", "simulated"]
 
 _RAM = 256 << 20
+_RESOURCES = {"as": RLIMIT_AS, "data": RLIMIT_DATA, "memlock": RLIMIT_MEMLOCK}
 
 
 class SimulatedProcess:
@@ -37,11 +43,35 @@ class SimulatedProcess:
         """The child."""
         return SimulatedProcess(self._machine, self._mm.fork())
 
-    def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> None:
+    def process_madvise(self, ranges: Any, advice: int, whom: SimulatedProcess | None = None) -> int:
+        """See ``Calls``."""
+        return self._mm.process_madvise(ranges, advice, None if whom is None else whom._mm)
+
+    def limited(self, limit: str, room: int, call: Any) -> Any:
+        """See ``Calls``."""
+        limits, machine, page = self._mm.limits, self._machine, self._mm.geometry.page_size
+        before = dict(limits.soft), limits.ipc_lock, machine.max_map_count
+        if limit == "areas":
+            machine.max_map_count = len(self._mm.vmas) + room
+        else:
+            soft = mapped(self._mm, _RESOURCES[limit]) + room * page
+            self._mm.setrlimit(_RESOURCES[limit], soft or int(limit == "data"))  # no real process has 0 of it
+            limits.ipc_lock = limit != "memlock"
+        try:
+            return call()
+        finally:
+            limits.soft, limits.ipc_lock, machine.max_map_count = before
+
+    def memfd_create(self, flags: int) -> int:
+        """See ``Calls``."""
+        return self._mm.fcntl(self._mm.memfd_create(flags), F_GET_SEALS)
+
+    def register_wp(self, addr: int, length: int, unpopulated: bool = False, later: bool = False) -> None:
         """See ``Calls``."""
         if self._unpopulated is None:
             self._unpopulated = unpopulated
-        self._mm.register_wp(addr, length)
+        features = uffd.WP_UNPOPULATED * unpopulated | uffd.WP_ASYNC * later
+        self._mm.uffdio_register(addr, length, uffd.MODE_WP, features)
 
     def uffdio_unregister(self, addr: int, length: int) -> None:
         """See ``Calls``.
@@ -84,11 +114,20 @@ class SimulatedProcess:
         option: Any = None if kind == "memfd" else kind.removeprefix("huge=")
         return self._machine.file(f"/memfd:{name}", contents=data, writable=writable, huge=option)
 
+    def books(self, *, ended: bool) -> str:
+        """What is wrong with the machine's books; once all have ended, what is left over too."""
+        return wrong_books(self._machine) or (left_over(self._machine) if ended else "")
+
     def pool(self) -> bytes:
         """See ``Calls``."""
         machine = self._machine
         taken = len(machine.pools.get(HUGETLB, ())) - len(machine.hugetlb.get(HUGETLB, ()))
         return b"%+d free, %+d promised" % (-taken, machine.promised(HUGETLB))
+
+    def swapoff(self) -> None:
+        """See ``Calls``."""
+        self._machine.swapoff()
+        self._machine.swapon(SWAP_SIZE)
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:
         """See ``Calls``."""
@@ -113,9 +152,9 @@ def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = Non
         from pagewalk.mm.machine import Machine
 
         pool = free_hugetlb() if known.hugetlb is None else known.hugetlb
-        machine = Machine(
-            ram, known.format, thp=known.thp, hugetlb={HUGETLB: pool}, pku=known.pku, shmem_thp=known.shmem_thp
-        )
+        swap = SWAP_SIZE * own_swap_is_on() if known.swap is None else known.swap
+        policies: Any = {"thp": known.thp, "shmem_thp": known.shmem_thp}
+        machine = Machine(ram, known.format, hugetlb={HUGETLB: pool}, pku=known.pku, swap=swap, **policies)
         machine.reclaims_whole = known.reclaims_whole
         return cast("Target", SimulatedProcess(machine, machine.mm()))
 

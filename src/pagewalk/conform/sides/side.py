@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -53,6 +54,9 @@ class Run(Protocol):
     def finish(self, steps: Sequence[Step]) -> list[Outcome]:
         """Take more steps, without looking; errors as ``records``."""
 
+    def books(self) -> str:
+        """End all its processes, and say what is wrong with what the side noted of them; empty: nothing."""
+
     def close(self) -> None:
         """End all its processes."""
 
@@ -91,8 +95,8 @@ class _ModelRun:
     disturbed = False
 
     def __init__(self, target: Target, scenario: Scenario) -> None:
-        self._actors = {0: Actor(target, make_files(target, scenario.files))}
         self._targets = {0: target}
+        self._actors = {0: Actor(target, make_files(target, scenario.files), family=self._targets)}
         self._steps = scenario.steps
 
     def records(self) -> Iterator[Record]:
@@ -128,6 +132,20 @@ class _ModelRun:
 
     def finish(self, steps: Sequence[Step]) -> list[Outcome]:
         return [self._do(step) for step in steps]
+
+    def books(self) -> str:
+        asked = [target for target in self._targets.values() if hasattr(target, "books")][:1]
+        wrong = "".join(target.books(ended=False) for target in asked)
+        with self._holding_files():
+            self.close()
+            return wrong or "".join(target.books(ended=True) for target in asked)
+
+    @contextmanager
+    def _holding_files(self) -> Iterator[None]:
+        """Keep the files: one that nobody has any more is not counted."""
+        held = [actor.files for actor in self._actors.values()]
+        yield
+        held.clear()
 
     def close(self) -> None:
         for target in self._targets.values():

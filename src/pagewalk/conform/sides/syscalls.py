@@ -10,12 +10,15 @@ import tempfile
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
-from pagewalk.abi import uffd
+from pagewalk.abi import MADV_PAGEOUT, uffd
+from pagewalk.abi.limits import F_GET_SEALS, MFD_ALLOW_SEALING, MFD_HUGE_2MB, MFD_HUGETLB
 from pagewalk.abi.pagemap import PAGE_REGION, PAGEMAP_SCAN, PM_SCAN_ARG, PageIs
-from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MFD_HUGE_2MB, MFD_HUGETLB
+from pagewalk.abi.processes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from pagewalk.abi.syscalls import (
     SYS_FALLOCATE,
+    SYS_FCNTL,
     SYS_MADVISE,
+    SYS_MEMFD_CREATE,
     SYS_MINCORE,
     SYS_MLOCK2,
     SYS_MLOCKALL,
@@ -27,6 +30,9 @@ from pagewalk.abi.syscalls import (
     SYS_MUNLOCK,
     SYS_MUNLOCKALL,
     SYS_MUNMAP,
+    SYS_PKEY_ALLOC,
+    SYS_PKEY_FREE,
+    SYS_PKEY_MPROTECT,
     SYS_PROCESS_MADVISE,
     SYS_PROCESS_VM_READV,
     SYS_PROCESS_VM_WRITEV,
@@ -34,11 +40,14 @@ from pagewalk.abi.syscalls import (
 )
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.target import DEFAULT_MAP
+from pagewalk.conform.sides import limits
 from pagewalk.conform.sides.probe import Probe
 from pagewalk.conform.sides.smaps import starts_above
+from pagewalk.conform.sides.swap import Quiet, off_and_on, own_swap_is_on
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 __all__ = ["ThisProcess"]
 
@@ -71,6 +80,7 @@ class ThisProcess:
         self._rows = ctypes.create_string_buffer(_SCAN_ROWS * _ROW)
         self._maps, self._pagemap, self._smaps, self._uffd = -1, -1, -1, -1
         self._pool = 0, 0
+        self._quiet: Quiet | None = None
         self.reopen()
 
     def reopen(self) -> None:
@@ -141,22 +151,61 @@ class ThisProcess:
 
     def madvise(self, addr: int, length: int, advice: int) -> None:
         """See ``Calls``."""
-        _call(SYS_MADVISE, addr, length, advice)
+        try:
+            _call(SYS_MADVISE, addr, length, advice)
+        finally:
+            self._settle(advice)
 
-    def process_madvise(self, ranges: Sequence[tuple[int, int]], advice: int) -> int:
+    def _settle(self, advice: int) -> None:
+        """Let what was paged out be written."""
+        if self._quiet is not None and advice == MADV_PAGEOUT:
+            self._quiet.wait()
+
+    def process_madvise(self, ranges: Sequence[tuple[int, int]], advice: int, whom: int | None = None) -> int:
         """See ``Calls``."""
         vector = b"".join(struct.pack("QQ", *item) for item in ranges)
-        pidfd = os.pidfd_open(os.getpid())
+        pidfd = os.pidfd_open(os.getpid() if whom is None else whom)
         try:
             return _call(SYS_PROCESS_MADVISE, pidfd, _address(vector), len(ranges), advice)
         finally:
             os.close(pidfd)
+            self._settle(advice)
 
-    def register_wp(self, addr: int, length: int, unpopulated: bool = False) -> None:
+    def limited(self, limit: str, room: int, call: Callable[[], Any]) -> Any:
+        """See ``Calls``."""
+        with limits.limit(limit, room):
+            return call()
+
+    def pkey_alloc(self, flags: int, rights: int) -> int:
+        """See ``Calls``."""
+        return _call(SYS_PKEY_ALLOC, flags, rights)
+
+    def pkey_free(self, key: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_PKEY_FREE, key)
+
+    def pkey_mprotect(self, addr: int, length: int, prot: int, key: int) -> None:
+        """See ``Calls``."""
+        _call(SYS_PKEY_MPROTECT, addr, length, prot, key)
+
+    def memfd_create(self, flags: int) -> int:
+        """See ``Calls``."""
+        name = ctypes.create_string_buffer(b"memfd")
+        fd = _call(SYS_MEMFD_CREATE, ctypes.addressof(name), flags)
+        try:
+            return _call(SYS_FCNTL, fd, F_GET_SEALS, 0)
+        finally:
+            os.close(fd)
+
+    def fcntl(self, file: int, command: int, argument: int) -> int:
+        """See ``Calls``."""
+        return _call(SYS_FCNTL, file, command, argument)
+
+    def register_wp(self, addr: int, length: int, unpopulated: bool = False, later: bool = False) -> None:
         """See ``Calls``."""
         if self._uffd < 0:
             self._uffd = _call(SYS_USERFAULTFD, os.O_CLOEXEC)
-            features = uffd.FEATURES | uffd.WP_UNPOPULATED * unpopulated
+            features = uffd.FEATURES | uffd.WP_UNPOPULATED * unpopulated | uffd.WP_ASYNC * later
             ioctl(self._uffd, uffd.UFFDIO_API, bytearray(struct.pack("3Q", uffd.API, features, 0)), True)
         ioctl(self._uffd, uffd.UFFDIO_REGISTER, bytearray(struct.pack("4Q", addr, length, uffd.MODE_WP, 0)), True)
 
@@ -223,9 +272,14 @@ class ThisProcess:
         (free, promised), (free_before, promised_before) = _pool(), self._pool
         return b"%+d free, %+d promised" % (free - free_before, promised - promised_before)
 
+    def swapoff(self) -> None:
+        """See ``Calls``."""
+        off_and_on()
+
     def begin(self) -> None:
-        """Count the pool's pages from here on."""
+        """Count the pool's pages from here on; know whether a campaign has switched swap on."""
         self._pool = _pool()
+        self._quiet = (self._quiet or Quiet()) if own_swap_is_on() else None
 
     def pagemap_scan(
         self,
@@ -251,10 +305,10 @@ class ThisProcess:
     def file(self, name: str, data: bytes, kind: str, *, writable: bool = True) -> int:
         """See ``Calls``."""
         if kind == "hugetlb":
-            fd = os.memfd_create(name, MFD_HUGETLB | MFD_HUGE_2MB)
+            fd = os.memfd_create(name, MFD_HUGETLB | MFD_HUGE_2MB | MFD_ALLOW_SEALING)
             os.ftruncate(fd, len(data))
         else:
-            fd = os.memfd_create(name) if kind == "memfd" else _made(name, kind)
+            fd = os.memfd_create(name, MFD_ALLOW_SEALING) if kind == "memfd" else _made(name, kind)
             os.write(fd, data)
         if writable:
             return fd

@@ -11,9 +11,11 @@ the host reaps all of them before it answers.
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import signal
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
@@ -25,6 +27,7 @@ from pagewalk.conform.scenarios import Exit, Fork, Scenario, Step
 from pagewalk.conform.scenarios.target import Outcome
 from pagewalk.conform.sides.actor import NO_PROCESS, SAME_CHILD, Actor, Look, Window, make_files
 from pagewalk.conform.sides.process import end_with, parents_pipe
+from pagewalk.conform.sides.swap import own_swap_is_on
 from pagewalk.conform.sides.syscalls import ThisProcess
 
 _KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed"
@@ -32,17 +35,47 @@ _CHILD = Outcome(trouble="this is the child")
 _COUNTERS = ("thp_fault_fallback ", "thp_file_fallback ", "thp_collapse_alloc_failed ", "thp_split_page_failed ")
 
 
+class Family(Mapping[int, int]):
+    """The numbers of a scenario's processes, in memory that all of them share."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 4096)
+        self._pids = memoryview(self._shared).cast("i")
+
+    def join(self, number: int) -> None:
+        """This process is that one."""
+        self._pids[number] = os.getpid()
+
+    def leave(self, number: int) -> None:
+        """One has ended."""
+        self._pids[number] = 0
+
+    def __getitem__(self, number: int) -> int:
+        if not 0 <= number < len(self._pids) or not self._pids[number]:
+            raise KeyError(number)
+        return self._pids[number]
+
+    def __iter__(self) -> Iterator[int]:
+        return (number for number in range(len(self._pids)) if self._pids[number])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class _Own(Actor):
     """An actor whose target is this very process; its look leaves out what has not changed."""
 
-    def __init__(self, own: ThisProcess, files: dict[str, int]) -> None:
-        super().__init__(own, files)
+    def __init__(self, own: ThisProcess, files: dict[str, int], family: Family) -> None:
+        super().__init__(own, files, family=family)
+        self._pids = family
+        family.join(0)
         self._own = own
         self._last: Look | None = None
 
-    def forked(self) -> None:
+    def forked(self, number: int) -> None:
         """Look at this process, a new one, from now on."""
         self._own.reopen()
+        self._pids.join(number)
         self._last = None
 
     def changed(self) -> Look | None:
@@ -76,14 +109,14 @@ def _serve(actor: _Own, pipe: Connection) -> NoReturn:
         if isinstance(step, Exit):
             os._exit(0)
         if isinstance(step, Fork):
-            outcome, pipe = _fork(actor, pipe)
+            outcome, pipe = _fork(actor, pipe, step.child)
         else:
             outcome = None if step is None else actor.do(step)
         if outcome is not _CHILD:
             pipe.send((outcome, actor.changed() if look else None))
 
 
-def _fork(actor: _Own, pipe: Connection) -> tuple[Outcome, Connection]:
+def _fork(actor: _Own, pipe: Connection, number: int) -> tuple[Outcome, Connection]:
     """Fork, with the child's pipe from the host; whichever process this is then, its outcome and its pipe."""
     childs, host = Connection(recv_handle(pipe)), os.getppid()
     pid = _sibling()
@@ -95,7 +128,7 @@ def _fork(actor: _Own, pipe: Connection) -> tuple[Outcome, Connection]:
         return Outcome(), pipe
     pipe.close()
     end_with(host)
-    actor.forked()
+    actor.forked(number)
     return _CHILD, childs
 
 
@@ -116,6 +149,7 @@ class _Run:
     def __init__(self, target: ThisProcess, scenario: Scenario, host: Connection) -> None:
         target.begin()
         self._files = make_files(target, scenario.files)
+        self._family = Family()
         self._deadline = 0.0
         ours, pipe = Pipe()
         self._pipes = {0: ours}
@@ -127,7 +161,7 @@ class _Run:
             ours.close()
             host.close()
             target.reopen()
-            _serve(_Own(target, self._files), pipe)
+            _serve(_Own(target, self._files, self._family), pipe)
         pipe.close()
 
     def take(self, steps: tuple[Step, ...], look: bool, seconds: float) -> list[Any]:
@@ -166,6 +200,7 @@ class _Run:
             return self._answer(pipe)
         except (EOFError, ConnectionError):
             self._pipes.pop(number).close()
+            self._family.leave(number)
             if isinstance(step, Exit):
                 os.waitpid(-1, 0)  # a process lets go of its files when its pipe has ended already
             return (Outcome() if isinstance(step, Exit) else Outcome(trouble=self._death(number))), None
@@ -209,6 +244,7 @@ def _counters() -> tuple[str, ...]:
     """Counters that move when the kernel has no huge page to give, or makes one by itself."""
     with open("/proc/vmstat") as lines:  # noqa: PTH123 (once a scenario)
         counters = [line for line in lines if line.startswith(_COUNTERS)]
+    counters.append(str(own_swap_is_on()))
     try:
         with open(_KHUGEPAGED) as collapsed:  # noqa: PTH123
             return (*counters, collapsed.read())

@@ -6,12 +6,13 @@ import errno
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk import abi
-from pagewalk.errors import OutOfFrames, SystemCallError, WalkError
+from pagewalk.errors import OutOfFrames, SystemCallError, UnsupportedError, WalkError
+from pagewalk.formats import Kind
 from pagewalk.mm.calls.files import punch_hole
 from pagewalk.mm.calls.guard import install_guards, remove_guards
 from pagewalk.mm.geometry import ADDRESSES
-from pagewalk.mm.hardware.cpu import permits
 from pagewalk.mm.paging import file_folios, huge, reclaim
+from pagewalk.mm.paging.fault import swap_in
 from pagewalk.mm.paging.touch import populate
 from pagewalk.mm.paging.zap import zap
 from pagewalk.mm.state import areas
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Space, Area, int, int], None]
 
-__all__ = ["madvise", "process_madvise"]
+__all__ = ["check_remote", "imported", "madvise", "process_madvise"]
 
 
 def madvise(mm: Space, addr: int, length: int, advice: int) -> None:
@@ -48,7 +49,7 @@ def madvise(mm: Space, addr: int, length: int, advice: int) -> None:
         gap = gap or addr < vma.start
         area = mm.as_area(vma)
         if advice in DISCARDS:
-            _refuse_sealed(area)
+            _refuse_sealed(mm, area)
         start, stop = max(addr, area.start), min(end, area.end)
         try:
             handler(mm, area, start, stop)
@@ -65,6 +66,7 @@ def _check(mm: Space, addr: int, length: int, advice: int) -> int:
     Raises:
         SystemCallError: EINVAL.
     """
+    _refuse_poison(advice)
     if advice not in HANDLERS and advice not in POPULATE:
         raise SystemCallError(errno.EINVAL, f"unknown advice {advice}")
     size = mm.geometry.length(length)
@@ -73,19 +75,39 @@ def _check(mm: Space, addr: int, length: int, advice: int) -> int:
     return addr + size
 
 
-def _refuse_sealed(area: Area) -> None:
+def _refuse_sealed(mm: Space, area: Area) -> None:
     """Refuse to throw sealed memory away that the process could not overwrite (``can_madvise_modify``).
 
     Raises:
         SystemCallError: EPERM.
     """
-    if area.is_anonymous and not (VmaFlags.WRITE in area.flags and permits(area, "write")):
+    if area.is_anonymous and not (VmaFlags.WRITE in area.flags and mm.keys.permits(area, "write")):
         area.refuse_sealed()
 
 
-def process_madvise(mm: Space, ranges: Sequence[tuple[int, int]], advice: int) -> int:
+def check_remote(advice: int) -> None:
+    """Refuse advice that is not for another process (``process_madvise_remote_valid``).
+
+    Raises:
+        SystemCallError: EINVAL.
+    """
+    _refuse_poison(advice)
+    if advice not in REMOTE:
+        raise SystemCallError(errno.EINVAL, f"advice {advice} is not for other processes")
+
+
+def _refuse_poison(advice: int) -> None:
+    """Refuse to destroy frames.
+
+    Raises:
+        UnsupportedError: That is asked.
+    """
+    if advice in POISONS:
+        raise UnsupportedError(f"advice {advice}, MADV_HWPOISON or MADV_SOFT_OFFLINE, is not simulated")
+
+
+def process_madvise(mm: Space, vector: Sequence[tuple[int, int]], advice: int) -> int:
     """See ``Mm.process_madvise`` (``vector_madvise``, 6.18)."""
-    vector = _imported(mm, ranges)
     total, done = sum(length for _, length in vector), 0
     for number, (addr, length) in enumerate(vector if total else ()):
         if number and not length:
@@ -102,7 +124,7 @@ def process_madvise(mm: Space, ranges: Sequence[tuple[int, int]], advice: int) -
     return done
 
 
-def _imported(mm: Space, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def imported(mm: Space, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Ranges as the kernel takes them over: no more bytes than a call may move (``import_iovec``).
 
     Raises:
@@ -133,7 +155,11 @@ def _flags(
     def handler(mm: Space, area: Area, start: int, end: int) -> None:
         if refuse(area):
             raise SystemCallError(errno.EINVAL, f"not for the mapping at {area.start:#x}")
-        areas.modify(mm, area, start, end, area.flags & ~drop | add)
+        try:
+            areas.modify(mm, area, start, end, area.flags & ~drop | add)
+        except SystemCallError as error:
+            code = errno.EAGAIN if error.errno == errno.ENOMEM else error.errno
+            raise SystemCallError(code or errno.EINVAL, str(error)) from error
 
     return handler
 
@@ -160,8 +186,19 @@ def _dontneed_locked(mm: Space, area: Area, start: int, end: int) -> None:
         mm.log("flush", start, end)
 
 
-def _willneed(mm: Space, area: Area, start: int, end: int) -> None:
-    """Read swapped pages and pages of a file ahead: nothing that a process could see."""
+def _willneed(mm: Space, area: Area, start: int, stop: int) -> None:
+    """Read pages ahead: those in swap come into the swap cache, which mincore tells."""
+    swap, last, page = mm.machine.swap, mm.geometry.last, mm.geometry.page_size
+    if not swap.used or area.huge_page_size:
+        return
+    if isinstance(area.mapping, File):
+        first, end = area.offset_at(start) // page, area.offset_at(stop) // page
+        slots = [slot for index, slot in area.mapping.swapped.items() if first <= index < end]
+    else:
+        swapped = [entries[last.kind(entries) == Kind.SWAP] for _, entries in mm.tables.slices(start, stop)]
+        slots = [int(last.swap_slot(entry)[1]) for entries in swapped for entry in entries]
+    for slot in slots:
+        swap.fetch(slot)
 
 
 def _remove(mm: Space, area: Area, start: int, end: int) -> None:
@@ -181,10 +218,10 @@ def _collapse(mm: Space, area: Area, start: int, end: int) -> None:
     may = first <= last and huge.fits(mm, area, geometry.block_end(area.start))
     if not may or area.flags & (VmaFlags.NOHUGEPAGE | VmaFlags.HUGETLB | SPECIAL) or not _has_huge_pages(mm, area):
         raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} cannot have huge pages there")
-    collapse = huge.collapse if area.is_anonymous else file_folios.collapse
     refused = None
     for at in range(first, last, size):
-        refusal = collapse(mm, area, at)
+        anonymous = area.is_anonymous
+        refusal = huge.collapse(mm, area, at, swap_in) if anonymous else file_folios.collapse(mm, area, at)
         if refusal is not None:
             refused = SystemCallError(refusal.code, f"[{at:#x}, {at + size:#x}) cannot be collapsed: {refusal.why}")
             if not refusal.goes_on:
@@ -256,6 +293,9 @@ DISCARDS: Final = frozenset({
     abi.MADV_WIPEONFORK, abi.MADV_GUARD_INSTALL,
 })  # fmt: skip
 """Advice that throws away what memory holds, now or for a child: not for what is sealed."""
+REMOTE: Final = frozenset({abi.MADV_COLD, abi.MADV_PAGEOUT, abi.MADV_WILLNEED, abi.MADV_COLLAPSE})
+"""Advice that a process may give another."""
+POISONS: Final = frozenset({abi.MADV_HWPOISON, abi.MADV_SOFT_OFFLINE})
 MOST_RANGES: Final = 1024
 """UIO_MAXIOV."""
 MOST_BYTES: Final = 0x7FFF_F000

@@ -42,6 +42,7 @@ def punch_hole(machine: Hardware, file: File, offset: int, length: int) -> None:
         raise SystemCallError(errno.EBADF, f"{file.name} is not open for writing")
     if offset + length >= FILE_END:
         raise SystemCallError(errno.EFBIG, f"{length:#x} bytes from {offset:#x} go beyond every file")
+    file.refuse_sealed()
     machine.do(_punch_hole, file, offset, length)
 
 
@@ -63,6 +64,7 @@ def truncate(machine: Hardware, file: File, size: int) -> None:
         raise SystemCallError(errno.EINVAL, f"no file has {size:#x} bytes, or {file.name} is not open for writing")
     if isinstance(file, HugeFile) and size % file.page_size:
         raise SystemCallError(errno.EINVAL, f"{file.name} has pages of {file.page_size:#x} bytes, not {size:#x} bytes")
+    file.refuse_sealed(size)
     machine.do(_truncate, file, size)
 
 

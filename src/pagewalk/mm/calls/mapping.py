@@ -6,13 +6,15 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from pagewalk import abi
+from pagewalk.abi.limits import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE
 from pagewalk.errors import SystemCallError
 from pagewalk.mm.geometry import ADDRESSES, LOWEST
-from pagewalk.mm.hardware.cpu import key_flags
+from pagewalk.mm.hardware.cpu import flags_of_key
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.touch import populate
 from pagewalk.mm.paging.zap import zap
 from pagewalk.mm.state import areas
+from pagewalk.mm.state.allowance import check_areas, check_lock, check_may_lock, check_size
 from pagewalk.mm.state.area import Area
 from pagewalk.mm.state.files import FILE_END, File
 from pagewalk.mm.state.huge_files import HugeFile
@@ -49,6 +51,7 @@ MAP_FLAGS: Final = (
 )
 DROPPABLE: Final = VmaFlags.DROPPABLE | VmaFlags.NORESERVE | VmaFlags.WIPEONFORK | VmaFlags.DONTDUMP
 FIXED: Final = abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE
+WRITE_SEALS: Final = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
 KNOWN: Final = 0x7C07_F9F3
 """All that MAP_SHARED_VALIDATE lets pass (LEGACY_MAP_MASK, with the sizes of huge pages)."""
 
@@ -65,15 +68,21 @@ def mmap(mm: Space, length: int, prot: int, flags: int, addr: int, file: File | 
     """See ``Mm.mmap``. The order of the checks is the kernel's (``ksys_mmap_pgoff``, ``do_mmap``, 6.18)."""
     file, size = _what(mm, flags, file, offset)
     length = _length(mm, length, size)
+    check_areas(mm, -1)
+    key = flags_of_key(mm.keys.of_prot(prot))
     start = _place(mm, length, flags, addr, size)
     if flags & abi.MAP_FIXED_NOREPLACE and mm.vmas.overlapping(start, start + length):
         raise SystemCallError(errno.EEXIST, f"[{start:#x}, {start + length:#x}) is in use")
+    if flags & abi.MAP_LOCKED:
+        check_may_lock(mm)
+    check_lock(mm, mm.default_flags | (VmaFlags.LOCKED if flags & abi.MAP_LOCKED else VmaFlags(0)), length)
     if (file is not None or size) and offset + length >= FILE_END:  # file_mmap_ok
         raise SystemCallError(errno.EOVERFLOW, f"{length:#x} bytes from {offset:#x} go beyond every file")
-    vma_flags = _vma_flags(prot, flags, file, size) | key_flags(prot, pku=mm.machine.pku) | mm.default_flags
+    vma_flags = _vma_flags(prot, flags, file, size) | key | mm.default_flags
     with hugetlb.keeping(mm, start, start + length):
-        if flags & FIXED:
-            unmap(mm, start, start + length)
+        gone = _cut_off(mm, start, start + length) if flags & FIXED else []
+        check_size(mm, vma_flags, length, sum(area.size for area in gone))
+        take_out(mm, gone, start, start + length)
         _insert(mm, start, length, vma_flags, file, size, offset)
         if VmaFlags.LOCKED in vma_flags or flags & (abi.MAP_POPULATE | abi.MAP_NONBLOCK) == abi.MAP_POPULATE:
             populate_quietly(mm, start, start + length)
@@ -156,6 +165,10 @@ def _vma_flags(prot: int, flags: int, file: File | None, huge: int) -> VmaFlags:
         result |= DROPPABLE
     elif kind != abi.MAP_PRIVATE:
         raise SystemCallError(errno.EINVAL, f"no mapping is of type {kind:#x}{'' if backed else ' without a file'}")
+    if file is not None and result & VmaFlags.SHARED and file.seals & WRITE_SEALS:
+        if prot & abi.PROT_WRITE:
+            raise SystemCallError(errno.EPERM, f"{file.name} is sealed against writing")
+        result &= ~VmaFlags.MAYWRITE
     if file is not None and not file.readable:
         raise SystemCallError(errno.EACCES, f"{file.name} is not open for reading")
     if result & VmaFlags.GROWSDOWN and (backed or kind != abi.MAP_PRIVATE):
@@ -261,8 +274,8 @@ def unmap(mm: Space, start: int, end: int) -> None:
     """Take every area in a range out, with its pages, its markers and the tables that nobody needs any more.
 
     Raises:
-        SystemCallError: EINVAL, a hugetlb area would be cut inside a page; EPERM, one is sealed. Nothing has gone,
-            but a cut at the start may have been made.
+        SystemCallError: EINVAL, a hugetlb area would be cut inside a page; EPERM, one is sealed; ENOMEM, a hole would
+            make more areas than there may be. Nothing has gone, but a cut at the start may have been made.
     """
     take_out(mm, _cut_off(mm, start, end), start, end)
 
@@ -289,6 +302,8 @@ def _cut_off(mm: Space, start: int, end: int) -> list[Area]:
     for area in found:
         area.refuse_sealed()
         if area.start < start:
+            if end < area.end:
+                check_areas(mm)
             area = areas.split_at(mm, area, start)[1]
         if end < area.end:
             areas.split_at(mm, area, end)

@@ -13,6 +13,7 @@ from pagewalk.mm.calls.mapping import find_gap, find_place, munmap, populate_qui
 from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.state import areas
+from pagewalk.mm.state.allowance import check_areas, check_lock, check_size
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def mremap(mm: Space, addr: int, old_length: int, new_length: int, flags: int, n
         if new < old:
             munmap(mm, addr + new, old - new)
         return addr
-    _check_area(area, addr, old, new, flags)
+    _check_area(mm, area, addr, old, new, flags)
     return _grow(mm, area, addr, old, new, flags)
 
 
@@ -52,7 +53,7 @@ def _check(mm: Space, addr: int, old: int, new: int, flags: int, new_addr: int) 
     """Refuse what mremap(2) refuses before it looks at any area.
 
     Raises:
-        SystemCallError: EINVAL.
+        SystemCallError: EINVAL; ENOMEM, there are almost as many areas as there may be.
     """
     places = flags & (abi.MREMAP_FIXED | abi.MREMAP_DONTUNMAP)
     to = new_addr if places else 0
@@ -71,6 +72,8 @@ def _check(mm: Space, addr: int, old: int, new: int, flags: int, new_addr: int) 
     )
     if wrong:
         raise SystemCallError(errno.EINVAL, f"mremap of {old:#x} bytes at {addr:#x} to {new:#x} at {new_addr:#x}")
+    if places:
+        check_areas(mm, 5)
 
 
 def _huge_lengths(area: Area, addr: int, old: int, new: int, new_addr: int) -> tuple[int, int]:
@@ -86,11 +89,11 @@ def _huge_lengths(area: Area, addr: int, old: int, new: int, new_addr: int) -> t
     return old, new
 
 
-def _check_area(area: Area, addr: int, old: int, new: int, flags: int) -> None:
+def _check_area(mm: Space, area: Area, addr: int, old: int, new: int, flags: int) -> None:
     """Refuse an area that cannot be moved or grown so (``check_prep_vma``).
 
     Raises:
-        SystemCallError: EINVAL or EFAULT.
+        SystemCallError: EINVAL or EFAULT; EAGAIN or ENOMEM, a limit does not let it grow.
     """
     fixed_size = area.flags & (VmaFlags.DONTEXPAND | VmaFlags.PFNMAP)
     if new > old == 0 and not area.flags & (VmaFlags.SHARED | VmaFlags.MAYSHARE):
@@ -103,6 +106,9 @@ def _check_area(area: Area, addr: int, old: int, new: int, flags: int) -> None:
         )
     if new > old and fixed_size:
         raise SystemCallError(errno.EFAULT, f"the mapping at {area.start:#x} cannot grow")
+    if new > old:
+        check_lock(mm, area.flags, new - old)
+        check_size(mm, area.flags, new - old)
 
 
 def _grow(mm: Space, area: Area, addr: int, old: int, new: int, flags: int) -> int:
@@ -141,12 +147,14 @@ def _move_all(mm: Space, addr: int, length: int, flags: int, new_addr: int) -> i
 
 def _move_to(mm: Space, area: Area, addr: int, old: int, new: int, flags: int, new_addr: int) -> int:
     """Move to a place that the caller chose, or, for DONTUNMAP, may have left to us (``mremap_to``)."""
-    _check_area(area, addr, min(old, new), new, flags)
+    _check_area(mm, area, addr, min(old, new), new, flags)
     if flags & abi.MREMAP_FIXED:
         unmap(mm, new_addr, new_addr + new)
         if mm.area_at(addr) is None:  # a length that wraps let the two overlap
             raise SystemCallError(errno.EFAULT, f"nothing is mapped at {addr:#x} any more")
-    else:
+    if flags & abi.MREMAP_DONTUNMAP:
+        check_size(mm, area.flags, old)
+    if not flags & abi.MREMAP_FIXED:
         new_addr = find_place(mm, new, new_addr)
     if old > new:
         munmap(mm, addr + new, old - new)
@@ -158,6 +166,7 @@ def _move_to(mm: Space, area: Area, addr: int, old: int, new: int, flags: int, n
 
 def _move(mm: Space, area: Area, addr: int, old: int, new: int, new_addr: int, flags: int) -> int:
     """Move a part of an area, its pages and its markers (``move_vma``)."""
+    check_areas(mm, 3)
     area.start_write()
     if area.huge_page_size:
         area = areas.cut_out(mm, area, addr, addr + old)

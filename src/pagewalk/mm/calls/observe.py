@@ -24,9 +24,10 @@ from pagewalk.abi.pagemap import (
 )
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
-from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.hardware.frames import HOLDERS, Usage
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.state.areas import each_mapped
+from pagewalk.mm.state.files import File
 from pagewalk.mm.state.tables import ops_of
 from pagewalk.space import VmaFlags
 from pagewalk.walk import Action, walk_page_range
@@ -47,9 +48,6 @@ _CATEGORIES: Final = (
     (PM_GUARD_REGION, PageIs.GUARD),
 )
 
-_HOLDERS: Final = np.zeros(len(Usage), np.int32)
-_HOLDERS[[Usage.FILE, Usage.HUGETLB, Usage.HUGETLB_FILE]] = 1, 1, 2
-"""How many hold a frame besides its mappings: the page cache, the pool."""
 _IS_FILE: Final = np.isin(np.arange(len(Usage)), [Usage.FILE, Usage.HUGETLB_FILE])
 
 REGION: Final = np.dtype([(name, "<u8") for name in PAGE_REGION])
@@ -77,8 +75,13 @@ def _in_core(mm: Space, page: int) -> bool:
         entry = mm.tables.last_at(page)
     if entry is not None and entry.is_present:
         return True
+    if entry is not None and entry.kind is Kind.SWAP:
+        return int(mm.geometry.last.swap_slot(entry.value)[1]) in mm.machine.swap.cached
+    index = area.offset_at(page) // (area.huge_page_size or mm.geometry.page_size)
     pages: Any = getattr(area.mapping, "pages", {})
-    return area.offset_at(page) // (area.huge_page_size or mm.geometry.page_size) in pages
+    return index in pages or (
+        isinstance(area.mapping, File) and area.mapping.swapped.get(index) in mm.machine.swap.cached
+    )
 
 
 def maps(mm: Space) -> str:
@@ -158,7 +161,7 @@ def _words(mm: Space, entries: Entries, level: LevelEntries) -> Any:
     paddrs = level.frame(entries[pages])
     numbers = paddrs // np.uint64(mm.geometry.page_size)
     usage, references = frames.usage[numbers], frames.references[numbers]
-    others = _HOLDERS[usage]
+    others = HOLDERS[usage]
     word = numbers | np.uint64(PM_PRESENT)
     not_anonymous = _IS_FILE[usage] | (
         (usage == Usage.ZERO) & (level.span == mm.geometry.block_size)
@@ -208,6 +211,10 @@ def categories_of(mm: Space, look: Look) -> Any:
     for first, last in (*tables, *((max(start, vma.start), min(end, vma.end)) for vma in told)):
         held[(first - start) // size : (last - start) // size] = True
     categories[held & (words & np.uint64(PM_UFFD_WP) == 0)] |= np.uint64(PageIs.WRITTEN)
+    for vma in told:
+        if mm.protects_later(vma):
+            here = slice((max(start, vma.start) - start) // size, (min(end, vma.end) - start) // size)
+            categories[here] |= np.uint64(PageIs.WPALLOWED)
     for first, last in huge:
         categories[(first - start) // size : (last - start) // size] |= np.uint64(PageIs.HUGE)
     return categories

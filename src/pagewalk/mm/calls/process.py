@@ -25,6 +25,7 @@ def fork(parent: Space) -> Space:
     """See ``Mm.fork``: all or nothing."""
     child = type(parent)(parent.machine)
     child.mmap_base = parent.mmap_base
+    child.limits, child.keys = parent.limits.copy(), parent.keys.copy()
     try:
         for vma in list(parent.vmas):
             area = parent.as_area(vma)

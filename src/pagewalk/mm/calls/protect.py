@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pagewalk import abi
+from pagewalk.abi.limits import RLIMIT_AS, RLIMIT_MEMLOCK
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag
 from pagewalk.mm.calls.mapping import accounted, flags_of_prot, populate_area, populate_quietly
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.geometry import ADDRESSES
-from pagewalk.mm.hardware.cpu import KEY, key_flags
+from pagewalk.mm.hardware.cpu import KEY, flags_of_key
 from pagewalk.mm.state import areas
+from pagewalk.mm.state.allowance import check_may_lock, fits, mapped, may_lock
 from pagewalk.mm.state.area import RIGHTS, SPECIAL
 from pagewalk.mm.state.tables import ops_of
 from pagewalk.space import VmaFlags
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["mlock", "mlockall", "mprotect", "mseal", "munlock"]
+__all__ = ["checked_mcl", "mlock", "mlockall", "mprotect", "mseal", "munlock"]
 
 STATE: Final = sum(Flag) - int(Flag.rights())
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
@@ -37,7 +39,7 @@ UNLOCKABLE: Final = SPECIAL | VmaFlags.HUGETLB | VmaFlags.DROPPABLE
 GROWS: Final = abi.PROT_GROWSDOWN | abi.PROT_GROWSUP
 
 
-def mprotect(mm: Space, addr: int, length: int, prot: int) -> None:
+def mprotect(mm: Space, addr: int, length: int, prot: int, key: int = -1) -> None:
     """See ``Mm.mprotect``. The order of the checks is the kernel's (``do_mprotect_pkey``, 6.18)."""
     grows, prot = prot & GROWS, prot & ~GROWS
     if grows == GROWS or addr % mm.geometry.page_size:
@@ -49,18 +51,30 @@ def mprotect(mm: Space, addr: int, length: int, prot: int) -> None:
         raise SystemCallError(errno.ENOMEM, f"{length:#x} bytes at {addr:#x} are no range")
     if prot & ~(abi.PROT_READ | abi.PROT_WRITE | abi.PROT_EXEC | abi.PROT_SEM):
         raise SystemCallError(errno.EINVAL, f"unknown protection {prot:#x}")
+    if key != -1 and not mm.keys.is_taken(key):
+        raise SystemCallError(errno.EINVAL, f"nobody has protection key {key}: pkey_alloc() first")
     addr = _first(mm, addr, end, grows)
-    wanted = flags_of_prot(prot) | key_flags(prot, pku=mm.machine.pku)
+    wanted = flags_of_prot(prot)
     while addr < end:
         area = mm.area_at(addr)
         if area is None:
             raise SystemCallError(errno.ENOMEM, f"nothing is mapped at {addr:#x}")
         stop = min(end, area.end)
-        flags = area.flags & ~(RIGHTS | KEY) | wanted
+        flags = area.flags & ~(RIGHTS | KEY) | wanted | flags_of_key(_key(mm, area, prot, key))
         if flags & ~VmaFlags(int(flags) >> 4) & RIGHTS:
             raise SystemCallError(errno.EACCES, f"the file at {area.start:#x} does not allow it")
         _change(mm, area, addr, stop, flags)
         addr = stop
+
+
+def _key(mm: Space, area: Area, prot: int, key: int) -> int:
+    """The protection key of memory that gets other rights (``__arch_override_mprotect_pkey``)."""
+    if key != -1:
+        return key
+    if prot == abi.PROT_EXEC and (own := mm.keys.of_prot(prot)):
+        return own
+    was_execute_only = area.flags & RIGHTS == VmaFlags.EXEC and area.protection_key == mm.keys.execute_only
+    return 0 if was_execute_only else area.protection_key
 
 
 def _first(mm: Space, addr: int, end: int, grows: int) -> int:
@@ -87,6 +101,8 @@ def _change(mm: Space, area: Area, start: int, end: int, flags: VmaFlags) -> Non
         flags |= accounted(flags)
     elif VmaFlags.ACCOUNT in old and VmaFlags.WRITE not in flags and area.is_anonymous and area.anon is None:
         flags &= ~VmaFlags.ACCOUNT
+    if VmaFlags.WRITE in flags and not fits(mm, flags, end - start) and fits(mm, old, end - start):
+        raise SystemCallError(errno.ENOMEM, f"{end - start:#x} bytes of data more go beyond RLIMIT_DATA")
     area = areas.modify(mm, area, start, end, flags)
     _change_entries(mm, area, start, end)
     if old & (VmaFlags.WRITE | VmaFlags.SHARED | VmaFlags.LOCKED) == VmaFlags.LOCKED and VmaFlags.WRITE in flags:
@@ -136,6 +152,9 @@ def mlock(mm: Space, addr: int, length: int, flags: int) -> None:
     """See ``Mm.mlock``."""
     if flags & ~abi.MLOCK_ONFAULT:
         raise SystemCallError(errno.EINVAL, f"unknown mlock flags {flags:#x}")
+    check_may_lock(mm)
+    if not mm.limits.ipc_lock:
+        _check_limit(mm, addr, length)
     start, end = _whole_pages(mm, addr, length)
     wanted = VmaFlags.LOCKED | (VmaFlags.LOCKONFAULT if flags else VmaFlags(0))
     _set_locked(mm, start, end, wanted)
@@ -148,13 +167,42 @@ def mlock(mm: Space, addr: int, length: int, flags: int) -> None:
             raise SystemCallError(code, str(error)) from error
 
 
+def _check_limit(mm: Space, addr: int, length: int) -> None:
+    """Refuse to lock more than RLIMIT_MEMLOCK lets; what is locked already counts once (``do_mlock``).
+
+    Raises:
+        SystemCallError: ENOMEM.
+    """
+    start = mm.geometry.page_start(addr)
+    size = mm.geometry.length(length + addr - start & ADDRESSES - 1)
+    again = [vma for vma in mm.vmas.overlapping(start, start + size) if VmaFlags.LOCKED in vma.flags] if size else []
+    twice = sum(min(vma.end, start + size) - max(vma.start, start) for vma in again)
+    if not may_lock(mm, mapped(mm, RLIMIT_MEMLOCK) + size - twice):
+        raise SystemCallError(errno.ENOMEM, f"{size:#x} bytes more go beyond RLIMIT_MEMLOCK: setrlimit()")
+
+
 def munlock(mm: Space, addr: int, length: int) -> None:
     """See ``Mm.munlock``."""
     _set_locked(mm, *_whole_pages(mm, addr, length), VmaFlags(0))
 
 
+def checked_mcl(flags: int) -> int:
+    """What mlockall is asked for.
+
+    Raises:
+        SystemCallError: EINVAL, it is nothing that there is.
+    """
+    if not flags or flags == abi.MCL_ONFAULT or flags & ~(abi.MCL_CURRENT | abi.MCL_FUTURE | abi.MCL_ONFAULT):
+        raise SystemCallError(errno.EINVAL, f"mlockall with flags {flags:#x}")
+    return flags
+
+
 def mlockall(mm: Space, flags: int) -> None:
     """See ``Mm.mlockall``; without flags, ``munlockall`` (``apply_mlockall_flags``, 6.18)."""
+    if flags:
+        check_may_lock(mm)
+    if flags & abi.MCL_CURRENT and not may_lock(mm, mapped(mm, RLIMIT_AS)):
+        raise SystemCallError(errno.ENOMEM, "more is mapped than RLIMIT_MEMLOCK lets be locked")
     wanted = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT if flags & abi.MCL_ONFAULT else VmaFlags.LOCKED
     mm.default_flags = wanted if flags & abi.MCL_FUTURE else VmaFlags(0)
     if flags & abi.MCL_FUTURE and not flags & abi.MCL_CURRENT:

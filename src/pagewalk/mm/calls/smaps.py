@@ -14,7 +14,7 @@ import numpy as np
 from pagewalk.abi.smaps import ANON_HUGE, COUNTED, SHMEM_HUGE
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
-from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.hardware.frames import HOLDERS, Usage
 from pagewalk.mm.state.files import File
 from pagewalk.mm.state.tables import ops_of
 from pagewalk.space import VM_FLAG_CODES, VmaFlags
@@ -34,9 +34,6 @@ SHARES: Final = ("Pss", "Pss_Dirty", "SwapPss", "Locked")
 SHARE_BITS: Final = 12
 """Shares are summed up in such a part of a byte (PSS_SHIFT)."""
 SUMS: Final = ("Size", *COUNTED)
-HOLDERS: Final = np.zeros(len(Usage), np.int32)
-HOLDERS[[Usage.FILE, Usage.HUGETLB, Usage.HUGETLB_FILE]] = 1, 1, 2
-"""How many hold a frame besides its mappings: the page cache, the pool."""
 MAYBE_GUARD: Final = VmaFlags(0x800)
 """VM_MAYBE_GUARD, which ``Area`` has as ``guarded``."""
 MNEMONICS: Final = sorted([(MAYBE_GUARD, "gu"), *((flag, code) for code, flag in VM_FLAG_CODES.items())])
@@ -105,7 +102,19 @@ def _sums(mm: Space, area: Area) -> _Sums:
     levels = {level.depth: level for level in (mm.geometry.upper, *mm.geometry.huge.values())}
     ops = ops_of(levels.values(), sums.upper, hugetlb_entry=sums.hugetlb)
     walk_page_range(mm, area.start, area.end, ops)
+    if isinstance(area.mapping, File) and area.mapping.swapped:
+        sums.counts["Swap"] += mm.geometry.page_size * _swapped_of_file(mm, area, area.mapping)
     return sums
+
+
+def _swapped_of_file(mm: Space, area: Area, file: File) -> int:
+    """How many pages of a mapped file are in swap; of a private mapping that may be written, where it has no copy."""
+    pages = (area.start + index * file.page_size - area.offset for index in file.swapped)
+    inside = [page for page in pages if area.start <= page < area.end]
+    if area.flags & (VmaFlags.SHARED | VmaFlags.WRITE) != VmaFlags.WRITE:
+        return len(inside)
+    entries = [mm.tables.last_at(page) for page in inside]
+    return sum(entry is None or entry.is_none for entry in entries)
 
 
 class _Sums:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pagewalk.abi.uffd import FEATURES, MODE_WP, WP_UNPOPULATED
+from pagewalk.abi.uffd import FEATURES, MODE_WP, WP_ASYNC, WP_UNPOPULATED
 from pagewalk.errors import OutOfFrames, SystemCallError, UnsupportedError
 from pagewalk.mm.geometry import LOWEST
 from pagewalk.mm.paging.marks import protected, unprotected
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
-__all__ = ["check_mode", "forget", "not_simulated", "register_wp", "unregister", "writeprotect"]
+__all__ = ["check_mode", "forget", "not_simulated", "protect_all", "register_wp", "unregister", "writeprotect"]
 
 MODES: Final = 7
 """Missing pages, write protection, minor faults."""
@@ -40,13 +40,13 @@ def check_mode(mode: int, features: int) -> None:
 
     Raises:
         SystemCallError: EINVAL, no mode, or none that there is.
-        UnsupportedError: Another mode, or another feature than WP_UNPOPULATED.
+        UnsupportedError: Another mode, or another feature than WP_UNPOPULATED and WP_ASYNC.
     """
     if not mode or mode & ~MODES:
         raise SystemCallError(errno.EINVAL, f"userfaultfd has no mode {mode:#x}")
     if mode != MODE_WP:
         raise not_simulated(f"userfaultfd's mode {mode:#x} (missing pages, or minor faults)")
-    if features & ~(FEATURES | WP_UNPOPULATED):
+    if features & ~(FEATURES | WP_UNPOPULATED | WP_ASYNC):
         raise not_simulated(f"userfaultfd's features {features:#x}")
 
 
@@ -55,17 +55,25 @@ def not_simulated(what: str) -> UnsupportedError:
     return UnsupportedError(f"{what}: only write protection is simulated, and nobody handles faults")
 
 
-def register_wp(mm: Space, start: int, length: int) -> None:
+def open_once(mm: Space, features: int) -> None:
+    """Open the process's userfaultfd, if it has none yet (``userfaultfd_api``)."""
+    if mm.uffd_features is None:
+        mm.uffd_features = features | (WP_UNPOPULATED if features & WP_ASYNC else 0)
+
+
+def register_wp(mm: Space, start: int, length: int, features: int = 0) -> None:
     """Have writes to a range told of (UFFDIO_REGISTER with UFFDIO_REGISTER_MODE_WP).
 
     Args:
         mm: The address space.
         start, length: The range, page-aligned, in bytes. Gaps in it are passed over.
+        features: What the process's userfaultfd is asked for, if it has none yet.
 
     Raises:
         SystemCallError: EINVAL, misaligned, nothing mapped, or special memory; EPERM, never to be writable.
         UnsupportedError: hugetlb memory.
     """
+    open_once(mm, features)
     end, found = _mapped(mm, start, length)
     for area in found:
         _check_area(area)
@@ -118,10 +126,21 @@ def writeprotect(mm: Space, start: int, length: int, *, protect: bool, unpopulat
                 errno.ENOENT, f"the mapping at {area.start:#x} is not registered: register_wp() first"
             )
         low, high = max(start, area.start), min(end, area.end)
-        markers = protect and (unpopulated or not area.is_anonymous)
+        asked = unpopulated or bool((mm.uffd_features or 0) & WP_UNPOPULATED)
+        markers = protect and (asked or not area.is_anonymous)
         if markers:
             _make_tables(mm, low, high)
         _change(mm, low, high, protect=protect, markers=markers)
+
+
+def protect_all(mm: Space, start: int, end: int) -> None:
+    """Write-protect a range, places without a page too.
+
+    Raises:
+        SystemCallError: ENOMEM, no frame for a table.
+    """
+    _make_tables(mm, start, end)
+    _change(mm, start, end, protect=True, markers=True)
 
 
 def forget(mm: Space, start: int, end: int) -> None:

@@ -3,17 +3,19 @@
 Protection keys, as far as the kernel uses them unasked: for memory that may be executed and not read. How it works: x86
 has no bit that refuses reading. Where the CPU has protection keys, memory mapped or protected with
 PROT_EXEC alone gets a key whose data the PKRU register refuses; fetching instructions is not its matter. An address
-space takes one key for this, the first that is free, with its first such memory, and its children inherit it: nothing
-here can take another before (``pkey_alloc`` is not simulated), so it is always the same. Every thread starts with a
-PKRU that refuses it. The key is part of ``vm_flags``: areas of different keys never merge, nor share a history.
+space takes one key for this, the first that is free, with its first such memory; ``pkey_alloc`` takes others. Its
+children inherit all of it. A process starts with a PKRU that refuses every key but 0. The key is part of ``vm_flags``:
+areas of different keys never merge, nor share a history.
 (``arch/x86/mm/pkeys.c``, ``do_mmap``, ``do_mprotect_pkey``, ``access_error``; Linux 6.18.)
 """
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Final, Literal
 
 from pagewalk import abi
+from pagewalk.abi.limits import PKEY_DISABLE_ACCESS, PKEY_DISABLE_WRITE
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
 
     Access = Literal["read", "write", "execute"]
 
-__all__ = ["KEY", "allows", "checked_pku", "key_flags", "permits"]
+__all__ = ["KEY", "Keys", "allows", "checked_pku", "flags_of_key"]
 
 KEY: Final = VmaFlags.PKEY_BIT0 | VmaFlags.PKEY_BIT1 | VmaFlags.PKEY_BIT2 | VmaFlags.PKEY_BIT3
-EXECUTE_ONLY: Final = VmaFlags.PKEY_BIT0
-"""Key 1: 0 is everybody's."""
+KEYS: Final = 16
+"""Of a CPU that has any; 0 is everybody's."""
 
 WANTED: Final = {
     "read": VmaFlags.READ | VmaFlags.WRITE | VmaFlags.EXEC,  # reading cannot be refused where more is allowed
@@ -54,11 +56,58 @@ def checked_pku(form: PagingFormat, pku: object) -> bool:
     return pku
 
 
-def key_flags(prot: int, *, pku: bool) -> VmaFlags:
-    """The key of memory with these rights on a CPU with or without keys; taking other rights drops it."""
-    return EXECUTE_ONLY if pku and prot == abi.PROT_EXEC else VmaFlags(0)
+def flags_of_key(key: int) -> VmaFlags:
+    """An area's flags for a protection key."""
+    return VmaFlags(key * int(VmaFlags.PKEY_BIT0))
 
 
-def permits(area: Vma, access: Access) -> bool:
-    """Whether an area's key permits an access. The kernel asks this first, before rights and guards."""
-    return access == "execute" or not area.flags & KEY
+class Keys:
+    """The protection keys of an address space.
+
+    Args:
+        pku: Whether the CPU has any. Where it has not, the kernel's books have a single one: it is taken by the first
+            who asks, who does not get it (EINVAL), and is given back by nobody.
+
+    Attributes:
+        taken: The keys in use, a bit a key.
+        execute_only: That of memory that may only be executed; None before there was any.
+        rights: What the PKRU register refuses of each: PKEY_DISABLE_*.
+    """
+
+    def __init__(self, pku: bool) -> None:
+        self.pku = pku
+        self.taken = 1 if pku else 0
+        self.execute_only: int | None = None if pku else 0
+        self.rights = [0] + [PKEY_DISABLE_ACCESS] * (KEYS - 1)
+
+    def copy(self) -> Keys:
+        """Those of a child."""
+        twin = copy(self)
+        twin.rights = list(self.rights)
+        return twin
+
+    def take(self) -> int | None:
+        """A key that is free; None: there is none."""
+        most = KEYS if self.pku else 1
+        key = next((key for key in range(most) if not self.taken >> key & 1), None)
+        self.taken |= 0 if key is None else 1 << key
+        return key
+
+    def is_taken(self, key: int) -> bool:
+        """Whether a process took a key, and may use it."""
+        return 0 <= key < KEYS and key != self.execute_only and bool(self.taken >> key & 1)
+
+    def of_prot(self, prot: int) -> int:
+        """The key of memory with these rights that nobody chose."""
+        if not self.pku or prot != abi.PROT_EXEC:
+            return 0
+        if self.execute_only is None:
+            self.execute_only = self.take()
+            if self.execute_only is not None:
+                self.rights[self.execute_only] = PKEY_DISABLE_ACCESS
+        return self.execute_only or 0
+
+    def permits(self, area: Vma, access: Access) -> bool:
+        """Whether an area's key permits an access. The kernel asks this first, before rights and guards."""
+        refused = self.rights[area.protection_key] if access != "execute" else 0
+        return not refused & (PKEY_DISABLE_ACCESS | (PKEY_DISABLE_WRITE if access == "write" else 0))

@@ -7,7 +7,7 @@ for, and what the kernel's page flags say of it. Whoever asks about many frames 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Places = npt.NDArray[np.intp]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["FrameBooks", "Usage"]
+__all__ = ["HOLDERS", "FrameBooks", "Usage"]
 
 
 class Usage(IntEnum):
@@ -34,6 +34,14 @@ class Usage(IntEnum):
     HUGETLB = 4
     ZERO = 5
     HUGETLB_FILE = 6
+    SWAP_CACHE = 7
+    """Anonymous, and in the swap cache."""
+
+
+HOLDERS: Final = np.zeros(len(Usage), np.int32)
+HOLDERS[[Usage.FILE, Usage.HUGETLB, Usage.HUGETLB_FILE, Usage.SWAP_CACHE]] = 1, 1, 2, 1
+"""How many hold a frame besides its mappings: the page cache, the pool, the swap cache."""
+_ANONYMOUS: Final = np.isin(np.arange(len(Usage)), [Usage.ANON, Usage.SWAP_CACHE])
 
 
 class FrameBooks:
@@ -90,9 +98,10 @@ class FrameBooks:
     # -- who has them, and what for ------------------------------------------------------------------------------------
 
     def mapped_once(self, paddrs: Frames | int) -> Mask:
-        """Whether a frame is mapped once, the page cache aside: a bool an address."""
+        """Whether a frame is mapped once, the page cache and the swap cache aside: a bool an address."""
         numbers = self._numbers(paddrs)
-        return self.references[numbers] - (self.usage[numbers] == Usage.FILE) == 1
+        found: Mask = self.references[numbers] - HOLDERS[self.usage[numbers]] == 1
+        return found
 
     def shared(self, paddrs: Frames | int) -> Mask:
         """Whether a frame has more than one reference: a bool an address."""
@@ -117,7 +126,8 @@ class FrameBooks:
 
     def anonymous(self, paddrs: Frames | int) -> Mask:
         """Whether frames hold anonymous memory: a bool an address."""
-        return self.used_as(paddrs, Usage.ANON)
+        found: Mask = _ANONYMOUS[self.usage[self._numbers(paddrs)]]
+        return found
 
     def use(self, paddrs: Frames | int, usage: Usage) -> None:
         """Say what frames are used for now."""

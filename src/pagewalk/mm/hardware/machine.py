@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 from weakref import WeakSet
 
 from pagewalk.doors import choice, integer, not_negative, refuse_pickling, shown
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MOUNT_POLICIES", "Hardware", "MountPolicy", "ShmemPolicy"]
 
+MAP_COUNT: Final = 65_530
+"""DEFAULT_MAX_MAP_COUNT."""
 Policy = Literal["always", "madvise", "never"]
 POLICIES = get_args(Policy)
 MountPolicy = Literal["never", "advise", "within_size", "always"]
@@ -56,6 +58,7 @@ class Hardware(ABC):
         shmem_thp: When files and shared memory get huge pages by themselves.
         pku: Whether the CPU has protection keys.
         reclaims_whole: See ``Machine``.
+        max_map_count: How many areas an address space may have (vm.max_map_count).
         memory, frames, swap: The RAM, its frames, the swap device.
         zero: The zero page; ``huge_zero`` is that of a block, while anybody maps it.
         lock: Held by whoever changes anything on the machine, and by walks while they look at a table.
@@ -83,9 +86,10 @@ class Hardware(ABC):
         pools = _pools(self.geometry, hugetlb)
         self.pku = checked_pku(self.format, pku)
         self.reclaims_whole = True
+        self.max_map_count = MAP_COUNT
         self.memory = Ram(_whole_pages(ram, self.geometry.page_size))
         self.frames = FramePool(self.memory, self.geometry)
-        self.swap = SwapDevice(swap, self.geometry.page_size, self.geometry.last.most_swap_slots)
+        self.swap = SwapDevice(swap, self.frames, self.geometry.last.most_swap_slots)
         self.zero = self.frames.take(Usage.ZERO)
         self.huge_zero: int | None = None
         self._huge_zero_users = 0
@@ -162,6 +166,11 @@ class Hardware(ABC):
             self.huge_zero = self.frames.take_block(Usage.ZERO)
         self._huge_zero_users += 1
         return self.huge_zero
+
+    @property
+    def huge_zero_users(self) -> int:
+        """How many mappings the huge zero page has."""
+        return self._huge_zero_users
 
     def drop_huge_zero(self) -> None:
         """One mapping of the huge zero page less; the last one frees it."""

@@ -14,6 +14,8 @@ from pagewalk.errors import OutOfFrames
 from pagewalk.mm.hardware.frames import FrameBooks, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pagewalk.memory import Ram
     from pagewalk.mm.geometry import Geometry
     from pagewalk.mm.hardware.frames import Frames
@@ -22,7 +24,11 @@ __all__ = ["FramePool", "TableFrames"]
 
 
 class FramePool(FrameBooks):
-    """All frames of a machine's RAM. Arguments as ``FrameBooks``."""
+    """All frames of a machine's RAM. Arguments as ``FrameBooks``.
+
+    Attributes:
+        on_shortage: Called when there are too few, to give some back.
+    """
 
     def __init__(self, memory: Ram, geometry: Geometry) -> None:
         super().__init__(memory, geometry)
@@ -30,6 +36,7 @@ class FramePool(FrameBooks):
         self._written = np.zeros(count, bool)  # since it was last known to be zero
         self._stack = np.empty(count, np.uint64)
         self._top = 0
+        self.on_shortage: Callable[[], None] | None = None
         self._blocks = list(range(count // self.block_pages - 1, -1, -1))
         self._push(np.arange(count - 1, count // self.block_pages * self.block_pages - 1, -1, dtype=np.uint64))
 
@@ -157,10 +164,12 @@ class FramePool(FrameBooks):
             self._release(numbers[self.references[numbers] == 0])
 
     def _dissolve_all(self) -> None:
-        """Memory is short: split every large folio of which a part is not mapped any more."""
+        """Memory is short: split every large folio of which a part is not mapped any more; ask for what is unused."""
         for block in np.flatnonzero(self._large).tolist():
             if not self.references[self._frames_of(block)].all():
                 self.dissolve(block * self.block_size)
+        if self.on_shortage is not None:
+            self.on_shortage()
 
     def _release(self, numbers: Frames) -> None:
         """Frames that are free again."""

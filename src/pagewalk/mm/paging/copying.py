@@ -50,8 +50,10 @@ def _shared_entries(parent: Space, source: Entries, *, private: bool) -> Entries
     paddrs = last.frame(source[own])
     frames.hold(paddrs)
     frames.set_exclusive(paddrs, exclusive=False)
-    for entry in source[kinds == Kind.SWAP]:
+    swapped = kinds == Kind.SWAP
+    for entry in source[swapped]:
         parent.machine.swap.hold(int(last.swap_slot(entry)[1]))
+    source[swapped] = last.swapped_without(source[swapped], Flag.EXCLUSIVE)
     present = kinds == Kind.PRESENT
     if private:
         source[present] = last.without(source[present], Flag.WRITE)

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pagewalk import abi
+from pagewalk.abi.limits import RLIMIT_MEMLOCK
 from pagewalk.errors import BusError, SegmentationFault
 from pagewalk.formats import Flag, Kind
-from pagewalk.mm.hardware.cpu import allows, permits
+from pagewalk.mm.hardware.cpu import allows
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import huge, hugetlb
 from pagewalk.mm.paging.around import map_around, maps_around
 from pagewalk.mm.paging.file_folios import bring_in, is_writable_at_once, map_block, map_folio
 from pagewalk.mm.paging.marks import protected
+from pagewalk.mm.state.allowance import fits, mapped, may_lock
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.mm.state.areas import prepare_anon
 from pagewalk.space import VmaFlags
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.space import Space
     from pagewalk.tables import Entry
 
-__all__ = ["find_area", "handle", "unshare"]
+__all__ = ["find_area", "handle", "swap_in", "unshare"]
 
 STACK_LIMIT: Final = 8 << 20
 
@@ -47,8 +49,9 @@ def find_area(mm: Space, vaddr: int, access: Access) -> Area:
         form = mm.machine.format
         blind = not form.tells_outside and form.window_of(vaddr) is None
         raise SegmentationFault(vaddr, access, "nothing is mapped there", abi.SI_KERNEL if blind else abi.SEGV_MAPERR)
-    if not permits(area, access):
-        why = f"protection key {area.protection_key} makes the mapping execute-only"
+    if not mm.keys.permits(area, access):
+        only = " makes the mapping execute-only" if area.protection_key == mm.keys.execute_only else " refuses it"
+        why = f"protection key {area.protection_key}{only}"
         raise SegmentationFault(vaddr, access, why, abi.SEGV_PKUERR)
     if not allows(area, access):
         raise SegmentationFault(vaddr, access, f"the mapping is {area.rights}", abi.SEGV_ACCERR)
@@ -66,7 +69,10 @@ def _grow_stack(mm: Space, vaddr: int) -> Area | None:
     gap = mm.geometry.stack_gap
     if above.end - start > STACK_LIMIT or (crowded and below is not None and start - below.end < gap):
         return None
-    area = mm.as_area(above)
+    area, more = mm.as_area(above), above.start - start
+    locked = VmaFlags.LOCKED in area.flags and not may_lock(mm, mapped(mm, RLIMIT_MEMLOCK) + more)
+    if locked or not fits(mm, area.flags, more):
+        return None
     mm.vmas.grow_down(area, start)
     prepare_anon(mm, area)
     return area
@@ -91,8 +97,10 @@ def handle(mm: Space, vaddr: int, access: Access) -> None:
         if upper.is_none and huge.fault(mm, area, upper, page, write=write):
             return
         if upper.is_leaf and write and Flag.WRITE not in upper.flags:
-            _refuse_protected(upper, page)
-            huge.write_fault(mm, area, upper, page)
+            if not _refuse_protected(mm, area, upper, page):
+                huge.write_fault(mm, area, upper, page)
+            else:
+                mm.tables.split(upper, page)
             if upper.is_leaf:
                 return
         if upper.is_leaf:
@@ -128,7 +136,7 @@ def _resolve(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> 
             if write and Flag.WRITE not in entry.flags:
                 _write_protected(mm, area, entry, page)
         case Kind.SWAP:
-            _swap_in(mm, area, entry, page, write=write)
+            swap_in(mm, area, entry, page, write=write)
         case Kind.UFFD_WP:
             _populate_protected(mm, area, entry, page, access)
         case Kind.HWPOISON:
@@ -160,15 +168,20 @@ def _protect(mm: Space, entry: Entry) -> None:
     entry.value = int(protected(mm.geometry.last, np.array([entry.value], np.uint64))[0])
 
 
-def _refuse_protected(entry: Entry, page: int) -> None:
+def _refuse_protected(mm: Space, area: Area, entry: Entry, page: int) -> bool:
     """A write to a page that userfaultfd has write-protected: nobody is there to resolve it.
+
+    Returns:
+        Whether it is, and need not be resolved (UFFD_FEATURE_WP_ASYNC): the write takes the mark off.
 
     Raises:
         BusError: As with UFFD_FEATURE_SIGBUS.
     """
-    if Flag.UFFD_WP in entry.flags:
+    protected_here = Flag.UFFD_WP in entry.flags
+    if protected_here and not mm.protects_later(area):
         why = "write-protected by userfaultfd: resolve it with writeprotect(..., protect=False)"
         raise BusError(page, "write", why)
+    return protected_here
 
 
 def _map(mm: Space, area: Area, entry: Entry, page: int, frame: int, *, writable: bool, dirty: bool = False) -> None:
@@ -234,7 +247,7 @@ def _refuse_beyond(area: Area, page: int, access: Access) -> None:
 
 def _write_protected(mm: Space, area: Area, entry: Entry, page: int) -> None:
     """A write to a page that is there and not writable: reuse it if nobody else has it, else copy it."""
-    _refuse_protected(entry, page)
+    _refuse_protected(mm, area, entry, page)
     frame = entry.target
     assert frame is not None
     frames = mm.machine.frames
@@ -252,6 +265,7 @@ def _write_protected(mm: Space, area: Area, entry: Entry, page: int) -> None:
     _map(mm, area, entry, page, fresh, writable=True, dirty=True)
     if not special:
         frames.drop(frame)
+        mm.machine.swap.unmapped([frame])
 
 
 def unshare(mm: Space, vaddr: int) -> None:
@@ -289,17 +303,27 @@ def unshare(mm: Space, vaddr: int) -> None:
     if marked:
         _protect(mm, entry)
     frames.drop(frame)
+    mm.machine.swap.unmapped([frame])
 
 
-def _swap_in(mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> None:
-    """Read a page back from swap."""
-    slot = int(mm.geometry.last.swap_slot(entry.value)[1])
-    swap = mm.machine.swap
-    frame = mm.take_frame(Usage.ANON, page)
-    mm.memory.write(frame, swap.get(slot))
-    writable = write or (VmaFlags.WRITE in area.flags and not swap.shared(slot))
-    marked = Flag.UFFD_WP in entry.flags
-    _map(mm, area, entry, page, frame, writable=writable, dirty=True)
+def swap_in(mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> None:
+    """Read a page back from swap, or find it in the swap cache (``do_swap_page``).
+
+    It is this process's own if it was before, and no fork came between, or if nobody else has it in any way.
+    """
+    slot, flags = int(mm.geometry.last.swap_slot(entry.value)[1]), entry.flags
+    swap, frames = mm.machine.swap, mm.machine.frames
+    frame = mm.fetch_swapped(slot, page)
+    alone, locked = frames.holders(frame) == 1, VmaFlags.LOCKED in area.flags or frames.is_mlocked(frame)
+    leaves = (locked or (write and alone)) and swap.users(slot) == 1
+    own, marked = Flag.EXCLUSIVE in flags or (alone and leaves), Flag.UFFD_WP in flags
+    frames.hold(frame)
+    frames.set_exclusive(frame, exclusive=own)
+    _map(mm, area, entry, page, frame, writable=own and not marked, dirty=own and write and not marked)
+    swap.drop(slot)
+    if leaves:
+        swap.let_go(frame)
     if marked:
         _protect(mm, entry)
-    swap.drop(slot)
+    elif write and not own:
+        _write_protected(mm, area, entry, page)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from pagewalk.errors import UnsupportedError
 from pagewalk.formats import Flag
 from pagewalk.mm.paging.file_folios import split, unmap
 from pagewalk.mm.paging.zap import armed
@@ -100,11 +101,19 @@ def _advise_folio(mm: Space, file: File, folio: range, mapped: Entries, *, recla
 
 
 def _page_out(file: File, folio: range, users: list[Vma]) -> None:
-    """Unmap a folio, if nobody has it locked; one that was never written is a hole again."""
-    if not any(VmaFlags.LOCKED in vma.flags for vma in users):
-        unmap(file, folio)
-        if not file.pool.dirty(file.pages[folio.start])[0]:
-            file.discard(folio.start, folio.stop)
+    """Unmap a folio, if nobody has it locked; one that was never written is a hole again.
+
+    Raises:
+        UnsupportedError: It would go to swap.
+    """
+    if any(VmaFlags.LOCKED in vma.flags for vma in users):
+        return
+    written, swap = bool(file.pool.dirty(file.pages[folio.start])[0]), file.machine.swap
+    if written and swap.used < swap.slots:
+        raise UnsupportedError("large folios of files in swap are not simulated: swapoff, or no MADV_PAGEOUT of them")
+    unmap(file, folio)
+    if not written:
+        file.discard(folio.start, folio.stop)
 
 
 def _users(file: File, folio: range) -> list[Vma]:

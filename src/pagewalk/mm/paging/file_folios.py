@@ -50,7 +50,7 @@ def bring_in(mm: Space, area: Area, page: int) -> None:
     """Bring in the block around an address of a file that has no page there, if the policy gives it one."""
     file = cast("File", area.mapping)
     index = area.offset_at(page) // file.page_size
-    if index in file.pages or not file.wants_block(area.flags, index):
+    if index in file.pages or index in file.swapped or not file.wants_block(area.flags, index):
         return
     if fits(mm, area, page) and is_aligned(mm, area):
         file.bring_in(index, [file.folios.block])
@@ -156,6 +156,8 @@ def _join(mm: Space, file: File, block: range) -> Refusal | None:
         paddr = frames.take_block(Usage.FILE)
     except OutOfFrames as error:
         return Refusal(errno.ENOMEM, str(error), goes_on=False)
+    for index in file.swapped.keys() & block:
+        file.frame(index)
     if not any(index in file.pages for index in block):
         frames.drop(frames.run(paddr, mm.geometry.block_size))
         return Refusal(errno.EINVAL, "the file has no page there", goes_on=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,12 +15,12 @@ from pagewalk.mm.paging.zap import armed, release
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.mm.state.areas import prepare_anon
 from pagewalk.space import VmaFlags
+from pagewalk.tables import Entry
 
 if TYPE_CHECKING:
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
-    from pagewalk.tables import Entry
 
 __all__ = ["Refusal", "collapse", "fault", "fits", "is_ours", "may_reuse", "split_folio", "write_fault"]
 
@@ -90,7 +90,7 @@ def is_ours(mm: Space, paddr: int) -> bool:
     """Whether nobody but this address space maps any page of a frame's folio."""
     frames, geometry = mm.machine.frames, mm.geometry
     if not frames.is_large(paddr):
-        return not frames.shared(paddr)[0]
+        return bool(frames.mapped_once(paddr)[0])
     total, first = frames.mappings_of_folio(paddr), geometry.block_start(paddr)
     mine = 0
     for vma in mm.vmas:
@@ -111,7 +111,14 @@ def _maps_block(mm: Space, entries: Entries, first: int) -> Any:
 
 def may_reuse(mm: Space, paddr: int) -> bool:
     """Whether a write may go to an anonymous page as it is, without a copy (``wp_can_reuse_anon_folio``)."""
-    return mm.machine.frames.is_exclusive(paddr) or is_ours(mm, paddr)
+    return mm.machine.frames.is_exclusive(paddr) or (is_ours(mm, paddr) and mm.machine.swap.let_go(paddr))
+
+
+class SwapIn(Protocol):
+    """Reads a page back from swap: ``fault.swap_in``."""
+
+    def __call__(self, mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> None:
+        """Make an entry of swap one of a page."""
 
 
 class Refusal(NamedTuple):
@@ -128,7 +135,7 @@ class Refusal(NamedTuple):
     goes_on: bool = True
 
 
-def collapse(mm: Space, area: Area, start: int) -> Refusal | None:
+def collapse(mm: Space, area: Area, start: int, swap_in: SwapIn) -> Refusal | None:
     """Replace the small pages of a block by one huge page (``MADV_COLLAPSE``); None: it is mapped by one now."""
     last, upper = mm.geometry.last, mm.tables.upper_at(start)
     if upper is None or upper.is_none:
@@ -138,8 +145,10 @@ def collapse(mm: Space, area: Area, start: int) -> Refusal | None:
     entries = mm.tables.slice(upper, start, start + mm.geometry.block_size).entries
     kinds = last.kind(entries)
     real = is_page(kinds) & (last.flags(entries) & int(Flag.SPECIAL) == 0)
-    if refusal := _refusal(mm, area, entries, real):
+    if refusal := _refusal(mm, area, entries, real) or _swapped(mm, area, upper, start, swap_in):
         return refusal
+    kinds = last.kind(entries)
+    real = is_page(kinds) & (last.flags(entries) & int(Flag.SPECIAL) == 0)
     sources = last.frame(entries[real])
     try:
         paddr = mm.machine.frames.take_block(Usage.ANON)
@@ -157,7 +166,7 @@ def collapse(mm: Space, area: Area, start: int) -> Refusal | None:
 
 
 def _refusal(mm: Space, area: Area, entries: Entries, real: Any) -> Refusal | None:
-    """What speaks against collapsing entries: the first that does (``hpage_collapse_scan_pmd``); then guards, and swap.
+    """What speaks against collapsing entries: the first that does (``hpage_collapse_scan_pmd``).
 
     Args:
         mm, area: Whose.
@@ -173,8 +182,25 @@ def _refusal(mm: Space, area: Area, entries: Entries, real: Any) -> Refusal | No
         return Refusal(errno.EINVAL, "a page is write-protected with userfaultfd")
     if first.size:
         return Refusal(errno.EBUSY, "a page is missing, and userfaultfd is told of that range", goes_on=False)
-    if not (is_page(kinds) | (kinds == Kind.NONE)).all():
-        return Refusal(errno.EINVAL, "a marker stands there, or a page is in swap", goes_on=False)
+    return None
+
+
+def _swapped(mm: Space, area: Area, upper: Entry, start: int, swap_in: SwapIn) -> Refusal | None:
+    """Bring in what is in swap (``__collapse_huge_page_swapin``): it ends at a marker, and at what has to be read.
+
+    That is in the swap cache then, and no obstacle the next time.
+    """
+    last, swap, table = mm.geometry.last, mm.machine.swap, mm.tables.child(upper, start)
+    kinds = last.kind(mm.tables.words(table))
+    for at in np.flatnonzero(~is_page(kinds) & (kinds != Kind.NONE)).tolist():
+        entry, page = Entry(table, at), start + at * last.span
+        if entry.kind is not Kind.SWAP:
+            return Refusal(errno.EINVAL, f"a marker stands at {page:#x}", goes_on=False)
+        slot = int(last.swap_slot(entry.value)[1])
+        if slot not in swap.cached and not swap.is_zero(slot):
+            swap.fetch(slot)
+            return Refusal(errno.EAGAIN, f"the page at {page:#x} was in swap: try again")
+        swap_in(mm, area, entry, page, write=False)
     return None
 
 
@@ -193,8 +219,7 @@ def split_folio(mm: Space, paddr: int) -> None:
         for _, entries in mm.tables.slices(vma.start, vma.end)
     ]
     if any((last.flags(entries[inside]) & int(Flag.DIRTY)).any() for _, entries, inside in parts):
-        frames.set_lazy(folio, lazy=False)  # dirty counts for the folio, then for each page
-        frames.set_dirty(folio)
+        frames.set_dirty(folio)  # it counts for the folio, then for each page
     for vma, entries, inside in parts:
         if vma.flags & VmaFlags.LOCKED or frames.is_mlocked(first):
             continue

@@ -15,6 +15,7 @@ import numpy as np
 from pagewalk import sweep
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
+from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging.file_advice import advise_block, advise_folios
 from pagewalk.mm.paging.huge import is_ours, split_folio
 from pagewalk.mm.paging.zap import armed, clear_huge, empty, release, remembers_protection
@@ -180,13 +181,22 @@ def _free_pages(mm: Space, entries: Entries, own: Places) -> None:
     last, frames = mm.geometry.last, mm.machine.frames
     at = _unshared_folios(mm, entries)
     paddrs = last.frame(entries[at])
-    may = ~frames.dirty(paddrs) | np.isin(at, own)
+    alone = np.isin(at, own)
+    may = (~frames.dirty(paddrs) | alone) & _free_of_swap(mm, paddrs, alone)
     frames.set_lazy(paddrs[may & ~_mlocked_elsewhere(mm, paddrs)], lazy=True)
     frames.set_dirty(paddrs[may], dirty=False)
     entries[at[may]] = last.without(entries[at[may]], Flag.ACCESSED | Flag.DIRTY)
     for slot in np.flatnonzero(last.kind(entries) == Kind.SWAP):
         mm.machine.swap.drop(int(last.swap_slot(entries[slot])[1]))
         entries[slot] = last.none
+
+
+def _free_of_swap(mm: Space, paddrs: Frames, alone: Mask) -> Mask:
+    """Which frames are not in the swap cache, or can leave it, being mapped by one entry alone."""
+    swap, free = mm.machine.swap, np.ones(len(paddrs), bool)
+    for at in np.flatnonzero(mm.machine.frames.used_as(paddrs, Usage.SWAP_CACHE)).tolist() if swap.cached else ():
+        free[at] = alone[at] and swap.let_go(int(paddrs[at]))
+    return free
 
 
 def _mlocked_elsewhere(mm: Space, paddrs: Frames) -> Mask:
@@ -244,7 +254,7 @@ def _pageout_pages(mm: Space, entries: Entries, own: Places, area: Area | None =
             one = entries[at : at + 1]
             release(mm, one, last.kind(one))
             empty(last, one, np.arange(1), remembers=remembers_protection(area))
-            file.reclaim(paddr)
+            file.reclaim(paddr, mm.machine.swap)
 
 
 def _drop_huge(mm: Space, upper: Entry) -> None:
@@ -274,12 +284,36 @@ def _page_out(mm: Space, entries: Entries, at: int, paddr: int) -> None:
     """Reclaim one anonymous page that nobody else has."""
     machine, last = mm.machine, mm.geometry.last
     flags, lazy = Flag(last.flags(int(entries[at]))), machine.frames.is_lazy(paddr)
-    if lazy and Flag.DIRTY not in flags:
+    dirty = Flag.DIRTY in flags or bool(machine.frames.dirty(paddr)[0])
+    if lazy and not dirty:
         entries[at] = last.none
-    elif not lazy and machine.swap.used < machine.swap.slots and not machine.frames.is_mlocked(paddr):
-        slot = machine.swap.put(mm.memory.read(paddr, mm.geometry.page_size))
-        entries[at] = last.swap(slot, flags & Flag.UFFD_WP)
+        machine.frames.drop(paddr)
+    elif not lazy and not machine.frames.is_mlocked(paddr) and _has_slot(mm, paddr):
+        _swap_out(mm, entries, at, paddr, dirty=dirty)
     else:
         _keep(mm, paddr)
-        return
-    machine.frames.drop(paddr)
+
+
+def _has_slot(mm: Space, paddr: int) -> bool:
+    """Whether a frame has a slot in swap, or there is one for it."""
+    swap = mm.machine.swap
+    return swap.slot_of(paddr) is not None or swap.used < swap.slots
+
+
+def _swap_out(mm: Space, entries: Entries, at: int, paddr: int, *, dirty: bool) -> None:
+    """Give a page a slot and write it there, unless its slot has it already; its frame is in the swap cache then.
+
+    It does not stay there if nothing had to be written: as it was clean, or zeros.
+    """
+    swap, frames, last = mm.machine.swap, mm.machine.frames, mm.geometry.last
+    slot, written = swap.slot_of(paddr), dirty
+    if slot is None:
+        slot, written = swap.enter(paddr), True
+    elif dirty:
+        swap.store(slot, paddr)
+    flags = Flag(last.flags(int(entries[at]))) & Flag.UFFD_WP
+    swap.hold(slot)
+    entries[at] = last.swap(slot, flags | Flag.EXCLUSIVE if frames.is_exclusive(paddr) else flags)
+    frames.drop(paddr)
+    if not written or swap.is_zero(slot):
+        swap.leave(slot)

@@ -104,6 +104,8 @@ def release(mm: Space, entries: Entries, kinds: Entries) -> None:
         cached = ~frames.anonymous(paddrs)  # an anonymous page's dirty bit goes with its entry
         frames.set_dirty(frames.whole_folios(paddrs[own & cached & (flags & int(Flag.DIRTY) != 0)]))
         frames.drop(paddrs[own])
+        if mm.machine.swap.cached:
+            mm.machine.swap.unmapped(paddrs[own].tolist())
     for entry in entries[kinds == Kind.SWAP]:
         mm.machine.swap.drop(int(last.swap_slot(entry)[1]))
 

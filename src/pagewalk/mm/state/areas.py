@@ -13,6 +13,7 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from pagewalk.errors import SystemCallError
+from pagewalk.mm.state.allowance import check_areas
 from pagewalk.mm.state.area import RIGHTS, SPECIAL, AnonHistory
 
 if TYPE_CHECKING:
@@ -140,6 +141,9 @@ def modify(mm: Space, area: Area, start: int, end: int, flags: VmaFlags) -> Area
 
     Returns:
         The area that now holds the range.
+
+    Raises:
+        SystemCallError: ENOMEM, there would be more areas than there may be.
     """
     if flags == area.flags:
         return area
@@ -152,7 +156,10 @@ def modify(mm: Space, area: Area, start: int, end: int, flags: VmaFlags) -> Area
         for cut in (start, end):
             mm.split_huge_at(cut)
         return _absorb(mm, left, right, area, start, end)
-    area = cut_out(mm, area, start, end)
+    for cut in (start, end):
+        if area.start < cut < area.end:
+            check_areas(mm)
+            area = split_at(mm, area, cut)[cut == start]
     area.start_write()
     area.flags = flags
     return area

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk.abi.limits import F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE
 from pagewalk.doors import integer, not_negative, plain, refuse_pickling, shown
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm.hardware.frames import Usage
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from pagewalk.mm.hardware.frames import Frames
     from pagewalk.mm.hardware.machine import Hardware, MountPolicy
+    from pagewalk.mm.hardware.swap import SwapDevice
     from pagewalk.space import VmaFlags
 
 __all__ = ["FILE_END", "File", "check_file"]
@@ -44,6 +46,9 @@ class File(Mapping):
         alive: Somebody has it; if not, its mappings alone keep it.
         pages: The frames of the page cache, by number of page.
         folios: Which of these pages are one folio.
+        swapped: The slots of pages in swap, by number of page.
+        seals: F_SEAL_* that were added to it.
+        executable: Whether it may be executed, as far as sealing asks.
     """
 
     alive = False
@@ -76,6 +81,8 @@ class File(Mapping):
         self.huge = huge
         self.pages: dict[int, int] = {}
         self.folios = Folios(machine.geometry.block_pages)
+        self.swapped: dict[int, int] = {}
+        self.seals, self.executable = 0, True
         machine.files.add(self)
         self.write(0, contents)
 
@@ -88,6 +95,9 @@ class File(Mapping):
         Raises:
             OutOfFrames: No frame.
         """
+        if index in self.swapped:
+            self.pages[index] = self.machine.swap.move_in(self.swapped[index])
+            self.machine.swap.drop(self.swapped.pop(index))
         if index not in self.pages:
             self.pages[index] = self.pool.take(Usage.FILE)
         return self.pages[index]
@@ -101,7 +111,7 @@ class File(Mapping):
         """
         for size in sizes:
             folio = range(index - index % size, index - index % size + size)
-            if any(other in self.pages for other in folio):
+            if any(other in self.pages or other in self.swapped for other in folio):
                 continue
             try:
                 paddrs = self._take(size)
@@ -168,16 +178,32 @@ class File(Mapping):
         """Whether the page at an offset lies inside the file."""
         return addr_offset // self.page_size < self.page_count
 
+    def refuse_sealed(self, size: int | None = None) -> None:
+        """Refuse to change what a file holds, or what size it has, if it is sealed.
+
+        Raises:
+            SystemCallError: EPERM.
+        """
+        if size is None:
+            refused = self.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
+        else:
+            refused = self.seals & (F_SEAL_SHRINK * (size < self.size) | F_SEAL_GROW * (size > self.size))
+        if refused:
+            raise SystemCallError(errno.EPERM, f"{self.name} is sealed, {self.seals:#x}")
+
     def write(self, offset: int, data: bytes) -> None:
         """Put bytes in; the file grows with them, as for a system call.
 
         Raises:
-            SystemCallError: EINVAL, EFBIG: there is no such place in a file.
+            SystemCallError: EINVAL, EFBIG: there is no such place in a file; EPERM, it is sealed.
             OutOfFrames: No frame.
         """
         offset, data = _offset(offset), bytes(plain(data))
         if offset + len(data) >= FILE_END:
             raise SystemCallError(errno.EFBIG, f"{len(data)} bytes at {offset:#x} go beyond every file")
+        if data:
+            self.refuse_sealed()
+            self.refuse_sealed(max(self.size, offset + len(data)))
         self.machine.do(self._write, offset, data)
 
     def _write(self, offset: int, data: bytes) -> None:
@@ -186,7 +212,7 @@ class File(Mapping):
             while at < len(data):
                 index, inside = divmod(offset + at, self.page_size)
                 part = data[at : at + self.page_size - inside]
-                if index not in self.pages:
+                if index not in self.pages and index not in self.swapped:
                     self.bring_in(index, self._sizes_for_write(index, offset + len(data)))
                 self.pool.memory.write(self.frame(index) + inside, part)
                 at += len(part)
@@ -211,7 +237,7 @@ class File(Mapping):
         while offset < end:
             index, inside = divmod(offset, self.page_size)
             step = min(end - offset, self.page_size - inside)
-            frame = self.pages.get(index)
+            frame = self.frame(index) if index in self.swapped else self.pages.get(index)
             parts.append(bytes(step) if frame is None else self.pool.memory.read(frame + inside, step))
             offset += step
         return b"".join(parts)
@@ -219,7 +245,7 @@ class File(Mapping):
     def let_go(self) -> None:
         """A mapping has gone: with the last one of an unlinked file, so do its pages."""
         if self.unlinked and not self.vmas:
-            self.discard(0, max(self.pages, default=0) + 1)
+            self.discard(0, max((*self.pages, *self.swapped), default=0) + 1)
 
     def discard(self, first: int, last: int) -> None:
         """Take the pages ``[first, last)``, whole folios, out of the page cache: they are holes now."""
@@ -227,16 +253,21 @@ class File(Mapping):
         paddrs = np.array([self.pages.pop(index) for index in gone], np.uint64)
         self.folios.forget(range(first, last))
         self.pool.drop(paddrs)
+        for index in [index for index in self.swapped if first <= index < last]:
+            self.machine.swap.drop(self.swapped.pop(index))
 
     def cut(self, first: int) -> None:
         """The file ends before a page now: it and all behind it are gone."""
         self.discard(first, FILE_END // self.page_size)
 
-    def reclaim(self, frame: int) -> None:
-        """Memory is wanted back: a page that was never written is a hole again; there is nowhere to write others to."""
+    def reclaim(self, frame: int, swap: SwapDevice) -> None:
+        """Memory is wanted back: a page that was never written is a hole again, others go to swap, if any."""
+        (index,) = [index for index, cached in self.pages.items() if cached == frame]
         if not self.pool.dirty(frame)[0]:
-            (index,) = [index for index, cached in self.pages.items() if cached == frame]
             self.discard(index, index + 1)
+        elif swap.used < swap.slots:
+            self.swapped[index] = swap.move_out(frame)
+            del self.pages[index]
 
     # -- large folios --------------------------------------------------------------------------------------------------
 
@@ -268,7 +299,8 @@ class File(Mapping):
         end, size = offset + length, self.page_size
         first, last = -(-offset // size) * size, end // size * size
         for start, stop in ((offset, min(end, first)), (max(offset, last), end)):
-            frame = self.pages.get(start // self.page_size)
+            index = start // self.page_size
+            frame = self.frame(index) if start < stop and index in self.swapped else self.pages.get(index)
             if start < stop and frame is not None:
                 self.pool.memory.write(frame + start % self.page_size, bytes(stop - start))
 

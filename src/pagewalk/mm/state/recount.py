@@ -45,8 +45,10 @@ def recount(machine: Hardware) -> None:
     for mm in spaces:
         count.space(mm)
     count.files(mappings)
+    for paddr in machine.swap.recount(count.slots, count.held()):
+        count.references[paddr // machine.geometry.page_size] += 1
     machine.frames.recount(count.references, _file_blocks(mappings))
-    machine.swap.recount(count.slots)
+    count.mend_usage()
     machine.set_users_of_huge_zero(count.huge_zero)
     for mm in spaces:
         mm.tables.set_aside(count.deposits[mm])
@@ -163,6 +165,7 @@ class _Count:
         self._free = machine.frames.usage == Usage.FREE
         self._linked: set[int] = set()
         self._huge = 0
+        self._of_files: set[int] = set()
         self.references[machine.zero // self._page_size] += 1
 
     def files(self, mappings: set[Mapping]) -> None:
@@ -174,8 +177,30 @@ class _Count:
             pages_of: dict[int, int] = getattr(mapping, "pages", {})
             for paddr in pages_of.values():
                 self._hold(paddr, mapping.page_size)
+            if isinstance(mapping, File):
+                self._of_files.update(pages_of.values())
+                self._swapped(mapping)
         if self.huge_zero and self.machine.huge_zero is not None:
             self._hold(self.machine.huge_zero, self.machine.geometry.block_size)
+
+    def _swapped(self, file: File) -> None:
+        """Count the pages of a file that are in swap: not those that are back, nor those whose slot is free."""
+        there = self.machine.swap.has
+        file.swapped = {at: slot for at, slot in file.swapped.items() if at not in file.pages and there(slot)}
+        self.slots.update(file.swapped.values())
+
+    def held(self) -> Any:
+        """The frames in the swap cache that somebody maps; not those that a file has, or has again."""
+        cached = set(self.machine.swap.cached.values()) - self._of_files
+        return [paddr for paddr in cached if self.references[paddr // self._page_size]]
+
+    def mend_usage(self) -> None:
+        """Say of each frame whether it is in the swap cache."""
+        frames, cached = self.machine.frames, set(self.machine.swap.cached.values())
+        for number in np.flatnonzero(frames.usage == Usage.SWAP_CACHE).tolist():
+            paddr = number * self._page_size
+            if paddr not in cached:
+                frames.use(paddr, Usage.FILE if paddr in self._of_files else Usage.ANON)
 
     def _hold(self, paddr: int, size: int) -> None:
         self.references[paddr // self._page_size : (paddr + size) // self._page_size] += 1

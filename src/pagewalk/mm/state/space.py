@@ -6,9 +6,12 @@ import errno
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from pagewalk.abi.uffd import WP_ASYNC
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.formats import Flag
+from pagewalk.mm.hardware.cpu import Keys
 from pagewalk.mm.state.area import RIGHTS, Area
+from pagewalk.mm.state.limits import Limits
 from pagewalk.mm.state.tables import MmTables
 from pagewalk.space import AddressSpace, MmapLock, VmaFlags, VmaLock
 
@@ -50,6 +53,9 @@ class Space(AddressSpace):
         mmap_lock: The lock that walks demand; the system calls take it themselves.
         task_size, mmap_base: The end of what can be mapped, and of what is unasked.
         default_flags: What new areas have besides (mlockall with MCL_FUTURE); a child begins without.
+        uffd_features: What its userfaultfd was asked for, by the first who registered; None: it has none.
+        limits: What it may map and lock.
+        keys: Its protection keys.
         events: The latest TLB and cache events, oldest first.
         alive: Somebody has it, and it has not exited.
     """
@@ -67,6 +73,9 @@ class Space(AddressSpace):
         self.task_size = self.geometry.task_size
         self.mmap_base = self.geometry.mmap_base
         self.default_flags = VmaFlags(0)
+        self.uffd_features: int | None = None
+        self.limits = Limits()
+        self.keys = Keys(machine.pku)
         self.events: deque[Event] = deque(maxlen=4096)
         machine.spaces.add(self)
 
@@ -75,6 +84,10 @@ class Space(AddressSpace):
     def area_at(self, addr: int) -> Area | None:
         """The area that holds an address."""
         return cast("Area | None", self.vmas.at(addr))
+
+    def protects_later(self, area: Vma) -> bool:
+        """Whether userfaultfd write-protects an area asynchronously (``userfaultfd_wp_async``)."""
+        return VmaFlags.UFFD_WP in area.flags and bool((self.uffd_features or 0) & WP_ASYNC)
 
     @staticmethod
     def as_area(vma: Vma) -> Area:
@@ -142,6 +155,17 @@ class Space(AddressSpace):
         """
         try:
             return self.machine.frames.take(usage)
+        except OutOfFrames as error:
+            raise OutOfFrames(error.why, vaddr, self.geometry.last.depth) from None
+
+    def fetch_swapped(self, slot: int, vaddr: int) -> int:
+        """The frame of a page in swap, which is in the swap cache then.
+
+        Raises:
+            OutOfFrames: There is none (carries vaddr).
+        """
+        try:
+            return self.machine.swap.fetch(slot)
         except OutOfFrames as error:
             raise OutOfFrames(error.why, vaddr, self.geometry.last.depth) from None
 
