@@ -111,7 +111,7 @@ def prove(reader: Reader, reading: Reading, candidates: Candidates, most: int = 
         candidates, seen = candidates.only(kept), seen.only(kept)
     if not seen.proved.any():
         return None
-    more = np.flatnonzero(seen.proved | (seen.leaves == 0))  # fakes lead to pages, and to none of a program
+    more = np.flatnonzero(seen.proved | (seen.leaves < 1))  # fakes lead to pages, and to none of a program
     most = most * _USUAL // last.table_bytes
     seen.put(more, look_below(reader, reading, reading.user, candidates.rows[more], most))
     users = seen.proved if reading.page.made_empty else seen.proved & seen.full
