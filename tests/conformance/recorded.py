@@ -82,6 +82,9 @@ class _RecordedRun:
         assert len(steps) == len(self._answers.end)
         return list(self._answers.end)
 
+    def books(self) -> str:
+        return ""
+
     def close(self) -> None:
         pass
 
@@ -193,7 +196,7 @@ def main() -> None:
     *old, new = map(Path, sys.argv[1:])
     scenarios = read_answers(old[0]).scenarios if old else to_ask()
     with Kernel() as kernel:
-        write_answers(new, kernel, replace(running_facts(), hugetlb=free_hugetlb()), scenarios)
+        write_answers(new, kernel, replace(running_facts(), hugetlb=free_hugetlb(), swap=0), scenarios)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ class TestIsolation:
 
     def test_registers(self, sides):
         """Of two top tables, or two ASIDs, the kernel's is the even one; that is all of what registers say."""
-        register, bit, _ = sides.program.machine.architecture.isolation
+        isolation = sides.program.machine.architecture.isolation
+        register, bit = isolation.register, isolation.program
         program, kernel = sides.program.registers, sides.kernel.registers
         assert program[register] & bit
         assert not kernel[register] & bit

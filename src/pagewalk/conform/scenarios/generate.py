@@ -483,6 +483,6 @@ def generate(
 ) -> Scenario:
     """The scenario of a seed, always the same. See ``plan``: one in four has ``calls``, one in five ``shared_huge``."""
     if shared_huge is None:
-        shared_huge = not (hugetlb or uffd or swap) and seed % _SHARED_HUGE_IN == _SHARED_HUGE_IN - 1
+        shared_huge = not (hugetlb or uffd) and seed % _SHARED_HUGE_IN == _SHARED_HUGE_IN - 1
     asked = {"hugetlb": hugetlb, "uffd": uffd, "swap": swap, "shared_huge": shared_huge}
     return plan(_Seeded(seed), steps, calls=seed % 4 == _CALLS, **asked)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from pagewalk.errors import UnsupportedError
 from pagewalk.formats import Flag
 from pagewalk.mm.paging.file_folios import split, unmap
 from pagewalk.mm.paging.zap import armed
@@ -101,19 +100,20 @@ def _advise_folio(mm: Space, file: File, folio: range, mapped: Entries, *, recla
 
 
 def _page_out(file: File, folio: range, users: list[Vma]) -> None:
-    """Unmap a folio, if nobody has it locked; one that was never written is a hole again.
+    """Unmap a folio, if nobody has it locked; one that was never written is a hole again, another goes to swap.
 
-    Raises:
-        UnsupportedError: It would go to swap.
+    There its pages are single ones: a fault brings back one at a time.
     """
     if any(VmaFlags.LOCKED in vma.flags for vma in users):
         return
-    written, swap = bool(file.pool.dirty(file.pages[folio.start])[0]), file.machine.swap
-    if written and swap.used < swap.slots:
-        raise UnsupportedError("large folios of files in swap are not simulated: swapoff, or no MADV_PAGEOUT of them")
     unmap(file, folio)
-    if not written:
+    swap = file.machine.swap
+    if not file.pool.dirty(file.pages[folio.start])[0]:
         file.discard(folio.start, folio.stop)
+    elif swap.slots - swap.used >= len(folio):
+        file.split(folio)
+        for paddr in [file.pages[index] for index in folio if index in file.pages]:
+            file.reclaim(paddr, swap)
 
 
 def _users(file: File, folio: range) -> list[Vma]:
