@@ -127,15 +127,24 @@ def hugetlb():
     write(start, 2, HUGE)
 
 
+def state_of(pid):
+    """What a process does: S, it waits."""
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
 def forked():
     """Pages shared with a child that lives as long as this process."""
     write(area("forked", 4 * PAGE), 4)
     parent, child = os.pipe()
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         os.close(child)
         os.read(parent, 1)  # ends when the parent does
         os._exit(0)
     os.close(parent)
+    while state_of(pid) != "S":  # until it waits, it writes to pages that both have
+        os.sched_yield()
     write(areas["forked"][0], 1)
 
 
