@@ -129,8 +129,7 @@ def hugetlb():
 
 def state_of(pid):
     """What a process does: S, it waits."""
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0]
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def forked():
