@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pagewalk import FlatMemory, PageTables, edit, find_format, translate
+from pagewalk import FlatMemory, PageTables, edit, find_format
 from pagewalk.formats import Kind, PagingFormat, rights_text
 from pagewalk.memory import Segment
 
@@ -62,8 +62,3 @@ def said(tables: PageTables, vaddr: int) -> tuple[int, str] | str | None:
     page = tables.translate(vaddr)
     assert page.paddr is not None
     return page.paddr, "----" if page.kind is Kind.PROT_NONE else rights_text(page.flags)
-
-
-def alike(one: PageTables, other: PageTables, vaddrs: list[int]) -> bool:
-    """Whether two page tables translate addresses alike."""
-    return all((a == b).all() for a, b in zip(translate(one, vaddrs), translate(other, vaddrs), strict=True))

@@ -11,6 +11,7 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.editing.journal import Journal
+from tests.conftest import skip_or_fail
 from tests.editing.bench import Workbench
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ class TestRefused:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few pages."""
     if os.geteuid():
-        pytest.skip("only root mounts a file system")
+        skip_or_fail("only root mounts a file system")
     folder = tmp_path / "disk"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)

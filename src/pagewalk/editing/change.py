@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from pagewalk.editing.commit import Committed
-    from pagewalk.formats import Flag, Level
+    from pagewalk.formats import Flag
 
 __all__ = ["Change", "edit"]
 
@@ -67,7 +67,7 @@ class Change:
         self.tables = self._draft.tables
         self._twin = Twin(tables)
         self._spans: list[tuple[int, int]] = []
-        self._unlinked: list[tuple[int, Level]] = []
+        self._unlinked: list[int] = []
         self._over = ""
 
     def __repr__(self) -> str:

@@ -92,16 +92,15 @@ class Draft:
         self.original = PageTables(self.overlay.as_it_was(), None, tables.format, windows=tables.windows)
         self._held = Held(self.overlay, tables.format.word)
 
-    def slots(self, start: int, end: int, *, empty: bool = False) -> Iterator[Slots]:
-        """The entries of a range, level by level, root first; empty ones only if asked for.
+    def slots(self, start: int, end: int) -> Iterator[Slots]:
+        """The entries of a range, level by level, root first; not those that are empty.
 
         A table that translates several parts of the range is looked at once: where it first does so.
         """
         for way in ways(self.tables, start, end):
             entries = self._rows(way).reshape(-1)[way.first : way.end]
             kinds = way.level.arrays.kinds(entries)
-            wanted = kinds != Kind.TABLE if empty else (kinds != Kind.TABLE) & (kinds != Kind.NONE)
-            places = np.flatnonzero(wanted)
+            places = np.flatnonzero((kinds != Kind.TABLE) & (kinds != Kind.NONE))
             found = Slots(way, places + way.first, entries[places], kinds[places])
             yield found.chosen(_met_first(way, found.places))
 

@@ -6,23 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pagewalk.sweep.source import Source
+from pagewalk.query.tables import linked_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy.typing as npt
 
-    from pagewalk.formats import Level, Window
     from pagewalk.tables import PageTables
 
     Words = npt.NDArray[np.uint64]
     Counts = npt.NDArray[np.intp]
 
 __all__ = ["Links"]
-
-_CHUNK = 512
-"""Tables that are read at a time."""
 
 
 class Links(NamedTuple):
@@ -43,7 +37,7 @@ class Links(NamedTuple):
         """Those of page tables, all windows together; what lies outside the memory is not looked into."""
         found: list[tuple[Words, int]] = []
         for window in tables.windows:
-            found += [(paddrs, level.table_bytes) for level, paddrs in _linked(tables, window)]
+            found += [(paddrs, level.table_bytes) for level, paddrs in linked_tables(tables, window)]
         if tables.format.has_one_root:  # its windows have slots of their own
             found = [(paddrs, size) for paddrs, size in found if not _is_root(tables, paddrs)]
             top = tables.format.levels_of(tables.windows[0])[0].table_bytes
@@ -62,26 +56,3 @@ class Links(NamedTuple):
 def _is_root(tables: PageTables, paddrs: Words) -> bool:
     """Whether it is the root alone."""
     return len(paddrs) == 1 and any(int(paddrs[0]) == window.root for window in tables.windows)
-
-
-def _linked(tables: PageTables, window: Window) -> Iterator[tuple[Level, Words]]:
-    """What entries of a window lead to, level by level, as often as they do; the root first."""
-    top, *others = (level for level in tables.format.levels_of(window) if not level.folded)
-    source = Source(tables.memory, tables.format)
-    at = np.array([window.root], np.uint64)
-    yield top, at
-    slots = slice(top.index(window.start), top.index(window.end - 1) + 1)
-    for level in others:
-        once = np.unique(at)
-        parts = [_below(source, top, once[some : some + _CHUNK], slots) for some in range(0, len(once), _CHUNK)]
-        at = np.concatenate(parts or [once])
-        yield level, at
-        top, slots = level, slice(None)
-
-
-def _below(source: Source, level: Level, paddrs: Words, slots: slice) -> Words:
-    """The tables that entries of some tables lead to."""
-    entries, found = source.rows(paddrs, level, np.empty((len(paddrs), level.entries), np.uint64))
-    flat = (entries if found is None else entries[found])[:, slots].reshape(-1)
-    flat = flat[level.arrays.places(flat)]
-    return level.arrays.tables(flat[level.arrays.is_table(flat)])

@@ -104,7 +104,7 @@ def _mapped(draft: Draft, vaddr: int) -> AlreadyMapped:
     return AlreadyMapped(f"{what}, and what is installed needs it empty: unmap it first", vaddr)
 
 
-def unmap(draft: Draft, span: tuple[int, int], *, split: bool, free_tables: bool) -> list[tuple[int, Level]]:
+def unmap(draft: Draft, span: tuple[int, int], *, split: bool, free_tables: bool) -> list[int]:
     """Empty every entry of a range that maps a page or holds anything else.
 
     Args:
@@ -114,7 +114,7 @@ def unmap(draft: Draft, span: tuple[int, int], *, split: bool, free_tables: bool
         free_tables: Unlink the tables of the range that are empty then.
 
     Returns:
-        The tables that were unlinked, each with its level.
+        Where the tables are that were unlinked.
 
     Raises:
         NeedsSplit: A page reaches out of the range.
@@ -126,18 +126,14 @@ def unmap(draft: Draft, span: tuple[int, int], *, split: bool, free_tables: bool
     return _unlink_empty(draft, *span) if free_tables else []
 
 
-def _unlink_empty(draft: Draft, start: int, end: int) -> list[tuple[int, Level]]:
+def _unlink_empty(draft: Draft, start: int, end: int) -> list[int]:
     """Unlink the tables of a range that have become empty, the lowest first."""
-    freed: list[tuple[int, Level]] = []
-    while True:
-        some = list(draft.empty_tables(start, end))
-        if not some:
-            return freed
+    freed: list[int] = []
+    while some := draft.empty_tables(start, end):
         for entry in some:
-            below = entry.level.beneath
-            assert below is not None
-            freed.append((int(entry.level.frame(entry.value)), below))
+            freed.append(int(entry.level.frame(entry.value)))
             entry.value = entry.level.none
+    return freed
 
 
 def remap(draft: Draft, span: tuple[int, int], paddr: int, *, split: bool) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.editing.draft import Draft
-    from pagewalk.formats import Level
     from pagewalk.memory.overlay import Changed
 
     Words = npt.NDArray[np.uint64]
@@ -39,7 +38,7 @@ class Plan:
     Args:
         draft: The page tables as they are to be.
         spans: The ranges that operations were about.
-        unlinked: The tables that they unlinked, each with its level.
+        unlinked: Where the tables are that they unlinked.
         twin: The other root of the tables; 0: they have one.
 
     Attributes:
@@ -53,7 +52,7 @@ class Plan:
         self,
         draft: Draft,
         spans: Sequence[tuple[int, int]],
-        unlinked: Sequence[tuple[int, Level]] = (),
+        unlinked: Sequence[int] = (),
         twin: int = 0,
     ) -> None:
         self.draft = draft
@@ -129,7 +128,7 @@ class Plan:
         """The tables that nothing points to any more: nobody may use them before the invalidations are done."""
         if not self._unlinked:
             return ()
-        ours = {paddr for paddr, _ in self._unlinked} - set(Links.of(self.tables).paddrs.tolist())
+        ours = set(self._unlinked) - set(Links.of(self.tables).paddrs.tolist())
         return tuple(table for table in self._before.tables() if table.paddr in ours)
 
     @cached_property

@@ -62,7 +62,7 @@ def _larger(draft: Draft, span: tuple[int, int], page_size: int | None) -> list[
     return found
 
 
-def merge(draft: Draft, span: tuple[int, int], page_size: int | None) -> list[tuple[int, Level]]:
+def merge(draft: Draft, span: tuple[int, int], page_size: int | None) -> list[int]:
     """Make one page out of many that follow each other and say the same; what they say of accessed and dirty, it says.
 
     Args:
@@ -71,14 +71,14 @@ def merge(draft: Draft, span: tuple[int, int], page_size: int | None) -> list[tu
         page_size: Bytes of the new pages; None: the next larger size than each has.
 
     Returns:
-        The tables that were unlinked, each with its level.
+        Where the tables are that were unlinked.
 
     Raises:
         EditError: Pages there do not follow each other, do not say the same, or are not all there.
         UnsupportedError: The format has no pages of that size.
     """
     start, end = span
-    freed: list[tuple[int, Level]] = []
+    freed: list[int] = []
     level, order = _target(draft, start, page_size)
     size = level.span << order
     if (start | end) % size:
@@ -118,7 +118,7 @@ def _at(draft: Draft, vaddr: int, level: Level) -> Entry:
     raise EditError(f"{entry.kind.label} stands above: there is nothing to merge", vaddr)
 
 
-def _join_table(draft: Draft, vaddr: int, level: Level) -> list[tuple[int, Level]]:
+def _join_table(draft: Draft, vaddr: int, level: Level) -> list[int]:
     """Make one page out of a full table; the table, and those of groups that were unfolded first."""
     entry, below = _at(draft, vaddr, level), level.beneath
     if below is None or not entry.is_table:
@@ -136,7 +136,7 @@ def _join_table(draft: Draft, vaddr: int, level: Level) -> list[tuple[int, Level
         if below.with_flags(value, seen) != first + step * at & below.word.mask:
             raise _breaks_off(value, alone[0], vaddr + at * below.span)
     entry.value = made
-    return [(frame, below)]
+    return [frame]
 
 
 def _alone(level: Level, slots: object, index: int) -> int:

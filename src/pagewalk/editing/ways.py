@@ -62,13 +62,12 @@ def checked_range(tables: PageTables, vaddr: int, size: int) -> tuple[int, int]:
     return range_of(vaddr, vaddr + size, tables)
 
 
-def ways(tables: PageTables, start: int, end: int, *, contents: bool = False) -> Iterator[Way]:
+def ways(tables: PageTables, start: int, end: int) -> Iterator[Way]:
     """The tables of each level that translate a range, root first; a level that has none there ends it.
 
     Args:
         tables: The page tables.
         start, end: The range, in one window.
-        contents: The last level's tables must be in memory too; else nobody asks for them.
 
     Raises:
         BadRoot, Malformed: A table is not in memory.

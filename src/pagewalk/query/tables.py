@@ -1,4 +1,4 @@
-"""How many tables there are."""
+"""Every table of page tables, level by level: where they are, and how many there are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Paddrs = npt.NDArray[np.uint64]
 
-__all__ = ["count_tables"]
+__all__ = ["count_tables", "linked_tables"]
 
 _CHUNK: Final = 512
 """Tables that are read at a time."""
@@ -42,29 +42,32 @@ def count_tables(tables: PageTables | AddressSpace, *, windows: Iterable[Window]
     tables = tables.tables if isinstance(tables, AddressSpace) else tables
     found: dict[str, list[Paddrs]] = {}
     for window in tables.windows if windows is None else windows:
-        for level, some in _tables_of(tables, window):
+        for level, some in linked_tables(tables, window):
             found.setdefault(level.name, []).append(some)
     return {name: len(np.unique(np.concatenate(some))) for name, some in found.items()}
 
 
-def _tables_of(tables: PageTables, window: Window) -> Iterator[tuple[Level, Paddrs]]:
-    """The addresses of a window's tables, level by level."""
+def linked_tables(tables: PageTables, window: Window) -> Iterator[tuple[Level, Paddrs]]:
+    """The addresses of a window's tables, level by level, the root's first.
+
+    One that several entries point to is there as often, and is looked into once; one outside the memory is not.
+    """
     top, *others = (level for level in tables.format.levels_of(window) if not level.folded)
     at = np.array([window.root], np.uint64)
     yield top, at
     slots = slice(top.index(window.start), top.index(window.end - 1) + 1)
     for level in others:
-        at = _below(tables.memory, top, at, slots)
+        at = _below(tables.memory, top, np.unique(at), slots)
         yield level, at
         top, slots = level, slice(None)
 
 
 def _below(memory: Memory, level: Level, tables: Paddrs, slots: slice) -> Paddrs:
-    """The tables below some tables, by some of the slots of each; each once."""
+    """The tables below some tables, by some of the slots of each, as often as these point to them."""
     found = [tables[:0]]
     for at in range(0, len(tables), _CHUNK):
         read = read_each(memory, tables[at : at + _CHUNK].tolist(), level.table_bytes)
         words = np.frombuffer(b"".join(data for data in read if data is not None), level.word.dtype)
-        words = words.reshape(-1, level.entries)[:, slots].reshape(-1)
-        found.append(np.unique(level.frame(words[level.is_table(words)].astype(np.uint64))))
-    return np.unique(np.concatenate(found))
+        words = words.reshape(-1, level.entries)[:, slots].reshape(-1).astype(np.uint64, copy=False)
+        found.append(level.frame(words[level.is_table(words)]))
+    return np.concatenate(found)
