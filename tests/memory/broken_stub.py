@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pagewalk.memory.packets import Packets, packed
+from pagewalk.memory.machines.packets import Packets, packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

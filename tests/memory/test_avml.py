@@ -11,7 +11,7 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.memory import blocks_of, extents_of
-from pagewalk.memory.avml import AvmlImage
+from pagewalk.memory.dumps.avml import AvmlImage
 from pagewalk.testing import check_memory
 from tests.conftest import skip_or_fail
 from tests.memory.avmls import BLOCK, STREAM, avml, block

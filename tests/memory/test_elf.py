@@ -13,8 +13,8 @@ from elftools.elf.elffile import ELFFile
 
 import pagewalk as pw
 from pagewalk.memory import extents_of
-from pagewalk.memory.elf import ElfCore
-from pagewalk.memory.kcore import LiveCore
+from pagewalk.memory.dumps.elf import ElfCore
+from pagewalk.memory.dumps.kcore import LiveCore
 from pagewalk.sources import source
 from pagewalk.testing import check_memory
 from tests.memory.cores import HIGH, Load, core, note, qemu_state, vmcoreinfo

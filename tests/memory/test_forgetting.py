@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pagewalk as pw
-from pagewalk.memory.forgetting import forget, refuse_kept
-from pagewalk.memory.gdb import GdbStub
+from pagewalk.memory.machines.forgetting import forget, refuse_kept
+from pagewalk.memory.machines.gdb import GdbStub
 from pagewalk.memory.protocol import Running
 from tests.memory.broken_stub import BrokenStub
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import pagewalk as pw
 from pagewalk.memory import BadAnswer, extents_of
-from pagewalk.memory.gdb import GdbStub
-from pagewalk.memory.packets import packed
+from pagewalk.memory.machines.gdb import GdbStub
+from pagewalk.memory.machines.packets import packed
 from tests.memory.broken_stub import BrokenStub
 from tests.memory.test_packets import PIECES
 

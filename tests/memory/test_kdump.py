@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import pagewalk as pw
-from pagewalk.memory import BadAnswer, blocks_of, extents_of, fill_each, pieces, unpackers
-from pagewalk.memory.kdump import Kdump
+from pagewalk.memory import BadAnswer, blocks_of, extents_of, fill_each
+from pagewalk.memory.dumps.kdump import Kdump
+from pagewalk.memory.files import pieces, unpackers
 from pagewalk.testing import check_memory
 from tests.memory.kdumps import PACKERS, PAGE, Dump, flattened, written
 

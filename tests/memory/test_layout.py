@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagewalk.errors import ImageFormatError
-from pagewalk.memory.layout import MOST, Claim, Layout, Ranges, laid_out
+from pagewalk.memory.files.layout import MOST, Claim, Layout, Ranges, laid_out
 
 LENGTH = 64
 CLAIMS = st.lists(

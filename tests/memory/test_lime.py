@@ -13,7 +13,7 @@ from volatility3.framework.layers import physical
 
 import pagewalk as pw
 from pagewalk.memory import extents_of
-from pagewalk.memory.lime import LimeImage
+from pagewalk.memory.dumps.lime import LimeImage
 from pagewalk.sources import source
 from pagewalk.testing import check_memory
 from tests.memory.cores import lime

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pagewalk as pw
-from pagewalk.memory.packets import LONGEST, Packets, packed
+from pagewalk.memory.machines.packets import LONGEST, Packets, packed
 
 PAYLOADS = st.binary(max_size=300)
 PIECES = st.one_of(

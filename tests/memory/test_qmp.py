@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pagewalk as pw
-from pagewalk.memory.hmp import Section, cpus_of, ram_of
-from pagewalk.memory.monitor import Monitor, Refused
+from pagewalk.memory.machines.hmp import Section, cpus_of, ram_of
+from pagewalk.memory.machines.monitor import Monitor, Refused
 
 if TYPE_CHECKING:
     from pathlib import Path

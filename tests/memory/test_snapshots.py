@@ -11,8 +11,8 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.memory import extents_of
-from pagewalk.memory.cloud_hypervisor import CloudHypervisorSnapshot
-from pagewalk.memory.firecracker import FirecrackerMemory
+from pagewalk.memory.dumps.cloud_hypervisor import CloudHypervisorSnapshot
+from pagewalk.memory.dumps.firecracker import FirecrackerMemory
 from pagewalk.testing import check_memory
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import pagewalk as pw
-from pagewalk.memory import unpacked as module
-from pagewalk.memory.unpacked import unpacked
+from pagewalk.memory.files import unpacked as module
+from pagewalk.memory.files.unpacked import unpacked
 from pagewalk.sources import source
 from tests.memory.cores import Load, core, lime, qemu_state
 

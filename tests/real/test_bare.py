@@ -11,8 +11,8 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.memory import BadAnswer, Segment, blocks_of, extents_of, read_each
-from pagewalk.memory.gdb import GdbStub
-from pagewalk.memory.qmp import SavedRam, SharedRam, open_qmp
+from pagewalk.memory.machines.gdb import GdbStub
+from pagewalk.memory.machines.qmp import SavedRam, SharedRam, open_qmp
 from pagewalk.testing import check_memory
 from tests.conftest import skip_or_fail
 from tests.real.bare import SIZE, bare

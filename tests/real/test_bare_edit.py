@@ -8,8 +8,8 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.editing.journal import COMMITTED, UNDONE, WRITING, Journal
-from pagewalk.memory.gdb import GdbStub
-from pagewalk.memory.qmp import SharedRam
+from pagewalk.memory.machines.gdb import GdbStub
+from pagewalk.memory.machines.qmp import SharedRam
 from tests.conftest import skip_or_fail
 from tests.real.bare import bare
 from tests.real.packages import NotToBeHad

@@ -12,8 +12,8 @@ import time
 import pytest
 
 import pagewalk as pw
-from pagewalk.memory.gdb import GdbStub
-from pagewalk.memory.qmp import SharedRam
+from pagewalk.memory.machines.gdb import GdbStub
+from pagewalk.memory.machines.qmp import SharedRam
 from tests.conftest import skip_or_fail
 from tests.real.boot import READY, booted
 from tests.real.laboratory import COMPLAINT, SOCKETS, Laboratory, faults

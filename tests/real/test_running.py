@@ -8,7 +8,7 @@ import pytest
 
 import pagewalk as pw
 from pagewalk.formats import from_registers
-from pagewalk.memory.qmp import SavedRam, SharedRam
+from pagewalk.memory.machines.qmp import SavedRam, SharedRam
 from tests.conftest import skip_or_fail
 from tests.real.boot import booted
 from tests.real.machines import MACHINES

@@ -19,8 +19,8 @@ from pagewalk.editing.target import copied
 from pagewalk.errors import Conflict, EditError, ImageFormatError, MemoryWriteError, PagewalkError, UnsupportedError
 from pagewalk.memory import read_each, read_exactly, write_to
 from pagewalk.memory.address import address_of, reopened
+from pagewalk.memory.machines.wire import told
 from pagewalk.memory.protocol import is_writable
-from pagewalk.memory.wire import told
 from pagewalk.sweep import mappings
 from pagewalk.tables import PageTables
 

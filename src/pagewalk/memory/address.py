@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.errors import ImageFormatError
-from pagewalk.memory.image import RawImage
+from pagewalk.memory.files.image import RawImage
 
 if TYPE_CHECKING:
     from pagewalk.memory.protocol import Memory
@@ -33,8 +33,8 @@ def reopened(address: dict[str, Any]) -> Any:
         OSError: It is gone, or cannot be written.
         UnsupportedError: It cannot be written any more.
     """
-    from pagewalk.memory.gdb import GdbStub  # they are for machines alone
-    from pagewalk.memory.qmp import open_qmp
+    from pagewalk.memory.machines.gdb import GdbStub  # they are for machines alone
+    from pagewalk.memory.machines.qmp import open_qmp
 
     match address:
         case {"file": str(path), "segments": list(parts)}:

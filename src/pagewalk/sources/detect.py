@@ -68,16 +68,16 @@ _VMWARE: Final = "a VMware state file", "open the .vmem file beside it, the memo
 _VMWARE_MAGICS: Final = (b"\xd0\xbe\xd2\xbe", b"\xd1\xba\xd1\xba", b"\xd2\xbe\xd2\xbe", b"\xd3\xbe\xd3\xbe")
 _DUMP: Final = "take a dump of the guest's memory (dump-guest-memory, virsh dump --memory-only)"
 _WINDOWS: Final = "a Windows crash dump", "take a raw image, or convert it by a tool for crash dumps"
-_KDUMP: Final = "pagewalk.memory.kdump:Kdump"
-_FIRECRACKER: Final = "a Firecracker snapshot", "pagewalk.memory.firecracker:FirecrackerMemory"
-_CLOUD: Final = "a cloud-hypervisor snapshot", "pagewalk.memory.cloud_hypervisor:CloudHypervisorSnapshot"
-RAW: Final = SourceType("raw", "a raw memory image", load="pagewalk.memory.image:RawImage")
+_KDUMP: Final = "pagewalk.memory.dumps.kdump:Kdump"
+_FIRECRACKER: Final = "a Firecracker snapshot", "pagewalk.memory.dumps.firecracker:FirecrackerMemory"
+_CLOUD: Final = "a cloud-hypervisor snapshot", "pagewalk.memory.dumps.cloud_hypervisor:CloudHypervisorSnapshot"
+RAW: Final = SourceType("raw", "a raw memory image", load="pagewalk.memory.files.image:RawImage")
 TYPES: Final = (
-    SourceType("elf", "an ELF core", b"\x7fELF", load="pagewalk.memory.elf:open_core"),
+    SourceType("elf", "an ELF core", b"\x7fELF", load="pagewalk.memory.dumps.elf:open_core"),
     SourceType("kdump", "a kdump file", b"KDUMP   ", load=_KDUMP, several=True, fixed=True),
     SourceType("flattened", "a flattened makedumpfile dump", b"makedumpfile", load=_KDUMP, several=True, fixed=True),
-    SourceType("lime", "a LiME image", b"EMiL", load="pagewalk.memory.lime:LimeImage"),
-    SourceType("avml", "an AVML image", b"AVML\2\0\0\0", load="pagewalk.memory.avml:AvmlImage", fixed=True),
+    SourceType("lime", "a LiME image", b"EMiL", load="pagewalk.memory.dumps.lime:LimeImage"),
+    SourceType("avml", "an AVML image", b"AVML\2\0\0\0", load="pagewalk.memory.dumps.avml:AvmlImage", fixed=True),
     SourceType("gz", "a gzip file", b"\x1f\x8b", packing="gz"),
     SourceType("xz", "an xz file", b"\xfd7zXZ\0", packing="xz"),
     SourceType("zst", "a zstd file", b"\x28\xb5\x2f\xfd", packing="zst"),
@@ -102,8 +102,8 @@ TYPES: Final = (
 Nothing in a Firecracker snapshot says what it is: the user does.
 """
 MACHINES: Final = (
-    SourceType("qmp", "a running machine", load="pagewalk.memory.qmp:open_qmp"),
-    SourceType("gdb", "a running machine", load="pagewalk.memory.gdb:open_gdb"),
+    SourceType("qmp", "a running machine", load="pagewalk.memory.machines.qmp:open_qmp"),
+    SourceType("gdb", "a running machine", load="pagewalk.memory.machines.gdb:open_gdb"),
 )
 """What is opened by an address: the name, a colon, and where it is."""
 _HEAD: Final = max(type_.offset + len(type_.magic) for type_ in TYPES)

@@ -39,7 +39,7 @@ def file_source(
         return _opened(path, name, asked or packed, base, parts, writable)
     if writable:
         raise UnsupportedError(f"{path}: {packed.what} is not written: unpack it first")
-    from pagewalk.memory.unpacked import unpacked  # its decoders take their time
+    from pagewalk.memory.files.unpacked import unpacked  # its decoders take their time
 
     with unpacked(path, packed.packing, progress=progress) as inside, _named(inside, f"{path} unpacked"):
         if (found := detect(inside)).packing:

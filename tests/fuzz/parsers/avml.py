@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from pagewalk.memory.avml import AvmlImage
+from pagewalk.memory.dumps.avml import AvmlImage
 from tests.fuzz.target import Target
 from tests.memory.avmls import BLOCK, avml
 
@@ -24,4 +24,9 @@ def _seeds() -> list[bytes]:
     ]
 
 
-TARGET = Target(_seeds, AvmlImage, 32, ("pagewalk.memory.avml", "pagewalk.memory.avml_index", "pagewalk.memory.pieces"))
+TARGET = Target(
+    _seeds,
+    AvmlImage,
+    32,
+    ("pagewalk.memory.dumps.avml", "pagewalk.memory.dumps.avml_index", "pagewalk.memory.files.pieces"),
+)

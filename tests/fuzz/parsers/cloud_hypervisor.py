@@ -9,7 +9,7 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from pagewalk.memory.cloud_hypervisor import CloudHypervisorSnapshot
+from pagewalk.memory.dumps.cloud_hypervisor import CloudHypervisorSnapshot
 from tests.fuzz.mutate import NUMBERS, mutated
 from tests.fuzz.target import Target
 from tests.memory.test_snapshots import state
@@ -118,7 +118,7 @@ TARGET = Target(
     _seeds,
     _open,
     header=20,
-    modules=("pagewalk.memory.cloud_hypervisor", "pagewalk.memory.layered"),
+    modules=("pagewalk.memory.dumps.cloud_hypervisor", "pagewalk.memory.files.layered"),
     mutate=_hostile,
     refusal="no JSON|says nothing of",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pagewalk.memory.elf import ElfCore
+from pagewalk.memory.dumps.elf import ElfCore
 from tests.fuzz.target import Target
 from tests.memory.cores import HIGH, Load, core, note, qemu_state, vmcoreinfo
 
@@ -31,5 +31,5 @@ TARGET = Target(
     _seeds,
     ElfCore,
     header=24,
-    modules=("pagewalk.memory.elf_headers", "pagewalk.memory.elf_notes", "pagewalk.memory.layout"),
+    modules=("pagewalk.memory.dumps.elf_headers", "pagewalk.memory.dumps.elf_notes", "pagewalk.memory.files.layout"),
 )

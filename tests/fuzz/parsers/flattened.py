@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pagewalk.memory.kdump import Kdump
+from pagewalk.memory.dumps.kdump import Kdump
 from tests.fuzz.parsers.kdump import MODULES, dumps
 from tests.fuzz.target import Target
 from tests.memory.kdumps import flattened
@@ -18,4 +18,4 @@ def _seeds() -> list[bytes]:
     ]
 
 
-TARGET = Target(_seeds, Kdump, 4096, (*MODULES, "pagewalk.memory.flattened"))
+TARGET = Target(_seeds, Kdump, 4096, (*MODULES, "pagewalk.memory.dumps.flattened"))

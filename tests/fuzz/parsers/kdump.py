@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pagewalk.memory.kdump import Kdump
+from pagewalk.memory.dumps.kdump import Kdump
 from tests.fuzz.target import Target
 from tests.memory.kdumps import PACKERS, PAGE, Dump, written
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pagewalk.memory.lime import LimeImage
+from pagewalk.memory.dumps.lime import LimeImage
 from tests.fuzz.target import Target
 from tests.memory.cores import lime
 
@@ -18,5 +18,8 @@ def _seeds() -> list[bytes]:
 
 
 TARGET = Target(
-    _seeds, LimeImage, header=8, modules=("pagewalk.memory.lime", "pagewalk.memory.dump", "pagewalk.memory.layout")
+    _seeds,
+    LimeImage,
+    header=8,
+    modules=("pagewalk.memory.dumps.lime", "pagewalk.memory.dumps.dump", "pagewalk.memory.files.layout"),
 )

@@ -66,7 +66,7 @@ TARGET = Target(
     _open,
     header=6,
     modules=(
-        "pagewalk.memory.unpacked",
+        "pagewalk.memory.files.unpacked",
         "pagewalk.sources.opening",
         "pagewalk.sources.files",
         "pagewalk.sources.detect",

@@ -15,7 +15,7 @@ from pagewalk.errors import ImageFormatError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pagewalk.memory.mapped import MappedFile
+    from pagewalk.memory.files.mapped import MappedFile
 
 __all__ = ["WORD", "Index"]
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from pagewalk.abi.kdump import DESCRIPTOR, FLATTENED, INCOMPLETE, SIGNATURE
 from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump, UnsupportedError
-from pagewalk.memory.bitmap import Bitmap
-from pagewalk.memory.flattened import FlattenedFile
-from pagewalk.memory.kdump_header import read_header
-from pagewalk.memory.mapped import MappedFile
-from pagewalk.memory.pieces import Gone
+from pagewalk.memory.dumps.bitmap import Bitmap
+from pagewalk.memory.dumps.flattened import FlattenedFile
+from pagewalk.memory.dumps.kdump_header import read_header
+from pagewalk.memory.files.mapped import MappedFile
+from pagewalk.memory.files.pieces import Gone
 
 if TYPE_CHECKING:
     import os

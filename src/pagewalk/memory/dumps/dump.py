@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from pagewalk.doors import integer
 from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump, UnsupportedError
 from pagewalk.memory.exact import BadAnswer
-from pagewalk.memory.image import RawImage
-from pagewalk.memory.layout import laid_out
+from pagewalk.memory.files.image import RawImage
+from pagewalk.memory.files.layout import laid_out
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
 
-    from pagewalk.memory.layout import Claim, Layout
+    from pagewalk.memory.files.layout import Claim, Layout
 
 __all__ = ["MappedDump", "missing_of", "why_not"]
 

@@ -20,8 +20,8 @@ from pagewalk.abi.kdump import BLOCKS, FRONT, sub_layout
 from pagewalk.errors import ImageFormatError
 
 if TYPE_CHECKING:
-    from pagewalk.memory.flattened import FlattenedFile
-    from pagewalk.memory.mapped import MappedFile
+    from pagewalk.memory.dumps.flattened import FlattenedFile
+    from pagewalk.memory.files.mapped import MappedFile
 
 __all__ = ["Header", "read_header"]
 

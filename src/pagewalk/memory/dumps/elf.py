@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pagewalk.memory.dump import MappedDump
-from pagewalk.memory.elf_headers import core_of
+from pagewalk.memory.dumps.dump import MappedDump
+from pagewalk.memory.dumps.elf_headers import core_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from pagewalk.memory.layout import Claim
+    from pagewalk.memory.files.layout import Claim
     from pagewalk.memory.protocol import Memory
 
 __all__ = ["ElfCore", "open_core"]
@@ -42,6 +42,6 @@ def open_core(path: str | os.PathLike[str], *, writable: bool = False) -> Memory
     Raises:
         OSError, ImageFormatError, UnsupportedError: As ``ElfCore`` and ``LiveCore``.
     """
-    from pagewalk.memory.kcore import LiveCore, is_live
+    from pagewalk.memory.dumps.kcore import LiveCore, is_live
 
     return LiveCore(path, writable=writable) if is_live(Path(path)) else ElfCore(path, writable=writable)

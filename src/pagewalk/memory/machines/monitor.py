@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import shortened, shown
 from pagewalk.errors import ImageFormatError, UnsupportedError
-from pagewalk.memory.wire import SECONDS, Wire
+from pagewalk.memory.machines.wire import SECONDS, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pagewalk.doors import integer
 from pagewalk.errors import MemoryReadError
-from pagewalk.memory.mapped import OfFiles
+from pagewalk.memory.files.mapped import OfFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pagewalk.memory.mapped import MappedFile
+    from pagewalk.memory.files.mapped import MappedFile
 
 __all__ = ["KEPT", "Gone", "Piece", "PiecewiseMemory"]
 

@@ -18,8 +18,8 @@ import numpy as np
 from pagewalk.abi.snapshots import FIRECRACKER, FIRECRACKER_OLD
 from pagewalk.doors import integer
 from pagewalk.errors import ImageFormatError
-from pagewalk.memory.layered import MappedFiles
-from pagewalk.memory.mapped import MappedFile
+from pagewalk.memory.files.layered import MappedFiles
+from pagewalk.memory.files.mapped import MappedFile
 from pagewalk.memory.protocol import Segment
 
 if TYPE_CHECKING:

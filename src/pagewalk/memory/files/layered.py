@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pagewalk.doors import integer, shortened
+from pagewalk.memory.files.mapped import OfFiles
 from pagewalk.memory.flat import FlatMemory
-from pagewalk.memory.mapped import OfFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pagewalk.memory.mapped import MappedFile
+    from pagewalk.memory.files.mapped import MappedFile
     from pagewalk.memory.protocol import Segment
 
 __all__ = ["MappedFiles"]

@@ -27,10 +27,10 @@ from pagewalk.abi.elf import MACHINES as ELF_MACHINES
 from pagewalk.abi.kdump import INCOMPLETE, LEVELS, MACHINES, PACKED
 from pagewalk.doors import printable, shortened
 from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump, UnsupportedError
-from pagewalk.memory.elf_notes import notes_of, vmcoreinfo_of
-from pagewalk.memory.kdump_file import KdumpFile
-from pagewalk.memory.pieces import Gone, Piece, PiecewiseMemory
-from pagewalk.memory.unpackers import QUICK, UNPACKERS
+from pagewalk.memory.dumps.elf_notes import notes_of, vmcoreinfo_of
+from pagewalk.memory.dumps.kdump_file import KdumpFile
+from pagewalk.memory.files.pieces import Gone, Piece, PiecewiseMemory
+from pagewalk.memory.files.unpackers import QUICK, UNPACKERS
 
 if TYPE_CHECKING:
     import os

@@ -17,7 +17,7 @@ from pagewalk.errors import UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pagewalk.memory.stub import Stub
+    from pagewalk.memory.machines.stub import Stub
 
 __all__ = ["forget", "refuse_kept"]
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from pagewalk.doors import shown
 from pagewalk.errors import ImageFormatError, UnsupportedError
-from pagewalk.memory.packets import Packets, packed
-from pagewalk.memory.wire import SECONDS, Wire
+from pagewalk.memory.machines.packets import Packets, packed
+from pagewalk.memory.machines.wire import SECONDS, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

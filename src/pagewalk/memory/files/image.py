@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pagewalk.doors import integer, plain, refuse_pickling, shortened, shown
 from pagewalk.errors import ImageFormatError, MemoryWriteError
 from pagewalk.memory.exact import BadAnswer
+from pagewalk.memory.files.mapped import Version, has_path, mapped
 from pagewalk.memory.flat import FlatMemory
-from pagewalk.memory.mapped import Version, has_path, mapped
 from pagewalk.memory.protocol import Segment
 
 if TYPE_CHECKING:

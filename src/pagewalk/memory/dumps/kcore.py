@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import integer, refuse_pickling, shortened, shown
 from pagewalk.errors import ImageFormatError, MemoryReadError, UnsupportedError
-from pagewalk.memory.elf_headers import core_of
+from pagewalk.memory.dumps.elf_headers import core_of
 from pagewalk.memory.exact import BadAnswer
-from pagewalk.memory.layout import Ranges, laid_out
+from pagewalk.memory.files.layout import Ranges, laid_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import ImageFormatError
-from pagewalk.memory.cpus import NAMES, are_enough
-from pagewalk.memory.hmp import cpus_of
-from pagewalk.memory.stub import Stub
-from pagewalk.memory.wire import told
+from pagewalk.memory.machines.cpus import NAMES, are_enough
+from pagewalk.memory.machines.hmp import cpus_of
+from pagewalk.memory.machines.stub import Stub
+from pagewalk.memory.machines.wire import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pagewalk.memory.monitor import Monitor
+    from pagewalk.memory.machines.monitor import Monitor
 
 __all__ = ["registers_of", "stub_of"]
 

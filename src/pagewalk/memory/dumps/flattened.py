@@ -22,7 +22,7 @@ from pagewalk.errors import ImageFormatError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pagewalk.memory.mapped import MappedFile
+    from pagewalk.memory.files.mapped import MappedFile
 
 __all__ = ["FlattenedFile"]
 

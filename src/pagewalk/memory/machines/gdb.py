@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.doors import integer, plain, refuse_pickling, shortened
 from pagewalk.errors import ImageFormatError, MemoryReadError, MemoryWriteError
-from pagewalk.memory.cpus import NAMES, notes_of_cpus
 from pagewalk.memory.exact import BadAnswer
-from pagewalk.memory.forgetting import forget, refuse_kept
-from pagewalk.memory.hmp import ram_of
-from pagewalk.memory.runs import Extents, gathered
-from pagewalk.memory.stub import Stub
-from pagewalk.memory.wire import SECONDS, absolute, told
+from pagewalk.memory.machines.cpus import NAMES, notes_of_cpus
+from pagewalk.memory.machines.forgetting import forget, refuse_kept
+from pagewalk.memory.machines.hmp import ram_of
+from pagewalk.memory.machines.runs import Extents, gathered
+from pagewalk.memory.machines.stub import Stub
+from pagewalk.memory.machines.wire import SECONDS, absolute, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,8 +6,8 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import ImageFormatError
-from pagewalk.memory.dump import MappedDump
-from pagewalk.memory.layout import MOST, Claim
+from pagewalk.memory.dumps.dump import MappedDump
+from pagewalk.memory.files.layout import MOST, Claim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from pagewalk.abi.elf import ET_CORE, LAYOUTS, MACHINES, PN_XNUM, PT_LOAD, PT_NOTE
 from pagewalk.errors import ImageFormatError, UnsupportedError
-from pagewalk.memory.elf_notes import Notes, notes_of
-from pagewalk.memory.layout import MOST, Claim, joined
+from pagewalk.memory.dumps.elf_notes import Notes, notes_of
+from pagewalk.memory.files.layout import MOST, Claim, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagewalk.doors import integer, plain, refuse_pickling, shortened
 from pagewalk.errors import ImageFormatError, MemoryReadError, MemoryWriteError, UnsupportedError
-from pagewalk.memory.cpus import notes_of_cpus
 from pagewalk.memory.exact import BadAnswer
+from pagewalk.memory.files.image import RawImage
 from pagewalk.memory.flat import FlatMemory
-from pagewalk.memory.forgetting import forget, refuse_kept
-from pagewalk.memory.hmp import Section, ram_of
-from pagewalk.memory.image import RawImage
-from pagewalk.memory.monitor import Monitor, Refused
-from pagewalk.memory.running import registers_of, stub_of
-from pagewalk.memory.runs import Extents, gathered
-from pagewalk.memory.wire import SECONDS, absolute, told
+from pagewalk.memory.machines.cpus import notes_of_cpus
+from pagewalk.memory.machines.forgetting import forget, refuse_kept
+from pagewalk.memory.machines.hmp import Section, ram_of
+from pagewalk.memory.machines.monitor import Monitor, Refused
+from pagewalk.memory.machines.running import registers_of, stub_of
+from pagewalk.memory.machines.runs import Extents, gathered
+from pagewalk.memory.machines.wire import SECONDS, absolute, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pagewalk.memory.stub import Stub
+    from pagewalk.memory.machines.stub import Stub
 
 __all__ = ["SavedRam", "SharedRam", "open_qmp"]
 

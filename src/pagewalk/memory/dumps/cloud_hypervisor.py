@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk.abi.snapshots import CPUS, MEMORY, RANGES, REGISTERS, STATE
 from pagewalk.errors import ImageFormatError
-from pagewalk.memory.layered import MappedFiles
-from pagewalk.memory.mapped import MappedFile
+from pagewalk.memory.files.layered import MappedFiles
+from pagewalk.memory.files.mapped import MappedFile
 from pagewalk.memory.protocol import Segment
 
 if TYPE_CHECKING:

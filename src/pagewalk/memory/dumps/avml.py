@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 from pagewalk.abi.avml import CHUNK, STREAM
 from pagewalk.doors import printable
 from pagewalk.errors import ImageFormatError, MemoryReadError, PageNotInDump
-from pagewalk.memory.avml_index import WORD, Index
-from pagewalk.memory.mapped import MappedFile
-from pagewalk.memory.pieces import Gone, Piece, PiecewiseMemory
-from pagewalk.memory.unpackers import library
+from pagewalk.memory.dumps.avml_index import WORD, Index
+from pagewalk.memory.files.mapped import MappedFile
+from pagewalk.memory.files.pieces import Gone, Piece, PiecewiseMemory
+from pagewalk.memory.files.unpackers import library
 
 if TYPE_CHECKING:
     import os

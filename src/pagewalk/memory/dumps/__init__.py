@@ -1,0 +1,1 @@
+"""Dumps and snapshots of machines: how each maker writes which bytes are which memory."""
