@@ -53,5 +53,8 @@ WRITTEN_BY_THE_KERNEL_IS_KNOWN_TO_BE_DIRTY = (
     anon(0, 4), kernel_write(0), fork(), advise(0, 1, abi.MADV_FREE), exit_(1), advise(0, 1, abi.MADV_PAGEOUT),
     kernel_write(1), advise(1, 1, abi.MADV_FREE), advise(1, 1, abi.MADV_PAGEOUT),
 )  # fmt: skip
+A_PAGE_THAT_A_PARENT_LOCKED_IS_LEFT_TO_ITS_CHILD = (
+    anon(35, 1), lock(35, 1), fork(), write(35), kernel_read(35, 4096, process=1),
+)  # fmt: skip
 
 SCENARIOS = titled(globals())

@@ -64,6 +64,11 @@ FREEDOMS = (
         "the flags depend on the kernel's version and how it was built",
     ),
     Freedom(
+        "pages that a CPU has set aside",
+        "its lists of them are emptied before each step (sides/aside.py)",
+        "a page waits there, held once more, after it was locked or unlocked, until the list is full",
+    ),
+    Freedom(
         "huge pages out of stock, and khugepaged",
         "a disagreement does not count while the kernel's counters of these two moved; the scenario is run again",
         "the machine's free memory may be fragmented; khugepaged collapses advised memory every few seconds",

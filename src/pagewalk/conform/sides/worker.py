@@ -26,6 +26,7 @@ from pagewalk.abi.syscalls import SYS_CLONE
 from pagewalk.conform.scenarios import Exit, Fork, Scenario, Step
 from pagewalk.conform.scenarios.target import Outcome
 from pagewalk.conform.sides.actor import NO_PROCESS, SAME_CHILD, Actor, Look, Window, make_files
+from pagewalk.conform.sides.aside import Aside
 from pagewalk.conform.sides.process import end_with, parents_pipe
 from pagewalk.conform.sides.swap import own_swap_is_on
 from pagewalk.conform.sides.syscalls import ThisProcess
@@ -150,6 +151,7 @@ class _Run:
         target.begin()
         self._files = make_files(target, scenario.files)
         self._family = Family()
+        self._aside = Aside()
         self._deadline = 0.0
         ours, pipe = Pipe()
         self._pipes = {0: ours}
@@ -181,6 +183,7 @@ class _Run:
         looks: dict[int, Look | None] = {}
         outcome = self._refusal(step)
         if outcome is None:
+            self._aside.empty()
             outcome, looks[step.process] = self._ask(step.process, step, look)
         if look:
             looks |= {number: self._ask(number, None, True)[1] for number in list(self._pipes) if number not in looks}

@@ -1,0 +1,28 @@
+"""What a CPU has set aside: pages that it will see to later, each held by one more reference meanwhile.
+
+A page that is locked or unlocked waits on such a list until it is full. Who asks meanwhile whether anybody else holds
+the page is told so: one that a parent unlocked by writing to its own copy is copied again for the child that it was left
+to. When a list is emptied is a matter of what else the CPU does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+
+__all__ = ["Aside"]
+
+
+class Aside:
+    """Empties the lists of this CPU."""
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, mmap.PAGESIZE)
+        self._at = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(self._page)))
+        self._libc = ctypes.CDLL(None)
+
+    def empty(self) -> None:
+        """Empty them: mlock and munlock do, of an area that is not locked, or is."""
+        size = ctypes.c_size_t(mmap.PAGESIZE)
+        self._libc.mlock(self._at, size)
+        self._libc.munlock(self._at, size)
