@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.real.architectures import Architecture
     from tests.real.kernels import Kernel
 
-__all__ = ["CROWDS", "EDITED", "MACHINES", "PROCESSES", "Machine"]
+__all__ = ["CROWDS", "EDITED", "MACHINES", "PROCESSES", "Machine", "fewer_fakes"]
 
 
 class Machine(NamedTuple):
@@ -117,13 +117,21 @@ PROCESSES: Final = {
 
 def _crowd(like: str, words: str = "", **more: Any) -> Machine:
     """A guest like one of those, with many processes, and noise in its memory; of its words, other ones."""
-    one = MACHINES[like]
-    noise = f"noise_from={one.architecture.base:#x} noise_bytes={CROWD << 20:#x}"
-    return one._replace(program="many", megabytes=CROWD, options=f"{words} {noise}", **more)
+    return _noisy(MACHINES[like]._replace(program="many", options=words, **more), 512, "noise_mib=96")
 
 
-CROWD: Final = 512
-"""MiB of a guest of many processes."""
+def fewer_fakes(one: Machine) -> Machine:
+    """A guest of many processes with twice the memory, and noise in which fewer fakes are, and easier ones."""
+    words = (word for word in one.options.split() if not word.startswith("noise_"))
+    return _noisy(one._replace(options=" ".join(words)), 1024, "noise_mib=300 few_fakes=yes")
+
+
+def _noisy(one: Machine, megabytes: int, noise: str) -> Machine:
+    """A guest of so much memory, to the addresses of which its noise points."""
+    where = f"noise_from={one.architecture.base:#x} noise_bytes={megabytes << 20:#x}"
+    return one._replace(megabytes=megabytes, options=f"{one.options} {noise} {where}")
+
+
 CROWDS: Final = {
     machine.name: machine
     for machine in (

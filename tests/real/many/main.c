@@ -14,7 +14,6 @@
 #include "many.h"
 
 enum { SHORT_LIVES = 12 };
-static const long NOISE = 96; /* MiB */
 
 size_t page;
 
@@ -76,8 +75,9 @@ int main(int count, char **arguments) {
   start(started, SHORT_LIVES, arguments[0]);
   for (int i = 0; i < SHORT_LIVES; i++) kill(started[i], SIGKILL);
   for (int i = 0; i < SHORT_LIVES; i++) waitpid(started[i], NULL, 0);
-  const char *first = getenv("noise_from"), *bytes = getenv("noise_bytes"); /* words of the kernel's command line */
-  if (first && bytes) make_noise(NOISE, strtoull(first, NULL, 16), strtoull(bytes, NULL, 16));
+  const char *mib = getenv("noise_mib"), *first = getenv("noise_from"), *bytes = getenv("noise_bytes"); /* kernel's words */
+  if (mib && first && bytes)
+    make_noise(atol(mib), getenv("few_fakes") != NULL, strtoull(first, NULL, 16), strtoull(bytes, NULL, 16));
   start(started, LIVES, arguments[0]);
   say("processes %x", LIVES + 2);
   say("ready");

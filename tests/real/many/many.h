@@ -15,7 +15,7 @@ enum { LIVES = 24 };
 void live(int number, char *program, int done) __attribute__((noreturn));
 void spin(int done) __attribute__((noreturn));
 
-/* noise.c: a file of so many MiB, of all that could be mistaken for page tables */
-void make_noise(long megabytes, uint64_t first, uint64_t bytes);
+/* noise.c: a file of so many MiB, of all that could be mistaken for page tables, or of what few fakes are among */
+void make_noise(long megabytes, int few_fakes, uint64_t first, uint64_t bytes);
 
 #endif

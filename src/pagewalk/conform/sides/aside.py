@@ -1,8 +1,8 @@
 """What a CPU has set aside: pages that it will see to later, each held by one more reference meanwhile.
 
-A page that is locked or unlocked waits on such a list until it is full. Who asks meanwhile whether anybody else holds
-the page is told so: one that a parent unlocked by writing to its own copy is copied again for the child that it was left
-to. When a list is emptied is a matter of what else the CPU does.
+A page that is locked or unlocked waits on such a list until it is full, and who asks whether anybody else holds it is
+told so: one that a parent unlocked by writing to its own copy is copied again for the child that it was left to. When a
+list is emptied is a matter of what else the CPU does.
 """
 
 from __future__ import annotations
