@@ -6,22 +6,20 @@ random).
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from pagewalk.conform.sides.pool import huge_pool
+from pagewalk.errors import UnsupportedError
 from tests.guests import Guest, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
 settings.register_profile(
     "quick",
@@ -56,52 +54,11 @@ def skip_or_fail(reason: str) -> None:
 def usable_hugetlb(pages: int) -> Iterator[None]:
     """So many hugetlb pages of 2 MiB that may be had: free, and not promised to others.
 
-    The pool is made larger if it must be, and afterwards as large as it was. A kernel may have leaked promises (see
-    ``free_hugetlb``), and memory may be fragmented: then it is said what is missing. The pool is the machine's: another
-    process of the test run waits meanwhile.
+    What hinders it is said. The pool is the machine's: another process of the test run waits meanwhile.
     """
-    with _alone_with_the_pool(), _enlarged_pool(pages):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(huge_pool(pages))
+        except UnsupportedError as error:
+            skip_or_fail(str(error))
         yield
-
-
-@contextmanager
-def _alone_with_the_pool() -> Iterator[None]:
-    """Hold the lock that the processes of a test run share."""
-    try:
-        folder = os.open(POOL, os.O_RDONLY)
-    except OSError as error:
-        skip_or_fail(f"no hugetlb pages of 2 MiB here: {error}")
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def _enlarged_pool(pages: int) -> Iterator[None]:
-    """A pool of which so many pages may be had."""
-    try:
-        before, usable = _in_pool("nr"), _in_pool("free") - _in_pool("resv")
-        if usable < pages:
-            Path("/proc/sys/vm/compact_memory").write_text("1")
-            _resize_pool(before + pages - usable)
-    except OSError as error:
-        skip_or_fail(f"needs {pages} hugetlb pages of 2 MiB that may be had, and root to make them: {error}")
-    try:
-        there = {name: _in_pool(name) for name in ("nr", "free", "resv")}
-        if there["free"] - there["resv"] < pages:
-            skip_or_fail(f"needs {pages} hugetlb pages of 2 MiB that may be had; the kernel gives {there}")
-        yield
-    finally:
-        if usable < pages:
-            _resize_pool(before)
-
-
-def _in_pool(name: str) -> int:
-    """Pages of the 2 MiB pool: all (nr), free, or promised (resv)."""
-    return int((POOL / f"{name}_hugepages").read_text())
-
-
-def _resize_pool(pages: int) -> None:
-    (POOL / "nr_hugepages").write_text(str(pages))

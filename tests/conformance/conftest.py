@@ -7,13 +7,11 @@ import pytest
 from pagewalk.conform.sides.facts import require_settings
 from pagewalk.conform.sides.kernel import Kernel
 from pagewalk.conform.sides.model import simulated
+from pagewalk.conform.sides.pool import PAGES
 from pagewalk.conform.sides.probe import require_machine
 from pagewalk.conform.sides.swap import swap_file
 from pagewalk.errors import UnsupportedError
 from tests.conftest import skip_or_fail, usable_hugetlb
-
-POOL = 4
-"""hugetlb pages that written scenarios count on."""
 
 
 def start_kernel(name="kernel"):
@@ -54,7 +52,7 @@ def model():
 @pytest.fixture
 def huge_pool():
     """The hugetlb pages that a scenario may count on."""
-    with usable_hugetlb(POOL):
+    with usable_hugetlb(PAGES):
         yield
 
 

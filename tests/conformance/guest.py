@@ -42,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kernel", type=Path, required=True, help="its vmlinuz")
     parser.add_argument("--cpu", default="max", help="as QEMU has it")
+    parser.add_argument("--memory", default="1536", help="MiB of it")
     parser.add_argument("--append", default="", help="words for the kernel's command line")
     parser.add_argument("module", nargs="+", help="a module, its arguments, and last a file that it writes")
     wanted = parser.parse_args()
@@ -49,10 +50,10 @@ def main() -> None:
         initrd = Path(folder) / "initrd"
         with initrd.open("wb") as file:
             write_archive(file, dict(contents()))
-        boot(wanted.kernel, initrd, wanted.cpu, wanted.append, wanted.module)
+        boot(wanted.kernel, initrd, wanted.cpu, wanted.memory, wanted.append, wanted.module)
 
 
-def boot(kernel: Path, initrd: Path, cpu: str, append: str, module: list[str]) -> None:
+def boot(kernel: Path, initrd: Path, cpu: str, memory: str, append: str, module: list[str]) -> None:
     """Run a guest to its end; the file that the module writes there is written here."""
     init = f"LD_LIBRARY_PATH={LIBRARIES} rdinit={PYTHON} -- {Path(__file__)} {' '.join(module)}"
     command = [
@@ -65,7 +66,7 @@ def boot(kernel: Path, initrd: Path, cpu: str, append: str, module: list[str]) -
         "-cpu",
         cpu,
         "-m",
-        "1536",
+        memory,
         "-machine",
         "q35",
         "-nodefaults",

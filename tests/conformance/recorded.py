@@ -1,9 +1,9 @@
 """Answers that a kernel gave on another machine: written to a file there, and a side of a comparison here.
 
-``python -m tests.conformance.recorded FILE`` asks the running kernel; ``guest.py`` runs that in a guest. With the name
-of such a file before it, what was asked then is asked again: seeds may stand for other scenarios by now. The file is
-compressed JSON: the machine's facts, and for each scenario its steps' outcomes and what each process showed after
-them (nothing, where it shows what it did before), then what was found at the end.
+``python -m tests.conformance.recorded THEME FILE`` asks the running kernel; ``guest.py`` runs that in a guest. With the
+name of such a file for the theme, what was asked then is asked again: seeds may stand for other scenarios by now. The
+file is compressed JSON: the machine's facts, and for each scenario its steps' outcomes and what each process showed
+after them (nothing, where it shows what it did before), then what was found at the end.
 """
 
 from __future__ import annotations
@@ -16,29 +16,33 @@ import sys
 import zlib
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import pairwise
+from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pagewalk.conform.campaign.compare import final_steps
-from pagewalk.conform.scenarios import At, Scenario, Step
+from pagewalk.conform.scenarios import At, PagemapScan, PkeyAlloc, PkeyMprotect, Scenario, Step
 from pagewalk.conform.scenarios.generate import generate
 from pagewalk.conform.scenarios.target import Outcome
-from pagewalk.conform.sides.facts import Facts, free_hugetlb, running_facts
+from pagewalk.conform.sides.facts import GIGANTIC, Facts, free_hugetlb, running_facts
 from pagewalk.conform.sides.observe import Row, View
 from pagewalk.conform.sides.side import Record, Side
-from tests.conformance.written import WRITTEN, execute_only
+from tests.conformance.written import WRITTEN, execute_only, gigantic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-SEEDS = range(40)
-"""Of random scenarios."""
+SEEDS = 40
+"""So many random scenarios are asked."""
+KEY_SEEDS = 40
+"""So many more that take keys and give them to memory."""
 _ATTEMPTS = 5
 """At a scenario that the kernel had no huge page for."""
 _LONG = 64
+_PATIENCE = 300
+"""Seconds that a scenario may take in a guest, which is slow."""
 
 
 class Answers(NamedTuple):
@@ -97,11 +101,26 @@ def read_answers(path: Path) -> Recorded:
     return Recorded(plain["kernel"], Facts(**plain["facts"]), scenarios, answers)
 
 
-def to_ask() -> dict[str, Scenario]:
-    """All that is recorded, by title."""
+def keys() -> dict[str, Scenario]:
+    """What a CPU with protection keys answers otherwise, by title."""
     scenarios = {f"execute only: {title}": scenario for title, scenario in execute_only.SCENARIOS.items()}
-    scenarios |= {title: scenario for title, scenario in WRITTEN.items() if title.startswith("kernel access")}
-    return scenarios | {f"seed {seed}": generate(seed) for seed in SEEDS}
+    scenarios |= {title: scenario for title, scenario in WRITTEN.items() if title.startswith(("kernel access", "keys"))}
+    scenarios |= {f"seed {seed}": scenario for seed, scenario in islice(_drawn(set()), SEEDS)}
+    with_keys = islice(_drawn({PkeyAlloc, PkeyMprotect}), KEY_SEEDS)
+    return scenarios | {f"seed {seed} with keys": scenario for seed, scenario in with_keys}
+
+
+def _drawn(kinds: set[type[Step]]) -> Iterator[tuple[int, Scenario]]:
+    """Random scenarios that have steps of some kinds, and no PAGEMAP_SCAN: what that tells differs by version."""
+    for seed in count():
+        scenario = generate(seed)
+        drawn = {type(step) for step in scenario.steps}
+        if kinds <= drawn and PagemapScan not in drawn:
+            yield seed, scenario
+
+
+THEMES: dict[str, Callable[[], dict[str, Scenario]]] = {"keys": keys, "gigantic": lambda: dict(gigantic.SCENARIOS)}
+"""What can be asked, by name."""
 
 
 def write_answers(path: Path, side: Side, facts: Facts, scenarios: Mapping[str, Scenario]) -> None:
@@ -193,10 +212,11 @@ def _value(plain: Any) -> Any:
 def main() -> None:
     from pagewalk.conform.sides.kernel import Kernel
 
-    *old, new = map(Path, sys.argv[1:])
-    scenarios = read_answers(old[0]).scenarios if old else to_ask()
-    with Kernel() as kernel:
-        write_answers(new, kernel, replace(running_facts(), hugetlb=free_hugetlb(), swap=0), scenarios)
+    asked, path = sys.argv[1:]
+    scenarios = THEMES[asked]() if asked in THEMES else read_answers(Path(asked)).scenarios
+    with Kernel(_PATIENCE) as kernel:
+        facts = replace(running_facts(), hugetlb=free_hugetlb(), swap=0, gigantic=free_hugetlb(GIGANTIC))
+        write_answers(Path(path), kernel, facts, scenarios)
 
 
 if __name__ == "__main__":

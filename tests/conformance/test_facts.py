@@ -20,7 +20,7 @@ CPUS = {
 
 
 FILES = {
-    "_CPU": "cpuinfo", "_POOL": "pool", "_SWAPS": "swaps", "_OWN_GROUP": "cgroup", "_GROUPS": "groups", "_THP": "thp",
+    "_CPU": "cpuinfo", "_POOLS": "pools", "_SWAPS": "swaps", "_OWN_GROUP": "cgroup", "_GROUPS": "groups", "_THP": "thp",
 }  # fmt: skip
 SWAP = "Filename Type Size Used Priority\n/dev/sda2 partition 1000 0 -2\n"
 
@@ -125,7 +125,9 @@ def test_what_the_model_does_not_have_is_refused(machine, files, why):
 )
 def test_promised_pages_cannot_be_had(machine, free, promised, usable):
     """Usable are those that are free, less those that are promised, though nobody may ever take them."""
-    machine({"pool/free_hugepages": f"{free}\n", "pool/resv_hugepages": f"{promised}\n"})
+    machine(
+        {"pools/hugepages-2048kB/free_hugepages": f"{free}\n", "pools/hugepages-2048kB/resv_hugepages": f"{promised}\n"}
+    )
     assert free_hugetlb() == usable
 
 

@@ -39,6 +39,8 @@ __all__ = ["conform"]
     is_flag=True,
     help="Swap too: a file of 64 MiB, on meanwhile. For root; one process. Nobody else should compare meanwhile.",
 )
+@click.option("--hugetlb", is_flag=True, help="hugetlb pages too, of a pool enlarged by 4: likewise.")
+@click.option("--userfaultfd", is_flag=True, help="Write-protect with userfaultfd in all, and not in one of six.")
 @click.option("--jobs", type=Number(), default=0, help="Processes that share the work; 0: one a processor.")
 @click.option(
     "--timeout",
@@ -57,6 +59,8 @@ def conform(
     steps: int,
     arguments: bool,
     swap: bool,
+    hugetlb: bool,
+    userfaultfd: bool,
     jobs: int,
     timeout: int,
     as_json: bool,
@@ -73,17 +77,19 @@ def conform(
     from pagewalk.conform.scenarios.arguments import ask
     from pagewalk.conform.scenarios.generate import generate
     from pagewalk.conform.sides.facts import require_settings
+    from pagewalk.conform.sides.pool import huge_pool
     from pagewalk.conform.sides.probe import require_machine
     from pagewalk.conform.sides.swap import swap_file
 
     require_machine()
     require_settings()
-    if arguments and swap:
-        raise click.UsageError("--arguments has no sequences with swap: leave --swap out")
-    jobs = 1 if swap else min(jobs or len(processors()), -(-sequences // 50))  # a process takes a second to start
-    make = ask if arguments else partial(generate, steps=steps, swap=swap)
-    what = {"arguments": arguments, "steps": steps, "swap": swap}
-    with _signals_clean_up(), swap_file() if swap else nullcontext():
+    if arguments + swap + hugetlb + userfaultfd > 1:
+        raise click.UsageError("give one of --arguments, --swap, --hugetlb and --userfaultfd")
+    alone = swap or hugetlb
+    jobs = 1 if alone else min(jobs or len(processors()), -(-sequences // 50))  # a process takes a second to start
+    make = ask if arguments else partial(generate, steps=steps, swap=swap, hugetlb=hugetlb, uffd=userfaultfd)
+    what = {"arguments": arguments, "steps": steps, "swap": swap, "hugetlb": hugetlb, "userfaultfd": userfaultfd}
+    with _signals_clean_up(), swap_file() if swap else huge_pool() if hugetlb else nullcontext():
         seeds = range(max(seed, start), seed + sequences)
         result = _go_on(results, what, seeds, jobs, partial(kernel_and_model, timeout), make)
     if as_json:

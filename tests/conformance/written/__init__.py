@@ -10,6 +10,7 @@ from . import (
     hugetlb,
     hugetlb_files,
     kernel_access,
+    keys,
     kinds,
     later,
     limits,
@@ -28,6 +29,6 @@ THEMES = {
     "faults": faults, "thp": thp, "kernel access": kernel_access, "holes": holes, "hugetlb": hugetlb,
     "hugetlb files": hugetlb_files, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
-    "watched": watched, "swap": swap, "limits": limits, "later": later, "shared huge": shared_huge,
+    "watched": watched, "swap": swap, "limits": limits, "keys": keys, "later": later, "shared huge": shared_huge,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

@@ -21,11 +21,13 @@ from pagewalk.formats.running import running_format
 if TYPE_CHECKING:
     from pagewalk.mm.hardware.machine import Policy, ShmemPolicy
 
-__all__ = ["HUGETLB", "Facts", "cpu_flags", "free_hugetlb", "require_settings", "running_facts"]
+__all__ = ["GIGANTIC", "HUGETLB", "Facts", "cpu_flags", "free_hugetlb", "require_settings", "running_facts"]
 
 HUGETLB = 2 << 20
-"""The size of the only hugetlb pages that scenarios use."""
-_POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+"""The size of the hugetlb pages that random scenarios use."""
+GIGANTIC = 1 << 30
+"""The size of those of another pool, which few machines have."""
+_POOLS = Path("/sys/kernel/mm/hugepages")
 _MOST = 32
 """Pages of a pool at most: more than fit into an arena."""
 _CPU = Path("/proc/cpuinfo")
@@ -61,6 +63,7 @@ class Facts:
         reclaims_whole: Whether reclaim takes or keeps a lazily free huge page as a whole, see ``Machine``.
         swap: Bytes of it; None: a campaign's file, if that is switched on then.
         shmem_thp: When shared memory gets huge pages by itself.
+        gigantic: Pages of the 1 GiB pool that may be had.
     """
 
     pku: bool = False
@@ -70,6 +73,7 @@ class Facts:
     reclaims_whole: bool = True
     swap: int | None = 0
     shmem_thp: ShmemPolicy = "never"
+    gigantic: int = 0
 
 
 def running_facts() -> Facts:
@@ -94,14 +98,15 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
-def free_hugetlb() -> int:
-    """How many pages of the pool a scenario can have: the free ones, less those that are promised to others.
+def free_hugetlb(size: int = HUGETLB) -> int:
+    """How many pages of a pool a scenario can have: the free ones, less those that are promised to others.
 
     A kernel may leak promises for good (6.18: ``mremap`` of one page out of a private mapping of two), so a pool can
     have fewer than it shows as free.
     """
     try:
-        free, promised = (int((_POOL / name).read_text()) for name in ("free_hugepages", "resv_hugepages"))
+        pool = _POOLS / f"hugepages-{size >> 10}kB"
+        free, promised = (int((pool / name).read_text()) for name in ("free_hugepages", "resv_hugepages"))
     except OSError:
         return 0
     return max(min(free - promised, _MOST), 0)

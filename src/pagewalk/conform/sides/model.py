@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pagewalk.abi import uffd
 from pagewalk.abi.limits import F_GET_SEALS, RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK
 from pagewalk.conform.sides.books import left_over, wrong_books
-from pagewalk.conform.sides.facts import HUGETLB, free_hugetlb, running_facts
+from pagewalk.conform.sides.facts import GIGANTIC, HUGETLB, free_hugetlb, running_facts
 from pagewalk.conform.sides.side import Model
 from pagewalk.conform.sides.swap import SWAP_SIZE, own_swap_is_on
 from pagewalk.mm.calls import observe
@@ -154,7 +154,9 @@ def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = Non
         pool = free_hugetlb() if known.hugetlb is None else known.hugetlb
         swap = SWAP_SIZE * own_swap_is_on() if known.swap is None else known.swap
         policies: Any = {"thp": known.thp, "shmem_thp": known.shmem_thp}
-        machine = Machine(ram, known.format, hugetlb={HUGETLB: pool}, pku=known.pku, swap=swap, **policies)
+        pools = {HUGETLB: pool} | ({GIGANTIC: known.gigantic} if known.gigantic else {})
+        size = ram if not known.gigantic else (known.gigantic + 1) * GIGANTIC  # they lie at multiples of their size
+        machine = Machine(size, known.format, hugetlb=pools, pku=known.pku, swap=swap, **policies)
         machine.reclaims_whole = known.reclaims_whole
         return cast("Target", SimulatedProcess(machine, machine.mm()))
 

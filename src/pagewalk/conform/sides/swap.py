@@ -1,8 +1,7 @@
 """A swap file that is switched on for a campaign, and off after it, however that ends.
 
-How it works: a process of its own (``python -m pagewalk.conform.sides.swap``) makes the file, switches swap on, sets
-``vm.page-cluster`` to 0, so that no neighbours are read with a page, and says so. When its pipe ends, which it does
-even if whoever asked was killed, it puts all of that back. What a process of the campaign has in swap comes back then.
+How it works: a keeper (``keeper``) makes the file, switches swap on, and sets ``vm.page-cluster`` to 0, so that no
+neighbours are read with a page. What a process of the campaign has in swap comes back when it puts that back.
 """
 
 from __future__ import annotations
@@ -12,18 +11,15 @@ import ctypes
 import errno
 import mmap
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pagewalk.abi.mman import MADV_COLLAPSE
 from pagewalk.abi.swap import HEADER_SIZE, header
+from pagewalk.conform.sides.keeper import keep, kept
 from pagewalk.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -38,8 +34,6 @@ _SWAPS = Path("/proc/swaps")
 _CLUSTER = Path("/proc/sys/vm/page-cluster")
 _ZSWAP = Path("/sys/module/zswap/parameters/enabled")
 _REFRESH, _VMSTAT = Path("/proc/sys/vm/stat_refresh"), Path("/proc/vmstat")
-_PATIENCE = 60
-"""Seconds that switching off may take."""
 _WRITTEN = 0.02
 """Seconds in which a page should be written."""
 _BLOCK = 2 << 20
@@ -137,47 +131,10 @@ def swap_file() -> Iterator[None]:
         raise UnsupportedError("swap is on, and a campaign needs a file of its own: swapoff -a")
     if _ZSWAP.exists() and _ZSWAP.read_text().strip() == "Y":
         raise UnsupportedError(f"{_ZSWAP} is Y: pages would be compressed in place of being written: write N there")
-    ours, theirs = Pipe()
-    with theirs:
-        command = [sys.executable, "-P", "-m", "pagewalk.conform.sides.swap", str(theirs.fileno())]
-        keeper = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
-        )
-    try:
-        _wait_until_on(ours)
+    with kept("pagewalk.conform.sides.swap") as why:
+        if why:
+            raise UnsupportedError(f"swap cannot be switched on: {why}; it takes root, and a TMPDIR on a disk")
         yield
-    finally:
-        ours.close()
-        keeper.wait(_PATIENCE)
-
-
-def _wait_until_on(pipe: Connection) -> None:
-    """Wait for the keeper.
-
-    Raises:
-        UnsupportedError: It could not.
-    """
-    try:
-        why = pipe.recv()
-    except EOFError:
-        why = "the process that keeps it died"
-    if why:
-        raise UnsupportedError(f"swap cannot be switched on: {why}; it takes root, and a TMPDIR on a disk")
-
-
-def main() -> None:
-    """Keep swap on until the pipe ends."""
-    for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signo, signal.SIG_IGN)
-    with Connection(int(sys.argv[1])) as pipe, contextlib.ExitStack() as after:
-        try:
-            _switch_on(after)
-        except OSError as error:
-            pipe.send(str(error))
-            return
-        pipe.send("")
-        with contextlib.suppress(EOFError, ConnectionError):
-            pipe.recv()
 
 
 def _switch_on(after: contextlib.ExitStack) -> None:
@@ -198,4 +155,4 @@ def _switch_on(after: contextlib.ExitStack) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    keep(_switch_on)

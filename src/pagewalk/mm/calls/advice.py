@@ -267,7 +267,8 @@ def _populate(mm: Space, start: int, end: int, advice: int) -> None:
         area = mm.area_at(start)
         if area is None:
             raise SystemCallError(errno.ENOMEM, f"nothing is mapped at {start:#x}")
-        if not area.flags & right or area.flags & (VmaFlags.IO | VmaFlags.PFNMAP):
+        refused = not area.flags & right or not mm.keys.permits(area, access)
+        if refused or area.flags & (VmaFlags.IO | VmaFlags.PFNMAP):
             raise SystemCallError(errno.EINVAL, f"the mapping at {area.start:#x} does not allow it")
         stop = min(end, area.end)
         populate(mm, start, stop, access)

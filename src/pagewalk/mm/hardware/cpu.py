@@ -11,6 +11,7 @@ areas of different keys never merge, nor share a history.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from copy import copy
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -19,6 +20,8 @@ from pagewalk.abi.limits import PKEY_DISABLE_ACCESS, PKEY_DISABLE_WRITE
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pagewalk.formats import PagingFormat
     from pagewalk.space import Vma
 
@@ -79,6 +82,7 @@ class Keys:
         self.taken = 1 if pku else 0
         self.execute_only: int | None = None if pku else 0
         self.rights = [0] + [PKEY_DISABLE_ACCESS] * (KEYS - 1)
+        self._asked = True
 
     def copy(self) -> Keys:
         """Those of a child."""
@@ -109,5 +113,14 @@ class Keys:
 
     def permits(self, area: Vma, access: Access) -> bool:
         """Whether an area's key permits an access. The kernel asks this first, before rights and guards."""
-        refused = self.rights[area.protection_key] if access != "execute" else 0
+        refused = self.rights[area.protection_key] if access != "execute" and self._asked else 0
         return not refused & (PKEY_DISABLE_ACCESS | (PKEY_DISABLE_WRITE if access == "write" else 0))
+
+    @contextmanager
+    def unasked(self) -> Iterator[None]:
+        """Accesses by the kernel for somebody else: the register of whoever runs does not count (FOLL_REMOTE)."""
+        self._asked = False
+        try:
+            yield
+        finally:
+            self._asked = True

@@ -65,9 +65,10 @@ def _bring_in(mm: Space, page: int, access: Access) -> int | None:
     if area is None or not area.flags & RIGHTS[access] or area.flags & (VmaFlags.IO | VmaFlags.PFNMAP):
         return None
     try:
-        touch(mm, page, end, access)
-        if access == "read":
-            (hugetlb.unshare if area.huge_page_size else unshare)(mm, page)
-        return int(touch(mm, page, end, access)[0])
+        with mm.keys.unasked():
+            touch(mm, page, end, access)
+            if access == "read":
+                (hugetlb.unshare if area.huge_page_size else unshare)(mm, page)
+            return int(touch(mm, page, end, access)[0])
     except (MemoryFault, OutOfFrames):
         return None
