@@ -11,6 +11,7 @@ from .words import (
     advise,
     anon,
     fork,
+    guard,
     huge,
     kernel_read,
     kernel_write,
@@ -23,6 +24,7 @@ from .words import (
     shared_file,
     titled,
     truncate,
+    unguard,
     write,
 )
 
@@ -62,6 +64,21 @@ IN_PART_LATER = (
 BY_HAND = (
     anon(0, 4), later(0, 4), write(0), stop(0, 4), take(0, 4), write(0), take(0, 4), stop(0, 1), resume(0, 1),
     take(0, 4),
+)  # fmt: skip
+GUARDS = (
+    anon(0, 8), write(0), guard(1), guard(4), later(0, 8), take(0, 8), read(1), write(0), unguard(1), take(0, 8),
+    guard(2), guard(0, 5), take(0, 8), take(0, 8, vector=0), stop(0, 8), take(0, 8), write(5), resume(0, 8),
+    take(0, 8), unguard(0, 5), read(4), take(0, 8),
+)  # fmt: skip
+GUARDS_OF_A_CHILD = (
+    anon(0, 4), guard(1), later(0, 4), take(0, 4), fork(), read(1, process=1), unguard(1, process=1),
+    read(1, process=1), take(0, 4),
+)  # fmt: skip
+GUARDS_THAT_MOVE = anon(0, 4), write(0), guard(1), later(0, 4), take(0, 4), move(0, 4, 20), take(20, 4), guard(22)
+GUARDS_LEFT_ALONE = anon(0, 4), guard(1), later(0, 4), take(0, 4), unwatch(0, 4), advise(0, 4, abi.MADV_DONTNEED)
+GUARDS_OF_BLOCKS = (
+    *huge(), guard(HUGE + 3), later(HUGE, HUGE), take(HUGE, HUGE), read(HUGE + 3), protect(HUGE, HUGE, R),
+    advise(HUGE, HUGE, abi.MADV_COLLAPSE), take(HUGE, HUGE), unguard(HUGE + 3), read(HUGE + 3),
 )  # fmt: skip
 A_FILE = (
     shared_file(0, 4), later(0, 4), read(0), take(0, 4), write(0), write(3), take(0, 4), punch("a", 0, 1),

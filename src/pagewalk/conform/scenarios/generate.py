@@ -445,7 +445,7 @@ def plan(
         state.later, state.guards = calls, False
         makers = [maker for maker in makers if maker not in left_out] + _UFFD_MAKERS
         if state.later:
-            makers = [maker for maker in makers if maker not in _GUARDED] + [protect_what_matches] * _SCANS
+            makers = makers + [protect_what_matches] * _SCANS
     if calls:
         makers = [maker for maker in makers if maker is not _mlockall]
     made = [_mmap_huge(state), _huge(state)] if large else begin(state) if shared_huge else [_mmap(state)]

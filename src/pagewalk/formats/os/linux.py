@@ -263,10 +263,14 @@ def swap_rows(swap: Swap, types: SwapTypes) -> tuple[Row, ...]:
 
 
 def _marker_rows(swap: Swap, number: int, marks: int) -> list[Row]:
-    """The rows of markers: of those bits of the offset that the kernel knows, the strongest says what it is."""
+    """The rows of markers: of those bits of the offset that the kernel knows, the strongest says what it is.
+
+    PAGEMAP_SCAN write-protects them as it does swapped pages.
+    """
     rows, before = [], 0
+    fields = tuple(field for field in swap.flags if Flag.UFFD_WP in field.flags)
     for mark, kind, name in _MARKERS:
         if marks & mark:
-            rows.append(Row(kind, swap.when(number, mark, before), name=name))
+            rows.append(Row(kind, swap.when(number, mark, before), fields=fields, name=name))
             before |= mark
     return [*rows, Row(Kind.OTHER, swap.when(number), name="marker", unknown=True)]

@@ -98,7 +98,7 @@ def unregister(mm: Space, start: int, length: int) -> None:
     for area in found:
         low, high = max(start, area.start), min(end, area.end)
         if VmaFlags.UFFD_WP in area.flags:
-            forget(mm, low, high)
+            _change(mm, low, high, protect=False, markers=False)
             areas.modify(mm, area, low, high, area.flags & ~VmaFlags.UFFD_WP)
 
 
@@ -134,18 +134,18 @@ def writeprotect(mm: Space, start: int, length: int, *, protect: bool, unpopulat
 
 
 def protect_all(mm: Space, start: int, end: int) -> None:
-    """Write-protect a range, places without a page too.
+    """Write-protect a range, places without a page and guards too.
 
     Raises:
         SystemCallError: ENOMEM, no frame for a table.
     """
     _make_tables(mm, start, end)
-    _change(mm, start, end, protect=True, markers=True)
+    _change(mm, start, end, protect=True, markers=True, guards=True)
 
 
 def forget(mm: Space, start: int, end: int) -> None:
     """Take the marks off what has moved away from a registered range (without UFFD_FEATURE_EVENT_REMAP)."""
-    _change(mm, start, end, protect=False, markers=False)
+    _change(mm, start, end, protect=False, markers=False, guards=True)
 
 
 def _end(mm: Space, start: int, length: int) -> int:
@@ -209,12 +209,14 @@ def _make_tables(mm: Space, start: int, end: int) -> None:
         raise SystemCallError(errno.ENOMEM, str(error)) from error
 
 
-def _change(mm: Space, start: int, end: int, *, protect: bool, markers: bool) -> None:
+def _change(mm: Space, start: int, end: int, *, protect: bool, markers: bool, guards: bool = False) -> None:
     """Rewrite the entries of a range; a huge page that lies only partly in it is split."""
     geometry = mm.geometry
 
     def change(level: LevelEntries, entries: Entries) -> Entries:
-        return protected(level, entries, markers=markers) if protect else unprotected(level, entries)
+        if not protect:
+            return unprotected(level, entries, guards=guards)
+        return protected(level, entries, markers=markers, guards=guards)
 
     def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
         with mm.tables.lock(upper.table):

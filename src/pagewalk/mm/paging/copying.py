@@ -61,7 +61,7 @@ def _shared_entries(parent: Space, source: Entries, *, private: bool) -> Entries
     if not private:  # the parent's entry will say that the page was written
         copies[is_page(kinds)] = last.without(copies[is_page(kinds)], Flag.DIRTY)
     copies[present] = last.without(copies[present], Flag.ACCESSED)
-    return unprotected(last, copies)
+    return unprotected(last, copies, guards=True)
 
 
 def _copy_huge(parent: Space, child: Space, upper: Entry, addr: int) -> None:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["protected", "unprotected"]
 
 
-def protected(level: LevelEntries, entries: Entries, *, markers: bool = False) -> Entries:
-    """Entries marked as write-protected; markers where nothing is, if wanted."""
+def protected(level: LevelEntries, entries: Entries, *, markers: bool = False, guards: bool = False) -> Entries:
+    """Entries marked as write-protected; markers where nothing is, and guards, if wanted."""
     result, kinds = entries.copy(), level.kind(entries)
-    pages, swapped = is_page(kinds), kinds == Kind.SWAP
+    pages, swapped = is_page(kinds), (kinds == Kind.SWAP) | (guards & (kinds == Kind.GUARD))
     result[pages] = level.with_flags(level.without(result[pages], Flag.WRITE), Flag.UFFD_WP)
     result[swapped] = level.swapped_with(result[swapped], Flag.UFFD_WP)
     if markers:
@@ -25,11 +25,13 @@ def protected(level: LevelEntries, entries: Entries, *, markers: bool = False) -
     return result
 
 
-def unprotected(level: LevelEntries, entries: Entries) -> Entries:
-    """Entries without userfaultfd's marks; a fork's child gets them so. Guards stay."""
+def unprotected(level: LevelEntries, entries: Entries, *, guards: bool = False) -> Entries:
+    """Entries without userfaultfd's marks, guards among them, if wanted."""
     result, kinds = entries.copy(), level.kind(entries)
     pages, swapped = is_page(kinds), kinds == Kind.SWAP
     result[pages] = level.without(result[pages], Flag.UFFD_WP)
     result[swapped] = level.swapped_without(result[swapped], Flag.UFFD_WP)
     result[kinds == Kind.UFFD_WP] = level.none
+    if guards:
+        result[kinds == Kind.GUARD] = level.guard
     return result
