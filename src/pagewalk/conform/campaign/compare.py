@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pagewalk.conform.scenarios import At, Read, Write
+from pagewalk.conform.scenarios import ARENA_PAGES, At, Read, Write
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.sides.observe import describe, runs
 from pagewalk.conform.sides.side import CaseEnded
@@ -231,11 +231,15 @@ _RUN_PAGES = 64
 
 
 def final_steps(last: Record) -> Iterator[Step]:
-    """Reads of all that was touched, then by trying: the CPU's right to read and write the ends of each run."""
+    """Reads of all that was touched, then by trying: the CPU's right to read and write the ends of each run.
+
+    Of a run that no arena holds, which is in pages of 1 GiB, the ends are read.
+    """
     places = [(n, name, run) for n, views in last.views.items() for name, view in views.items() for run in runs(view)]
     for number, name, (first, end, state) in places:
-        size = (end - first if state else min(end - first, _RUN_PAGES)) * PAGE
-        yield Read(At(first, base=name), size, process=number)
+        size = end - first if state and end - first <= ARENA_PAGES else min(end - first, _RUN_PAGES)
+        for page in sorted({first, end - size}) if state else [first]:
+            yield Read(At(page, base=name), size * PAGE, process=number)
     for number, name, (first, end, _) in places:
         for page in sorted({first, end - 1}):
             yield Read(At(page, base=name), process=number)
