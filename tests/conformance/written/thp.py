@@ -152,5 +152,15 @@ BUT_NOT_THOSE_THAT_ARE_SPLIT = (
     *huge(), lock(HUGE, HUGE), write(600), leave(700, 1, 4 * HUGE), advise(HUGE, HUGE, abi.MADV_FREE),
     advise(HUGE, HUGE, abi.MADV_PAGEOUT),
 )  # fmt: skip
+LAZY = (
+    anon(HUGE, HUGE), advise(HUGE, HUGE, abi.MADV_HUGEPAGE), write(HUGE), advise(HUGE, HUGE, abi.MADV_FREE),
+    write(HUGE), advise(HUGE, HUGE, abi.MADV_PAGEOUT), advise(HUGE, HUGE, abi.MADV_FREE), write(HUGE + 120),
+)  # fmt: skip
+"""A large page in small entries, of which one is dirty."""
+RIGHTS_ARE_CHANGED_TOGETHER = *LAZY, protect(HUGE + 119, 2, R), protect(HUGE + 118, 8, RW)
+RIGHTS_ARE_CHANGED_TOGETHER_AFTER_A_FORK = (
+    *LAZY, write(HUGE), fork(), write(HUGE + 128), protect(HUGE + 118, 16, R), write(HUGE + 130, process=1),
+    protect(HUGE + 125, 40, R, process=1), protect(HUGE + 118, 16, NONE, process=1),
+)  # fmt: skip
 
 SCENARIOS = titled(globals())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["checked_mcl", "mlock", "mlockall", "mprotect", "mseal", "munlock"]
 
 STATE: Final = sum(Flag) - int(Flag.rights())
+SEEN: Final = int(Flag.ACCESSED | Flag.DIRTY)
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
 UNLOCKABLE: Final = SPECIAL | VmaFlags.HUGETLB | VmaFlags.DROPPABLE
 """What mlock passes over."""
@@ -136,9 +137,11 @@ def _change_entries(mm: Space, area: Area, start: int, end: int) -> None:
 
 def _with_rights(mm: Space, area: Area, entries: Entries, level: LevelEntries) -> Entries:
     """Entries with the area's rights; what is no page stays as it is. Writable stays only what was."""
-    pages = is_page(level.kind(entries))
-    old = level.flags(entries)
+    kinds = level.kind(entries)
+    pages, old = is_page(kinds), level.flags(entries)
     state = old & STATE
+    if len(entries) > 1:
+        state = state | _of_folios(mm, entries, kinds, old, level)
     rights = np.uint64(int(mm.page_flags(area, writable=True) & ~Flag.WRITE))
     if VmaFlags.WRITE in area.flags:
         rights = rights | old & int(Flag.WRITE)
@@ -146,6 +149,23 @@ def _with_rights(mm: Space, area: Area, entries: Entries, level: LevelEntries) -
     made = mm.page_entry(area, level.frame(entries[pages]), (state | rights)[pages], level)
     result[pages] = made if area.flags & RIGHTS else level.without_rights(made)
     return result
+
+
+def _of_folios(mm: Space, entries: Entries, kinds: Any, flags: Any, level: LevelEntries) -> Any:
+    """What entries get from their neighbours: pages of one large folio that lie side by side are rewritten together.
+
+    Each of them is as accessed and as dirty then as any of them was (``modify_prot_start_ptes``, 6.17).
+    """
+    numbers = level.frame(entries) // np.uint64(level.span)
+    large = is_page(kinds)
+    large[large] = mm.machine.frames.large(level.frame(entries[large]))
+    what = np.stack([kinds, flags & (sum(Flag) - SEEN)])
+    alike = large[1:] & large[:-1] & (what[:, 1:] == what[:, :-1]).all(axis=0)
+    block = np.uint64(mm.geometry.block_size // level.span)
+    begins = np.ones(len(entries), np.bool_)
+    begins[1:] = ~alike | (numbers[1:] != numbers[:-1] + np.uint64(1)) | (numbers[1:] % block == 0)
+    seen = np.bitwise_or.reduceat(flags & SEEN, np.flatnonzero(begins))
+    return np.where(large, seen[np.cumsum(begins) - 1], 0)
 
 
 def mlock(mm: Space, addr: int, length: int, flags: int) -> None:
