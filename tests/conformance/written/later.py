@@ -128,4 +128,13 @@ LARGE_HOLE = (
     anon(HUGE, 2 * HUGE), later(HUGE, 2 * HUGE), take(HUGE + 5, HUGE), write(HUGE + 9),
     take(HUGE, 2 * HUGE, most=300),
 )  # fmt: skip
+HUGE_AND_ENOUGH_OF_A_PART = (
+    anon(HUGE, HUGE), advise(HUGE, HUGE, abi.MADV_HUGEPAGE), later(HUGE, HUGE), read(HUGE),
+    take(HUGE + 100, 70, PageIs.HUGE, most=3, vector=1), take(HUGE + 100, 70, most=3, vector=1),
+)  # fmt: skip
+HUGE_AND_ENOUGH_OF_TWO_PARTS = (
+    *huge(), later(HUGE, HUGE), take(HUGE + 100, 70, PageIs.HUGE, most=3, vector=1), write(HUGE + 101),
+    take(HUGE, HUGE, PageIs.HUGE, most=3), take(HUGE, HUGE, PageIs.PRESENT, most=3),
+)  # fmt: skip
+
 SCENARIOS = titled(globals())

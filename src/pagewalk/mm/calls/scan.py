@@ -85,8 +85,8 @@ def pagemap_scan(mm: Space, start: int, end: int, request: Request) -> tuple[int
         else:
             _scan(mm, low, high, request, found)
         if found.ended is not None:
-            return found.ended, found.rows
-    return end, found.rows
+            break
+    return end if found.told is None else found.told, found.rows
 
 
 class _Found:
@@ -95,6 +95,7 @@ class _Found:
     Attributes:
         rows: The regions.
         ended: Where there was no more room, or enough.
+        told: What is told of that: also where it was so before a huge page was split, and looked at anew.
     """
 
     def __init__(self, request: Request, page: int) -> None:
@@ -102,6 +103,7 @@ class _Found:
         self._left = request.max_pages or ADDRESSES
         self.rows: list[Row] = []
         self.ended: int | None = None
+        self.told: int | None = None
 
     def copy(self) -> tuple[list[Row], int]:
         """What to go back to."""
@@ -125,7 +127,7 @@ class _Found:
             stop = first
         self._left -= (stop - first) // self._page
         if stop < last:
-            self.ended = stop
+            self.ended = self.told = stop
         return stop
 
 
