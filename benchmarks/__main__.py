@@ -9,8 +9,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.frame import SCALES, measure
+from benchmarks.frame import SCALES
 from benchmarks.report import RESULTS, machine, save, show
+from benchmarks.rounds import measure
 from benchmarks.worker import benchmarks_of
 
 NAMES = ("listing", "formats", "hostile", "changes", "edits", "growth", "walk", "guest", "live")

@@ -1,26 +1,22 @@
-"""What every benchmark shares: cases that check themselves, rounds, medians of ratios, peak memory.
+"""What every benchmark is made of: cases that check themselves, how much is done, figures.
 
 A benchmark is cases that do the same work. A case is a function that prepares a ``Job``: the work, how many items one
-run goes through, and what the result must be. Each case lives in a process of its own (``worker``), which first runs
-the job once, compares the result, and notes the memory it took; then the cases take turns. A slow minute of the machine
-so falls on all of them: what counts is the median, over the rounds, of the ratio to the first case *in the same round*.
+run goes through, and what the result must be. ``rounds`` runs them.
 """
 
 from __future__ import annotations
 
-import time
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from benchmarks.images import Image
 
-__all__ = ["SCALES", "Benchmark", "Case", "Job", "Missing", "Result", "Scale", "WrongResult", "measure"]
+__all__ = ["SCALES", "Benchmark", "Case", "Job", "Missing", "Result", "Scale", "WrongResult"]
 
 
 class Missing(Exception):
@@ -144,50 +140,3 @@ class Result:
     def median(self) -> float:
         """Nanoseconds an item."""
         return median(self.rounds)
-
-
-def measure(benchmark: Benchmark, scale: Scale, where: tuple[str, int], folder: Path) -> list[Result]:
-    """Run all cases of a benchmark.
-
-    Args:
-        benchmark: Which.
-        scale: How much.
-        where: Its module, and its place there, for the workers to find it.
-        folder: For the images.
-
-    Raises:
-        SystemExit: A case failed.
-    """
-    from benchmarks.worker import Worker
-
-    for image in benchmark.images:
-        image.path(folder)
-    with ExitStack() as stack:
-        workers = []
-        for at, case in enumerate(benchmark.cases):
-            worker = Worker(case, [*map(str, where), str(at), scale.name, str(folder)])
-            workers.append(stack.enter_context(worker))
-            worker.start()
-        ready = [worker for worker in workers if not worker.missing]
-        _take_turns(ready, scale)
-    base = workers[0].rounds
-    return [_result(worker.case, worker, base) for worker in workers]
-
-
-def _take_turns(workers: Sequence[Any], scale: Scale) -> None:
-    """Rounds, until there are enough or the time is up; one at least."""
-    begin = time.monotonic()
-    for done in range(scale.rounds):
-        spent = time.monotonic() - begin
-        if (done >= scale.least and spent > scale.seconds) or (done and spent > 3 * scale.seconds):
-            return
-        for worker in workers:
-            worker.round()
-
-
-def _result(case: Case, worker: Any, base: list[float]) -> Result:
-    """A worker's figures."""
-    if worker.missing:
-        return Result(case.name, missing=worker.missing, wrong=worker.wrong)
-    ratio = median(cost / first for cost, first in zip(worker.rounds, base, strict=True)) if base else None
-    return Result(case.name, worker.items, worker.rounds, ratio, worker.peak)
