@@ -8,7 +8,8 @@ import pytest
 
 from tests.house.imports import circle, graph_of
 
-PACKAGE = Path(__file__).parents[2] / "src" / "pagewalk"
+ROOT = Path(__file__).parents[2]
+PACKAGES = ROOT / "src" / "pagewalk", ROOT / "benchmarks", ROOT / "tests"
 
 TANGLES = {
     "plainly": ("from box import b", "import box.a"),
@@ -22,8 +23,9 @@ TANGLES = {
 }
 
 
-def test_no_circle() -> None:
-    assert circle(graph_of(PACKAGE)) == []
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_no_circle(package: Path) -> None:
+    assert circle(graph_of(package)) == []
 
 
 @pytest.mark.parametrize(("first", "second"), TANGLES.values(), ids=TANGLES)
