@@ -1,7 +1,8 @@
 """Answers that a kernel gave on another machine: written to a file there, and a side of a comparison here.
 
 ``python -m tests.conformance.recorded FILE`` asks the running kernel; ``guest.py`` runs that in a guest. With the name
-of such a file before it, what was asked then is asked again: seeds may stand for other scenarios by now. The file is
+of a theme before it (``THEMES``), that is asked; with such a file's, what was asked then: seeds may stand for other
+scenarios by now. What destroys frames is asked in a guest only. The file is
 compressed JSON: the machine's facts, and for each scenario its steps' outcomes and what each process showed after
 them (nothing, where it shows what it did before), then what was found at the end.
 """
@@ -29,7 +30,9 @@ from pagewalk.conform.scenarios.target import Outcome
 from pagewalk.conform.sides.facts import Facts, free_hugetlb, running_facts
 from pagewalk.conform.sides.observe import Row, View
 from pagewalk.conform.sides.side import Record, Side
-from tests.conformance.written import WRITTEN, execute_only
+from pagewalk.errors import UnsupportedError
+from tests.conformance.guest import is_inside
+from tests.conformance.written import WRITTEN, execute_only, poison
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +42,7 @@ SEEDS = range(40)
 _ATTEMPTS = 5
 """At a scenario that the kernel had no huge page for."""
 _LONG = 64
+_POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
 
 class Answers(NamedTuple):
@@ -104,11 +108,27 @@ def to_ask() -> dict[str, Scenario]:
     return scenarios | {f"seed {seed}": generate(seed) for seed in SEEDS}
 
 
+THEMES = {"keys": to_ask, "poison": lambda: poison.SCENARIOS}
+"""What is recorded, by the name that it is asked by."""
+
+
 def write_answers(path: Path, side: Side, facts: Facts, scenarios: Mapping[str, Scenario]) -> None:
     """Ask a side about scenarios."""
-    runs = {title: _ask(side, scenario) for title, scenario in scenarios.items()}
+    runs = {}
+    for title, scenario in scenarios.items():
+        if scenario.breaks_memory and facts.hugetlb is not None:
+            fill_pool(facts.hugetlb)
+        runs[title] = _ask(side, scenario)
     plain = {"kernel": platform.release(), "facts": asdict(facts), "runs": runs}
     path.write_bytes(lzma.compress(json.dumps(plain).encode(), preset=9))
+
+
+def fill_pool(pages: int) -> None:
+    """Have so many hugetlb pages free: one that was broken may be counted for ever, though nobody can have it."""
+    there, free = (_POOL / "nr_hugepages", _POOL / "free_hugepages")
+    there.write_text(str(int(there.read_text()) + pages - int(free.read_text())))
+    if int(free.read_text()) != pages:
+        raise RuntimeError(f"the kernel has not {pages} huge pages to give")
 
 
 def _ask(side: Side, scenario: Scenario) -> dict[str, Any]:
@@ -137,7 +157,8 @@ def _plain_views(record: Record) -> dict[str, Any]:
 def _plain_view(view: View) -> dict[str, Any]:
     edges = [0, *(np.flatnonzero(np.diff(view.states)) + 1).tolist()]
     states = [[edge, int(view.states[edge])] for edge in edges]
-    return {"rows": view.rows, "pages": len(view.states), "states": states}
+    told = {"rows": view.rows, "pages": len(view.states), "states": states}
+    return told if view.smaps is None else told | {"smaps": view.smaps}
 
 
 def _plain_outcome(outcome: Outcome) -> dict[str, Any]:
@@ -169,10 +190,10 @@ def _views(plain: dict[str, Any]) -> dict[str, View]:
     return {name: _view(**view) for name, view in plain.items()}
 
 
-def _view(rows: list[Any], pages: int, states: list[list[int]]) -> View:
-    edges = [first for first, _ in states]
-    counts = np.diff([*edges, pages])
-    return View(tuple(Row(*row) for row in rows), np.repeat(np.array([s for _, s in states], np.uint32), counts))
+def _view(rows: list[Any], pages: int, states: list[list[int]], smaps: list[str] | None = None) -> View:
+    counts = np.diff([*(first for first, _ in states), pages])
+    told = np.repeat(np.array([state for _, state in states], np.uint32), counts)
+    return View(tuple(Row(*row) for row in rows), told, smaps=None if smaps is None else tuple(smaps))
 
 
 def _outcome(plain: dict[str, Any]) -> Outcome:
@@ -193,10 +214,15 @@ def _value(plain: Any) -> Any:
 def main() -> None:
     from pagewalk.conform.sides.kernel import Kernel
 
-    *old, new = map(Path, sys.argv[1:])
-    scenarios = read_answers(old[0]).scenarios if old else to_ask()
-    with Kernel() as kernel:
-        write_answers(new, kernel, replace(running_facts(), hugetlb=free_hugetlb(), swap=0), scenarios)
+    *old, new = sys.argv[1:]
+    asked = old[0] if old else "keys"
+    scenarios = THEMES[asked]() if asked in THEMES else read_answers(Path(asked)).scenarios
+    breaks_memory = any(scenario.breaks_memory for scenario in scenarios.values())
+    if breaks_memory and not is_inside():
+        raise UnsupportedError("that destroys frames of this machine: run it in a guest, by tests.conformance.guest")
+    with Kernel(breaks_memory=breaks_memory) as kernel:
+        facts = replace(running_facts(), hugetlb=free_hugetlb(), swap=0)
+        write_answers(Path(new), kernel, facts, scenarios)
 
 
 if __name__ == "__main__":
