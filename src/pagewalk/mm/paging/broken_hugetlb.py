@@ -40,6 +40,7 @@ def break_huge(machine: Hardware, area: Area, vaddr: int, paddr: int) -> bool:
         raise UnsupportedError("poisoning a huge page of a pool that owes all its pages is not simulated")
     found = _entries(area, vaddr, head)
     dirty = of_file or any(Flag.DIRTY in entry.flags for entry in found)
+    frames.use(run, Usage.FILE if of_file else Usage.ANON)
     frames.poison(paddr, Usage.POISONED_FILE if of_file else Usage.POISONED)
     for entry in found:
         entry.value = machine.geometry.huge[size].poisoned(head)
