@@ -80,13 +80,14 @@ CALLS = {
     "kernel_read": Row("process_vm_readv", "on oneself"),
     "kernel_write": Row("process_vm_writev", "on oneself"),
     "pool": Row("the hugetlb pool's counters"),
+    "pread": Row("pread", "compared by written scenarios alone"),
     "punch_hole": Row("fallocate", "PUNCH_HOLE with KEEP_SIZE"),
     "truncate": Row("ftruncate"),
 }
 """Rows of steps, by their call, where there is more to say than its name."""
 FLAGS = {
-    "MADV_HWPOISON": Row("MADV_HWPOISON", "refused by name: it destroys frames"),
-    "MADV_SOFT_OFFLINE": Row("MADV_SOFT_OFFLINE", "refused by name: it destroys frames"),
+    "MADV_HWPOISON": Row("MADV_HWPOISON", "yes; compared in a guest alone, as it destroys frames"),
+    "MADV_SOFT_OFFLINE": Row("MADV_SOFT_OFFLINE", "yes; compared in a guest alone, as it destroys frames"),
     "MADV_MERGEABLE": Row("MADV_MERGEABLE", "the flag; ksmd never runs"),
     "MADV_GUARD_INSTALL": Row("MADV_GUARD_INSTALL", versions="since 6.13; on files since 6.15"),
     "MADV_GUARD_REMOVE": Row("MADV_GUARD_REMOVE", versions="since 6.13; on files since 6.15"),

@@ -76,6 +76,11 @@ def boot(kernel: Path, initrd: Path, cpu: str, memory: str, append: str, module:
     subprocess.run([*command, "-serial", "stdio", "-serial", f"file:{module[-1]}"], check=True)
 
 
+def is_inside() -> bool:
+    """Whether this is such a guest: whether its PID 1 is this file."""
+    return str(Path(__file__)).encode() in Path("/proc/1/cmdline").read_bytes().split(b"\0")
+
+
 def contents() -> Iterator[tuple[Path, Path]]:
     """The files that a guest needs: where they are there, and here."""
     from tests.real.packages import fetch_system

@@ -1,9 +1,10 @@
 """Answers that a kernel gave on another machine: written to a file there, and a side of a comparison here.
 
-``python -m tests.conformance.recorded THEME FILE`` asks the running kernel; ``guest.py`` runs that in a guest. With the
-name of such a file for the theme, what was asked then is asked again: seeds may stand for other scenarios by now. The
-file is compressed JSON: the machine's facts, and for each scenario its steps' outcomes and what each process showed
-after them (nothing, where it shows what it did before), then what was found at the end.
+``python -m tests.conformance.recorded THEME FILE`` asks the running kernel one of ``THEMES``; ``guest.py`` runs that in
+a guest, and what destroys frames is asked nowhere else. With the name of such a file for the theme, what was asked then
+is asked again: seeds may stand for other scenarios by now. The file is compressed JSON: the machine's facts, and for
+each scenario its steps' outcomes and what each process showed after them (nothing, where it shows what it did before),
+then what was found at the end.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from pagewalk.conform.scenarios.target import Outcome
 from pagewalk.conform.sides.facts import GIGANTIC, Facts, free_hugetlb, running_facts
 from pagewalk.conform.sides.observe import Row, View
 from pagewalk.conform.sides.side import Record, Side
-from tests.conformance.written import WRITTEN, execute_only, gigantic
+from pagewalk.errors import UnsupportedError
+from tests.conformance.guest import is_inside
+from tests.conformance.written import WRITTEN, execute_only, gigantic, poison
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +46,7 @@ _ATTEMPTS = 5
 _LONG = 64
 _PATIENCE = 300
 """Seconds that a scenario may take in a guest, which is slow."""
+_POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
 
 class Answers(NamedTuple):
@@ -119,15 +123,31 @@ def _drawn(kinds: set[type[Step]]) -> Iterator[tuple[int, Scenario]]:
             yield seed, scenario
 
 
-THEMES: dict[str, Callable[[], dict[str, Scenario]]] = {"keys": keys, "gigantic": lambda: dict(gigantic.SCENARIOS)}
+THEMES: dict[str, Callable[[], Mapping[str, Scenario]]] = {
+    "keys": keys,
+    "gigantic": lambda: gigantic.SCENARIOS,
+    "poison": lambda: poison.SCENARIOS,
+}
 """What can be asked, by name."""
 
 
 def write_answers(path: Path, side: Side, facts: Facts, scenarios: Mapping[str, Scenario]) -> None:
     """Ask a side about scenarios."""
-    runs = {title: _ask(side, scenario) for title, scenario in scenarios.items()}
+    runs = {}
+    for title, scenario in scenarios.items():
+        if scenario.breaks_memory and facts.hugetlb is not None:
+            fill_pool(facts.hugetlb)
+        runs[title] = _ask(side, scenario)
     plain = {"kernel": platform.release(), "facts": asdict(facts), "runs": runs}
     path.write_bytes(lzma.compress(json.dumps(plain).encode(), preset=9))
+
+
+def fill_pool(pages: int) -> None:
+    """Have so many hugetlb pages free: one that was broken may be counted for ever, though nobody can have it."""
+    there, free = (_POOL / "nr_hugepages", _POOL / "free_hugepages")
+    there.write_text(str(int(there.read_text()) + pages - int(free.read_text())))
+    if int(free.read_text()) != pages:
+        raise RuntimeError(f"the kernel has not {pages} huge pages to give")
 
 
 def _ask(side: Side, scenario: Scenario) -> dict[str, Any]:
@@ -156,7 +176,8 @@ def _plain_views(record: Record) -> dict[str, Any]:
 def _plain_view(view: View) -> dict[str, Any]:
     edges = [0, *(np.flatnonzero(np.diff(view.states)) + 1).tolist()]
     states = [[edge, int(view.states[edge])] for edge in edges]
-    return {"rows": view.rows, "pages": len(view.states), "states": states}
+    told = {"rows": view.rows, "pages": len(view.states), "states": states}
+    return told if view.smaps is None else told | {"smaps": view.smaps}
 
 
 def _plain_outcome(outcome: Outcome) -> dict[str, Any]:
@@ -188,10 +209,10 @@ def _views(plain: dict[str, Any]) -> dict[str, View]:
     return {name: _view(**view) for name, view in plain.items()}
 
 
-def _view(rows: list[Any], pages: int, states: list[list[int]]) -> View:
-    edges = [first for first, _ in states]
-    counts = np.diff([*edges, pages])
-    return View(tuple(Row(*row) for row in rows), np.repeat(np.array([s for _, s in states], np.uint32), counts))
+def _view(rows: list[Any], pages: int, states: list[list[int]], smaps: list[str] | None = None) -> View:
+    counts = np.diff([*(first for first, _ in states), pages])
+    told = np.repeat(np.array([state for _, state in states], np.uint32), counts)
+    return View(tuple(Row(*row) for row in rows), told, smaps=None if smaps is None else tuple(smaps))
 
 
 def _outcome(plain: dict[str, Any]) -> Outcome:
@@ -214,7 +235,10 @@ def main() -> None:
 
     asked, path = sys.argv[1:]
     scenarios = THEMES[asked]() if asked in THEMES else read_answers(Path(asked)).scenarios
-    with Kernel(_PATIENCE) as kernel:
+    breaks_memory = any(scenario.breaks_memory for scenario in scenarios.values())
+    if breaks_memory and not is_inside():
+        raise UnsupportedError("that destroys frames of this machine: run it in a guest, by tests.conformance.guest")
+    with Kernel(_PATIENCE, breaks_memory=breaks_memory) as kernel:
         facts = replace(running_facts(), hugetlb=free_hugetlb(), swap=0, gigantic=free_hugetlb(GIGANTIC))
         write_answers(Path(path), kernel, facts, scenarios)
 

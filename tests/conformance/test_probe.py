@@ -2,6 +2,8 @@
 
 import platform
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -84,6 +86,30 @@ def test_execute_runs_one_instruction(ask):
 def test_a_forked_child_catches_its_own(ask):
     steps = Mmap(4096, RW, FIXED, At(0)), Fork(1), Read(At(1), process=1), Write(At(0), b"x", process=1), Read(At(0), 1)
     assert outcomes(ask, *steps)[2:] == [refused(1, MAPERR), Outcome(), Outcome(b"\0")]
+
+
+CALLS = """
+import errno, os, signal
+from pagewalk.conform.scenarios.target import FaultError
+from pagewalk.conform.sides.probe import Probe
+
+probe, GETPID, KILL, MADVISE = Probe(), 39, 62, 28
+assert probe.call(GETPID) == os.getpid()
+try:
+    probe.call(MADVISE, 1, 1, 1)
+except OSError as error:
+    assert error.errno == errno.EINVAL
+for _ in range(2):
+    try:
+        probe.call(KILL, os.getpid(), signal.SIGBUS)
+    except FaultError as error:
+        print(error.signo)
+"""
+
+
+def test_a_call_that_ends_with_a_signal_is_told():
+    done = subprocess.run([sys.executable, "-c", CALLS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(int(signal.SIGBUS))] * 2
 
 
 def test_another_machine_is_refused(monkeypatch):

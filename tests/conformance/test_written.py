@@ -77,7 +77,7 @@ def test_every_kind_of_step_is_taken():
 def test_every_number_of_the_interface_is_used(prefix, used):
     """The sizes of hugetlb pages are fields of several bits, and 1 GiB ones are not to be had while a machine runs.
 
-    What poisons the machine's own frames is asked of nobody.
+    What poisons the machine's own frames is asked in a guest only: ``test_poison``.
     """
     names = [name for name in abi.__all__ if name.startswith(prefix) and not name.startswith(NOT_USED)]
     assert [name for name in names if getattr(abi, name) not in used] == []

@@ -73,8 +73,8 @@ class Ledger:
 def balance(machine: Machine, mms: Iterable[Mm], files: Iterable[File] = ()) -> None:
     """Check every frame and every swap slot of a machine against what names it.
 
-    A frame's references are the entries that map it, and one more for the page cache or the hugetlb pool. No frame is
-    both free and named. Every table is linked once, or set aside for one huge page.
+    A frame's references are the entries that map it, and one more for the page cache or the hugetlb pool, and if it is
+    poisoned. No frame is both free and named. Every table is linked once, or set aside for one huge page.
     """
     mms, page = list(mms), machine.geometry.page_size
     ledger = Ledger(machine)
@@ -113,6 +113,7 @@ def _add_machine_frames(machine: Machine, mms: list[Mm], files: list[File], expe
     """Add what is named elsewhere than in tables and files."""
     page, block = machine.geometry.page_size, machine.geometry.block_size
     expected[machine.zero // page] += 1
+    expected += machine.frames.poisoned_at
     if machine.huge_zero is not None:
         expected[machine.huge_zero // page : (machine.huge_zero + block) // page] += 1
     for mm in mms:

@@ -106,7 +106,16 @@ class TestStress:
 
 HELPERS = {"do", "hand_out", "take_huge_zero", "drop_huge_zero", "set_users_of_huge_zero"}
 HELPERS |= {f"uffdio_{name}" for name in ("copy", "zeropage", "move", "continue", "poison")}  # refused by name
-HELPERS |= {"reserve_hugetlb", "take_hugetlb", "drop_hugetlb", "set_promised", "mm", "file"}
+HELPERS |= {
+    "reserve_hugetlb",
+    "take_hugetlb",
+    "drop_hugetlb",
+    "lose_hugetlb",
+    "set_promised",
+    "mm",
+    "file",
+    "is_poisoned",
+}
 HELPERS |= {"area_at", "as_area", "new_vma_lock", "table_lock", "update_mmu_cache", "update_mmu_cache_range", "log"}
 HELPERS |= {
     "page_flags",

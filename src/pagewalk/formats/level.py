@@ -348,6 +348,16 @@ class Level:
         mask, value = self._needed(name).when[0]
         return int(self.swap(0, 0)) & (NO_PADDR ^ mask) | value
 
+    def poisoned(self, paddr: int) -> int:
+        """The entry of a page at ``paddr`` that is broken.
+
+        Raises:
+            ValueError: This level has none: the kernel was built without.
+        """
+        row = self._needed(Kind.HWPOISON.label)
+        parts = [part._replace(flip=False) for part in row.address]
+        return int(self.marked(Kind.HWPOISON.label) ^ scattered(parts, paddr))
+
     # -- changing entries --------------------------------------------------------------------------------------------
 
     def with_flags(self, entry: Any, flags: Flag) -> Any:

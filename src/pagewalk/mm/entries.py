@@ -149,6 +149,19 @@ class LevelEntries:
         """Userfaultfd's marker for a page that is not there."""
         return self.level.marked(Kind.UFFD_WP.label)
 
+    @property
+    def can_be_poisoned(self) -> bool:
+        """Whether an entry can say that a page is broken: whether the kernel knows of memory errors."""
+        return self.level.codec.row(Kind.HWPOISON.label) is not None
+
+    def poisoned(self, paddr: int) -> int:
+        """The entry that stands for a broken page."""
+        return self.level.poisoned(paddr)
+
+    def moved(self, pages: Any, source: int, target: int) -> Any:
+        """Entries of the page at ``source``, of the one at ``target`` now."""
+        return pages ^ (self.level.frame_bits(source) ^ self.level.frame_bits(target))
+
     # -- changing ----------------------------------------------------------------------------------------------------
 
     def with_flags(self, pages: Any, flags: Flag) -> Any:

@@ -139,7 +139,7 @@ class Machine(Hardware):
         self.do(swapping.swapoff, self)
 
     def usage(self) -> dict[str, int]:
-        """Bytes of RAM by what they are used for: free, anon, file, table, hugetlb, zero, swap_cache."""
+        """Bytes of RAM by what they are used for: free, anon, file, table, hugetlb, zero, swap_cache, poisoned..."""
         page = self.geometry.page_size
         return self.do(lambda: {usage.name.lower(): self.frames.count(usage) * page for usage in Usage})
 

@@ -129,7 +129,7 @@ class Mm(Space):
     def setrlimit(self, resource: int, soft: int) -> None:
         """Set a soft limit, in bytes: RLIMIT_AS, RLIMIT_DATA, or RLIMIT_MEMLOCK, which binds who is not root.
 
-        ``limits.ipc_lock = False`` makes a process one that is not (it loses CAP_IPC_LOCK).
+        ``limits.ipc_lock = False`` makes a process one that is not (CAP_IPC_LOCK; ``sys_admin``: CAP_SYS_ADMIN).
 
         Raises:
             SystemCallError: EINVAL, no such limit, or above the hard one.
@@ -188,10 +188,10 @@ class Mm(Space):
         self._change(protect.mlockall, self, 0)
 
     def madvise(self, addr: int, length: int, advice_: int) -> None:
-        """Give advice about a range, guard regions among them.
+        """Give advice about a range, guard regions among them. A BusError is MADV_HWPOISON's signal: that was done.
 
         Raises:
-            SystemCallError: EINVAL; ENOMEM over gaps (the rest is done); EFAULT, EACCES as the advice has it.
+            SystemCallError: EINVAL; ENOMEM over gaps (the rest is done); EFAULT, EACCES... as the advice has it.
         """
         addr, length, advice_ = words(addr=addr, length=length, advice_=advice_)
         advice_ = int32(advice_)

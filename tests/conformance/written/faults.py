@@ -12,12 +12,15 @@ from .words import (
     anon,
     execute,
     guard,
+    pread,
     private_file,
     protect,
+    punch,
     read,
     shared,
     shared_file,
     titled,
+    truncate,
     unmap,
     write,
 )
@@ -58,5 +61,9 @@ NOTHING_IS_THERE = (
     read(0), write(0), execute(0), unmap(0, 1), advise(0, 1, abi.MADV_DONTNEED), protect(0, 1, R), read(HUGE),
 )  # fmt: skip
 SHARED_ANONYMOUS_FAULTS = shared(0, 20), read(0), write(1), read(2), write(17), read(18)
+A_FILE_IS_READ = (
+    shared_file(0, 4), write(1), pread("a", 0), pread("a", 1, 8192), truncate("a", 5000), pread("a", 1, 8192),
+    pread("a", 2), punch("a", 0, 1), pread("a", 0), guard(1), pread("a", 1), pread("sealed", 7, 5000),
+)  # fmt: skip
 
 SCENARIOS = titled(globals())

@@ -135,6 +135,11 @@ def truncate(file, size, **how):
     return do.Truncate(file, size, **how)
 
 
+def pread(file, page, size=8, **how):
+    """From the start of a page."""
+    return do.Pread(file, page * PAGE, size, **how)
+
+
 def pool(**how):
     return do.Pool(**how)
 

@@ -31,6 +31,7 @@ from pagewalk.conform.scenarios.steps import (
     PkeyFree,
     PkeyMprotect,
     Pool,
+    Pread,
     ProcessMadvise,
     PunchHole,
     Read,
@@ -46,7 +47,7 @@ from pagewalk.conform.scenarios.steps import (
 __all__ = [
     "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "Fcntl", "File", "Fork", "KernelRead", "KernelWrite",
     "Limited", "Madvise", "MemfdCreate", "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal",
-    "Msync", "Munlock", "Munlockall", "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool",
+    "Msync", "Munlock", "Munlockall", "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "Pread",
     "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Swapoff", "Truncate", "Unregister",
     "Write", "WriteProtect",
 ]  # fmt: skip

@@ -9,8 +9,9 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
+from pagewalk.abi import MADV_HWPOISON, MADV_SOFT_OFFLINE
 from pagewalk.conform.scenarios.arena import At
-from pagewalk.conform.scenarios.steps import STEPS, Step
+from pagewalk.conform.scenarios.steps import STEPS, Limited, Step
 
 __all__ = ["File", "Scenario"]
 
@@ -49,6 +50,12 @@ class Scenario:
         """As text that ``from_json`` reads."""
         files = [[f.name, f.pages, f.kind, f.writable] for f in self.files]
         return json.dumps({"files": files, "steps": [_plain_step(step) for step in self.steps]})
+
+    @property
+    def breaks_memory(self) -> bool:
+        """Whether a step destroys frames of the machine that it is taken on."""
+        steps = (step.taken if isinstance(step, Limited) else step for step in self.steps)
+        return any(getattr(step, "advice", None) in (MADV_HWPOISON, MADV_SOFT_OFFLINE) for step in steps)
 
     @classmethod
     def from_json(cls, text: str) -> Scenario:

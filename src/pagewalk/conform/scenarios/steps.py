@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "STEPS", "Execute", "Exit", "Fcntl", "Fork", "KernelRead", "KernelWrite", "Limited", "Madvise", "MemfdCreate",
     "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall",
-    "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "ProcessMadvise", "PunchHole", "Read",
-    "Register", "Step", "Swapoff", "Truncate", "Unregister", "Write", "WriteProtect",
+    "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "Pread", "ProcessMadvise", "PunchHole",
+    "Read", "Register", "Step", "Swapoff", "Truncate", "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip
 
 
@@ -214,7 +214,7 @@ class Limited(Step):
 
     Attributes:
         limit: "as" and "data" (RLIMIT_AS and RLIMIT_DATA, in pages), "memlock" (RLIMIT_MEMLOCK, without CAP_IPC_LOCK),
-            "areas" (vm.max_map_count).
+            "areas" (vm.max_map_count), "admin" (no CAP_SYS_ADMIN).
         room: In pages, or areas.
         taken: What is done.
     """
@@ -408,6 +408,16 @@ class Swapoff(Step):
     """
 
     call = "swapoff"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Pread(Step):
+    """``pread``, in bytes."""
+
+    call = "pread"
+    file: str
+    offset: int
+    size: int = 8
 
 
 @dataclass(frozen=True, slots=True, repr=False)

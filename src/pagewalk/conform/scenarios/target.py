@@ -159,6 +159,9 @@ class Calls(Protocol):
         ``kind``: see ``File`` in a scenario. A memfd of huge pages is as long, but empty.
         """
 
+    def pread(self, file: Any, offset: int, size: int) -> bytes:
+        """``pread(2)``."""
+
     def punch_hole(self, file: Any, offset: int, length: int) -> Any:
         """``fallocate(2)`` with PUNCH_HOLE and KEEP_SIZE, in bytes."""
 

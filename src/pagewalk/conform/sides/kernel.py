@@ -9,7 +9,7 @@ from pagewalk.conform.sides.observe import decode
 from pagewalk.conform.sides.probe import require_machine
 from pagewalk.conform.sides.process import Process
 from pagewalk.conform.sides.side import TIMEOUT, CaseEnded, Record
-from pagewalk.errors import ProcessError
+from pagewalk.errors import ProcessError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +31,7 @@ class Kernel:
     Args:
         timeout: Seconds that a scenario may take. One that takes longer is ended, and so is the worker if it does not
             answer; another one takes the next scenario.
+        breaks_memory: Whether scenarios may destroy frames of the machine. That is for a guest.
 
     Raises:
         UnsupportedError: Not x86-64 Linux.
@@ -38,9 +39,10 @@ class Kernel:
 
     name = "kernel"
 
-    def __init__(self, timeout: float = TIMEOUT) -> None:
+    def __init__(self, timeout: float = TIMEOUT, *, breaks_memory: bool = False) -> None:
         require_machine()
         self._timeout = timeout
+        self._breaks_memory = breaks_memory
         self._worker = Process("pagewalk.conform.sides.worker")
         self._answered = False
 
@@ -56,7 +58,13 @@ class Kernel:
         return self._worker.pid
 
     def run(self, scenario: Scenario) -> _KernelRun:
-        """See ``Side``."""
+        """See ``Side``.
+
+        Raises:
+            UnsupportedError: The scenario would destroy frames.
+        """
+        if scenario.breaks_memory and not self._breaks_memory:
+            raise UnsupportedError("MADV_HWPOISON and MADV_SOFT_OFFLINE destroy frames: only in a guest are they asked")
         if self._worker.pipe.closed:
             self._worker = Process("pagewalk.conform.sides.worker")
         return _KernelRun(self, scenario)

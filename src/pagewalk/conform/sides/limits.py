@@ -25,7 +25,7 @@ _COUNTED = {"as": b"VmSize:", "data": b"VmData:", "memlock": b"VmLck:"}
 _MOST = Path("/proc/sys/vm/max_map_count")
 _CAPABILITIES = 0x20080522
 """_LINUX_CAPABILITY_VERSION_3."""
-_IPC_LOCK = 14
+_IPC_LOCK, _SYS_ADMIN = 14, 21
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
@@ -33,7 +33,7 @@ _LIBC.mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 @contextmanager
 def limit(which: str, room: int) -> Iterator[None]:
     """Leave room for so many pages, or areas, more than there are."""
-    how = {"areas": _crowded, "memlock": _without_right}.get(which, _with_limit)
+    how = {"areas": _crowded, "memlock": _locking, "admin": _unprivileged}.get(which, _with_limit)
     with how(which, room):
         yield
 
@@ -58,18 +58,30 @@ def _counted(name: bytes) -> int:
 
 
 @contextmanager
-def _without_right(which: str, room: int) -> Iterator[None]:
+def _locking(which: str, room: int) -> Iterator[None]:
     """A limit on locking binds nobody who has CAP_IPC_LOCK."""
+    with _with_limit(which, room), _without(_IPC_LOCK):
+        yield
+
+
+@contextmanager
+def _unprivileged(which: str, room: int) -> Iterator[None]:
+    with _without(_SYS_ADMIN):
+        yield
+
+
+@contextmanager
+def _without(capability: int) -> Iterator[None]:
+    """Do without a capability."""
     head, data = struct.pack("Ii", _CAPABILITIES, 0), ctypes.create_string_buffer(24)
     _LIBC.syscall(SYS_CAPGET, head, data)
     before = data.raw
     effective, *rest = struct.unpack("6I", before)
-    with _with_limit(which, room):
-        _LIBC.syscall(SYS_CAPSET, head, struct.pack("6I", effective & ~(1 << _IPC_LOCK), *rest))
-        try:
-            yield
-        finally:
-            _LIBC.syscall(SYS_CAPSET, head, before)
+    _LIBC.syscall(SYS_CAPSET, head, struct.pack("6I", effective & ~(1 << capability), *rest))
+    try:
+        yield
+    finally:
+        _LIBC.syscall(SYS_CAPSET, head, before)
 
 
 @contextmanager

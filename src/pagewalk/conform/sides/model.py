@@ -31,17 +31,18 @@ _RESOURCES = {"as": RLIMIT_AS, "data": RLIMIT_DATA, "memlock": RLIMIT_MEMLOCK}
 class SimulatedProcess:
     """An ``Mm`` as a ``Target``: its own methods, and the files that a scenario asks for."""
 
-    def __init__(self, machine: Machine, mm: Mm) -> None:
+    def __init__(self, machine: Machine, mm: Mm, pool: int | None = None) -> None:
         self._machine = machine
         self._mm = mm
         self._unpopulated: bool | None = None
+        self._pool = len(machine.hugetlb.get(HUGETLB, ())) if pool is None else pool
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._mm, name)
 
     def fork(self) -> SimulatedProcess:
         """The child."""
-        return SimulatedProcess(self._machine, self._mm.fork())
+        return SimulatedProcess(self._machine, self._mm.fork(), self._pool)
 
     def process_madvise(self, ranges: Any, advice: int, whom: SimulatedProcess | None = None) -> int:
         """See ``Calls``."""
@@ -50,9 +51,11 @@ class SimulatedProcess:
     def limited(self, limit: str, room: int, call: Any) -> Any:
         """See ``Calls``."""
         limits, machine, page = self._mm.limits, self._machine, self._mm.geometry.page_size
-        before = dict(limits.soft), limits.ipc_lock, machine.max_map_count
+        before = dict(limits.soft), limits.ipc_lock, limits.sys_admin, machine.max_map_count
         if limit == "areas":
             machine.max_map_count = len(self._mm.vmas) + room
+        elif limit == "admin":
+            limits.sys_admin = False
         else:
             soft = mapped(self._mm, _RESOURCES[limit]) + room * page
             self._mm.setrlimit(_RESOURCES[limit], soft or int(limit == "data"))  # no real process has 0 of it
@@ -60,7 +63,7 @@ class SimulatedProcess:
         try:
             return call()
         finally:
-            limits.soft, limits.ipc_lock, machine.max_map_count = before
+            limits.soft, limits.ipc_lock, limits.sys_admin, machine.max_map_count = before
 
     def memfd_create(self, flags: int) -> int:
         """See ``Calls``."""
@@ -121,13 +124,17 @@ class SimulatedProcess:
     def pool(self) -> bytes:
         """See ``Calls``."""
         machine = self._machine
-        taken = len(machine.pools.get(HUGETLB, ())) - len(machine.hugetlb.get(HUGETLB, ()))
-        return b"%+d free, %+d promised" % (-taken, machine.promised(HUGETLB))
+        more = len(machine.hugetlb.get(HUGETLB, ())) - self._pool
+        return b"%+d free, %+d promised" % (more, machine.promised(HUGETLB))
 
     def swapoff(self) -> None:
         """See ``Calls``."""
         self._machine.swapoff()
         self._machine.swapon(SWAP_SIZE)
+
+    def pread(self, file: File, offset: int, size: int) -> bytes:
+        """See ``Calls``."""
+        return file.read(offset, size)
 
     def punch_hole(self, file: File, offset: int, length: int) -> None:
         """See ``Calls``."""

@@ -152,7 +152,7 @@ class ThisProcess:
     def madvise(self, addr: int, length: int, advice: int) -> None:
         """See ``Calls``."""
         try:
-            _call(SYS_MADVISE, addr, length, advice)
+            self._probe.call(SYS_MADVISE, addr, length, advice)
         finally:
             self._settle(advice)
 
@@ -166,7 +166,7 @@ class ThisProcess:
         vector = b"".join(struct.pack("QQ", *item) for item in ranges)
         pidfd = os.pidfd_open(os.getpid() if whom is None else whom)
         try:
-            return _call(SYS_PROCESS_MADVISE, pidfd, _address(vector), len(ranges), advice)
+            return self._probe.call(SYS_PROCESS_MADVISE, pidfd, _address(vector), len(ranges), advice)
         finally:
             os.close(pidfd)
             self._settle(advice)
@@ -315,6 +315,10 @@ class ThisProcess:
         readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
         os.close(fd)
         return readable
+
+    def pread(self, file: int, offset: int, size: int) -> bytes:
+        """See ``Calls``."""
+        return os.pread(file, size, offset)
 
     def punch_hole(self, file: int, offset: int, length: int) -> None:
         """See ``Calls``."""

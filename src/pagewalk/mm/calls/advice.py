@@ -6,12 +6,12 @@ import errno
 from typing import TYPE_CHECKING, Any, Final
 
 from pagewalk import abi
-from pagewalk.errors import OutOfFrames, SystemCallError, UnsupportedError, WalkError
+from pagewalk.errors import BusError, OutOfFrames, SystemCallError, WalkError
 from pagewalk.formats import Kind
 from pagewalk.mm.calls.files import punch_hole
 from pagewalk.mm.calls.guard import install_guards, remove_guards
 from pagewalk.mm.geometry import ADDRESSES
-from pagewalk.mm.paging import file_folios, huge, reclaim
+from pagewalk.mm.paging import file_folios, huge, poison, reclaim
 from pagewalk.mm.paging.fault import swap_in
 from pagewalk.mm.paging.touch import populate
 from pagewalk.mm.paging.zap import zap
@@ -40,6 +40,9 @@ def madvise(mm: Space, addr: int, length: int, advice: int) -> None:
     if advice in POPULATE:
         _populate(mm, addr, end, advice)
         return
+    if advice in POISONS:
+        poison.inject(mm, addr, addr + length, soft=advice == abi.MADV_SOFT_OFFLINE)
+        return
     handler, gap = HANDLERS[advice], False
     while addr < end:
         vma = mm.vmas.find(addr)
@@ -66,8 +69,8 @@ def _check(mm: Space, addr: int, length: int, advice: int) -> int:
     Raises:
         SystemCallError: EINVAL.
     """
-    _refuse_poison(advice)
-    if advice not in HANDLERS and advice not in POPULATE:
+    poisons = mm.geometry.last.can_be_poisoned and advice in POISONS
+    if advice not in HANDLERS and advice not in POPULATE and not poisons:
         raise SystemCallError(errno.EINVAL, f"unknown advice {advice}")
     size = mm.geometry.length(length)
     if addr % mm.geometry.page_size or (length and not size) or addr + size >= ADDRESSES:
@@ -91,36 +94,31 @@ def check_remote(advice: int) -> None:
     Raises:
         SystemCallError: EINVAL.
     """
-    _refuse_poison(advice)
     if advice not in REMOTE:
         raise SystemCallError(errno.EINVAL, f"advice {advice} is not for other processes")
 
 
-def _refuse_poison(advice: int) -> None:
-    """Refuse to destroy frames.
-
-    Raises:
-        UnsupportedError: That is asked.
-    """
-    if advice in POISONS:
-        raise UnsupportedError(f"advice {advice}, MADV_HWPOISON or MADV_SOFT_OFFLINE, is not simulated")
-
-
 def process_madvise(mm: Space, vector: Sequence[tuple[int, int]], advice: int) -> int:
     """See ``Mm.process_madvise`` (``vector_madvise``, 6.18)."""
-    total, done = sum(length for _, length in vector), 0
+    total, done, told = sum(length for _, length in vector), 0, None
     for number, (addr, length) in enumerate(vector if total else ()):
         if number and not length:
             continue  # empty ones are passed over, but for the first
         try:
             madvise(mm, addr, length, advice)
+        except BusError as error:  # a signal waits until the call is over
+            told = told or error
+            if error.__cause__ is not None:
+                break
         except SystemCallError:
-            if done:
-                return done
+            if done or told:
+                break
             raise
         done += length
         if done == total:
             break
+    if told is not None:
+        raise told
     return done
 
 
@@ -297,6 +295,7 @@ DISCARDS: Final = frozenset({
 REMOTE: Final = frozenset({abi.MADV_COLD, abi.MADV_PAGEOUT, abi.MADV_WILLNEED, abi.MADV_COLLAPSE})
 """Advice that a process may give another."""
 POISONS: Final = frozenset({abi.MADV_HWPOISON, abi.MADV_SOFT_OFFLINE})
+"""Advice that breaks memory, or says that it is about to."""
 MOST_RANGES: Final = 1024
 """UIO_MAXIOV."""
 MOST_BYTES: Final = 0x7FFF_F000
@@ -304,7 +303,7 @@ MOST_BYTES: Final = 0x7FFF_F000
 
 POPULATE: Final = frozenset({abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE})
 
-LEAVES_AREAS: Final = POPULATE | {abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_REMOVE}
+LEAVES_AREAS: Final = POPULATE | POISONS | {abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_REMOVE}
 """Advice that changes neither areas nor upper tables: ``mmap_lock`` held for reading is enough."""
 
 _READS: Final = VmaFlags.SEQ_READ | VmaFlags.RAND_READ

@@ -70,10 +70,10 @@ def _in_core(mm: Space, page: int) -> bool:
     assert area is not None
     entry = hugetlb.slot(mm, area, page) if area.huge_page_size else mm.tables.upper_at(page)
     if entry is not None and area.huge_page_size:  # where there is a table, nobody asks the file (``mincore_hugetlb``)
-        return entry.is_present
+        return entry.is_present or entry.kind is Kind.HWPOISON
     if entry is not None and entry.is_table:
         entry = mm.tables.last_at(page)
-    if entry is not None and entry.is_present:
+    if entry is not None and (entry.is_present or entry.kind is Kind.HWPOISON):
         return True
     if entry is not None and entry.kind is Kind.SWAP:
         return int(mm.geometry.last.swap_slot(entry.value)[1]) in mm.machine.swap.cached
@@ -109,6 +109,7 @@ class Look(NamedTuple):
         page_size: Bytes that a word stands for.
         huge: Where huge pages are mapped: first address and end.
         tables: Where tables of the last level are, likewise.
+        poisoned: Where poisoned hugetlb pages were, likewise: they are in ``huge`` too.
     """
 
     start: int
@@ -116,6 +117,7 @@ class Look(NamedTuple):
     page_size: int
     huge: list[tuple[int, int]]
     tables: list[tuple[int, int]]
+    poisoned: list[tuple[int, int]]
 
 
 def look(mm: Space, start: int, end: int) -> Look:
@@ -124,6 +126,7 @@ def look(mm: Space, start: int, end: int) -> Look:
     small = np.zeros((end - start) // size, np.uint64)
     huge: list[tuple[int, int, Entries]] = []
     tables: list[tuple[int, int]] = []
+    poisoned: list[tuple[int, int]] = []
 
     def at_upper(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
         if entry.is_leaf:
@@ -137,8 +140,9 @@ def look(mm: Space, start: int, end: int) -> Look:
             small[(addr - start) // size : (next_ - start) // size] = mm.tables.slice(entry, addr, next_).entries
 
     def at_hugetlb(entry: Entry, hmask: int, addr: int, next_: int, walk: Walk) -> None:
-        if entry.is_none:  # PAGEMAP_SCAN calls an empty one huge, and not written
+        if entry.is_none or entry.kind is Kind.HWPOISON:  # PAGEMAP_SCAN calls an empty one huge, and not written
             huge.append((addr, next_, np.zeros((next_ - addr) // size, np.uint64)))
+            poisoned.extend([(addr, next_)] * (not entry.is_none))
         else:
             at_upper(entry, addr, next_, walk)
 
@@ -149,7 +153,7 @@ def look(mm: Space, start: int, end: int) -> Look:
     words[there] = _words(mm, small[there], geometry.last)
     for first, last, values in huge:
         words[(first - start) // size : (last - start) // size] = values
-    return Look(start, words, size, [(first, last) for first, last, _ in huge], tables)
+    return Look(start, words, size, [(first, last) for first, last, _ in huge], tables, poisoned)
 
 
 def _words(mm: Space, entries: Entries, level: LevelEntries) -> Any:
@@ -173,9 +177,19 @@ def _words(mm: Space, entries: Entries, level: LevelEntries) -> Any:
     type_, offset = level.swap_slot(entries[other])
     words[other] = np.uint64(PM_SWAP) | type_ | offset << np.uint64(MAX_SWAPFILES_SHIFT)
     words[kinds == Kind.GUARD] |= np.uint64(PM_GUARD_REGION)
+    if frames.lost:
+        words[_poisoned_file(mm, entries, kinds, level)] |= np.uint64(PM_FILE)
     words[(flags & int(Flag.UFFD_WP) != 0) | (kinds == Kind.UFFD_WP)] |= np.uint64(PM_UFFD_WP)
     words[flags & int(Flag.SOFT_DIRTY) != 0] |= np.uint64(PM_SOFT_DIRTY)
     return words
+
+
+def _poisoned_file(mm: Space, entries: Entries, kinds: Any, level: LevelEntries) -> Any:
+    """Which entries stand for poisoned pages that were files'."""
+    found = kinds == Kind.HWPOISON
+    paddrs = level.frame(entries[found])
+    found[found] = mm.machine.frames.used_as(np.where(paddrs < mm.machine.frames.size, paddrs, 0), Usage.POISONED_FILE)
+    return found
 
 
 def scan(mm: Space, start: int, end: int) -> Any:
@@ -195,7 +209,7 @@ def regions(mm: Space, look: Look) -> Any:
 
 def categories_of(mm: Space, look: Look) -> Any:
     """The categories of each page that was looked at. Shape (pages,), uint64."""
-    start, words, size, huge, tables = look
+    start, words, size, huge, tables, poisoned = look
     categories = np.zeros(len(words), np.uint64)
     for bit, category in _CATEGORIES:
         categories[words & np.uint64(bit) != 0] |= np.uint64(category)
@@ -217,6 +231,8 @@ def categories_of(mm: Space, look: Look) -> Any:
             categories[here] |= np.uint64(PageIs.WPALLOWED)
     for first, last in huge:
         categories[(first - start) // size : (last - start) // size] |= np.uint64(PageIs.HUGE)
+    for first, last in poisoned:
+        categories[(first - start) // size : (last - start) // size] |= np.uint64(PageIs.SWAPPED | PageIs.WRITTEN)
     return categories
 
 

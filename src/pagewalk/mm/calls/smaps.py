@@ -146,6 +146,8 @@ class _Sums:
             number = entry.target // self.mm.geometry.page_size
             alone = self._mappings(np.array([number]))[0] < 2
             self.counts["Private_Hugetlb" if alone else "Shared_Hugetlb"] += next_ - addr
+        elif entry.kind is Kind.HWPOISON:
+            self.counts["Shared_Hugetlb"] += next_ - addr
 
     def _huge(self, entry: Entry, level: LevelEntries) -> None:
         """Count a huge page."""
@@ -164,6 +166,9 @@ class _Sums:
         swapped = entries[kinds == Kind.SWAP]
         if len(swapped):
             self._swap(last.swap_slot(swapped)[1])
+        poisoned = entries[kinds == Kind.HWPOISON]
+        if len(poisoned):
+            self._poisoned(last.frame(poisoned))
         pages = is_page(kinds)
         numbers = last.frame(entries[pages]) // np.uint64(page_size)
         own = self.mm.machine.frames.usage[numbers] != Usage.ZERO
@@ -174,6 +179,19 @@ class _Sums:
         page_size, swap = self.mm.geometry.page_size, self.mm.machine.swap
         self.counts["Swap"] += page_size * len(slots)
         self.counts["SwapPss"] += sum((page_size << SHARE_BITS) // swap.users(slot) for slot in slots.tolist())
+
+    def _poisoned(self, paddrs: Entries) -> None:
+        """Count poisoned pages: nobody knows how many map them, so each is shared, and counts whole."""
+        page_size, frames = self.mm.geometry.page_size, self.mm.machine.frames
+        paddrs = paddrs[paddrs < np.uint64(frames.size)]
+        dirty, total = int(np.count_nonzero(frames.dirty(paddrs))), len(paddrs)
+        self.counts["Rss"] += page_size * total
+        self.counts["Shared_Dirty"] += page_size * dirty
+        self.counts["Shared_Clean"] += page_size * (total - dirty)
+        self.counts["Anonymous"] += page_size * int(np.count_nonzero(frames.used_as(paddrs, Usage.POISONED)))
+        self.counts["Pss"] += page_size * total << SHARE_BITS
+        self.counts["Pss_Dirty"] += page_size * dirty << SHARE_BITS
+        self.counts["Locked"] += (page_size * total << SHARE_BITS) * self.locked
 
     def _mappings(self, numbers: Any) -> Any:
         """How many entries map each frame."""

@@ -36,6 +36,10 @@ class Usage(IntEnum):
     HUGETLB_FILE = 6
     SWAP_CACHE = 7
     """Anonymous, and in the swap cache."""
+    POISONED = 8
+    """Broken, and nobody's any more; it was anonymous, or moved elsewhere in time."""
+    POISONED_FILE = 9
+    """Broken, and a file's, or it was."""
 
 
 HOLDERS: Final = np.zeros(len(Usage), np.int32)
@@ -54,6 +58,7 @@ class FrameBooks:
     Attributes:
         words: The RAM's contents, a row a frame, uint64.
         references, usage: For each frame, how many hold it, and its ``Usage``.
+        lost: How many are poisoned: each is held once more, for ever.
     """
 
     def __init__(self, memory: Ram, geometry: Geometry) -> None:
@@ -70,6 +75,8 @@ class FrameBooks:
         self._dirty = np.zeros(count, bool)
         self._mlocked = np.zeros(count, bool)
         self._exclusive = np.zeros(count, bool)
+        self._poisoned = np.zeros(count, bool)
+        self.lost = 0
         self._large = np.zeros(-(-count // self.block_pages), bool)
 
     def __len__(self) -> int:
@@ -194,6 +201,44 @@ class FrameBooks:
     def set_mlocked(self, paddrs: Frames | int) -> None:
         """Note that frames are mlocked until they are free, whatever becomes of their area."""
         self._mlocked[self._numbers(paddrs)] = True
+
+    # -- memory errors -------------------------------------------------------------------------------------------------
+
+    def poison(self, paddr: int, usage: Usage) -> None:
+        """Note that a frame is broken, and hold it, so that nobody ever gets it again."""
+        number = paddr // self.page_size
+        self._poisoned[number] = True
+        self.usage[number] = usage
+        self.references[number] += 1
+        self.lost += 1
+
+    def take_over(self, source: int, target: int) -> None:
+        """Have a fresh frame take the place of another one, with all that is in it and noted of it.
+
+        The other one is nobody's then, and to be poisoned.
+        """
+        old, new = source // self.page_size, target // self.page_size
+        self.words[new] = self.words[old]
+        for notes in (self.references, self.usage, self._lazy, self._dirty, self._mlocked, self._exclusive):
+            notes[new] = notes[old]
+        self.references[old] = 0
+
+    def poisoned(self, paddrs: Frames | int) -> Mask:
+        """Whether frames are broken: a bool an address."""
+        return self._poisoned[self._numbers(paddrs)]
+
+    @property
+    def poisoned_at(self) -> Mask:
+        """Which frames are broken: a bool a frame."""
+        return self._poisoned
+
+    def sound(self, paddr: int, size: int) -> int:
+        """How many of the bytes from an address on lie before the first broken frame."""
+        if not self.lost:
+            return size
+        first, last = paddr // self.page_size, -(-(paddr + size) // self.page_size)
+        broken = np.flatnonzero(self._poisoned[first:last])
+        return min(size, max((first + int(broken[0])) * self.page_size - paddr, 0)) if broken.size else size
 
     # -- contents ------------------------------------------------------------------------------------------------------
 

@@ -222,12 +222,20 @@ class Hardware(ABC):
         return paddr
 
     def drop_hugetlb(self, paddr: int, size: int) -> None:
-        """One mapping of a hugetlb page less, or its file; the last gives it back to its pool."""
+        """One mapping of a hugetlb page less, or its file; the last gives it back to its pool, if it has one."""
         self.frames.drop(self.frames.run(paddr, size))
-        if self.frames.shared(paddr)[0]:
+        if paddr not in self.pools[size] or self.frames.shared(paddr)[0]:
             return
         self.frames.use(self.frames.run(paddr, size), Usage.HUGETLB)
         self.hugetlb[size].append(paddr)
+        if paddr in self.restoring:
+            self.restoring.discard(paddr)
+            self._promised[size] = self.promised(size) + 1
+
+    def lose_hugetlb(self, paddr: int, size: int) -> None:
+        """Take a page that is in use out of its pool: its frames are single ones once nobody has it any more."""
+        self.pools[size].remove(paddr)
+        self.frames.drop(self.frames.run(paddr, size))
         if paddr in self.restoring:
             self.restoring.discard(paddr)
             self._promised[size] = self.promised(size) + 1

@@ -184,6 +184,7 @@ class FramePool(FrameBooks):
             file_blocks: Physical addresses of the blocks that are large folios of files; no others of theirs are.
         """
         self.references[:] = references
+        self.lost = int(np.count_nonzero(self.poisoned_at))
         self._large[np.unique(np.flatnonzero(self.usage == Usage.FILE) // self.block_pages)] = False
         self._large[np.array(file_blocks, np.int64) // self.block_size] = True
         held = self.references != 0

@@ -49,7 +49,7 @@ def map_around(mm: Space, area: Area, page: int) -> None:
     start, end = _around(mm, area, page)
     first = area.offset_at(start) // size
     window = range(first, min(first + (end - start) // size, file.page_count))
-    there = [index for index in window if index in file.pages]
+    there = [index for index in window if index in file.pages and not file.is_poisoned(index)]
     for index in there if len(file.folios) else ():
         whole = reach(mm, area, start + (index - first) * size)
         if whole is not None:

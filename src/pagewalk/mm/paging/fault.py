@@ -213,6 +213,8 @@ def _file(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> Non
     _prepare_copy(mm, area, access)
     _refuse_beyond(area, page, access)
     bring_in(mm, area, page)
+    if file.is_poisoned(offset // file.page_size):
+        raise BusError(page, access, f"a page of {file.name} is poisoned", abi.BUS_MCEERR_AR)
     cached = file.hold(offset // file.page_size)
     if access == "write" and not shared:
         try:

@@ -152,6 +152,8 @@ def collapse(mm: Space, area: Area, start: int) -> Refusal | None:
 def _join(mm: Space, file: File, block: range) -> Refusal | None:
     """Make a block one folio: unmap its pages everywhere, copy them, free the tables that served it alone."""
     frames = mm.machine.frames
+    if frames.lost and any(file.is_poisoned(index) for index in block):
+        return Refusal(errno.EAGAIN, "a page of it is poisoned")
     try:
         paddr = frames.take_block(Usage.FILE)
     except OutOfFrames as error:

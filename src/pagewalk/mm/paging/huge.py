@@ -204,10 +204,11 @@ def _swapped(mm: Space, area: Area, upper: Entry, start: int, swap_in: SwapIn) -
     return None
 
 
-def split_folio(mm: Space, paddr: int) -> None:
+def split_folio(mm: Space, paddr: int, *, broken: bool = False) -> None:
     """Split a large folio that only this address space maps, by small entries, into single pages.
 
-    Its pages that are all zero give way to the shared zero page, unless they are locked (since 6.12).
+    Its pages that are all zero give way to the shared zero page, unless they are locked (since 6.12), or the page at
+    ``paddr``, if that is broken.
     """
     frames, last = mm.machine.frames, mm.geometry.last
     first = mm.geometry.block_start(paddr)
@@ -224,7 +225,7 @@ def split_folio(mm: Space, paddr: int) -> None:
         if vma.flags & VmaFlags.LOCKED or frames.is_mlocked(first):
             continue
         paddrs = last.frame(entries[inside])
-        empty = frames.all_zero(paddrs)
+        empty = frames.all_zero(paddrs) & ~(broken & (paddrs == np.uint64(paddr)))
         frames.drop(paddrs[empty])
         gone, zero = inside[empty], np.uint64(mm.zero_entry_for(mm.as_area(vma)))
         protected = gone[armed(last, entries[gone])]

@@ -122,6 +122,8 @@ def fault(mm: Space, area: Area, vaddr: int, access: Access) -> None:
     """
     entry = slot(mm, area, vaddr, grow=True)
     assert entry is not None
+    if entry.kind is Kind.HWPOISON:
+        raise BusError(vaddr, access, "the huge page is poisoned", abi.BUS_MCEERR_AR)
     try:
         if entry.is_none:
             _bring_in(mm, area, entry, vaddr, access)
@@ -144,6 +146,8 @@ def _bring_in(mm: Space, area: Area, entry: Entry, vaddr: int, access: Access) -
         raise BusError(vaddr, access, "its pages were taken away: the pool was empty, and they were promised to others")
     if index not in file.pages and index * file.page_size >= file.size:
         raise BusError(vaddr, access, f"{file.name} ends at {file.size:#x}")
+    if file.is_poisoned(index):
+        raise BusError(vaddr, access, f"a huge page of {file.name} is poisoned", abi.BUS_MCEERR_AR)
     own = index not in file.pages and not is_shared(area)
     paddr = _take(mm, area, index) if own else file.hold(index)
     if own:
@@ -236,19 +240,21 @@ def _take_from_children(mm: Space, area: Area, vaddr: int, paddr: int) -> None:
 
 
 def entries(mm: Space, area: Area, start: int, end: int) -> Iterator[tuple[int, Entry]]:
-    """The entries of a range that map pages, each with its address."""
+    """The entries of a range that map pages, or say that one is poisoned, each with its address."""
     for vaddr in range(start, end, area.huge_page_size):
         entry = slot(mm, area, vaddr)
-        if entry is not None and entry.is_leaf:
+        if entry is not None and (entry.is_leaf or entry.kind is Kind.HWPOISON):
             yield vaddr, entry
 
 
 def zap(mm: Space, area: Area, start: int, end: int) -> None:
     """Take the pages of a range out; an owner's own ones are promised to it again."""
     for vaddr, entry in entries(mm, area, start, end):
-        paddr = entry.target
+        paddr, mapped = entry.target, entry.is_leaf
         assert paddr is not None
         entry.value = mm.geometry.last.none
+        if not mapped:
+            continue
         if area.promised is not None and mm.machine.frames.used_as(paddr, Usage.HUGETLB)[0]:
             mm.machine.restoring.add(paddr)
             area.promised.add(area.offset_at(vaddr) // area.huge_page_size)
@@ -291,6 +297,9 @@ def inherit(child: Space, parent: Space, area: Area) -> None:
         assert paddr is not None
         there = slot(child, area, vaddr, grow=True)
         assert there is not None
+        if not entry.is_leaf:
+            there.value = entry.value
+            continue
         frames.hold(frames.run(paddr, area.huge_page_size))
         if entry.kind is Kind.PRESENT:
             entry.value = parent.page_entry(area, paddr, int(entry.flags & ~Flag.WRITE), level)

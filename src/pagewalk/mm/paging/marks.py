@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pagewalk.errors import UnsupportedError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
 
@@ -15,8 +16,14 @@ __all__ = ["protected", "unprotected"]
 
 
 def protected(level: LevelEntries, entries: Entries, *, markers: bool = False, guards: bool = False) -> Entries:
-    """Entries marked as write-protected; markers where nothing is, and guards, if wanted."""
+    """Entries marked as write-protected; markers where nothing is, and guards, if wanted.
+
+    Raises:
+        UnsupportedError: One stands for a poisoned page: the kernel marks those too.
+    """
     result, kinds = entries.copy(), level.kind(entries)
+    if (kinds == Kind.HWPOISON).any():
+        raise UnsupportedError("write-protecting a poisoned page with userfaultfd is not simulated")
     pages, swapped = is_page(kinds), (kinds == Kind.SWAP) | (guards & (kinds == Kind.GUARD))
     result[pages] = level.with_flags(level.without(result[pages], Flag.WRITE), Flag.UFFD_WP)
     result[swapped] = level.swapped_with(result[swapped], Flag.UFFD_WP)

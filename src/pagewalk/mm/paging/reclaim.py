@@ -186,9 +186,11 @@ def _free_pages(mm: Space, entries: Entries, own: Places) -> None:
     frames.set_lazy(paddrs[may & ~_mlocked_elsewhere(mm, paddrs)], lazy=True)
     frames.set_dirty(paddrs[may], dirty=False)
     entries[at[may]] = last.without(entries[at[may]], Flag.ACCESSED | Flag.DIRTY)
-    for slot in np.flatnonzero(last.kind(entries) == Kind.SWAP):
+    kinds = last.kind(entries)
+    for slot in np.flatnonzero(kinds == Kind.SWAP):
         mm.machine.swap.drop(int(last.swap_slot(entries[slot])[1]))
         entries[slot] = last.none
+    entries[kinds == Kind.HWPOISON] = last.none
 
 
 def _free_of_swap(mm: Space, paddrs: Frames, alone: Mask) -> Mask:

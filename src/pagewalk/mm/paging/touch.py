@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pagewalk import abi
+from pagewalk.abi.signals import EHWPOISON
 from pagewalk.errors import MemoryFault, OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.frames import Usage
@@ -161,14 +163,16 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
     """Fault a range in for a system call.
 
     Raises:
-        SystemCallError: EFAULT where a fault would be fatal, ENOMEM where memory is short.
+        SystemCallError: EFAULT where a fault would be fatal, EHWPOISON where a page is poisoned, ENOMEM where memory
+            is short.
     """
     clean, stop = _clean_pages(mm, start, end) if access == "write" else [], end
     try:
         touch(mm, start, end, access)
     except MemoryFault as error:
         stop = error.vaddr
-        raise SystemCallError(errno.EFAULT, str(error)) from error
+        code = EHWPOISON if error.code == abi.BUS_MCEERR_AR else errno.EFAULT
+        raise SystemCallError(code, str(error)) from error
     except OutOfFrames as error:
         raise SystemCallError(errno.ENOMEM, str(error)) from error
     finally:

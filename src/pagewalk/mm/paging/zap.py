@@ -127,14 +127,14 @@ def unmap_file(vma: Vma, start: int, end: int, *, private: bool = False) -> None
 
 
 def _unmap_pages(mm: Space, entries: Entries, *, private: bool, remembers: bool) -> None:
-    """Take a file's pages out of a table; private copies that were swapped out, too, if they are asked for."""
+    """Take a file's pages out of a table; private copies, if they are asked for: swapped out and broken ones too."""
     last = mm.geometry.last
     kinds = last.kind(entries)
     at = np.flatnonzero(is_page(kinds))
     owned = mm.machine.frames.used_as(last.frame(entries[at]), Usage.FILE)
     gone = at[owned | private]
     if private:
-        gone = np.union1d(gone, np.flatnonzero(kinds == Kind.SWAP))
+        gone = np.union1d(gone, np.flatnonzero((kinds == Kind.SWAP) | (kinds == Kind.HWPOISON)))
     release(mm, entries[gone], kinds[gone])
     empty(last, entries, gone, remembers=remembers)
 

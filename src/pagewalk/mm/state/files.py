@@ -146,6 +146,12 @@ class File(Mapping):
             return self.pool.take_many(pages, Usage.FILE)
         return self.pool.run(self.pool.take_block(Usage.FILE), pages * self.page_size)
 
+    def is_poisoned(self, index: int) -> bool:
+        """Whether a page is in the page cache, and broken; of a huge page, any part."""
+        if not self.pool.lost or index not in self.pages:
+            return False
+        return self.pool.sound(self.pages[index], self.page_size) < self.page_size
+
     def hold(self, index: int) -> int:
         """As ``frame``, with one more reference, for who maps it.
 
@@ -195,7 +201,8 @@ class File(Mapping):
         """Put bytes in; the file grows with them, as for a system call.
 
         Raises:
-            SystemCallError: EINVAL, EFBIG: there is no such place in a file; EPERM, it is sealed.
+            SystemCallError: EINVAL, EFBIG: there is no such place in a file; EPERM, it is sealed; EIO, it is broken
+                there: what lies before is written.
             OutOfFrames: No frame.
         """
         offset, data = _offset(offset), bytes(plain(data))
@@ -212,6 +219,8 @@ class File(Mapping):
             while at < len(data):
                 index, inside = divmod(offset + at, self.page_size)
                 part = data[at : at + self.page_size - inside]
+                if self.is_poisoned(index):
+                    raise SystemCallError(errno.EIO, f"page {index} of {self.name} is poisoned")
                 if index not in self.pages and index not in self.swapped:
                     self.bring_in(index, self._sizes_for_write(index, offset + len(data)))
                 self.pool.memory.write(self.frame(index) + inside, part)
@@ -223,10 +232,10 @@ class File(Mapping):
                 self.set_dirty(range(self.folios.of(first).start, self.folios.of(last).stop))
 
     def read(self, offset: int, size: int) -> bytes:
-        """Get bytes: fewer at the end of the file, as for a system call.
+        """Get bytes: fewer at the end of the file, and before a page that is broken, as for a system call.
 
         Raises:
-            SystemCallError: EINVAL: there is no such place in a file.
+            SystemCallError: EINVAL: there is no such place in a file; EIO, it is broken there.
         """
         offset, size = _offset(offset), not_negative(size, "size")
         return self.machine.do(self._read, offset, size)
@@ -238,9 +247,15 @@ class File(Mapping):
             index, inside = divmod(offset, self.page_size)
             step = min(end - offset, self.page_size - inside)
             frame = self.frame(index) if index in self.swapped else self.pages.get(index)
-            parts.append(bytes(step) if frame is None else self.pool.memory.read(frame + inside, step))
+            sound = step if frame is None else self.pool.sound(frame + inside, step)
+            parts.append(bytes(step) if frame is None else self.pool.memory.read(frame + inside, sound))
             offset += step
-        return b"".join(parts)
+            if sound < step:
+                break
+        data = b"".join(parts)
+        if not data and parts:
+            raise SystemCallError(errno.EIO, f"{self.name} is broken at {offset - step:#x}")
+        return data
 
     def let_go(self) -> None:
         """A mapping has gone: with the last one of an unlinked file, so do its pages."""
@@ -253,6 +268,8 @@ class File(Mapping):
         paddrs = np.array([self.pages.pop(index) for index in gone], np.uint64)
         self.folios.forget(range(first, last))
         self.pool.drop(paddrs)
+        if self.pool.lost:
+            self.pool.set_dirty(paddrs[self.pool.poisoned(paddrs)], dirty=False)
         for index in [index for index in self.swapped if first <= index < last]:
             self.machine.swap.drop(self.swapped.pop(index))
 

@@ -19,12 +19,13 @@ class Limits:
     Attributes:
         soft, hard: By resource: RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK.
         ipc_lock: Whether it has CAP_IPC_LOCK, as root has: RLIMIT_MEMLOCK is nothing to it then.
+        sys_admin: Whether it has CAP_SYS_ADMIN, as root has: it may have memory break.
     """
 
     def __init__(self) -> None:
         self.soft = {RLIMIT_AS: RLIM_INFINITY, RLIMIT_DATA: RLIM_INFINITY, RLIMIT_MEMLOCK: LOCK_LIMIT}
         self.hard = dict(self.soft)
-        self.ipc_lock = True
+        self.ipc_lock = self.sys_admin = True
 
     def copy(self) -> Limits:
         """Those of a child."""

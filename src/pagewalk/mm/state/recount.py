@@ -167,6 +167,7 @@ class _Count:
         self._huge = 0
         self._of_files: set[int] = set()
         self.references[machine.zero // self._page_size] += 1
+        self.references += machine.frames.poisoned_at
 
     def files(self, mappings: set[Mapping]) -> None:
         """Count the pages that files and pools hold."""
