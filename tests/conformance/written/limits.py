@@ -7,6 +7,7 @@ from pagewalk.conform.scenarios import (
     Fcntl,
     Limited,
     MemfdCreate,
+    Mseal,
     PkeyAlloc,
     PkeyFree,
     PkeyMprotect,
@@ -92,6 +93,12 @@ AREAS = (
     within("areas", 1, protect(4, 2, R)), within("areas", 0, advise(2, 1, abi.MADV_DONTFORK)),
     within("areas", 0, lock(3, 1)), within("areas", 0, anon(3, 1, R)), within("areas", 5, move(20, 1, 30)),
     within("areas", 6, move(20, 1, 30)), within("areas", 4, resize(2, 2, 9)),
+)  # fmt: skip
+AREAS_AND_SEALED_ONES = (
+    anon(0, 8), Mseal(At(0), 8 * PAGE), within("areas", 0, unmap(2, 2)), within("areas", 0, unmap(0, 2)),
+    within("areas", 0, unmap(6, 4)), within("areas", 0, protect(2, 2, R)), within("areas", 0, anon(2, 2, R)),
+    within("areas", 0, lock(2, 2)), within("areas", 0, move(2, 2, 20)), within("areas", 9, move(2, 2, 20)),
+    within("areas", 0, advise(2, 1, abi.MADV_DONTFORK)), within("areas", 0, resize(2, 2, 1)),
 )  # fmt: skip
 KEYS = (
     anon(0, 4), PkeyAlloc(0, 4), PkeyAlloc(1), key(0, 1, 1), key(0, 1, -1), PkeyAlloc(), PkeyAlloc(0, 2),

@@ -300,10 +300,10 @@ def _cut_off(mm: Space, start: int, end: int) -> list[Area]:
     """The areas of a range, cut off from what lies beside it (``vms_gather_munmap_vmas``)."""
     found = [mm.as_area(vma) for vma in mm.vmas.overlapping(start, end)]
     for area in found:
+        if area.start < start and end < area.end:
+            check_areas(mm)
         area.refuse_sealed()
         if area.start < start:
-            if end < area.end:
-                check_areas(mm)
             area = areas.split_at(mm, area, start)[1]
         if end < area.end:
             areas.split_at(mm, area, end)
