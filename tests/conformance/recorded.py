@@ -137,7 +137,8 @@ def _plain_views(record: Record) -> dict[str, Any]:
 def _plain_view(view: View) -> dict[str, Any]:
     edges = [0, *(np.flatnonzero(np.diff(view.states)) + 1).tolist()]
     states = [[edge, int(view.states[edge])] for edge in edges]
-    return {"rows": view.rows, "pages": len(view.states), "states": states}
+    plain = {"rows": view.rows, "pages": len(view.states), "states": states}
+    return plain if view.smaps is None else plain | {"smaps": view.smaps}
 
 
 def _plain_outcome(outcome: Outcome) -> dict[str, Any]:
@@ -169,10 +170,10 @@ def _views(plain: dict[str, Any]) -> dict[str, View]:
     return {name: _view(**view) for name, view in plain.items()}
 
 
-def _view(rows: list[Any], pages: int, states: list[list[int]]) -> View:
+def _view(rows: list[Any], pages: int, states: list[list[int]], smaps: list[str] | None = None) -> View:
     edges = [first for first, _ in states]
-    counts = np.diff([*edges, pages])
-    return View(tuple(Row(*row) for row in rows), np.repeat(np.array([s for _, s in states], np.uint32), counts))
+    repeated = np.repeat(np.array([s for _, s in states], np.uint32), np.diff([*edges, pages]))
+    return View(tuple(Row(*row) for row in rows), repeated, smaps=None if smaps is None else tuple(smaps))
 
 
 def _outcome(plain: dict[str, Any]) -> Outcome:

@@ -153,7 +153,7 @@ def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = Non
 
         pool = free_hugetlb() if known.hugetlb is None else known.hugetlb
         swap = SWAP_SIZE * own_swap_is_on() if known.swap is None else known.swap
-        policies: Any = {"thp": known.thp, "shmem_thp": known.shmem_thp}
+        policies: Any = {"thp": known.thp, "shmem_thp": known.shmem_thp, "soft_dirty": known.soft_dirty}
         machine = Machine(ram, known.format, hugetlb={HUGETLB: pool}, pku=known.pku, swap=swap, **policies)
         machine.reclaims_whole = known.reclaims_whole
         return cast("Target", SimulatedProcess(machine, machine.mm()))
