@@ -103,18 +103,18 @@ class Observed(Space):
             raise SystemCallError(errno.ENOMEM, f"{length:#x} bytes at {addr:#x} reach out of user memory")
         return self._look(observe.mincore, self, addr, addr + self.geometry.page_end(length))
 
-    def clear_refs(self, value: int) -> None:
+    def clear_refs(self, number: int) -> None:
         """Write a number to ``/proc/PID/clear_refs``.
 
         Args:
-            value: 1, 2, 3: pages, those without a file, those of files, are not accessed any more; 4: nothing is
+            number: 1, 2, 3: pages, those without a file, those of files, are not accessed any more; 4: nothing is
                 soft-dirty any more, until it is written, on a machine that tells (``Machine(soft_dirty=True)``); 5:
                 the peak of what was resident, which nothing here tells, begins anew.
 
         Raises:
             SystemCallError: EINVAL, another number; ERANGE, one of more than 32 bits.
         """
-        self._change(clear_refs.clear_refs, self, integer(value, "value"))
+        self._change(clear_refs.clear_refs, self, integer(number, "number"))
 
     # -- locks ---------------------------------------------------------------------------------------------------------
 

@@ -405,11 +405,9 @@ _SWAP_MAKERS = [maker for weight, maker in SWAP_TABLE for _ in range(weight)]
 _SHARED_HUGE_MAKERS = [maker for weight, maker in SHARED_HUGE_TABLE for _ in range(weight)]
 _SHARED_HUGE_TIMES = 3
 """As often as others these are drawn where they are asked for."""
-_SHARED_HUGE_IN = 5
-"""One in so many seeds is for shared huge pages, unless something else is asked for."""
 _SOFT_DIRTY_MAKERS: list[Callable[[Plan], do.Step]] = [clear_refs] * 16
-_SOFT_DIRTY_IN = 16
-"""One in so many seeds has them, likewise."""
+_SHARED_HUGE_IN, _SOFT_DIRTY_IN = 5, 16
+"""One in so many seeds is for these, unless something else is asked for."""
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 

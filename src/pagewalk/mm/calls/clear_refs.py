@@ -37,17 +37,17 @@ __all__ = ["clear_refs"]
 INT_END: Final = 1 << 31
 
 
-def clear_refs(mm: Space, value: int) -> None:
+def clear_refs(mm: Space, number: int) -> None:
     """See ``Observed.clear_refs``."""
-    if not -INT_END <= value < INT_END:
-        raise SystemCallError(errno.ERANGE, f"{value} is no int")
-    if not CLEAR_REFS_ALL <= value <= CLEAR_REFS_MM_HIWATER_RSS:
-        raise SystemCallError(errno.EINVAL, f"clear_refs takes 1 to 5, not {value}")
-    if value == CLEAR_REFS_SOFT_DIRTY:
+    if not -INT_END <= number < INT_END:
+        raise SystemCallError(errno.ERANGE, f"{number} is no int")
+    if not CLEAR_REFS_ALL <= number <= CLEAR_REFS_MM_HIWATER_RSS:
+        raise SystemCallError(errno.EINVAL, f"clear_refs takes 1 to 5, not {number}")
+    if number == CLEAR_REFS_SOFT_DIRTY:
         _clear_soft_dirty(mm)
-    elif value != CLEAR_REFS_MM_HIWATER_RSS:
+    elif number != CLEAR_REFS_MM_HIWATER_RSS:
         for vma in mm.vmas:
-            if _is_meant(vma, value):
+            if _is_meant(vma, number):
                 _change(mm, vma, _untouched)
 
 
@@ -59,9 +59,9 @@ def _clear_soft_dirty(mm: Space) -> None:
     mm.log("flush", 0, mm.task_size)
 
 
-def _is_meant(vma: Vma, value: int) -> bool:
+def _is_meant(vma: Vma, number: int) -> bool:
     """Whether pages of an area are to be called not accessed; shared memory counts as a file's."""
-    return value == CLEAR_REFS_ALL or value == (CLEAR_REFS_ANON if vma.mapping is None else CLEAR_REFS_MAPPED)
+    return number == CLEAR_REFS_ALL or number == (CLEAR_REFS_ANON if vma.mapping is None else CLEAR_REFS_MAPPED)
 
 
 def _untouched(level: LevelEntries, entries: Entries) -> Entries:

@@ -198,7 +198,9 @@ def _map(
     old: Flag = NOTHING,
 ) -> None:
     """Set an entry to a page, accessed just now; ``old``: flags of the entry that was there, of which it keeps one."""
-    flags = mm.page_flags(area, writable=writable) | Flag.ACCESSED | old & Flag.SOFT_DIRTY
+    flags = mm.page_flags(area, writable=writable) | Flag.ACCESSED
+    if old:
+        flags |= old & Flag.SOFT_DIRTY
     entry.value = mm.page_entry(area, frame, int(flags | mm.machine.dirtied if dirty else flags))
     mm.update_mmu_cache(area, page, entry)
 
@@ -238,7 +240,8 @@ def _file(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> Non
     else:
         writable = access == "write" or is_writable_at_once(mm, area)
         _map(mm, area, entry, page, cached, writable=writable, dirty=access == "write")
-        entry.value = int(of_dirty_pages(mm, np.array([entry.value], np.uint64))[0])
+        if mm.machine.soft_dirty:
+            entry.value = int(of_dirty_pages(mm, np.array([entry.value], np.uint64))[0])
 
 
 def _prepare_copy(mm: Space, area: Area, access: Access) -> None:

@@ -233,9 +233,9 @@ def _pageout_huge(mm: Space, upper: Entry) -> None:
         else:
             clear_huge(mm, upper)
         return
-    swap, pages = mm.machine.swap, mm.geometry.block_pages
-    mm.tables.split(upper, 0, folio=swap.slots - swap.used < pages)
-    if not frames.is_lazy(paddr):
+    lazy, swap = frames.is_lazy(paddr), mm.machine.swap
+    mm.tables.split(upper, 0, folio=not lazy and swap.slots - swap.used < mm.geometry.block_pages)
+    if not lazy:
         split_folio(mm, paddr)
     elif dirty:
         _keep(mm, frames.run(paddr, size))

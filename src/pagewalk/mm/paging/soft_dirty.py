@@ -3,7 +3,7 @@
 How it works. An area is soft-dirty as a whole from birth. Once that is cleared, its pages are tracked: they lose their
 bit and their write right, so that the next write faults, and whoever makes an entry dirty for a fault makes it
 soft-dirty too (``pte_mkdirty``). The hardware does not: what may be written has its bit, or its area has.
-(``fs/proc/task_mmu.c``, ``arch/x86/include/asm/pgtable.h``, Linux 6.18.)
+(``fs/proc/task_mmu.c``, ``mm/memory.c``, Linux 6.18.)
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def moved(mm: Space, level: LevelEntries, entries: Entries) -> Entries:
 
 
 def of_dirty_pages(mm: Space, entries: Any) -> Any:
-    """Entries of a file's pages, mapped to be read: what may be written, and is dirty, is so here too (6.16)."""
+    """Entries of a file's pages, mapped to be read: what may be written, and is dirty, is so here too."""
     last = mm.geometry.last
     if mm.machine.soft_dirty:
         noted = (last.flags(entries) & int(Flag.WRITE) != 0) & mm.machine.frames.dirty(last.frame(entries))
