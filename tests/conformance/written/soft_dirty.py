@@ -148,6 +148,10 @@ MAPPED_AROUND = (
     shared_file(64, 16, prot=R), read(64), private_file(96, 16), read(96), CLEAR, unmap(32, 16), shared_file(32, 16),
     CLEAR, read(32), write(33), read(64), protect(64, 16, RW), write(64), read(65), write(65),
 )  # fmt: skip
+DIRTY_PAGES_READ_ELSEWHERE = (
+    shared_file(0, 4), advise(0, 4, abi.MADV_DONTDUMP), write(0), CLEAR, shared_file(4, 4, offset=4),
+    shared_file(20, 8), write(24), write(26), read(4), read(5), advise(0, 4, abi.MADV_DODUMP), write(5), write(7),
+)  # fmt: skip
 COPIES_OF_A_FILE = (
     private_file(0, 8), read(0), write(1), CLEAR, read(0), read(1), write(1), write(0), write(2), CLEAR,
     punch("a", 0, 2), read(0), truncate("a", 5 * PAGE), read(4), write(4), CLEAR, truncate("a", 2 * PAGE), write(1),
