@@ -167,9 +167,5 @@ SOFT_DIRTY_AND_SWAPPED_OFF = (
     anon(0, 4), write(0), write(1), ClearRefs(), write(1), out(0, 4), swapoff(), read(0), write(0), out(0, 2),
     ClearRefs(), swapoff(), write(1), shared(8, 4), write(8), ClearRefs(), out(8, 1), swapoff(), read(8), write(8),
 )  # fmt: skip
-SOFT_DIRTY_HUGE_PAGES = (
-    *huge(), write(HUGE + 5), ClearRefs(), out(HUGE, HUGE), read(HUGE), write(HUGE + 5), read(HUGE + 9),
-    *huge(3 * HUGE), write(3 * HUGE + 5), ClearRefs(), out(3 * HUGE, 8), read(3 * HUGE), write(3 * HUGE + 5),
-)  # fmt: skip
 
 SCENARIOS = titled(globals())

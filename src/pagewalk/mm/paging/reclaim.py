@@ -233,8 +233,8 @@ def _pageout_huge(mm: Space, upper: Entry) -> None:
         else:
             clear_huge(mm, upper)
         return
-    lazy, swap = frames.is_lazy(paddr), mm.machine.swap
-    mm.tables.split(upper, 0, folio=not lazy and swap.slots - swap.used < mm.geometry.block_pages)
+    lazy = frames.is_lazy(paddr)
+    mm.tables.split(upper, 0, folio=not lazy)
     if not lazy:
         split_folio(mm, paddr)
     elif dirty:
