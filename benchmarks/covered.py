@@ -54,16 +54,18 @@ class Row(NamedTuple):
     versions: str = ""
 
 
+WRITTEN = (
+    "empty entries are WRITTEN in 6.12.117 and 6.18.44, not in 6.18.15; in 7.3.4 nothing is outside what userfaultfd "
+    "is told of; soft-dirty pages or none, it is the same"
+)
+SOFT_DIRTY = "yes; with soft-dirty pages compared with a recorded 6.18.15"
 CALLS = {
     "mremap": Row("mremap", versions="several areas in one move: since 6.17"),
     "mseal": Row("mseal", versions="since 6.10"),
     "madvise": Row("madvise"),
     "process_madvise": Row("process_madvise", versions="all advice on oneself: since 6.13"),
-    "pagemap_scan": Row(
-        "PAGEMAP_SCAN",
-        versions="since 6.7; PAGE_IS_GUARD since 6.15; WRITTEN is said of empty entries by 6.18.44, not by 6.18.15; of "
-        "what userfaultfd watches alone by 7.3.4",
-    ),
+    "pagemap_scan": Row("PAGEMAP_SCAN", versions=f"since 6.7; PAGE_IS_GUARD since 6.15; {WRITTEN}"),
+    "clear_refs": Row("/proc/PID/clear_refs", SOFT_DIRTY, "soft-dirty pages where the kernel is built with them"),
     "swapoff": Row("swapoff, swapon", "the swap cache too, readahead is 0 (vm.page-cluster)"),
     "limited": Row("setrlimit, vm.max_map_count", "RLIMIT_AS, DATA, MEMLOCK; not STACK, which is 8 MiB"),
     "pkey_alloc": Row("pkey_alloc", "yes; on a CPU with keys in a guest (`tests/conformance/recorded.py`)"),

@@ -31,6 +31,7 @@ def machine(tmp_path, monkeypatch):
     for name, path in FILES.items():
         monkeypatch.setattr(facts, name, tmp_path / path)
     monkeypatch.setattr(facts, "_reclaims_whole", lambda: True)
+    monkeypatch.setattr(facts, "_tells_soft_dirty", lambda: False)
 
     def make(files):
         for name, text in files.items():
@@ -129,6 +130,11 @@ def test_promised_pages_cannot_be_had(machine, free, promised, usable):
         {"pools/hugepages-2048kB/free_hugepages": f"{free}\n", "pools/hugepages-2048kB/resv_hugepages": f"{promised}\n"}
     )
     assert free_hugetlb() == usable
+
+
+def test_without_pagemap_nothing_is_soft_dirty(monkeypatch, tmp_path):
+    monkeypatch.setattr(facts, "_PAGEMAP", tmp_path / "none")
+    assert facts._tells_soft_dirty.__wrapped__() is False
 
 
 @pytest.mark.parametrize("form", ["x86-64", "x86-64-la57"])

@@ -101,7 +101,8 @@ class Linux:
         if type_ in self.special.error:
             return Meaning("hwpoison")
         if type_ in self.special.marker:
-            return self.marker(offset & self.special.marks)
+            marker = self.marker(offset & self.special.marks)
+            return marker if marker.kind == "other" else marker._replace(flags=flags - {"EXCLUSIVE"})
         return Meaning("swap", flags=flags, swap=(type_, offset))
 
     def marker(self, marks: int) -> Meaning:

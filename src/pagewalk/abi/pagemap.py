@@ -9,6 +9,7 @@ from enum import IntFlag
 from typing import Final
 
 __all__ = [
+    "CLEAR_REFS_ALL", "CLEAR_REFS_ANON", "CLEAR_REFS_MAPPED", "CLEAR_REFS_MM_HIWATER_RSS", "CLEAR_REFS_SOFT_DIRTY",
     "MAX_SWAPFILES_SHIFT", "PAGEMAP_SCAN", "PAGE_REGION", "PM_FILE", "PM_GUARD_REGION", "PM_MMAP_EXCLUSIVE",
     "PM_PFRAME_BITS", "PM_PFRAME_MASK", "PM_PRESENT", "PM_SCAN_ARG", "PM_SCAN_CHECK_WPASYNC", "PM_SCAN_WP_MATCHING",
     "PM_SOFT_DIRTY", "PM_SWAP", "PM_UFFD_WP", "PageIs",
@@ -53,6 +54,13 @@ class PageIs(IntFlag):
         """All categories, of the newest kernel."""
         return cls((1 << 9) - 1)
 
+
+CLEAR_REFS_ALL: Final = 1
+CLEAR_REFS_ANON: Final = 2
+CLEAR_REFS_MAPPED: Final = 3
+CLEAR_REFS_SOFT_DIRTY: Final = 4
+CLEAR_REFS_MM_HIWATER_RSS: Final = 5
+"""What ``/proc/PID/clear_refs`` takes."""
 
 PAGE_REGION: Final = ("start", "end", "categories")
 """The members of ``struct page_region``, 8 bytes each: ``[start, end)`` in bytes, and its ``PageIs`` bits."""

@@ -114,6 +114,12 @@ class LevelEntries:
         """Whether a page's entry has room for a protection key."""
         return self.level.has_keys
 
+    @property
+    def has_soft_dirty(self) -> bool:
+        """Whether a page's entry has room for being soft-dirty."""
+        page = self.page(0, int(Flag.READ | Flag.USER))
+        return bool(self.flags(self.level.with_flags(page, Flag.SOFT_DIRTY)) & int(Flag.SOFT_DIRTY))
+
     # -- making ------------------------------------------------------------------------------------------------------
 
     def page(self, paddr: Any, flags: Any, *, key: int = 0) -> Any:

@@ -38,6 +38,8 @@ class Machine(Hardware):
         shmem_thp: When shared memory and files in memory get huge pages by themselves (``shmem_enabled``): the default,
             never; where it is advised; also, or for files only, within their size; always; ``deny`` and ``force`` hold
             whatever a file says, and ``deny`` for MADV_COLLAPSE too.
+        soft_dirty: Whether the kernel tells, in ``pagemap``, ``scan`` and ``smaps``, what was written since
+            ``Mm.clear_refs(4)`` (CONFIG_MEM_SOFT_DIRTY). Debian's does; by default nothing is ever soft-dirty.
 
     Attributes:
         reclaims_whole: Whether reclaim takes, or keeps, a huge page that is lazily free as a whole (Linux since 6.11);
@@ -50,7 +52,7 @@ class Machine(Hardware):
 
     Raises:
         TypeError, ValueError: The RAM is not whole pages, ``thp`` or ``shmem_thp`` is no policy, swap or a pool has no
-            such size; ``pku`` is not a bool, or the format has no protection keys.
+            such size; ``pku`` or ``soft_dirty`` is not a bool, or the format has no such thing.
         OSError: The operating system does not have that much RAM.
         OutOfFrames: The RAM does not hold the huge page pools.
     """
@@ -65,8 +67,10 @@ class Machine(Hardware):
         hugetlb: Mapping[int, int] | None = None,
         pku: bool = False,
         shmem_thp: ShmemPolicy = "never",
+        soft_dirty: bool = False,
     ) -> None:
-        super().__init__(ram, format, thp=thp, swap=swap, hugetlb=hugetlb, pku=pku, shmem_thp=shmem_thp)
+        more: Any = {"hugetlb": hugetlb, "pku": pku, "shmem_thp": shmem_thp, "soft_dirty": soft_dirty}
+        super().__init__(ram, format, thp=thp, swap=swap, **more)
 
     def mm(self) -> Mm:
         """A new, empty address space.

@@ -12,33 +12,26 @@ import errno
 from typing import TYPE_CHECKING
 
 from pagewalk import abi
-from pagewalk.abi.pagemap import PageIs
 from pagewalk.doors import choice, int32, integer, not_negative, plain, refuse_pickling, words
 from pagewalk.errors import SystemCallError
-from pagewalk.mm.calls import access, advice, keys, mapping, move, observe, process, protect, scan, seals, smaps, uffd
+from pagewalk.mm.calls import access, advice, keys, mapping, move, process, protect, seals, uffd
+from pagewalk.mm.observed import Observed
 from pagewalk.mm.paging.touch import touch
 from pagewalk.mm.state.areas import each_mapped
 from pagewalk.mm.state.files import check_file
-from pagewalk.mm.state.space import Space
 from pagewalk.space import VmaFlags
-from pagewalk.walk.ranges import range_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Literal, ParamSpec, TypeVar
+    from typing import Any, Literal
 
-    from pagewalk.mm.calls.smaps import SmapsRow
-    from pagewalk.mm.hardware.machine import Hardware
     from pagewalk.mm.state.files import File
     from pagewalk.mm.state.tables import Entries
-
-    P = ParamSpec("P")
-    R = TypeVar("R")
 
 __all__ = ["Mm"]
 
 
-class Mm(Space):
+class Mm(Observed):
     """An address space of a simulated machine.
 
     Args:
@@ -318,19 +311,6 @@ class Mm(Space):
             if flags & abi.MS_INVALIDATE and VmaFlags.LOCKED in area.flags:
                 raise SystemCallError(errno.EBUSY, f"the mapping at {area.start:#x} is locked")
 
-    def mincore(self, addr: int, length: int) -> bytes:
-        """Which pages of a range are in memory: one byte a page, 1 or 0.
-
-        Raises:
-            SystemCallError: EINVAL; ENOMEM over gaps.
-        """
-        addr, length = words(addr=addr, length=length)
-        if addr % self.geometry.page_size:
-            raise SystemCallError(errno.EINVAL, f"{addr:#x} is not page-aligned")
-        if addr + length > self.task_size:
-            raise SystemCallError(errno.ENOMEM, f"{length:#x} bytes at {addr:#x} reach out of user memory")
-        return self._look(observe.mincore, self, addr, addr + self.geometry.page_end(length))
-
     def fork(self) -> Mm:
         """A child's address space, all of it or none.
 
@@ -405,95 +385,6 @@ class Mm(Space):
         data = bytes(plain(data))
         return len(self._look(access.kernel_copy, self, integer(vaddr, "vaddr"), len(data), data))
 
-    # -- observation -------------------------------------------------------------------------------------------------
-
-    def maps(self) -> str:
-        """The text of ``/proc/PID/maps``."""
-        return self._look(observe.maps, self)
-
-    def pagemap(self, start: int, end: int) -> Entries:
-        """The words of ``/proc/PID/pagemap``: shape (pages,), uint64.
-
-        Raises:
-            WalkError: EINVAL: no range of whole pages in one canonical half.
-        """
-        return self._look(observe.pagemap, self, *range_of(start, end, self.tables))
-
-    def scan(self, start: int, end: int) -> Any:
-        """PAGEMAP_SCAN's regions: a structured array of start, end, categories. Errors as ``pagemap``."""
-        return self._look(observe.scan, self, *range_of(start, end, self.tables))
-
-    def pagemap_scan(
-        self,
-        start: int,
-        end: int,
-        flags: int = 0,
-        max_pages: int = 0,
-        inverted: int = 0,
-        mask: int = 0,
-        anyof: int = 0,
-        returns: int = PageIs.every(),
-        vector: int = 64,
-    ) -> tuple[int, list[tuple[int, int, int]]]:
-        """The ioctl PAGEMAP_SCAN, with its arguments: ``scan`` asks it for everything.
-
-        Args:
-            start, end: The range, in bytes.
-            flags: ``PM_SCAN_*``.
-            max_pages: End when so many pages are found; 0: never.
-            inverted: ``PageIs`` categories that count where they are not.
-            mask: Those that a page must be of.
-            anyof: Those of which it must be of one; 0: of none in particular.
-            returns: Those that are told.
-            vector: How many regions there is room for.
-
-        Returns:
-            Where the scan ended, and regions: start, end, categories.
-
-        Raises:
-            SystemCallError: EINVAL; EFAULT beyond user memory; EPERM, userfaultfd protects nothing asynchronously here.
-        """
-        named = {"flags": flags, "max_pages": max_pages, "inverted": inverted, "mask": mask, "anyof": anyof}
-        start, end, *more = words(start=start, end=end, **named, returns=returns, vector=vector)
-        return self._look(scan.pagemap_scan, self, start, end, scan.Request(*more))
-
-    def smaps(self) -> dict[str, int]:
-        """Totals of ``/proc/PID/smaps``, in bytes, and how much is under guards (Guard), which the kernel hides."""
-        return self._look(smaps.smaps, self)
-
-    def smaps_by_vma(self) -> list[SmapsRow]:
-        """``/proc/PID/smaps``: a row a VMA, with every line's value in bytes."""
-        return self._look(smaps.smaps_by_vma, self)
-
-    # -- locks ---------------------------------------------------------------------------------------------------------
-
     def _lock_for(self, advice_: int) -> Callable[..., Any]:
         """The way in that an advice needs."""
         return self._look if advice_ in advice.LEAVES_AREAS else self._change
-
-    def _change(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do what changes areas: with ``mmap_lock`` held for writing, as one step."""
-        return self.mmap_lock.run(lambda: self._living().do(call, *args, **kwargs))
-
-    def _look(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do what leaves areas as they are: with ``mmap_lock`` held for reading, as one step."""
-        return self.mmap_lock.run_reading(lambda: self._living().do(call, *args, **kwargs))
-
-    def _access(self, access_: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Access memory: with ``mmap_lock`` held for reading, a step a table."""
-
-        def work() -> R:
-            self._living()
-            return access_(*args, **kwargs)
-
-        return self.mmap_lock.run_reading(work)
-
-    def _living(self) -> Hardware:
-        """The machine, if the process still runs on it.
-
-        Raises:
-            SystemCallError: ESRCH.
-        """
-        if not self.alive:
-            raise SystemCallError(errno.ESRCH, "this process has ended: exit() was called")
-        return self.machine

@@ -19,6 +19,7 @@ from . import (
     processes,
     rights,
     shared_huge,
+    soft_dirty,
     swap,
     thp,
     watched,
@@ -30,5 +31,6 @@ THEMES = {
     "hugetlb files": hugetlb_files, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
     "watched": watched, "swap": swap, "limits": limits, "keys": keys, "later": later, "shared huge": shared_huge,
+    "soft dirty": soft_dirty,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

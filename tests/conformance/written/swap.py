@@ -1,7 +1,7 @@
 """Memory in swap: out and in, shared by a fork, moved, dropped; and what stays in the swap cache."""
 
 from pagewalk import abi
-from pagewalk.conform.scenarios import Swapoff
+from pagewalk.conform.scenarios import ClearRefs, Swapoff
 
 from .watched import resume, stop, watch
 from .words import (
@@ -157,4 +157,15 @@ OFF_WHILE_READ_BACK = (
     protect(0, 2, RW),
     write(1),
 )
+SOFT_DIRTY = (
+    anon(0, 6), write(0), write(1), write(2), ClearRefs(), write(1), out(0, 4), read(0), write(1), out(0, 4),
+    ClearRefs(), read(0), write(1), write(2), out(0, 4), move(0, 3, 20), read(20), ClearRefs(), out(20, 3), fork(),
+    write(20), read(21, process=1), write(22, process=1), ClearRefs(process=1), out(20, 3, process=1),
+    read(22, process=1),
+)  # fmt: skip
+SOFT_DIRTY_AND_SWAPPED_OFF = (
+    anon(0, 4), write(0), write(1), ClearRefs(), write(1), out(0, 4), swapoff(), read(0), write(0), out(0, 2),
+    ClearRefs(), swapoff(), write(1), shared(8, 4), write(8), ClearRefs(), out(8, 1), swapoff(), read(8), write(8),
+)  # fmt: skip
+
 SCENARIOS = titled(globals())

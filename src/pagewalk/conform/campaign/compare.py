@@ -12,7 +12,7 @@ import numpy as np
 
 from pagewalk.conform.scenarios import ARENA_PAGES, At, Read, Write
 from pagewalk.conform.scenarios.names import PAGE
-from pagewalk.conform.sides.observe import describe, runs
+from pagewalk.conform.sides.observe import describe, is_there, runs
 from pagewalk.conform.sides.side import CaseEnded
 
 if TYPE_CHECKING:
@@ -52,16 +52,11 @@ FREEDOMS = (
         "each side makes its own files",
     ),
     Freedom(
-        "soft-dirty",
-        "pagemap bit 55 and PAGE_IS_SOFT_DIRTY are dropped (sides/observe.py)",
-        "depends on how the kernel was built",
-    ),
-    Freedom(
         "what smaps rests on besides pages",
-        "of the arena's VMAs Referenced and LazyFree are dropped, and the flags sd and gu "
+        "of the arena's VMAs Referenced and LazyFree are dropped, and the flag gu "
         "(sides/smaps.py); VMAs elsewhere are not looked at",
         "a page is referenced, and lazily free, once a CPU's list of pages to see to is full; "
-        "the flags depend on the kernel's version and how it was built",
+        "the flag depends on the kernel's version",
     ),
     Freedom(
         "pages that a CPU has set aside",
@@ -237,8 +232,9 @@ def final_steps(last: Record) -> Iterator[Step]:
     """
     places = [(n, name, run) for n, views in last.views.items() for name, view in views.items() for run in runs(view)]
     for number, name, (first, end, state) in places:
-        size = end - first if state and end - first <= ARENA_PAGES else min(end - first, _RUN_PAGES)
-        for page in sorted({first, end - size}) if state else [first]:
+        whole = is_there(state) and end - first <= ARENA_PAGES
+        size = end - first if whole else min(end - first, _RUN_PAGES)
+        for page in sorted({first, end - size}) if is_there(state) else [first]:
             yield Read(At(page, base=name), size * PAGE, process=number)
     for number, name, (first, end, _) in places:
         for page in sorted({first, end - 1}):

@@ -6,6 +6,7 @@ from pagewalk.conform.scenarios.arena import ARENA, ARENA_PAGES, At
 from pagewalk.conform.scenarios.scenario import File, Scenario
 from pagewalk.conform.scenarios.steps import (
     STEPS,
+    ClearRefs,
     Execute,
     Exit,
     Fcntl,
@@ -45,7 +46,8 @@ from pagewalk.conform.scenarios.steps import (
 )
 
 __all__ = [
-    "ARENA", "ARENA_PAGES", "STEPS", "At", "Execute", "Exit", "Fcntl", "File", "Fork", "KernelRead", "KernelWrite",
+    "ARENA", "ARENA_PAGES", "STEPS", "At", "ClearRefs", "Execute", "Exit", "Fcntl", "File", "Fork", "KernelRead",
+    "KernelWrite",
     "Limited", "Madvise", "MemfdCreate", "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal",
     "Msync", "Munlock", "Munlockall", "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "Pread",
     "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Swapoff", "Truncate", "Unregister",

@@ -19,7 +19,7 @@ from pagewalk.conform.scenarios.plan import HUGE, Plan
 from pagewalk.conform.scenarios.scenario import File, Scenario
 from pagewalk.conform.scenarios.shared_huge import GUARDS, SHARED_HUGE_TABLE, begin, files
 from pagewalk.conform.scenarios.swapping import SWAP_TABLE
-from pagewalk.conform.scenarios.watching import protect_what_matches
+from pagewalk.conform.scenarios.watching import clear_refs, protect_what_matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -405,8 +405,9 @@ _SWAP_MAKERS = [maker for weight, maker in SWAP_TABLE for _ in range(weight)]
 _SHARED_HUGE_MAKERS = [maker for weight, maker in SHARED_HUGE_TABLE for _ in range(weight)]
 _SHARED_HUGE_TIMES = 3
 """As often as others these are drawn where they are asked for."""
-_SHARED_HUGE_IN = 5
-"""One in so many seeds is for shared huge pages, unless something else is asked for."""
+_SOFT_DIRTY_MAKERS: list[Callable[[Plan], do.Step]] = [clear_refs] * 16
+_SHARED_HUGE_IN, _SOFT_DIRTY_IN = 5, 16
+"""One in so many seeds is for these, unless something else is asked for."""
 _HUGE_MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(_HUGE_WEIGHTS.get(maker, weight))]
 
 
@@ -419,6 +420,7 @@ def plan(
     swap: bool = False,
     calls: bool = False,
     shared_huge: bool = False,
+    soft_dirty: bool = False,
 ) -> Scenario:
     """A scenario from a source of choices.
 
@@ -432,6 +434,7 @@ def plan(
         calls: Limits, seals, protection keys, and advice for others; no mlockall, which locks all that a real process
             has besides.
         shared_huge: Make huge pages of files and shared memory.
+        soft_dirty: Clear what says that pages were written, and look what says so since.
     """
     state = Plan(draw)
     large = not shared_huge and state.one_in(4)
@@ -439,6 +442,7 @@ def plan(
     makers = makers + (_SWAP_MAKERS + [_fork] * _FORKS) * swap + (_LIMITS_MAKERS + [_fork] * 2) * calls
     if shared_huge:
         makers = makers + (_SHARED_HUGE_MAKERS + [_fork] * _FORKS) * _SHARED_HUGE_TIMES
+    makers = makers + _SOFT_DIRTY_MAKERS * soft_dirty
     if uffd or (not hugetlb and state.one_in(6)):
         state.unpopulated = state.one_in(2)
         left_out = _GUARDED if shared_huge or state.one_in(2) else _FILED
@@ -480,9 +484,16 @@ def generate(
     uffd: bool = False,
     swap: bool = False,
     shared_huge: bool | None = None,
+    soft_dirty: bool | None = None,
 ) -> Scenario:
-    """The scenario of a seed, always the same. See ``plan``: one in four has ``calls``, one in five ``shared_huge``."""
+    """The scenario of a seed, always the same.
+
+    See ``plan``: one in four has ``calls``, one in five ``shared_huge``, one in sixteen ``soft_dirty``.
+    """
+    plain = not (hugetlb or uffd)
     if shared_huge is None:
-        shared_huge = not (hugetlb or uffd) and seed % _SHARED_HUGE_IN == _SHARED_HUGE_IN - 1
-    asked = {"hugetlb": hugetlb, "uffd": uffd, "swap": swap, "shared_huge": shared_huge}
+        shared_huge = plain and seed % _SHARED_HUGE_IN == _SHARED_HUGE_IN - 1
+    if soft_dirty is None:
+        soft_dirty = plain and not swap and seed % _SOFT_DIRTY_IN == _SOFT_DIRTY_IN - 1
+    asked = {"hugetlb": hugetlb, "uffd": uffd, "swap": swap, "shared_huge": shared_huge, "soft_dirty": soft_dirty}
     return plan(_Seeded(seed), steps, calls=seed % 4 == _CALLS, **asked)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pagewalk.conform.scenarios.target import Calls
 
 __all__ = [
-    "STEPS", "Execute", "Exit", "Fcntl", "Fork", "KernelRead", "KernelWrite", "Limited", "Madvise", "MemfdCreate",
+    "STEPS", "ClearRefs", "Execute", "Exit", "Fcntl", "Fork", "KernelRead", "KernelWrite", "Limited", "Madvise",
+    "MemfdCreate",
     "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall",
     "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "Pread", "ProcessMadvise", "PunchHole",
     "Read", "Register", "Step", "Swapoff", "Truncate", "Unregister", "Write", "WriteProtect",
@@ -295,6 +296,14 @@ class PagemapScan(Step):
         rest = self.flags, self.max_pages, self.inverted, self.mask, self.anyof, self.returns, self.vector
         ended, rows = target.pagemap_scan(resolve(self.start), resolve(self.end), *rest)
         return b"".join(number.to_bytes(8, "big") for number in (ended, *(part for row in rows for part in row)))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ClearRefs(Step):
+    """A number written to ``/proc/PID/clear_refs``: 4 has pages be soft-dirty no more, where the kernel knows that."""
+
+    call = "clear_refs"
+    value: int = 4
 
 
 @dataclass(frozen=True, slots=True, repr=False)

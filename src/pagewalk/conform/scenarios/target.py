@@ -100,6 +100,9 @@ class Calls(Protocol):
     def fcntl(self, file: Any, command: int, argument: int) -> int:
         """``fcntl(2)``."""
 
+    def clear_refs(self, value: int) -> Any:
+        """Write a number to ``/proc/PID/clear_refs``."""
+
     def register_wp(self, addr: int, length: int, unpopulated: bool = False, later: bool = False) -> Any:
         """UFFDIO_REGISTER for write protection, by a userfaultfd that the process opens the first time."""
 

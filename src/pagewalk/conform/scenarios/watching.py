@@ -1,4 +1,4 @@
-"""Random scans that write-protect what matches, where userfaultfd protects asynchronously."""
+"""Random scans for what was written, as userfaultfd tells it, which protects asynchronously, and soft-dirty pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pagewalk.conform.scenarios.names import PAGE
 if TYPE_CHECKING:
     from pagewalk.conform.scenarios.plan import Plan
 
-__all__ = ["protect_what_matches"]
+__all__ = ["clear_refs", "protect_what_matches"]
 
 _FLAGS = (PM_SCAN_WP_MATCHING,) * 6 + (PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,) * 2 + (PM_SCAN_CHECK_WPASYNC, 0)
 _MASKS = (
@@ -43,3 +43,23 @@ def protect_what_matches(plan: Plan) -> do.Step:
     touch = do.Write(inside, b"\xc3written", process=plan.process)
     plan.queue = [plan.choice([touch, touch, do.Read(inside, process=plan.process)]), scan()]
     return scan()
+
+
+_CLEARED = (4,) * 16 + (1, 2, 3, 5)
+_TOLD = PageIs.every() & ~PageIs.WRITTEN
+"""What scans are told: not what depends on the kernel's version."""
+
+
+def clear_refs(plan: Plan) -> do.Step:
+    """Pages are soft-dirty no more; then something is written or read, and looked for."""
+    at, length = plan.range(named=False)
+    first, pages, soft = at.page, -(-length // PAGE), int(PageIs.SOFT_DIRTY)
+    inside = At(first + plan.draw.integer(0, max(pages - 1, 0)))
+    inverted, mask, anyof = plan.choice([0, 0, soft]), plan.choice([soft, soft, 0]), plan.choice([0, 0, soft])
+    wanted = inverted, mask, anyof, int(_TOLD)
+    touch = do.Write(inside, b"\xc3written", process=plan.process)
+    plan.queue = [
+        plan.choice([touch, touch, do.Read(inside, process=plan.process)]),
+        do.PagemapScan(At(max(first - 2, 0)), At(first + pages + 2), 0, 0, *wanted, 64, process=plan.process),
+    ]
+    return do.ClearRefs(plan.choice(_CLEARED), process=plan.process)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pagewalk import abi
-from pagewalk.abi.pagemap import PageIs
+from pagewalk.abi.pagemap import PM_SOFT_DIRTY, PageIs
 from pagewalk.conform.scenarios import At, Madvise, Mmap, Scenario, Write
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE
@@ -45,6 +47,7 @@ _LAZY = Scenario(
     )
 )
 _SWAPS = Path("/proc/swaps")
+_PAGEMAP = Path("/proc/self/pagemap")
 _OWN_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _THP = Path("/sys/kernel/mm/transparent_hugepage")
 _SETTINGS: dict[str, set[str]] = {"hugepages-2048kB/shmem_enabled": {"inherit"}, "use_zero_page": {"1"}}
@@ -64,6 +67,7 @@ class Facts:
         swap: Bytes of it; None: a campaign's file, if that is switched on then.
         shmem_thp: When shared memory gets huge pages by itself.
         gigantic: Pages of the 1 GiB pool that may be had.
+        soft_dirty: Whether the kernel says what is soft-dirty (CONFIG_MEM_SOFT_DIRTY).
     """
 
     pku: bool = False
@@ -74,6 +78,7 @@ class Facts:
     swap: int | None = 0
     shmem_thp: ShmemPolicy = "never"
     gigantic: int = 0
+    soft_dirty: bool = False
 
 
 def running_facts() -> Facts:
@@ -85,8 +90,8 @@ def running_facts() -> Facts:
     require_settings()
     flags = cpu_flags()
     shmem_thp = cast("ShmemPolicy", _chosen(_THP / "shmem_enabled") or "never")
-    whole = _reclaims_whole()
-    return Facts("ospke" in flags, running_format(flags), _running_policy(), None, whole, None, shmem_thp)
+    whole, format_ = _reclaims_whole(), running_format(flags)
+    return Facts("ospke" in flags, format_, _running_policy(), None, whole, None, shmem_thp, _tells_soft_dirty())
 
 
 def cpu_flags() -> frozenset[str]:
@@ -176,3 +181,16 @@ def _reclaims_whole() -> bool:
     except (UnsupportedError, ProcessError):
         pass
     return True
+
+
+@cache
+def _tells_soft_dirty() -> bool:
+    """Ask the running kernel: memory that is new is soft-dirty."""
+    memory = mmap.mmap(-1, PAGE)
+    vaddr = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    try:
+        with _PAGEMAP.open("rb", buffering=0) as pagemap:
+            pagemap.seek(vaddr // PAGE * 8)
+            return bool(int.from_bytes(pagemap.read(8), "little") & PM_SOFT_DIRTY)
+    except OSError:
+        return False

@@ -160,7 +160,7 @@ def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = Non
 
         pool = free_hugetlb() if known.hugetlb is None else known.hugetlb
         swap = SWAP_SIZE * own_swap_is_on() if known.swap is None else known.swap
-        policies: Any = {"thp": known.thp, "shmem_thp": known.shmem_thp}
+        policies: Any = {"thp": known.thp, "shmem_thp": known.shmem_thp, "soft_dirty": known.soft_dirty}
         pools = {HUGETLB: pool} | ({GIGANTIC: known.gigantic} if known.gigantic else {})
         size = ram if not known.gigantic else (known.gigantic + 1) * GIGANTIC  # they lie at multiples of their size
         machine = Machine(size, known.format, hugetlb=pools, pku=known.pku, swap=swap, **policies)

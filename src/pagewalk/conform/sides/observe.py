@@ -15,6 +15,7 @@ from pagewalk.abi.pagemap import (
     PM_MMAP_EXCLUSIVE,
     PM_PFRAME_BITS,
     PM_PRESENT,
+    PM_SOFT_DIRTY,
     PM_SWAP,
     PM_UFFD_WP,
     PageIs,
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 
     from pagewalk.conform.sides.actor import Look, Window
 
-__all__ = ["STATE_BITS", "Row", "View", "decode", "describe", "has", "runs"]
+__all__ = ["STATE_BITS", "Row", "View", "decode", "describe", "has", "is_there", "runs"]
 
 _WORDS = {
+    PM_SOFT_DIRTY: "soft-dirty (pagemap)",
     PM_MMAP_EXCLUSIVE: "exclusive",
     PM_UFFD_WP: "uffd-wp (pagemap)",
     PM_GUARD_REGION: "guard (pagemap)",
@@ -47,15 +49,16 @@ _CATEGORIES = {
     PageIs.SWAPPED: "swapped",
     PageIs.PFNZERO: "zero page",
     PageIs.HUGE: "huge",
+    PageIs.SOFT_DIRTY: "soft-dirty",
     PageIs.GUARD: "guard",
 }
 _BESIDE = 16
 STATE_BITS = {bit >> PM_PFRAME_BITS: word for bit, word in _WORDS.items()} | {
     int(bit) << _BESIDE: word for bit, word in _CATEGORIES.items()
 }
-"""A page's state: what pagemap has above the frame in bits 0 to 8, PAGEMAP_SCAN's categories in bits 16 to 24.
-Soft-dirty is left out: kernels are built with and without it."""
+"""A page's state: what pagemap has above the frame in bits 0 to 8, PAGEMAP_SCAN's categories in bits 16 to 24."""
 _KEPT = np.uint32(sum(STATE_BITS))
+_SOFT_DIRTY = PM_SOFT_DIRTY >> PM_PFRAME_BITS | int(PageIs.SOFT_DIRTY) << _BESIDE
 _SCAN_DTYPE = np.dtype([(name, "<u8") for name in PAGE_REGION])
 _PRESENT_OR_SWAPPED = np.uint64(PageIs.PRESENT | PageIs.SWAPPED)
 
@@ -148,6 +151,11 @@ def runs(view: View) -> Iterator[tuple[int, int, int]]:
 def has(state: int, category: PageIs) -> bool:
     """Whether PAGEMAP_SCAN says so of a page in this state."""
     return bool(state >> _BESIDE & category)
+
+
+def is_there(state: int) -> bool:
+    """Whether something stands there: a place that was never touched may be soft-dirty, but nothing else."""
+    return bool(state & ~_SOFT_DIRTY)
 
 
 def describe(state: int) -> str:

@@ -19,7 +19,7 @@ _HEAD: Final = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ", re.MULTILINE)
 _LINE: Final = re.compile(r"^(\w+): +(\d+)", re.MULTILINE)
 _NUMBERS: Final = ("THPeligible", "ProtectionKey")
 _LEFT_OUT: Final = frozenset({"Referenced", "LazyFree"})
-_FLAGS_LEFT_OUT: Final = frozenset({"sd", "gu"})
+_FLAGS_LEFT_OUT: Final = frozenset({"gu"})
 """See ``FREEDOMS``."""
 
 

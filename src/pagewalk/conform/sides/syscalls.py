@@ -201,6 +201,14 @@ class ThisProcess:
         """See ``Calls``."""
         return _call(SYS_FCNTL, file, command, argument)
 
+    def clear_refs(self, value: int) -> None:
+        """See ``Calls``."""
+        fd = os.open("/proc/self/clear_refs", os.O_WRONLY)
+        try:
+            os.write(fd, str(value).encode())
+        finally:
+            os.close(fd)
+
     def register_wp(self, addr: int, length: int, unpopulated: bool = False, later: bool = False) -> None:
         """See ``Calls``."""
         if self._uffd < 0:

@@ -250,7 +250,7 @@ def swap_rows(swap: Swap, types: SwapTypes) -> tuple[Row, ...]:
     moving = tuple(field for field in swap.flags if Flag.EXCLUSIVE not in field.flags)  # the type says that
     kinds = _MOVES[len(types.migration)]
     return (
-        *(row for number in types.marker for row in _marker_rows(swap, number, types.marks)),
+        *(row for number in types.marker for row in _marker_rows(swap, number, types.marks, moving)),
         *(Row(Kind.HWPOISON, swap.when(number), swap.frame) for number in types.hwpoison),
         *(
             Row(Kind.MIGRATION, swap.when(number), swap.frame, moving, name=f"migration {kind}")
@@ -262,13 +262,12 @@ def swap_rows(swap: Swap, types: SwapTypes) -> tuple[Row, ...]:
     )
 
 
-def _marker_rows(swap: Swap, number: int, marks: int) -> list[Row]:
+def _marker_rows(swap: Swap, number: int, marks: int, fields: tuple[Field, ...]) -> list[Row]:
     """The rows of markers: of those bits of the offset that the kernel knows, the strongest says what it is.
 
-    PAGEMAP_SCAN write-protects them as it does swapped pages.
+    They have flags as a swapped page has: mremap makes soft-dirty whatever it moves, PAGEMAP_SCAN protects it.
     """
     rows, before = [], 0
-    fields = tuple(field for field in swap.flags if Flag.UFFD_WP in field.flags)
     for mark, kind, name in _MARKERS:
         if marks & mark:
             rows.append(Row(kind, swap.when(number, mark, before), fields=fields, name=name))

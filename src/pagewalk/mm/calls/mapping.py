@@ -106,7 +106,9 @@ def _insert(mm: Space, start: int, length: int, flags: VmaFlags, file: File | No
         area.name = file.name
     if huge:
         hugetlb.reserve(mm, area)
-    areas.insert(mm, area)
+    inserted = areas.insert(mm, area)
+    if mm.machine.soft_dirty:  # and so is, as a whole, what it was merged with (``__mmap_complete``)
+        inserted.flags |= VmaFlags.SOFTDIRTY
 
 
 def _what(mm: Space, flags: int, file: File | None, offset: int) -> tuple[File | None, int]:

@@ -6,12 +6,15 @@ import errno
 from copy import copy
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from pagewalk import abi, sweep
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm.calls import uffd
 from pagewalk.mm.calls.mapping import find_gap, find_place, munmap, populate_quietly, unmap
 from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.paging import hugetlb
+from pagewalk.mm.paging.soft_dirty import moved
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.allowance import check_areas, check_lock, check_size
 from pagewalk.space import VmaFlags
@@ -19,6 +22,7 @@ from pagewalk.space import VmaFlags
 if TYPE_CHECKING:
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
+    from pagewalk.tables import Entry
 
 __all__ = ["mremap"]
 
@@ -288,13 +292,20 @@ def _move_entries(mm: Space, pieces: list[Piece]) -> None:
         assert there is not None
         if whole:
             mm.tables.free_tables(target, target + size, target, target + size)
-            there.value, upper.value = upper.value, mm.geometry.upper.none
+            there.value, upper.value = _moved_whole(mm, upper), mm.geometry.upper.none
             continue
         entries = mm.tables.slice(upper, source, source + size).entries
-        mm.tables.slice(there, target, target + size).entries[:] = entries
+        mm.tables.slice(there, target, target + size).entries[:] = moved(mm, mm.geometry.last, entries)
         entries[:] = mm.geometry.last.none
     if pieces:
         mm.log("flush", pieces[0].source, pieces[-1].source + pieces[-1].size)
+
+
+def _moved_whole(mm: Space, upper: Entry) -> int:
+    """A whole table, whose pages do not notice, or a huge page, as it is elsewhere."""
+    if upper.is_table:
+        return upper.value
+    return int(moved(mm, mm.geometry.upper, np.array([upper.value], np.uint64))[0])
 
 
 def _free_empty(mm: Space, start: int, end: int) -> None:

@@ -46,6 +46,7 @@ _CATEGORIES: Final = (
     (PM_FILE, PageIs.FILE),
     (PM_SWAP, PageIs.SWAPPED),
     (PM_GUARD_REGION, PageIs.GUARD),
+    (PM_SOFT_DIRTY, PageIs.SOFT_DIRTY),
 )
 
 _IS_FILE: Final = np.isin(np.arange(len(Usage)), [Usage.FILE, Usage.HUGETLB_FILE])
@@ -110,6 +111,7 @@ class Look(NamedTuple):
         huge: Where huge pages are mapped: first address and end.
         tables: Where tables of the last level are, likewise.
         poisoned: Where poisoned hugetlb pages were, likewise: they are in ``huge`` too.
+        soft: Where hugetlb pages are soft-dirty, likewise: PAGEMAP_SCAN tells it, pagemap's words do not.
     """
 
     start: int
@@ -118,6 +120,7 @@ class Look(NamedTuple):
     huge: list[tuple[int, int]]
     tables: list[tuple[int, int]]
     poisoned: list[tuple[int, int]]
+    soft: list[tuple[int, int]]
 
 
 def look(mm: Space, start: int, end: int) -> Look:
@@ -127,6 +130,7 @@ def look(mm: Space, start: int, end: int) -> Look:
     huge: list[tuple[int, int, Entries]] = []
     tables: list[tuple[int, int]] = []
     poisoned: list[tuple[int, int]] = []
+    soft: list[tuple[int, int]] = []
 
     def at_upper(entry: Entry, addr: int, next_: int, walk: Walk) -> None:
         if entry.is_leaf:
@@ -143,8 +147,11 @@ def look(mm: Space, start: int, end: int) -> Look:
         if entry.is_none or entry.kind is Kind.HWPOISON:  # PAGEMAP_SCAN calls an empty one huge, and not written
             huge.append((addr, next_, np.zeros((next_ - addr) // size, np.uint64)))
             poisoned.extend([(addr, next_)] * (not entry.is_none))
-        else:
-            at_upper(entry, addr, next_, walk)
+            return
+        at_upper(entry, addr, next_, walk)
+        if Flag.SOFT_DIRTY in entry.flags:
+            soft.append((addr, next_))
+            huge[-1][2][:] &= ~np.uint64(PM_SOFT_DIRTY)
 
     levels = {level.depth: level for level in (geometry.upper, *geometry.huge.values())}
     walk_page_range(mm, start, end, ops_of(levels.values(), at_upper, hugetlb_entry=at_hugetlb))
@@ -153,7 +160,11 @@ def look(mm: Space, start: int, end: int) -> Look:
     words[there] = _words(mm, small[there], geometry.last)
     for first, last, values in huge:
         words[(first - start) // size : (last - start) // size] = values
-    return Look(start, words, size, [(first, last) for first, last, _ in huge], tables, poisoned)
+    for vma in mm.vmas.overlapping(start, end) if mm.machine.soft_dirty else ():
+        if VmaFlags.SOFTDIRTY in vma.flags:
+            low, high = max(start, vma.start), min(end, vma.end)
+            words[(low - start) // size : (high - start) // size] |= np.uint64(PM_SOFT_DIRTY)
+    return Look(start, words, size, [(first, last) for first, last, _ in huge], tables, poisoned, soft)
 
 
 def _words(mm: Space, entries: Entries, level: LevelEntries) -> Any:
@@ -209,7 +220,7 @@ def regions(mm: Space, look: Look) -> Any:
 
 def categories_of(mm: Space, look: Look) -> Any:
     """The categories of each page that was looked at. Shape (pages,), uint64."""
-    start, words, size, huge, tables, poisoned = look
+    start, words, size, huge, tables, poisoned, soft = look
     categories = np.zeros(len(words), np.uint64)
     for bit, category in _CATEGORIES:
         categories[words & np.uint64(bit) != 0] |= np.uint64(category)
@@ -217,8 +228,8 @@ def categories_of(mm: Space, look: Look) -> Any:
     numbers = (words & np.uint64(PM_PFRAME_MASK))[present]
     zero = mm.machine.frames.usage[numbers] == Usage.ZERO
     zeros = np.flatnonzero(present)[zero]
-    categories[zeros] = categories[zeros] & np.uint64(PageIs.PRESENT) | np.uint64(PageIs.PFNZERO)
-    held = words != 0
+    categories[zeros] = categories[zeros] & np.uint64(PageIs.PRESENT | PageIs.SOFT_DIRTY) | np.uint64(PageIs.PFNZERO)
+    held = words & ~np.uint64(PM_SOFT_DIRTY) != 0
     end = start + len(words) * size
     told = [vma for vma in mm.vmas.overlapping(start, end) if VmaFlags.UFFD_WP in vma.flags]
     # an empty entry is not known to be unwritten, nor is where userfaultfd would be told and no table is
@@ -229,10 +240,10 @@ def categories_of(mm: Space, look: Look) -> Any:
         if mm.protects_later(vma):
             here = slice((max(start, vma.start) - start) // size, (min(end, vma.end) - start) // size)
             categories[here] |= np.uint64(PageIs.WPALLOWED)
-    for first, last in huge:
-        categories[(first - start) // size : (last - start) // size] |= np.uint64(PageIs.HUGE)
-    for first, last in poisoned:
-        categories[(first - start) // size : (last - start) // size] |= np.uint64(PageIs.SWAPPED | PageIs.WRITTEN)
+    broken = PageIs.SWAPPED | PageIs.WRITTEN
+    for places, category in ((huge, PageIs.HUGE), (poisoned, broken), (soft, PageIs.SOFT_DIRTY)):
+        for first, last in places:
+            categories[(first - start) // size : (last - start) // size] |= np.uint64(category)
     return categories
 
 

@@ -144,7 +144,7 @@ def _with_rights(mm: Space, area: Area, entries: Entries, level: LevelEntries) -
         state = state | _of_folios(mm, entries, kinds, old, level)
     rights = np.uint64(int(mm.page_flags(area, writable=True) & ~Flag.WRITE))
     if VmaFlags.WRITE in area.flags:
-        rights = rights | old & int(Flag.WRITE)
+        rights = rights | np.uint64(int(Flag.WRITE)) * _writable(mm, area, old)
     result = entries.copy()
     made = mm.page_entry(area, level.frame(entries[pages]), (state | rights)[pages], level)
     result[pages] = made if area.flags & RIGHTS else level.without_rights(made)
@@ -166,6 +166,16 @@ def _of_folios(mm: Space, entries: Entries, kinds: Any, flags: Any, level: Level
     begins[1:] = ~alike | (numbers[1:] != numbers[:-1] + np.uint64(1)) | (numbers[1:] % block == 0)
     seen = np.bitwise_or.reduceat(flags & SEEN, np.flatnonzero(begins))
     return np.where(large, seen[np.cumsum(begins) - 1], 0)
+
+
+def _writable(mm: Space, area: Area, old: Any) -> Any:
+    """Which pages with these flags may be written at once: bools. Of shared hugetlb pages all, for none is tracked."""
+    writable = old & int(Flag.WRITE) != 0
+    if area.huge_page_size:
+        return writable | (VmaFlags.SHARED in area.flags)
+    if mm.tracks(area):  # what is not soft-dirty has to fault (``pte_needs_soft_dirty_wp``)
+        return writable & (old & int(Flag.SOFT_DIRTY) != 0)
+    return writable
 
 
 def mlock(mm: Space, addr: int, length: int, flags: int) -> None:
@@ -268,4 +278,5 @@ def mseal(mm: Space, addr: int, length: int, flags: int) -> None:
     if flags or addr % mm.geometry.page_size or (length and not size) or end >= ADDRESSES:
         raise SystemCallError(errno.EINVAL, f"mseal of {length:#x} bytes at {addr:#x}, flags {flags:#x}")
     for area in list(areas.each_mapped(mm, addr, end)):
-        areas.modify(mm, area, max(addr, area.start), min(end, area.end), area.flags | VmaFlags.SEALED)
+        start, stop = max(addr, area.start), min(end, area.end)
+        areas.modify(mm, area, start, stop, area.flags | VmaFlags.SEALED, only=True)

@@ -64,7 +64,7 @@ def _unuse(mm: Space, area: Area, entries: Entries, at: int) -> None:
     paddr = swap.fetch(slot)
     frames.hold(paddr)
     frames.set_exclusive(paddr, exclusive=Flag.EXCLUSIVE in flags)
-    kept = mm.page_flags(area, writable=False) | flags & Flag.UFFD_WP
+    kept = mm.page_flags(area, writable=False) | flags & (Flag.UFFD_WP | Flag.SOFT_DIRTY)
     page = mm.page_entry(area, paddr, int(kept))
     entries[at] = page if area.flags & RIGHTS else last.without_rights(page)
     swap.drop(slot)

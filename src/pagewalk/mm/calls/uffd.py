@@ -79,7 +79,7 @@ def register_wp(mm: Space, start: int, length: int, features: int = 0) -> None:
         _check_area(area)
     for area in found:
         low, high = max(start, area.start), min(end, area.end)
-        areas.modify(mm, area, low, high, area.flags | VmaFlags.UFFD_WP)
+        areas.modify(mm, area, low, high, area.flags | VmaFlags.UFFD_WP, only=True)
 
 
 def unregister(mm: Space, start: int, length: int) -> None:
@@ -99,7 +99,7 @@ def unregister(mm: Space, start: int, length: int) -> None:
         low, high = max(start, area.start), min(end, area.end)
         if VmaFlags.UFFD_WP in area.flags:
             _change(mm, low, high, protect=False, markers=False)
-            areas.modify(mm, area, low, high, area.flags & ~VmaFlags.UFFD_WP)
+            areas.modify(mm, area, low, high, area.flags & ~VmaFlags.UFFD_WP, only=True)
 
 
 def writeprotect(mm: Space, start: int, length: int, *, protect: bool, unpopulated: bool = False) -> None:

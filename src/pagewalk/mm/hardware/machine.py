@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from pagewalk.doors import choice, integer, not_negative, refuse_pickling, shown
 from pagewalk.errors import OutOfFrames, PagewalkError
-from pagewalk.formats import find_format
+from pagewalk.formats import Flag, find_format
 from pagewalk.memory import Ram
 from pagewalk.mm.geometry import Geometry
 from pagewalk.mm.hardware.cpu import checked_pku
@@ -50,13 +50,15 @@ class Hardware(ABC):
     """What the address spaces of a machine share.
 
     Args:
-        ram, format, thp, swap, hugetlb, pku, shmem_thp: See ``Machine``.
+        ram, format, thp, swap, hugetlb, pku, shmem_thp, soft_dirty: See ``Machine``.
 
     Attributes:
         geometry: The sizes that follow from the format.
         thp: When anonymous memory gets huge pages by itself.
         shmem_thp: When files and shared memory get huge pages by themselves.
         pku: Whether the CPU has protection keys.
+        soft_dirty: Whether the kernel tells what is soft-dirty.
+        dirtied: What it notes in an entry whose page is written by way of a fault.
         reclaims_whole: See ``Machine``.
         max_map_count: How many areas an address space may have (vm.max_map_count).
         memory, frames, swap: The RAM, its frames, the swap device.
@@ -78,6 +80,7 @@ class Hardware(ABC):
         hugetlb: Mapping[int, int] | None,
         pku: bool,
         shmem_thp: ShmemPolicy,
+        soft_dirty: bool,
     ) -> None:
         self.format = find_format(format)
         self.geometry = Geometry(self.format)
@@ -85,6 +88,8 @@ class Hardware(ABC):
         self.shmem_thp = choice(shmem_thp, "shmem_thp", SHMEM_POLICIES)
         pools = _pools(self.geometry, hugetlb)
         self.pku = checked_pku(self.format, pku)
+        self.soft_dirty = _checked_soft_dirty(self.geometry, soft_dirty)
+        self.dirtied = Flag.DIRTY | Flag.SOFT_DIRTY if soft_dirty else Flag.DIRTY
         self.reclaims_whole = True
         self.max_map_count = MAP_COUNT
         self.memory = Ram(_whole_pages(ram, self.geometry.page_size))
@@ -251,6 +256,20 @@ def _whole_pages(ram: int, page_size: int) -> int:
     if ram % page_size:
         raise ValueError(f"RAM needs whole pages of {page_size:#x} bytes, not {ram:#x} bytes")
     return ram
+
+
+def _checked_soft_dirty(geometry: Geometry, soft_dirty: object) -> bool:
+    """Whether a machine's kernel tells what is soft-dirty, as its maker says.
+
+    Raises:
+        TypeError: That is not a bool.
+        ValueError: The format has no room for it.
+    """
+    if not isinstance(soft_dirty, bool):
+        raise TypeError(f"soft_dirty is True or False, not {shown(soft_dirty)}")
+    if soft_dirty and not geometry.last.has_soft_dirty:
+        raise ValueError("the format has no soft-dirty pages: leave soft_dirty out")
+    return soft_dirty
 
 
 def _pools(geometry: Geometry, hugetlb: Mapping[int, int] | None) -> dict[int, int]:

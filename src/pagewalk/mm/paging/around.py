@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from pagewalk.formats import Flag
-from pagewalk.mm.paging.file_folios import reach
+from pagewalk.mm.paging.file_folios import is_writable_at_once, reach
+from pagewalk.mm.paging.soft_dirty import of_dirty_pages
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
@@ -69,5 +70,5 @@ def _map_empty(mm: Space, area: Area, entries: Entries, pages: list[int], at: An
         return
     paddrs = file.paddrs(pages)[empty]
     mm.machine.frames.hold(paddrs)
-    flags = mm.page_flags(area, writable=VmaFlags.SHARED in area.flags) | Flag.ACCESSED
-    entries[at[empty]] = mm.page_entry(area, paddrs, int(flags))
+    flags = mm.page_flags(area, writable=is_writable_at_once(mm, area)) | Flag.ACCESSED
+    entries[at[empty]] = of_dirty_pages(mm, mm.page_entry(area, paddrs, int(flags)))

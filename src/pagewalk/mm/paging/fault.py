@@ -21,6 +21,7 @@ from pagewalk.mm.paging import huge, hugetlb
 from pagewalk.mm.paging.around import map_around, maps_around
 from pagewalk.mm.paging.file_folios import bring_in, is_writable_at_once, map_block, map_folio
 from pagewalk.mm.paging.marks import protected
+from pagewalk.mm.paging.soft_dirty import of_dirty_pages
 from pagewalk.mm.state.allowance import fits, mapped, may_lock
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.mm.state.areas import prepare_anon
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["find_area", "handle", "swap_in", "unshare"]
 
 STACK_LIMIT: Final = 8 << 20
+NOTHING: Final = Flag(0)
 
 
 def find_area(mm: Space, vaddr: int, access: Access) -> Area:
@@ -184,10 +186,22 @@ def _refuse_protected(mm: Space, area: Area, entry: Entry, page: int) -> bool:
     return protected_here
 
 
-def _map(mm: Space, area: Area, entry: Entry, page: int, frame: int, *, writable: bool, dirty: bool = False) -> None:
-    """Set an entry to a page, accessed just now."""
+def _map(
+    mm: Space,
+    area: Area,
+    entry: Entry,
+    page: int,
+    frame: int,
+    *,
+    writable: bool,
+    dirty: bool = False,
+    old: Flag = NOTHING,
+) -> None:
+    """Set an entry to a page, accessed just now; ``old``: flags of the entry that was there, of which it keeps one."""
     flags = mm.page_flags(area, writable=writable) | Flag.ACCESSED
-    entry.value = mm.page_entry(area, frame, int(flags | Flag.DIRTY if dirty else flags))
+    if old:
+        flags |= old & Flag.SOFT_DIRTY
+    entry.value = mm.page_entry(area, frame, int(flags | mm.machine.dirtied if dirty else flags))
     mm.update_mmu_cache(area, page, entry)
 
 
@@ -226,8 +240,10 @@ def _file(mm: Space, area: Area, entry: Entry, page: int, access: Access) -> Non
     elif map_folio(mm, area, page, write=access == "write"):
         mm.machine.frames.drop(cached)
     else:
-        writable = access == "write" or is_writable_at_once(area)
+        writable = access == "write" or is_writable_at_once(mm, area)
         _map(mm, area, entry, page, cached, writable=writable, dirty=access == "write")
+        if mm.machine.soft_dirty:
+            entry.value = int(of_dirty_pages(mm, np.array([entry.value], np.uint64))[0])
 
 
 def _prepare_copy(mm: Space, area: Area, access: Access) -> None:
@@ -300,9 +316,9 @@ def unshare(mm: Space, vaddr: int) -> None:
     fresh = mm.take_frame(Usage.ANON, page)
     frames.copy(frame, fresh)
     prepare_anon(mm, area)
-    marked = Flag.UFFD_WP in entry.flags
-    _map(mm, area, entry, page, fresh, writable=False)
-    if marked:
+    old = entry.flags
+    _map(mm, area, entry, page, fresh, writable=False, old=old)
+    if Flag.UFFD_WP in old:
         _protect(mm, entry)
     frames.drop(frame)
     mm.machine.swap.unmapped([frame])
@@ -319,13 +335,14 @@ def swap_in(mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> N
     alone, locked = frames.holders(frame) == 1, VmaFlags.LOCKED in area.flags or frames.is_mlocked(frame)
     leaves = (locked or (write and alone)) and swap.users(slot) == 1
     own, marked = Flag.EXCLUSIVE in flags or (alone and leaves), Flag.UFFD_WP in flags
+    writable = own and not marked and not (mm.tracks(area) and Flag.SOFT_DIRTY not in flags)
     frames.hold(frame)
     frames.set_exclusive(frame, exclusive=own)
-    _map(mm, area, entry, page, frame, writable=own and not marked, dirty=own and write and not marked)
+    _map(mm, area, entry, page, frame, writable=writable, dirty=writable and write, old=flags)
     swap.drop(slot)
     if leaves:
         swap.let_go(frame)
     if marked:
         _protect(mm, entry)
-    elif write and not own:
+    elif write and not writable:
         _write_protected(mm, area, entry, page)

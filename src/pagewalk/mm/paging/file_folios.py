@@ -17,6 +17,7 @@ from pagewalk.errors import OutOfFrames
 from pagewalk.formats import Flag
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging.huge import Refusal, fits
+from pagewalk.mm.paging.soft_dirty import of_dirty_pages
 from pagewalk.mm.paging.zap import unmap_file
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.space import VmaFlags
@@ -38,9 +39,9 @@ def is_aligned(mm: Space, area: Area) -> bool:
     return (area.start - area.offset) % mm.geometry.block_size == 0
 
 
-def is_writable_at_once(area: Area) -> bool:
+def is_writable_at_once(mm: Space, area: Area) -> bool:
     """Whether a page that is read can be written too from then on, without a fault (not ``vma_wants_writenotify``)."""
-    return area.flags & (VmaFlags.SHARED | VmaFlags.UFFD_WP) == VmaFlags.SHARED
+    return area.flags & (VmaFlags.SHARED | VmaFlags.UFFD_WP) == VmaFlags.SHARED and not mm.tracks(area)
 
 
 # -- mapping ---------------------------------------------------------------------------------------------------------
@@ -68,8 +69,8 @@ def map_block(mm: Space, area: Area, upper: Entry, vaddr: int, *, write: bool = 
     paddr = file.block_at(area.offset_at(mm.geometry.block_start(vaddr)) // file.page_size)
     if paddr is None:
         return False
-    flags = mm.page_flags(area, writable=write or is_writable_at_once(area)) | Flag.ACCESSED
-    entry = mm.block_entry(area, paddr, flags | Flag.DIRTY if write else flags)
+    flags = mm.page_flags(area, writable=write or is_writable_at_once(mm, area)) | Flag.ACCESSED
+    entry = mm.block_entry(area, paddr, flags | mm.machine.dirtied if write else flags)
     mm.machine.frames.hold(mm.machine.frames.run(paddr, mm.geometry.block_size))
     upper.value = entry if area.flags & RIGHTS else mm.geometry.upper.without_rights(entry)
     mm.update_mmu_cache(area, mm.geometry.block_start(vaddr), upper)
@@ -115,8 +116,9 @@ def map_folio(mm: Space, area: Area, page: int, *, write: bool) -> bool:
         return False
     paddrs = file.paddrs(whole.pages)
     mm.machine.frames.hold(paddrs)
-    flags = mm.page_flags(area, writable=VmaFlags.SHARED in area.flags) | Flag.ACCESSED
-    whole.entries[:] = mm.page_entry(area, paddrs, int(flags | Flag.DIRTY if write else flags))
+    flags = mm.page_flags(area, writable=write or is_writable_at_once(mm, area)) | Flag.ACCESSED
+    made = mm.page_entry(area, paddrs, int(flags | mm.machine.dirtied if write else flags))
+    whole.entries[:] = made if write else of_dirty_pages(mm, made)
     start = page + (whole.pages.start * file.page_size - area.offset_at(page))
     mm.update_mmu_cache_range(area, start, start + len(paddrs) * file.page_size)
     return True

@@ -57,7 +57,7 @@ def fault(mm: Space, area: Area, upper: Entry, vaddr: int, *, write: bool) -> bo
         mm.tables.withdraw()
         return False
     flags = mm.page_flags(area, writable=write) | Flag.ACCESSED
-    flags |= Flag.DIRTY if write else Flag(0)
+    flags |= mm.machine.dirtied if write else Flag(0)
     upper.value = mm.block_entry(area, paddr, flags)
     return True
 
@@ -66,7 +66,7 @@ def write_fault(mm: Space, area: Area, upper: Entry, vaddr: int) -> None:
     """A write to a huge page that is not writable: reuse it, replace the huge zero page, or split it."""
     paddr = upper.target
     assert paddr is not None
-    flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
+    flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | mm.machine.dirtied
     if VmaFlags.SHARED in area.flags:
         upper.value = mm.block_entry(area, paddr, flags)
     elif mm.tables.maps_file(upper):
@@ -156,7 +156,7 @@ def collapse(mm: Space, area: Area, start: int, swap_in: SwapIn) -> Refusal | No
         return Refusal(errno.ENOMEM, str(error), goes_on=False)
     prepare_anon(mm, area)
     mm.machine.frames.gather(sources, paddr, np.flatnonzero(real))
-    flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY
+    flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | mm.machine.dirtied
     entry = mm.block_entry(area, paddr, flags)
     small, table = entries.copy(), int(mm.geometry.upper.frame(upper.value))
     upper.value = entry if area.flags & RIGHTS else mm.geometry.upper.without_rights(entry)
@@ -228,7 +228,8 @@ def split_folio(mm: Space, paddr: int, *, broken: bool = False) -> None:
         empty = frames.all_zero(paddrs) & ~(broken & (paddrs == np.uint64(paddr)))
         frames.drop(paddrs[empty])
         gone, zero = inside[empty], np.uint64(mm.zero_entry_for(mm.as_area(vma)))
-        protected = gone[armed(last, entries[gone])]
+        protected, soft = gone[armed(last, entries[gone])], gone[last.flags(entries[gone]) & int(Flag.SOFT_DIRTY) != 0]
         entries[gone] = zero
         entries[protected] = last.with_flags(zero, Flag.UFFD_WP)
+        entries[soft] = last.with_flags(entries[soft], Flag.SOFT_DIRTY)
     frames.dissolve(first)

@@ -131,7 +131,7 @@ def fault(mm: Space, area: Area, vaddr: int, access: Access) -> None:
             _make_writable(mm, area, entry, vaddr)
     except OutOfFrames as error:
         raise BusError(vaddr, access, str(error)) from error
-    _map(mm, area, entry, entry.target or 0, entry.flags | (Flag.DIRTY if access == "write" else Flag(0)))
+    _map(mm, area, entry, entry.target or 0, entry.flags | (mm.machine.dirtied if access == "write" else Flag(0)))
 
 
 def _map(mm: Space, area: Area, entry: Entry, paddr: int, flags: Flag) -> None:
@@ -152,7 +152,9 @@ def _bring_in(mm: Space, area: Area, entry: Entry, vaddr: int, access: Access) -
     paddr = _take(mm, area, index) if own else file.hold(index)
     if own:
         prepare_anon(mm, area)
-    _map(mm, area, entry, paddr, mm.page_flags(area, writable=own or is_shared(area)))
+    flags = mm.page_flags(area, writable=is_shared(area) or (own and access == "write"))
+    noted = mm.machine.soft_dirty and Flag.WRITE in flags  # what may be written is made dirty (``make_huge_pte``)
+    _map(mm, area, entry, paddr, flags | Flag.SOFT_DIRTY if noted else flags)
 
 
 def _take(mm: Space, area: Area, index: int) -> int:

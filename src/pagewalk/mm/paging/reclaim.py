@@ -103,7 +103,7 @@ def _each_table(
                 if next_ - addr == mm.geometry.block_size:
                     on_huge(mm, upper)
                     return
-                mm.tables.split(upper, addr)
+                mm.tables.split(upper, addr, folio=True)
                 split_folio(mm, paddr)
             if not upper.is_table:
                 return
@@ -235,8 +235,9 @@ def _pageout_huge(mm: Space, upper: Entry) -> None:
         else:
             clear_huge(mm, upper)
         return
-    mm.tables.split(upper, 0)
-    if not frames.is_lazy(paddr):
+    lazy = frames.is_lazy(paddr)
+    mm.tables.split(upper, 0, folio=not lazy)
+    if not lazy:
         split_folio(mm, paddr)
     elif dirty:
         _keep(mm, frames.run(paddr, size))
@@ -313,7 +314,7 @@ def _swap_out(mm: Space, entries: Entries, at: int, paddr: int, *, dirty: bool) 
         slot, written = swap.enter(paddr), True
     elif dirty:
         swap.store(slot, paddr)
-    flags = Flag(last.flags(int(entries[at]))) & Flag.UFFD_WP
+    flags = Flag(last.flags(int(entries[at]))) & (Flag.UFFD_WP | Flag.SOFT_DIRTY)
     swap.hold(slot)
     entries[at] = last.swap(slot, flags | Flag.EXCLUSIVE if frames.is_exclusive(paddr) else flags)
     frames.drop(paddr)

@@ -151,7 +151,7 @@ def _fill(mm: Space, area: Area, start: int, entries: Entries, holes: Any, acces
         prepare_anon(mm, area)
         frames = mm.machine.frames.take_up_to(len(holes), Usage.ANON)
         count = len(frames)
-        flags = int(mm.page_flags(area, writable=True) | Flag.ACCESSED | Flag.DIRTY)
+        flags = int(mm.page_flags(area, writable=True) | Flag.ACCESSED | mm.machine.dirtied)
         entries[holes[:count]] = mm.page_entry(area, frames, flags)
         if count < len(holes):
             vaddr = start + int(holes[count]) * size

@@ -10,27 +10,31 @@ from __future__ import annotations
 
 import errno
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pagewalk.errors import SystemCallError
 from pagewalk.mm.state.allowance import check_areas
 from pagewalk.mm.state.area import RIGHTS, SPECIAL, AnonHistory
+from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
-    from pagewalk.space import VmaFlags
 
 __all__ = ["cut_out", "each_mapped", "free_around", "insert", "modify", "prepare_anon", "split_at"]
+
+
+MAY_DIFFER: Final = RIGHTS | VmaFlags.SOFTDIRTY
+"""In what neighbours may differ that share a history."""
 
 
 def _runs_on(left: Area, right: Area) -> bool:
     """Whether the right one is the left one's continuation in all but its anonymous history."""
     return (
         left.end == right.start
-        and left.flags == right.flags
+        and not (left.flags ^ right.flags) & ~VmaFlags.SOFTDIRTY
         and not left.flags & SPECIAL
         and left.mapping is right.mapping
         and left.offset_at(left.end) == right.offset
@@ -136,8 +140,12 @@ def cut_out(mm: Space, area: Area, start: int, end: int) -> Area:
     return area
 
 
-def modify(mm: Space, area: Area, start: int, end: int, flags: VmaFlags) -> Area:
+def modify(mm: Space, area: Area, start: int, end: int, flags: VmaFlags, *, only: bool = False) -> Area:
     """Give ``[start, end)`` of an area new flags, splitting and merging as Linux does (``vma_modify``).
+
+    Args:
+        mm, area, start, end, flags: What of it, and all its flags.
+        only: What it is merged with is soft-dirty if it was, whatever this one was; else if this one was.
 
     Returns:
         The area that now holds the range.
@@ -155,7 +163,9 @@ def modify(mm: Space, area: Area, start: int, end: int, flags: VmaFlags) -> Area
     if left or right:
         for cut in (start, end):
             mm.split_huge_at(cut)
-        return _absorb(mm, left, right, area, start, end)
+        merged = _absorb(mm, left, right, area, start, end)
+        merged.flags = merged.flags if only else flags
+        return merged
     for cut in (start, end):
         if area.start < cut < area.end:
             check_areas(mm)
@@ -188,7 +198,7 @@ def _compatible(left: Area | None, right: Area | None) -> bool:
         and right is not None
         and left.end == right.start
         and left.mapping is right.mapping
-        and left.flags | RIGHTS == right.flags | RIGHTS
+        and left.flags | MAY_DIFFER == right.flags | MAY_DIFFER
         and left.offset_at(left.end) == right.offset
     )
 

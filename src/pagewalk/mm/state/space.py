@@ -89,6 +89,10 @@ class Space(AddressSpace):
         """Whether userfaultfd write-protects an area asynchronously (``userfaultfd_wp_async``)."""
         return VmaFlags.UFFD_WP in area.flags and bool((self.uffd_features or 0) & WP_ASYNC)
 
+    def tracks(self, area: Vma) -> bool:
+        """Whether pages of an area are to become soft-dirty when they are written (``vma_soft_dirty_enabled``)."""
+        return self.machine.soft_dirty and VmaFlags.SOFTDIRTY not in area.flags
+
     @staticmethod
     def as_area(vma: Vma) -> Area:
         """A VMA of this address space, as the area that it is."""

@@ -94,19 +94,24 @@ class MmTables(PageTables):
         assert self.allocator is not None
         self.deposits = [self.allocator.allocate() if paddr is None else paddr for paddr in deposits]
 
-    def split(self, entry: Entry, vaddr: int) -> None:
+    def split(self, entry: Entry, vaddr: int, *, folio: bool = False) -> None:
         """See ``PageTables.split``: into the table that was set aside; the huge zero page becomes zero pages.
+
+        ``folio``: its folio is split at once, and what is dirty is not told as a write (``freeze``).
 
         A file's huge page leaves an empty entry: faults will find its pages in the page cache (``__split_huge_pmd``).
         """
         set_aside = entry.level.span == self.geometry.block_size
-        self.machine.do(self._split if set_aside else super().split, entry, vaddr)
+        if set_aside:
+            self.machine.do(self._split, entry, vaddr, folio)
+        else:
+            self.machine.do(super().split, entry, vaddr)
 
     def grow(self, entry: Entry, vaddr: int) -> None:
         """See ``PageTables.grow``."""
         self.machine.do(super().grow, entry, vaddr)
 
-    def _split(self, entry: Entry, vaddr: int) -> None:
+    def _split(self, entry: Entry, vaddr: int, folio: bool) -> None:
         self.check_split(entry, vaddr)
         if self.maps_file(entry):
             self.clear_file(entry)
@@ -116,8 +121,16 @@ class MmTables(PageTables):
         table = self.deposits.pop()
         self.machine.memory.write(table, contents)
         entry.value = self.geometry.upper.table(table)
+        if self.machine.soft_dirty and not folio:
+            self._note_dirty(self.words_at(table, self.geometry.last))
         if zero:
             self.machine.drop_huge_zero()
+
+    def _note_dirty(self, entries: Entries) -> None:
+        """Entries of the last level were made anew: those that are dirty are soft-dirty then (``pte_mkdirty``)."""
+        last = self.geometry.last
+        dirty = last.flags(entries) & int(Flag.DIRTY) != 0
+        entries[dirty] = last.with_flags(entries[dirty], Flag.SOFT_DIRTY)
 
     def maps_file(self, entry: Entry) -> bool:
         """Whether a huge page of a block is a file's: no table is set aside for it."""
