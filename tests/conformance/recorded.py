@@ -1,10 +1,10 @@
 """Answers that a kernel gave on another machine: written to a file there, and a side of a comparison here.
 
-``python -m tests.conformance.recorded THEME FILE`` asks the running kernel one of ``THEMES``; ``guest.py`` runs that in
-a guest, and what destroys frames is asked nowhere else. With the name of such a file for the theme, what was asked then
-is asked again: seeds may stand for other scenarios by now. The file is compressed JSON: the machine's facts, and for
-each scenario its steps' outcomes and what each process showed after them (nothing, where it shows what it did before),
-then what was found at the end.
+``python -m tests.conformance.recorded THEME FILE`` asks the running kernel about a theme (``themes.py``); ``guest.py``
+runs that in a guest, and what destroys frames is asked nowhere else. With the name of such a file for the theme, what
+was asked then is asked again: seeds may stand for other scenarios by now. The file is compressed JSON: the machine's
+facts, and for each scenario its steps' outcomes and what each process showed after them (nothing, where it shows what
+it did before), then what was found at the end.
 """
 
 from __future__ import annotations
@@ -17,30 +17,25 @@ import sys
 import zlib
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import count, islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pagewalk.conform.campaign.compare import final_steps
-from pagewalk.conform.scenarios import At, PagemapScan, PkeyAlloc, PkeyMprotect, Scenario, Step
-from pagewalk.conform.scenarios.generate import generate
+from pagewalk.conform.scenarios import At, Scenario, Step
 from pagewalk.conform.scenarios.target import Outcome
 from pagewalk.conform.sides.facts import GIGANTIC, Facts, free_hugetlb, running_facts
 from pagewalk.conform.sides.observe import Row, View
 from pagewalk.conform.sides.side import Record, Side
 from pagewalk.errors import UnsupportedError
 from tests.conformance.guest import is_inside
-from tests.conformance.written import WRITTEN, execute_only, gigantic, poison
+from tests.conformance.themes import THEMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-SEEDS = 40
-"""So many random scenarios are asked."""
-KEY_SEEDS = 40
-"""So many more that take keys and give them to memory."""
 _ATTEMPTS = 5
 """At a scenario that the kernel had no huge page for."""
 _LONG = 64
@@ -103,32 +98,6 @@ def read_answers(path: Path) -> Recorded:
     scenarios = {title: Scenario.from_json(json.dumps(run["scenario"])) for title, run in plain["runs"].items()}
     answers = {scenarios[title]: _answers(run) for title, run in plain["runs"].items()}
     return Recorded(plain["kernel"], Facts(**plain["facts"]), scenarios, answers)
-
-
-def keys() -> dict[str, Scenario]:
-    """What a CPU with protection keys answers otherwise, by title."""
-    scenarios = {f"execute only: {title}": scenario for title, scenario in execute_only.SCENARIOS.items()}
-    scenarios |= {title: scenario for title, scenario in WRITTEN.items() if title.startswith(("kernel access", "keys"))}
-    scenarios |= {f"seed {seed}": scenario for seed, scenario in islice(_drawn(set()), SEEDS)}
-    with_keys = islice(_drawn({PkeyAlloc, PkeyMprotect}), KEY_SEEDS)
-    return scenarios | {f"seed {seed} with keys": scenario for seed, scenario in with_keys}
-
-
-def _drawn(kinds: set[type[Step]]) -> Iterator[tuple[int, Scenario]]:
-    """Random scenarios that have steps of some kinds, and no PAGEMAP_SCAN: what that tells differs by version."""
-    for seed in count():
-        scenario = generate(seed)
-        drawn = {type(step) for step in scenario.steps}
-        if kinds <= drawn and PagemapScan not in drawn:
-            yield seed, scenario
-
-
-THEMES: dict[str, Callable[[], Mapping[str, Scenario]]] = {
-    "keys": keys,
-    "gigantic": lambda: gigantic.SCENARIOS,
-    "poison": lambda: poison.SCENARIOS,
-}
-"""What can be asked, by name."""
 
 
 def write_answers(path: Path, side: Side, facts: Facts, scenarios: Mapping[str, Scenario]) -> None:
