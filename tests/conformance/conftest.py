@@ -1,5 +1,7 @@
 """The running kernel, for the tests that ask it."""
 
+import fcntl
+import os
 from contextlib import ExitStack
 
 import pytest
@@ -57,7 +59,16 @@ def huge_pool():
 
 
 @pytest.fixture(scope="module")
-def swap():
+def swap_to_oneself():
+    """No other process of the test run switches swap on meanwhile: it is the machine's."""
+    folder = os.open("/sys/kernel/mm", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    yield
+    os.close(folder)
+
+
+@pytest.fixture(scope="module")
+def swap(swap_to_oneself):
     """A swap file that is switched on for the tests of a module."""
     with ExitStack() as stack:
         try:

@@ -31,7 +31,7 @@ with change():
 
 
 @pytest.fixture(autouse=True)
-def machine(kernel):
+def machine(kernel, swap_to_oneself):
     before = CLUSTER.read_text(), POOL.read_text()
     assert not own_swap_is_on()
     yield
