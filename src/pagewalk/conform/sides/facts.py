@@ -91,7 +91,16 @@ def running_facts() -> Facts:
     flags = cpu_flags()
     shmem_thp = cast("ShmemPolicy", _chosen(_THP / "shmem_enabled") or "never")
     whole, format_ = _reclaims_whole(), running_format(flags)
-    return Facts("ospke" in flags, format_, _running_policy(), None, whole, None, shmem_thp, _tells_soft_dirty())
+    return Facts(
+        pku="ospke" in flags,
+        format=format_,
+        thp=_running_policy(),
+        hugetlb=None,
+        reclaims_whole=whole,
+        swap=None,
+        shmem_thp=shmem_thp,
+        soft_dirty=_tells_soft_dirty(),
+    )
 
 
 def cpu_flags() -> frozenset[str]:
