@@ -22,6 +22,8 @@ from tests.guests import DATA
 pytestmark = pytest.mark.slow
 
 PKUERR = 4
+CLEAN_AFTER_MPROTECT = "execute only: huge pages", "keys: huge pages"
+"""Where 6.18.15 says in smaps that a huge page is clean that was dirty before mprotect: not so 6.18.44, and the model."""
 FILES = {True: "x86_64-6.18-pku", False: "x86_64-6.18"}
 
 
@@ -40,7 +42,8 @@ def signals(recorded):
 def test_the_model_of_that_cpu_agrees(recorded):
     model = simulated(facts=recorded.facts)
     for title, scenario in recorded.scenarios.items():
-        found = compare(scenario, recorded, model).disagreement
+        side = WithoutSmaps(recorded) if title in CLEAN_AFTER_MPROTECT else recorded
+        found = compare(scenario, side, model).disagreement
         assert found is None, f"{title}: {disagreement_text(found)}"
 
 
@@ -65,8 +68,8 @@ def test_the_running_cpu_is_one_of_them():
     assert running_facts().pku in FILES
 
 
-class Unsure:
-    """A side that does not say who is alone with a page: of 1 GiB, a kernel says so by chance (docs/kernel-bugs.md)."""
+class Told:
+    """A side of which something is left out of what it shows."""
 
     def __init__(self, side):
         self.side, self.name = side, side.name
@@ -80,12 +83,22 @@ class Unsure:
 
     def records(self):
         for record in self.running.records():
-            views = {n: {name: unsure(view) for name, view in shown.items()} for n, shown in record.views.items()}
+            views = {n: {name: self.told(view) for name, view in shown.items()} for n, shown in record.views.items()}
             yield replace(record, views=views)
 
 
-def unsure(view):
-    return replace(view, states=view.states & ~np.uint32(PM_MMAP_EXCLUSIVE >> PM_PFRAME_BITS))
+class Unsure(Told):
+    """Not who is alone with a page: of 1 GiB, a kernel says so by chance (docs/kernel-bugs.md)."""
+
+    def told(self, view):
+        return replace(view, states=view.states & ~np.uint32(PM_MMAP_EXCLUSIVE >> PM_PFRAME_BITS))
+
+
+class WithoutSmaps(Told):
+    """Not what smaps says."""
+
+    def told(self, view):
+        return replace(view, smaps=None)
 
 
 def test_gigantic_pages():
