@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 PKUERR = 4
 CLEAN_AFTER_MPROTECT = "execute only: huge pages", "keys: huge pages"
-"""Where 6.18.15 says in smaps that a huge page is clean that was dirty before mprotect: not so 6.18.44, and the model."""
+"""Where 6.18.15 says in smaps that a page is clean that was dirty before mprotect: not so 6.18.44, and the model."""
 FILES = {True: "x86_64-6.18-pku", False: "x86_64-6.18"}
 
 
