@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from pagewalk.abi.pagemap import PM_MMAP_EXCLUSIVE, PM_PFRAME_BITS
-from pagewalk.conform.campaign.compare import compare
+from pagewalk.conform.campaign.compare import What, compare
 from pagewalk.conform.campaign.text import disagreement_text
+from pagewalk.conform.scenarios import Mprotect, PkeyMprotect
 from pagewalk.conform.sides.facts import running_facts
 from pagewalk.conform.sides.model import simulated
 from tests.conformance.recorded import read_answers
@@ -45,6 +46,16 @@ def test_the_model_of_that_cpu_agrees(recorded):
         side = WithoutSmaps(recorded) if title in CLEAN_AFTER_MPROTECT else recorded
         found = compare(scenario, side, model).disagreement
         assert found is None, f"{title}: {disagreement_text(found)}"
+
+
+def test_what_smaps_tells_otherwise(recorded):
+    """Nothing but that a huge page is clean after mprotect is let pass."""
+    model = simulated(facts=recorded.facts)
+    for title in CLEAN_AFTER_MPROTECT[: 1 + recorded.facts.pku]:
+        found = compare(recorded.scenarios[title], recorded, model, confirm=False).disagreement
+        assert found.what is What.SMAPS
+        assert type(found.taken) in (Mprotect, PkeyMprotect)
+        assert "Private_Clean 2048" in found.said["recorded"][0]
 
 
 def test_the_model_of_the_other_cpu_does_not(recorded):
