@@ -30,7 +30,7 @@ def machine(tmp_path, monkeypatch):
     """Makes the files of a machine that can be asked nothing else."""
     for name, path in FILES.items():
         monkeypatch.setattr(facts, name, tmp_path / path)
-    monkeypatch.setattr(facts, "_reclaims_whole", lambda: True)
+    monkeypatch.setattr(facts, "_last_view", lambda scenario: None)
     monkeypatch.setattr(facts, "_tells_soft_dirty", lambda: False)
 
     def make(files):

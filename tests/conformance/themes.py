@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pagewalk.abi.pagemap import PageIs
 from pagewalk.conform.scenarios import PagemapScan, PkeyAlloc, PkeyMprotect, Scenario
 from pagewalk.conform.scenarios.generate import generate
-from tests.conformance.written import WRITTEN, execute_only, gigantic, poison, soft_dirty
+from tests.conformance.written import WRITTEN, dirty, execute_only, gigantic, poison, soft_dirty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -55,6 +55,7 @@ def _cleared() -> Iterator[tuple[int, Scenario]]:
 
 THEMES: dict[str, Callable[[], Mapping[str, Scenario]]] = {
     "keys": _keys,
+    "dirty": lambda: dirty.SCENARIOS,
     "gigantic": lambda: gigantic.SCENARIOS,
     "poison": lambda: poison.SCENARIOS,
     "soft-dirty": _soft_dirty,

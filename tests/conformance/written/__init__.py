@@ -3,6 +3,7 @@
 from . import (
     advice,
     areas,
+    dirty,
     execute_only,
     faults,
     guards,
@@ -31,6 +32,6 @@ THEMES = {
     "hugetlb files": hugetlb_files, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
     "watched": watched, "swap": swap, "limits": limits, "keys": keys, "later": later, "shared huge": shared_huge,
-    "soft dirty": soft_dirty,
+    "soft dirty": soft_dirty, "dirty": dirty,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}

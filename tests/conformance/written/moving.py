@@ -45,6 +45,10 @@ LEAVES_AN_EMPTY_AREA_BEHIND = (
 LEAVES_A_FILE_BEHIND = (
     shared_file(0, 4), private_file(8, 4), write(0), write(8), leave(0, 4, 20), leave(8, 4, 28), read(8),
 )  # fmt: skip
+LEAVES_WHAT_NOBODY_MAY_TOUCH_MLOCKED = (
+    anon(0, 4), lock(1, 2), protect(0, 4, NONE), leave(0, 2, 20), advise(0, 4, abi.MADV_FREE),
+    advise(0, 4, abi.MADV_PAGEOUT),
+)  # fmt: skip
 LEAVES_THE_LOCK_BEHIND = anon(0, 4), lock(0, 4), leave(0, 4, 20), unmap(20, 4), write(0)
 LEFT_BEHIND_PAGES_STAY_MLOCKED = (
     anon(0, 4), lock(0, 4), leave(0, 1, 20), advise(0, 4, abi.MADV_FREE), advise(0, 4, abi.MADV_PAGEOUT), read(1),

@@ -157,6 +157,10 @@ OFF_WHILE_READ_BACK = (
     protect(0, 2, RW),
     write(1),
 )
+A_LAZY_FOLIO_IN_SMALL_ENTRIES_STAYS_WHOLE = (
+    *huge(), advise(HUGE, HUGE, abi.MADV_FREE), protect(700, 1, R), write(600), protect(HUGE, HUGE, R), out(HUGE, HUGE),
+    read(600), out(HUGE, HUGE),
+)  # fmt: skip
 SOFT_DIRTY = (
     anon(0, 6), write(0), write(1), write(2), ClearRefs(), write(1), out(0, 4), read(0), write(1), out(0, 4),
     ClearRefs(), read(0), write(1), write(2), out(0, 4), move(0, 3, 20), read(20), ClearRefs(), out(20, 3), fork(),

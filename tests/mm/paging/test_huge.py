@@ -3,6 +3,7 @@
 import pytest
 
 from pagewalk import abi
+from pagewalk.abi.pagemap import PM_SCAN_WP_MATCHING, PageIs
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.frames import Usage
 from tests.mm.sizes import BLOCK, PAGE
@@ -55,6 +56,39 @@ class TestBits:
         child = tank.fork(mm)
         assert Flag.ACCESSED not in child.tables.translate(START).flags
         assert Flag.ACCESSED in mm.tables.translate(START).flags
+
+
+def made_read_only(mm):
+    mm.mprotect(START, BLOCK, abi.PROT_READ)
+    mm.mprotect(START, BLOCK, RW)
+
+
+def write_protected(mm):
+    mm.register_wp(START, BLOCK)
+    mm.writeprotect(START, BLOCK, protect=True)
+    mm.writeprotect(START, BLOCK, protect=False)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("change", [made_read_only, write_protected])
+def test_a_kernel_that_loses_dirty_loses_what_was_written(tank, mm, change, keeps):
+    """x86-64 since 6.6, without the mend of 7.3: what was free lazily, and was written again, goes all the same."""
+    tank.machine.keeps_dirty = keeps
+    mm.write(START, b"x")
+    mm.madvise(START, BLOCK, abi.MADV_FREE)
+    mm.write(START, b"y")
+    change(mm)
+    dirty = Flag.DIRTY in mm.tables.translate(START).flags
+    mm.madvise(START, BLOCK, abi.MADV_PAGEOUT)
+    assert (dirty, mm.read(START, 1)) == (keeps, b"y" if keeps else b"\0")
+
+
+def test_a_scan_that_protects_keeps_dirty_always(tank, mm):
+    tank.machine.keeps_dirty = False
+    mm.uffdio_register(START, BLOCK, 2, 0x8000)
+    mm.write(START, b"x")
+    assert mm.pagemap_scan(START, START + BLOCK, PM_SCAN_WP_MATCHING, mask=PageIs.WRITTEN, returns=PageIs.WRITTEN)
+    assert Flag.UFFD_WP | Flag.DIRTY in mm.tables.translate(START).flags
 
 
 class TestSplit:

@@ -16,10 +16,11 @@ from pagewalk.conform.scenarios.huge_pool import HUGE_FILES, HUGE_POOL_TABLE
 from pagewalk.conform.scenarios.limits import LIMITS_TABLE
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE, Plan
+from pagewalk.conform.scenarios.rights import mapped_twice, mprotect, random_prot, there_and_back
 from pagewalk.conform.scenarios.scenario import File, Scenario
 from pagewalk.conform.scenarios.shared_huge import GUARDS, SHARED_HUGE_TABLE, begin, files
 from pagewalk.conform.scenarios.swapping import SWAP_TABLE
-from pagewalk.conform.scenarios.watching import clear_refs, protect_what_matches
+from pagewalk.conform.scenarios.watching import clear_refs, protect_what_matches, protected_and_dropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,19 +34,12 @@ _FILES = (File("a", 24), File("b", 3))
 _READ_ONLY = File("sealed", 6, writable=False)
 
 
-def _prot(plan: Plan) -> int:
-    rw = abi.PROT_READ | abi.PROT_WRITE
-    return plan.choice(
-        [*[rw] * 9, *[abi.PROT_READ] * 3, abi.PROT_NONE, *[rw | abi.PROT_EXEC] * 2, *[abi.PROT_EXEC] * 2]
-    )
-
-
 def _mmap(plan: Plan) -> do.Step:
     pages, first = plan.pages(), plan.place(1)
     plan.note(first, pages)
     flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | (abi.MAP_FIXED_NOREPLACE if plan.one_in(8) else abi.MAP_FIXED)
     flags |= plan.choice([0] * 12 + [abi.MAP_NORESERVE, abi.MAP_POPULATE, abi.MAP_LOCKED, abi.MAP_STACK])
-    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), process=plan.process)
+    return do.Mmap(pages * PAGE, random_prot(plan), flags, At(first), process=plan.process)
 
 
 def _mmap_huge(plan: Plan) -> do.Step:
@@ -53,7 +47,7 @@ def _mmap_huge(plan: Plan) -> do.Step:
     first = plan.place(pages)
     plan.note(first, pages)
     flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
-    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), process=plan.process)
+    return do.Mmap(pages * PAGE, random_prot(plan), flags, At(first), process=plan.process)
 
 
 def _mmap_stack(plan: Plan) -> do.Step:
@@ -68,7 +62,7 @@ def _mmap_shared(plan: Plan) -> do.Step:
     pages, first = plan.pages(), plan.place(1)
     plan.note(first, pages)
     flags = abi.MAP_SHARED | abi.MAP_ANONYMOUS | abi.MAP_FIXED
-    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), process=plan.process)
+    return do.Mmap(pages * PAGE, random_prot(plan), flags, At(first), process=plan.process)
 
 
 def _mmap_file(plan: Plan) -> do.Step:
@@ -77,13 +71,13 @@ def _mmap_file(plan: Plan) -> do.Step:
     flags = abi.MAP_FIXED | plan.choice([abi.MAP_SHARED, abi.MAP_PRIVATE])
     flags |= plan.choice([0] * 6 + [abi.MAP_POPULATE])
     file, offset = plan.choice([*_FILES, *_FILES, *_FILES, _READ_ONLY]).name, plan.draw.integer(0, 4) * PAGE
-    return do.Mmap(pages * PAGE, _prot(plan), flags, At(first), file, offset, process=plan.process)
+    return do.Mmap(pages * PAGE, random_prot(plan), flags, At(first), file, offset, process=plan.process)
 
 
 def _mmap_anywhere(plan: Plan) -> do.Step:
     pages, name = plan.pages(), f"m{len(plan.names)}"
     plan.names.append((name, pages))
-    return do.Mmap(pages * PAGE, _prot(plan), name=name, process=plan.process)
+    return do.Mmap(pages * PAGE, random_prot(plan), name=name, process=plan.process)
 
 
 def _munmap(plan: Plan) -> do.Step:
@@ -91,10 +85,6 @@ def _munmap(plan: Plan) -> do.Step:
     if not at.byte:
         plan.forget(at.page, -(-length // PAGE))
     return do.Munmap(at, length, process=plan.process)
-
-
-def _mprotect(plan: Plan) -> do.Step:
-    return do.Mprotect(*plan.range(), _prot(plan), process=plan.process)
 
 
 def _mremap(plan: Plan) -> do.Step:
@@ -164,7 +154,7 @@ _HUGE_ADVICE = (
 def _scan(plan: Plan) -> do.Step:
     """All there is, or what matches random categories."""
     at, length = plan.range(named=False)
-    bits = [0, 0, *(1 << place for place in range(9)), 0x2A]
+    bits = [0, *(1 << place for place in range(9)), 0x2A, 0x2A, 0x0A, 0x22]
     inverted, mask, anyof = (plan.choice(bits) * (not plan.one_in(2)) for _ in range(3))
     most, room = plan.choice([0, 0, 1, 3, 7]), plan.choice([64, 64, 1, 2])
     end = At(at.page + -(-length // PAGE))
@@ -222,7 +212,7 @@ def _between(plan: Plan) -> do.Step:
     """A story: two mappings with histories of their own, then one between them, which may join only one."""
     first, pages = plan.place(1), [plan.pages(3) for _ in range(3)]
     starts = first, first + pages[0], first + pages[0] + pages[1]
-    prot = _prot(plan) | abi.PROT_WRITE
+    prot = random_prot(plan) | abi.PROT_WRITE
     flags = abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED
     left, middle, right = (
         do.Mmap(size * PAGE, prot, flags, At(start), process=plan.process)
@@ -280,7 +270,7 @@ def _writeprotect(plan: Plan) -> do.Step:
                 do.Write(inside, _data(plan, 8), process=plan.process),
                 do.Read(inside, process=plan.process),
                 do.Madvise(inside, PAGE * plan.pages(4), plan.choice(_ADVICE), process=plan.process),
-                do.Mprotect(inside, PAGE * plan.pages(4), _prot(plan), process=plan.process),
+                do.Mprotect(inside, PAGE * plan.pages(4), random_prot(plan), process=plan.process),
                 do.KernelRead(inside, 16, process=plan.process),
             ])
             for _ in range(plan.draw.integer(0, 3))
@@ -357,7 +347,7 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (2, _mmap_huge),
     (1, _mmap_stack),
     (4, _munmap),
-    (7, _mprotect),
+    (7, mprotect),
     (4, _mremap),
     (6, _mremap_move),
     (3, _mlock),
@@ -371,6 +361,8 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (7, _huge),
     (9, _guard),
     (2, _lazy),
+    (2, there_and_back),
+    (1, mapped_twice),
     (2, _between),
     (3, _process_madvise),
     (7, _read),
@@ -386,14 +378,16 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (1, _truncate),
 )
 """Weight and maker of each kind of step."""
-_HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {_mmap_huge: 3, _huge: 30, _touch_huge: 30, _lazy: 16}
+_HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {
+    _mmap_huge: 3, _huge: 30, _touch_huge: 30, _lazy: 16, there_and_back: 8,
+}  # fmt: skip
 """In every fourth scenario these count instead: huge pages are rare otherwise."""
-_SCANS = 20
+_SCANS, _DROPS = 20, 8
 _UFFD_MAKERS: list[Callable[[Plan], do.Step]] = [*[_register] * 25, *[_writeprotect] * 30, *[_unregister] * 4]
 """In every sixth scenario, besides the others."""
 _GUARDED = frozenset({_guard, _lazy, _process_madvise, *GUARDS})
 """What may install guards: over what userfaultfd protects in a file, Linux 6.18 tries that for ever."""
-_FILED = frozenset({_mmap_shared, _mmap_file})
+_FILED = frozenset({_mmap_shared, _mmap_file, mapped_twice})
 _MAKERS = [maker for weight, maker in STEP_TABLE for _ in range(weight)]
 _FORKS = 10
 """Of a hundred and more steps where the pool is asked for: what is promised is told apart by a fork."""
@@ -448,6 +442,8 @@ def plan(
         left_out = _GUARDED if shared_huge or state.one_in(2) else _FILED
         state.later, state.guards = calls, False
         makers = [maker for maker in makers if maker not in left_out] + _UFFD_MAKERS
+        if left_out is _GUARDED:
+            makers = makers + [protected_and_dropped] * _DROPS
         if state.later:
             makers = makers + [protect_what_matches] * _SCANS
     if calls:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pagewalk import abi
 from pagewalk.abi.pagemap import PM_SCAN_CHECK_WPASYNC, PM_SCAN_WP_MATCHING, PageIs
 from pagewalk.conform.scenarios import steps as do
 from pagewalk.conform.scenarios.arena import At
@@ -12,7 +13,7 @@ from pagewalk.conform.scenarios.names import PAGE
 if TYPE_CHECKING:
     from pagewalk.conform.scenarios.plan import Plan
 
-__all__ = ["clear_refs", "protect_what_matches"]
+__all__ = ["clear_refs", "protect_what_matches", "protected_and_dropped"]
 
 _FLAGS = (PM_SCAN_WP_MATCHING,) * 6 + (PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,) * 2 + (PM_SCAN_CHECK_WPASYNC, 0)
 _MASKS = (
@@ -43,6 +44,30 @@ def protect_what_matches(plan: Plan) -> do.Step:
     touch = do.Write(inside, b"\xc3written", process=plan.process)
     plan.queue = [plan.choice([touch, touch, do.Read(inside, process=plan.process)]), scan()]
     return scan()
+
+
+def protected_and_dropped(plan: Plan) -> do.Step:
+    """A file's pages are protected, and dropped, in one way or another: that they are protected stays."""
+    pages, who, first, offset = plan.pages(4), plan.process, plan.place(1), plan.draw.integer(0, 8) * PAGE
+    at, length = At(first), pages * PAGE
+    inside = At(first + plan.draw.integer(0, pages - 1))
+    plan.note(first, pages)
+    plan.registered.append((who, first, pages))
+    data = b"\xc3dropped"
+    plan.queue = [
+        *[plan.choice([do.Write(inside, data, process=who), do.Read(inside, process=who)])] * plan.choice([0, 1, 1]),
+        do.Register(at, length, unpopulated=plan.unpopulated, later=plan.later, process=who),
+        do.WriteProtect(at, length, process=who),
+        plan.choice([
+            do.Madvise(at, length, abi.MADV_DONTNEED, process=who),
+            do.Madvise(at, length, abi.MADV_PAGEOUT, process=who),
+            do.PunchHole("a", offset, length, process=who),
+            do.Truncate("a", offset, process=who),
+        ]),
+        plan.choice([do.Write(inside, data, process=who), do.Read(inside, process=who)]),
+    ]  # fmt: skip
+    flags = abi.MAP_FIXED | plan.choice([abi.MAP_SHARED, abi.MAP_SHARED, abi.MAP_PRIVATE])
+    return do.Mmap(length, abi.PROT_READ | abi.PROT_WRITE, flags, at, "a", offset, process=who)
 
 
 _CLEARED = (4,) * 16 + (1, 2, 3, 5)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from pagewalk import abi
 from pagewalk.abi.pagemap import PM_SOFT_DIRTY, PageIs
-from pagewalk.conform.scenarios import At, Madvise, Mmap, Scenario, Write
+from pagewalk.conform.scenarios import At, Madvise, Mmap, Mprotect, Scenario, Write
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import HUGE
 from pagewalk.conform.sides.observe import has
@@ -21,6 +21,7 @@ from pagewalk.errors import ProcessError, UnsupportedError
 from pagewalk.formats.running import running_format
 
 if TYPE_CHECKING:
+    from pagewalk.conform.sides.observe import View
     from pagewalk.mm.hardware.machine import Policy, ShmemPolicy
 
 __all__ = ["GIGANTIC", "HUGETLB", "Facts", "cpu_flags", "free_hugetlb", "require_settings", "running_facts"]
@@ -36,16 +37,15 @@ _CPU = Path("/proc/cpuinfo")
 _ATTEMPTS = 3
 """At getting a huge page."""
 _BLOCK = At(HUGE), HUGE * PAGE
-_LAZY = Scenario(
-    (
-        Mmap(_BLOCK[1], abi.PROT_READ | abi.PROT_WRITE, abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED, _BLOCK[0]),
-        Madvise(*_BLOCK, abi.MADV_HUGEPAGE),
-        Write(At(HUGE), b"x"),
-        Madvise(*_BLOCK, abi.MADV_FREE),
-        Write(At(HUGE), b"y"),
-        Madvise(*_BLOCK, abi.MADV_PAGEOUT),
-    )
+_WRITTEN = (
+    Mmap(_BLOCK[1], abi.PROT_READ | abi.PROT_WRITE, abi.MAP_PRIVATE | abi.MAP_ANONYMOUS | abi.MAP_FIXED, _BLOCK[0]),
+    Madvise(*_BLOCK, abi.MADV_HUGEPAGE),
+    Write(At(HUGE), b"x"),
 )
+_LAZY = Scenario(
+    (*_WRITTEN, Madvise(*_BLOCK, abi.MADV_FREE), Write(At(HUGE), b"y"), Madvise(*_BLOCK, abi.MADV_PAGEOUT))
+)
+_READ_ONLY = Scenario((*_WRITTEN, Mprotect(*_BLOCK, abi.PROT_READ)))
 _SWAPS = Path("/proc/swaps")
 _PAGEMAP = Path("/proc/self/pagemap")
 _OWN_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
@@ -68,6 +68,7 @@ class Facts:
         shmem_thp: When shared memory gets huge pages by itself.
         gigantic: Pages of the 1 GiB pool that may be had.
         soft_dirty: Whether the kernel says what is soft-dirty (CONFIG_MEM_SOFT_DIRTY).
+        keeps_dirty: Whether a huge page stays dirty when its rights are changed, see ``Machine``.
     """
 
     pku: bool = False
@@ -79,6 +80,7 @@ class Facts:
     shmem_thp: ShmemPolicy = "never"
     gigantic: int = 0
     soft_dirty: bool = False
+    keeps_dirty: bool = True
 
 
 def running_facts() -> Facts:
@@ -90,16 +92,17 @@ def running_facts() -> Facts:
     require_settings()
     flags = cpu_flags()
     shmem_thp = cast("ShmemPolicy", _chosen(_THP / "shmem_enabled") or "never")
-    whole, format_ = _reclaims_whole(), running_format(flags)
+    format_ = running_format(flags)
     return Facts(
         pku="ospke" in flags,
         format=format_,
         thp=_running_policy(),
         hugetlb=None,
-        reclaims_whole=whole,
+        reclaims_whole=_reclaims_whole(),
         swap=None,
         shmem_thp=shmem_thp,
         soft_dirty=_tells_soft_dirty(),
+        keeps_dirty=_keeps_dirty(),
     )
 
 
@@ -175,21 +178,33 @@ def _swap_is_on() -> bool:
     return not any(_chosen(folder / "memory.swap.max") == "0" for folder in folders)
 
 
-@cache
 def _reclaims_whole() -> bool:
     """Ask the running kernel: one that keeps such a page whole, when it was written again, leaves it huge."""
+    after = _last_view(_LAZY)
+    return after is None or has(int(after.states[HUGE]), PageIs.HUGE)
+
+
+def _keeps_dirty() -> bool:
+    """Ask the running kernel: what was written, and may only be read then, is dirty all the same."""
+    after = _last_view(_READ_ONLY)
+    return after is None or any("Private_Dirty" in line for line in after.smaps or ())
+
+
+@cache
+def _last_view(scenario: Scenario) -> View | None:
+    """What the running kernel shows after the last step, if it had a huge page before that, and can be asked."""
     from pagewalk.conform.sides.kernel import Kernel
 
     try:
         with Kernel() as kernel:
             for _ in range(_ATTEMPTS):
-                with closing(kernel.run(_LAZY)) as run:
-                    *_, before, after = (int(record.views[0][""].states[HUGE]) for record in run.records())
-                if has(before, PageIs.HUGE):
-                    return has(after, PageIs.HUGE)
+                with closing(kernel.run(scenario)) as run:
+                    *_, before, after = (record.views[0][""] for record in run.records())
+                if has(int(before.states[HUGE]), PageIs.HUGE):
+                    return after
     except (UnsupportedError, ProcessError):
         pass
-    return True
+    return None
 
 
 @cache

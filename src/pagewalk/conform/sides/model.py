@@ -164,7 +164,7 @@ def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = Non
         pools = {HUGETLB: pool} | ({GIGANTIC: known.gigantic} if known.gigantic else {})
         size = ram if not known.gigantic else (known.gigantic + 1) * GIGANTIC  # they lie at multiples of their size
         machine = Machine(size, known.format, hugetlb=pools, pku=known.pku, swap=swap, **policies)
-        machine.reclaims_whole = known.reclaims_whole
+        machine.reclaims_whole, machine.keeps_dirty = known.reclaims_whole, known.keeps_dirty
         return cast("Target", SimulatedProcess(machine, machine.mm()))
 
     return Model(make, name)

@@ -12,6 +12,7 @@ from pagewalk import abi, sweep
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm.calls import uffd
 from pagewalk.mm.calls.mapping import find_gap, find_place, munmap, populate_quietly, unmap
+from pagewalk.mm.entries import is_page
 from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.soft_dirty import moved
@@ -218,11 +219,12 @@ def _strand(mm: Space, area: Area) -> None:
 
     Not so those of a huge page that was split before: that was a munlock.
     """
-    rows = sweep.mappings(mm.tables, area.start, area.end, coalesce=False, hardware=True, threads=1)
-    frames = mm.machine.frames
-    anonymous, huge = frames.anonymous(rows.paddr), rows.page_size == mm.geometry.block_size
-    frames.set_mlocked(rows.paddr[anonymous & ~frames.large(rows.paddr)])
-    for paddr in rows.paddr[anonymous & huge].tolist():
+    rows = sweep.mappings(mm.tables, area.start, area.end, coalesce=False, threads=1)
+    pages, frames = is_page(rows.kind), mm.machine.frames
+    paddrs, huge = rows.paddr[pages], rows.page_size[pages] == mm.geometry.block_size
+    anonymous = frames.anonymous(paddrs)
+    frames.set_mlocked(paddrs[anonymous & ~frames.large(paddrs)])
+    for paddr in paddrs[anonymous & huge].tolist():
         frames.set_mlocked(frames.run(paddr, mm.geometry.block_size))
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pagewalk import abi
 from pagewalk.abi.limits import RLIMIT_AS, RLIMIT_MEMLOCK
 from pagewalk.errors import SystemCallError
-from pagewalk.formats import Flag
 from pagewalk.mm.calls.mapping import accounted, flags_of_prot, populate_area, populate_quietly
-from pagewalk.mm.entries import is_page
 from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.hardware.cpu import KEY, flags_of_key
+from pagewalk.mm.paging.protection import with_rights
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.allowance import check_may_lock, fits, mapped, may_lock
 from pagewalk.mm.state.area import RIGHTS, SPECIAL
@@ -23,17 +22,13 @@ from pagewalk.space import VmaFlags
 from pagewalk.walk import walk_page_range_novma
 
 if TYPE_CHECKING:
-    from pagewalk.mm.entries import LevelEntries
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
-    from pagewalk.mm.state.tables import Entries
     from pagewalk.tables import Entry
     from pagewalk.walk import Walk
 
 __all__ = ["checked_mcl", "mlock", "mlockall", "mprotect", "mseal", "munlock"]
 
-STATE: Final = sum(Flag) - int(Flag.rights())
-SEEN: Final = int(Flag.ACCESSED | Flag.DIRTY)
 LOCKED: Final = VmaFlags.LOCKED | VmaFlags.LOCKONFAULT
 UNLOCKABLE: Final = SPECIAL | VmaFlags.HUGETLB | VmaFlags.DROPPABLE
 """What mlock passes over."""
@@ -121,61 +116,18 @@ def _change_entries(mm: Space, area: Area, start: int, end: int) -> None:
         with mm.tables.lock(entry.table):
             if entry.is_leaf:
                 level = geometry.levels[entry.level.depth]
-                entry.value = int(_with_rights(mm, area, np.array([entry.value], np.uint64), level)[0])
+                entry.value = int(with_rights(mm, area, np.array([entry.value], np.uint64), level)[0])
                 return
             if entry.level.depth != geometry.upper.depth or not entry.is_table:
                 return
         with mm.tables.lock(mm.tables.child(entry, addr)):
             entries = mm.tables.slice(entry, addr, next_).entries
             if not geometry.last.all_none(entries):
-                entries[:] = _with_rights(mm, area, entries, geometry.last)
+                entries[:] = with_rights(mm, area, entries, geometry.last)
 
     levels = {level.depth: level for level in (geometry.upper, *geometry.huge.values())}
     walk_page_range_novma(mm.tables, start, end, ops_of(levels.values(), at))
     mm.log("flush", start, end)
-
-
-def _with_rights(mm: Space, area: Area, entries: Entries, level: LevelEntries) -> Entries:
-    """Entries with the area's rights; what is no page stays as it is. Writable stays only what was."""
-    kinds = level.kind(entries)
-    pages, old = is_page(kinds), level.flags(entries)
-    state = old & STATE
-    if len(entries) > 1:
-        state = state | _of_folios(mm, entries, kinds, old, level)
-    rights = np.uint64(int(mm.page_flags(area, writable=True) & ~Flag.WRITE))
-    if VmaFlags.WRITE in area.flags:
-        rights = rights | np.uint64(int(Flag.WRITE)) * _writable(mm, area, old)
-    result = entries.copy()
-    made = mm.page_entry(area, level.frame(entries[pages]), (state | rights)[pages], level)
-    result[pages] = made if area.flags & RIGHTS else level.without_rights(made)
-    return result
-
-
-def _of_folios(mm: Space, entries: Entries, kinds: Any, flags: Any, level: LevelEntries) -> Any:
-    """What entries get from their neighbours: pages of one large folio that lie side by side are rewritten together.
-
-    Each of them is as accessed and as dirty then as any of them was (``modify_prot_start_ptes``, 6.17).
-    """
-    numbers = level.frame(entries) // np.uint64(level.span)
-    large = is_page(kinds)
-    large[large] = mm.machine.frames.large(level.frame(entries[large]))
-    what = np.stack([kinds, flags & (sum(Flag) - SEEN)])
-    alike = large[1:] & large[:-1] & (what[:, 1:] == what[:, :-1]).all(axis=0)
-    block = np.uint64(mm.geometry.block_size // level.span)
-    begins = np.ones(len(entries), np.bool_)
-    begins[1:] = ~alike | (numbers[1:] != numbers[:-1] + np.uint64(1)) | (numbers[1:] % block == 0)
-    seen = np.bitwise_or.reduceat(flags & SEEN, np.flatnonzero(begins))
-    return np.where(large, seen[np.cumsum(begins) - 1], 0)
-
-
-def _writable(mm: Space, area: Area, old: Any) -> Any:
-    """Which pages with these flags may be written at once: bools. Of shared hugetlb pages all, for none is tracked."""
-    writable = old & int(Flag.WRITE) != 0
-    if area.huge_page_size:
-        return writable | (VmaFlags.SHARED in area.flags)
-    if mm.tracks(area):  # what is not soft-dirty has to fault (``pte_needs_soft_dirty_wp``)
-        return writable & (old & int(Flag.SOFT_DIRTY) != 0)
-    return writable
 
 
 def mlock(mm: Space, addr: int, length: int, flags: int) -> None:

@@ -9,6 +9,7 @@ with UFFD_FEATURE_SIGBUS: catch it, call ``writeprotect`` with ``protect=False``
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,11 +18,14 @@ from pagewalk.abi.uffd import FEATURES, MODE_WP, WP_ASYNC, WP_UNPOPULATED
 from pagewalk.errors import OutOfFrames, SystemCallError, UnsupportedError
 from pagewalk.mm.geometry import LOWEST
 from pagewalk.mm.paging.marks import protected, unprotected
+from pagewalk.mm.paging.protection import with_rights
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.area import SPECIAL
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pagewalk.mm.entries import LevelEntries
     from pagewalk.mm.state.area import Area
     from pagewalk.mm.state.space import Space
@@ -98,7 +102,7 @@ def unregister(mm: Space, start: int, length: int) -> None:
     for area in found:
         low, high = max(start, area.start), min(end, area.end)
         if VmaFlags.UFFD_WP in area.flags:
-            _change(mm, low, high, protect=False, markers=False)
+            _mark(mm, area, low, high, protect=False)
             areas.modify(mm, area, low, high, area.flags & ~VmaFlags.UFFD_WP, only=True)
 
 
@@ -108,7 +112,7 @@ def writeprotect(mm: Space, start: int, length: int, *, protect: bool, unpopulat
     Args:
         mm: The address space.
         start, length: The range, page-aligned, in bytes. Gaps in it are passed over.
-        protect: False takes the protection away; the write right comes back with the next write.
+        protect: False takes the protection away; what is the process's own may be written at once then.
         unpopulated: Also where anonymous memory has no page yet (UFFD_FEATURE_WP_UNPOPULATED, 6.4).
 
     Raises:
@@ -130,7 +134,7 @@ def writeprotect(mm: Space, start: int, length: int, *, protect: bool, unpopulat
         markers = protect and (asked or not area.is_anonymous)
         if markers:
             _make_tables(mm, low, high)
-        _change(mm, low, high, protect=protect, markers=markers)
+        _mark(mm, area, low, high, protect=protect, markers=markers)
 
 
 def protect_all(mm: Space, start: int, end: int) -> None:
@@ -140,12 +144,12 @@ def protect_all(mm: Space, start: int, end: int) -> None:
         SystemCallError: ENOMEM, no frame for a table.
     """
     _make_tables(mm, start, end)
-    _change(mm, start, end, protect=True, markers=True, guards=True)
+    _change(mm, start, end, partial(protected, markers=True, guards=True))
 
 
 def forget(mm: Space, start: int, end: int) -> None:
     """Take the marks off what has moved away from a registered range (without UFFD_FEATURE_EVENT_REMAP)."""
-    _change(mm, start, end, protect=False, markers=False, guards=True)
+    _change(mm, start, end, partial(unprotected, guards=True))
 
 
 def _end(mm: Space, start: int, length: int) -> int:
@@ -209,14 +213,20 @@ def _make_tables(mm: Space, start: int, end: int) -> None:
         raise SystemCallError(errno.ENOMEM, str(error)) from error
 
 
-def _change(mm: Space, start: int, end: int, *, protect: bool, markers: bool, guards: bool = False) -> None:
-    """Rewrite the entries of a range; a huge page that lies only partly in it is split."""
-    geometry = mm.geometry
+def _mark(mm: Space, area: Area, start: int, end: int, *, protect: bool, markers: bool = False) -> None:
+    """Put marks in a range of an area, or take them off; its pages get their rights anew, as from mprotect."""
 
     def change(level: LevelEntries, entries: Entries) -> Entries:
-        if not protect:
-            return unprotected(level, entries, guards=guards)
-        return protected(level, entries, markers=markers, guards=guards)
+        if protect:
+            return protected(level, with_rights(mm, area, entries, level), markers=markers)
+        return with_rights(mm, area, unprotected(level, entries), level)
+
+    _change(mm, start, end, change)
+
+
+def _change(mm: Space, start: int, end: int, change: Callable[[LevelEntries, Entries], Entries]) -> None:
+    """Rewrite the entries of a range; a huge page that lies only partly in it is split."""
+    geometry = mm.geometry
 
     def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
         with mm.tables.lock(upper.table):

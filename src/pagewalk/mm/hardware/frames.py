@@ -190,6 +190,10 @@ class FrameBooks:
         """Whether an anonymous frame is one process's own without a further look."""
         return bool(self._exclusive[paddr // self.page_size])
 
+    def exclusive(self, paddrs: Frames | int) -> Mask:
+        """Whether frames hold anonymous memory that is one process's own: a bool an address."""
+        return self.anonymous(paddrs) & self._exclusive[self._numbers(paddrs)]
+
     def set_exclusive(self, paddrs: Frames | int, *, exclusive: bool) -> None:
         """Mark anonymous frames as one process's own, or as shared by a fork (``PageAnonExclusive``)."""
         self._exclusive[self._numbers(paddrs)] = exclusive

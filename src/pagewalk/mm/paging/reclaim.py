@@ -109,8 +109,9 @@ def _each_table(
                 return
         with mm.tables.lock(mm.tables.child(upper, addr)):
             entries = mm.tables.slice(upper, addr, next_).entries
-            _split_folios(mm, entries, reclaim=reclaim)
+            kept = _split_folios(mm, entries, reclaim=reclaim)
             own = _own_pages(mm, entries)
+            own = own[~np.isin(_blocks(mm, entries[own]), kept)] if kept else own
             if isinstance(area.mapping, File):
                 own = advise_folios(mm, area, addr, entries, own, reclaim=reclaim)
             on_pages(mm, entries, own)
@@ -146,13 +147,16 @@ def _unshared_folios(mm: Space, entries: Entries) -> Places:
     return at[~np.isin(block_of, np.array(others, np.uint64))]
 
 
-def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> None:
+def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> list[int]:
     """Split the large folios of which only a part is mapped here, and, to reclaim them, those that would need swap.
 
     A part of a folio is also what is write-protected with userfaultfd where the rest is not.
     A lazily free folio is dropped as a whole; one that was written since is kept as a whole.
+
+    Returns:
+        The physical addresses of those that are kept.
     """
-    frames, geometry = mm.machine.frames, mm.geometry
+    frames, geometry, kept = mm.machine.frames, mm.geometry, list[int]()
     pages = entries[_pages(mm, entries)]
     block_of = _blocks(mm, pages)
     dirty, protected = geometry.last.flags(pages) & int(Flag.DIRTY) != 0, armed(geometry.last, pages)
@@ -166,6 +170,8 @@ def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> None:
             split_folio(mm, block)
         elif reclaim and dirty[here].any():
             _keep(mm, frames.run(block, geometry.block_size))
+            kept.append(block)
+    return kept
 
 
 def _free_huge(mm: Space, upper: Entry) -> None:
