@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pagewalk.conform.campaign.compare import compare
@@ -75,10 +76,13 @@ class _Search:
         return len(self.best.scenario.steps) < before
 
     def pass_over(self, smaller: Callable[[Scenario], Iterator[Scenario]]) -> bool:
-        """Try what a function makes of the best, afresh after each success; whether there was any."""
-        better = False
-        while any(self.accept(scenario) for scenario in smaller(self.best.scenario)):
-            better = True
+        """Try what a function makes of the best, and go on at the same place after a success; whether there was any."""
+        place, better = 0, False
+        while (scenario := next(islice(smaller(self.best.scenario), place, None), None)) is not None:
+            if self.accept(scenario):
+                better = True
+            else:
+                place += 1
         return better
 
 
@@ -97,7 +101,9 @@ def _simpler(step: Step) -> Iterator[Step]:
 
 def _smaller(name: str, value: Any) -> Iterator[Any]:
     if name in ("length", "old_length", "new_length", "size") and value > PAGE:
-        yield from sorted({PAGE, value // 2 // PAGE * PAGE or PAGE, -(-value // PAGE - 1) * PAGE} - {value, 0})
+        pages = -(-value // PAGE)
+        yield PAGE
+        yield from ((pages - (pages >> part)) * PAGE for part in range(1, pages.bit_length()))
     elif name == "data" and len(value) > 1:
         yield value[:1]
     elif name == "ranges" and len(value) > 1:
