@@ -82,7 +82,7 @@ CALLS = {
     "kernel_read": Row("process_vm_readv", "on oneself"),
     "kernel_write": Row("process_vm_writev", "on oneself"),
     "pool": Row("the hugetlb pool's counters"),
-    "pread": Row("pread", "compared by written scenarios alone"),
+    "pread": Row("pread", "yes"),
     "punch_hole": Row("fallocate", "PUNCH_HOLE with KEEP_SIZE"),
     "truncate": Row("ftruncate"),
 }

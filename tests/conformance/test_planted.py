@@ -196,7 +196,7 @@ def writable_only_after_a_fault(monkeypatch):
 @pytest.mark.parametrize(
     ("plant", "shows", "size", "first"),
     [
-        (guards_lost_on_mremap, {What.PAGES}, 3, 13),
+        (guards_lost_on_mremap, {What.PAGES}, 3, 23),
         (histories_merged, {What.MAPS}, 5, 18),
         (dirty_bit_lost_in_a_split, {What.PAGES, What.SMAPS}, 8, 28),
         (writable_page_shared_by_fork, {What.PAGES, What.SMAPS, What.OUTCOME, What.CONTENTS}, 4, 3),

@@ -23,7 +23,7 @@ UNASKED_BITS: Final = 48
 ADDRESSES: Final = 1 << 64
 """How many there are; lengths and ends wrap there."""
 LOWEST: Final = 0x1_0000
-"""The lowest address that is given or registered (mmap_min_addr)."""
+"""The lowest address that is given (mmap_min_addr)."""
 MMAP_GAP: Final = 128 << 20
 """Bytes left for the stack above the first mapping (MIN_GAP)."""
 

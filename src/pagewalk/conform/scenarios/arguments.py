@@ -71,6 +71,7 @@ FILE_FLAGS: Final = tuple(
     for more in (0, abi.MAP_GROWSDOWN, abi.MAP_LOCKED, 1 << 19, 1 << 30, abi.MAP_POPULATE)
 )
 OFFSETS: Final = (0, 1, PAGE, 5 * PAGE, 1 << 32, (1 << 63) - PAGE, 1 << 63, END - PAGE, END - 2 * PAGE, END - 1)
+FILE_OFFSETS: Final = (0, 1, PAGE, 5 * PAGE, 24 * PAGE - 1, 24 * PAGE, 1 << 32, (1 << 63) - PAGE, (1 << 63) - 1)
 MREMAP_FLAGS: Final = (1, 0, 2, 3, 4, 5, 7, 8, 1 << 31, END - 1)
 ADVICE: Final = (*range(29), 99, *range(102, 106), 1 << 31, 1 << 32 | 4, END - 1)
 """Without 100 and 101, which poison the machine's own frames."""
@@ -143,6 +144,11 @@ CALLS: Final = (
     Call(do.Execute, (PLACES,)),
     Call(do.KernelRead, (PLACES, SIZES)),
     Call(do.KernelWrite, (PLACES, tuple(b"\xc3" * size for size in SIZES))),
+    Call(do.ClearRefs, ((1, *range(7), 1 << 31, 1 << 32, 1 << 32 | 1, END - 1, -1),)),
+    Call(do.Register, (PLACES, LENGTHS)),
+    Call(do.Unregister, (PLACES, LENGTHS)),
+    Call(do.WriteProtect, (PLACES, LENGTHS, (True, False))),
+    Call(do.Pread, (("a", "sealed"), FILE_OFFSETS, SIZES)),
     Call(do.PunchHole, (("a", "sealed"), OFFSETS, LENGTHS)),
     Call(do.PkeyAlloc, ((0, 1, 1 << 32, END - 1), (0, 1, 2, 3, 4, 1 << 32))),
     Call(do.PkeyFree, (KEYS,)),
@@ -177,7 +183,7 @@ def _of(call: Call) -> list[do.Step]:
 def _is_deadly(step: do.Step) -> bool:
     """Whether a call would reach out of the arena, for what the process that takes it lives in."""
     match step:
-        case do.Mmap() | do.Munmap():
+        case do.Mmap() | do.Munmap() | do.Register() | do.Unregister() | do.WriteProtect():
             return _leaves(step.addr, step.length, TASK_SIZE)
         case do.Mremap():
             return _leaves(step.addr, step.old_length, TASK_SIZE) or _leaves(step.new_addr, step.new_length, TASK_SIZE)

@@ -102,5 +102,18 @@ def _other(plan: Plan) -> do.Step:
     return do.ProcessMadvise(ranges, advice, plan.choice(plan.processes), process=plan.process)
 
 
-LIMITS_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = ((9, _limited), (5, _pkey), (4, _seal), (6, _other))
+def _pread(plan: Plan) -> do.Step:
+    """What a file holds, its holes and what is in swap too, perhaps beyond its end."""
+    file = plan.choice(["a", "a", "b", "sealed"])
+    offset, size = plan.draw.integer(0, 25) * PAGE - plan.choice([0, 4]), plan.choice([8, 8, 3 * PAGE])
+    return do.Pread(file, max(offset, 0), size, process=plan.process)
+
+
+LIMITS_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
+    (9, _limited),
+    (5, _pkey),
+    (4, _seal),
+    (6, _other),
+    (3, _pread),
+)
 """Weight and maker of each kind of step, as in ``STEP_TABLE``."""

@@ -16,7 +16,6 @@ import numpy as np
 
 from pagewalk.abi.uffd import FEATURES, MODE_WP, WP_ASYNC, WP_UNPOPULATED
 from pagewalk.errors import OutOfFrames, SystemCallError, UnsupportedError
-from pagewalk.mm.geometry import LOWEST
 from pagewalk.mm.paging.marks import protected, unprotected
 from pagewalk.mm.paging.protection import with_rights
 from pagewalk.mm.state import areas
@@ -158,7 +157,7 @@ def _end(mm: Space, start: int, length: int) -> int:
     Raises:
         SystemCallError: EINVAL, it is none.
     """
-    inside = LOWEST <= start < mm.task_size and 0 < length <= mm.task_size - start
+    inside = 0 <= start < mm.task_size and 0 < length <= mm.task_size - start
     if start % mm.geometry.page_size or length % mm.geometry.page_size or not inside:
         raise SystemCallError(errno.EINVAL, f"not a range of whole pages: {length:#x} bytes at {start:#x}")
     return start + length

@@ -201,13 +201,12 @@ class File(Mapping):
         """Put bytes in; the file grows with them, as for a system call.
 
         Raises:
-            SystemCallError: EINVAL, EFBIG: there is no such place in a file; EPERM, it is sealed; EIO, it is broken
+            SystemCallError: EINVAL: there is no such place in a file; EPERM, it is sealed; EIO, it is broken
                 there: what lies before is written.
             OutOfFrames: No frame.
         """
-        offset, data = _offset(offset), bytes(plain(data))
-        if offset + len(data) >= FILE_END:
-            raise SystemCallError(errno.EFBIG, f"{len(data)} bytes at {offset:#x} go beyond every file")
+        data = bytes(plain(data))
+        offset = _offset(offset, len(data))
         if data:
             self.refuse_sealed()
             self.refuse_sealed(max(self.size, offset + len(data)))
@@ -237,7 +236,8 @@ class File(Mapping):
         Raises:
             SystemCallError: EINVAL: there is no such place in a file; EIO, it is broken there.
         """
-        offset, size = _offset(offset), not_negative(size, "size")
+        size = not_negative(size, "size")
+        offset = _offset(offset, size)
         return self.machine.do(self._read, offset, size)
 
     def _read(self, offset: int, size: int) -> bytes:
@@ -322,16 +322,16 @@ class File(Mapping):
                 self.pool.memory.write(frame + start % self.page_size, bytes(stop - start))
 
 
-def _offset(offset: int) -> int:
-    """A place in a file.
+def _offset(offset: int, size: int) -> int:
+    """A place in a file, of so many bytes (``rw_verify_area``).
 
     Raises:
         TypeError: It is no integer.
         SystemCallError: EINVAL: it is negative, or beyond every file.
     """
     offset = integer(offset, "offset")
-    if not 0 <= offset < FILE_END:
-        raise SystemCallError(errno.EINVAL, f"no file has an offset of {offset:#x}")
+    if not 0 <= offset < FILE_END or offset + size >= FILE_END:
+        raise SystemCallError(errno.EINVAL, f"no file has {size:#x} bytes at {offset:#x}")
     return offset
 
 
