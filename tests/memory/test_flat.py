@@ -32,6 +32,22 @@ class TestRam:
         with pytest.raises(pw.MemoryWriteError, match="write 1 bytes at physical 0x0"):
             ram.write(0, b"x")
 
+    @pytest.mark.parametrize(("start", "size"), [(0x2000, 0x2000), (0x2004, 0x1234), (0x2000, 0)])
+    def test_what_is_cleared_is_zero(self, start: int, size: int) -> None:
+        ram = pw.Ram(0x4000, 0x1000)
+        ram.write(0x1000, b"x" * 0x4000)
+        ram.clear(start, size)
+        left = b"x" * (start - 0x1000), bytes(size), b"x" * (0x5000 - start - size)
+        assert ram.read(0x1000, 0x4000) == b"".join(left)
+        ram.write(start, b"y")
+        assert ram.read(start, 1) == b"y"
+
+    @pytest.mark.parametrize(("start", "size"), [(0, 0x2000), (0x4000, 0x2000), (0x2000, -0x1000)])
+    def test_nothing_is_cleared_outside(self, start: int, size: int) -> None:
+        ram = pw.Ram(0x4000, 0x1000)
+        with pytest.raises(pw.MemoryWriteError, match="outside the memory"):
+            ram.clear(start, size)
+
 
 class TestRawImage:
     def test_no_such_file(self, tmp_path: Path) -> None:

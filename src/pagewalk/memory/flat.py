@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import mmap
+import sys
 from bisect import bisect_right
 from contextlib import suppress
 from itertools import pairwise
@@ -137,7 +138,23 @@ class Ram(FlatMemory):
         size, base = integer(size, "size"), integer(base, "base")
         if size <= 0 or base < 0 or (size | base) % _PAGE:
             raise ValueError(f"RAM needs a positive size and a base in whole pages, not {size:#x} at {base:#x}")
-        super().__init__([Segment(base, memoryview(_anonymous(size)))])
+        self._mapping = _anonymous(size)
+        super().__init__([Segment(base, memoryview(self._mapping))])
+
+    def clear(self, paddr: int, size: int) -> None:
+        """Zero bytes; if they are whole pages, the operating system has those back until they are touched.
+
+        Raises:
+            MemoryWriteError: They are not all RAM.
+        """
+        (segment,) = self.segments
+        start = integer(paddr, "paddr") - segment.start
+        if not 0 <= start <= start + size <= len(segment.data):
+            raise MemoryWriteError(paddr, size, f"outside the memory, which has {self.extent}")
+        if sys.platform == "linux" and not (start | size) % mmap.PAGESIZE:
+            self._mapping.madvise(mmap.MADV_DONTNEED, start, size)
+        else:
+            segment.data[start : start + size] = bytes(size)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Only what is not zero."""

@@ -257,7 +257,7 @@ class FrameBooks:
 
     def clear(self, paddr: int, size: int) -> None:
         """Zero the bytes of a huge page."""
-        self.words[paddr // self.page_size : (paddr + size) // self.page_size] = 0
+        self.memory.clear(paddr, size)
 
     def gather(self, sources: Frames, target: int, numbers: Places) -> None:
         """Copy frames into a huge page, each to the numbered page of it."""
