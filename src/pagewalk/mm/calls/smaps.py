@@ -138,7 +138,9 @@ class _Sums:
             walk.action = Action.CONTINUE
         elif entry.level.depth == geometry.upper.depth and entry.is_table:
             entries = self.mm.tables.slice(entry, addr, next_).entries
-            self._entries(entries[geometry.last.held(entries)])
+            held = entries[geometry.last.held(entries)]
+            if held.size:
+                self._entries(held)
 
     def hugetlb(self, entry: Entry, hmask: int, addr: int, next_: int, walk: Walk) -> None:
         """Count a hugetlb page: of the kernel's rows it is in two only."""
