@@ -187,7 +187,7 @@ def tables_kept_by_a_collapse(monkeypatch):
 def writable_only_after_a_fault(monkeypatch):
     """A page that may be written again is read-only until it is."""
 
-    def mistaken(mm, area, entries, flags, level):
+    def mistaken(mm, area, entries, pages, flags, level):
         return level.flags(entries) & int(Flag.WRITE) != 0
 
     monkeypatch.setattr(protection, "_writable", mistaken)

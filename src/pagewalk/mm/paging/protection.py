@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats import Flag
-from pagewalk.mm.entries import is_page
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.space import VmaFlags
 
@@ -25,31 +24,30 @@ SEEN: Final = int(Flag.ACCESSED | Flag.DIRTY)
 
 def with_rights(mm: Space, area: Area, entries: Entries, level: LevelEntries) -> Entries:
     """Entries with the area's rights; what is no page stays as it is."""
-    kinds = level.kind(entries)
-    pages, old = is_page(kinds), level.flags(entries)
+    pages, old = level.is_page(entries), level.flags(entries)
     state = old & STATE
-    if len(entries) > 1:
-        state = state | _of_folios(mm, entries, kinds, old, level)
+    large = pages.copy()
+    large[pages] = mm.machine.frames.large(level.frame(entries[pages]))
+    if len(entries) > 1 and large.any():
+        state = state | _of_folios(mm, entries, large, old, level)
     if level is mm.geometry.upper and not (area.huge_page_size or mm.machine.keeps_dirty):
         state = state & ~np.uint64(Flag.DIRTY)
     rights = np.uint64(int(mm.page_flags(area, writable=True) & ~Flag.WRITE))
     if VmaFlags.WRITE in area.flags:
-        rights = rights | np.uint64(int(Flag.WRITE)) * _writable(mm, area, entries, old | state, level)
+        rights = rights | np.uint64(int(Flag.WRITE)) * _writable(mm, area, entries, pages, old | state, level)
     result = entries.copy()
     made = mm.page_entry(area, level.frame(entries[pages]), (state | rights)[pages], level)
     result[pages] = made if area.flags & RIGHTS else level.without_rights(made)
     return result
 
 
-def _of_folios(mm: Space, entries: Entries, kinds: Any, flags: Any, level: LevelEntries) -> Any:
+def _of_folios(mm: Space, entries: Entries, large: Any, flags: Any, level: LevelEntries) -> Any:
     """What entries get from their neighbours: pages of one large folio that lie side by side are rewritten together.
 
     Each of them is as accessed and as dirty then as any of them was (``modify_prot_start_ptes``, 6.17).
     """
     numbers = level.frame(entries) // np.uint64(level.span)
-    large = is_page(kinds)
-    large[large] = mm.machine.frames.large(level.frame(entries[large]))
-    what = np.stack([kinds, flags & (sum(Flag) - SEEN)])
+    what = np.stack([level.kind(entries), flags & (sum(Flag) - SEEN)])
     alike = large[1:] & large[:-1] & (what[:, 1:] == what[:, :-1]).all(axis=0)
     block = np.uint64(mm.geometry.block_size // level.span)
     begins = np.ones(len(entries), np.bool_)
@@ -58,7 +56,7 @@ def _of_folios(mm: Space, entries: Entries, kinds: Any, flags: Any, level: Level
     return np.where(large, seen[np.cumsum(begins) - 1], 0)
 
 
-def _writable(mm: Space, area: Area, entries: Entries, flags: Any, level: LevelEntries) -> Any:
+def _writable(mm: Space, area: Area, entries: Entries, pages: Any, flags: Any, level: LevelEntries) -> Any:
     """Which pages with these flags may be written at once, without a fault: bools (``can_change_pte_writable``).
 
     Of private memory those that are the process's own; of shared memory all, or, where somebody is to be told of
@@ -69,7 +67,6 @@ def _writable(mm: Space, area: Area, entries: Entries, flags: Any, level: LevelE
         return shared | (flags & int(Flag.WRITE) != 0)
     if not shared:
         writable = np.zeros(len(entries), np.bool_)
-        pages = is_page(level.kind(entries))
         writable[pages] = mm.machine.frames.exclusive(level.frame(entries[pages]))
     elif watched or mm.tracks(area):
         writable = flags & int(Flag.DIRTY) != 0
