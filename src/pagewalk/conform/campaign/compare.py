@@ -53,15 +53,14 @@ FREEDOMS = (
     ),
     Freedom(
         "what smaps rests on besides pages",
-        "of the arena's VMAs Referenced and LazyFree are dropped, and the flag gu "
-        "(sides/smaps.py); VMAs elsewhere are not looked at",
-        "a page is referenced, and lazily free, once a CPU's list of pages to see to is full; "
+        "of the arena's VMAs Referenced is dropped, and the flag gu (sides/smaps.py); VMAs elsewhere are not looked at",
+        "a page is referenced, too, by what reclaim remembers of it (PG_referenced), which the model does not have; "
         "the flag depends on the kernel's version",
     ),
     Freedom(
         "pages that a CPU has set aside",
-        "its lists of them are emptied before each step (sides/aside.py)",
-        "a page waits there, held once more, after it was locked or unlocked, until the list is full",
+        "its lists of them are emptied after each step (sides/aside.py)",
+        "a page waits there, held once more, after it was locked, unlocked or freed lazily, until the list is full",
     ),
     Freedom(
         "huge pages out of stock, and khugepaged",

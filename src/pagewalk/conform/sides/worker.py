@@ -165,6 +165,7 @@ class _Run:
             target.reopen()
             _serve(_Own(target, self._files, self._family), pipe)
         pipe.close()
+        self._aside.empty()
 
     def take(self, steps: tuple[Step, ...], look: bool, seconds: float) -> list[Any]:
         """Take steps; fewer answers than steps when one did not return in time: then all processes are gone."""
@@ -180,14 +181,12 @@ class _Run:
 
     def _do(self, step: Step, look: bool) -> tuple[Outcome, dict[int, Look | None]]:
         """The outcome, and what each process that lives shows (None: as before, or not asked for)."""
-        looks: dict[int, Look | None] = {}
         outcome = self._refusal(step)
         if outcome is None:
+            outcome, _ = self._ask(step.process, step, False)
             self._aside.empty()
-            outcome, looks[step.process] = self._ask(step.process, step, look)
-        if look:
-            looks |= {number: self._ask(number, None, True)[1] for number in list(self._pipes) if number not in looks}
-        return outcome, {number: looks.get(number) for number in self._pipes}
+        looks = {number: self._ask(number, None, True)[1] if look else None for number in list(self._pipes)}
+        return outcome, {number: looks[number] for number in self._pipes}
 
     def _refusal(self, step: Step) -> Outcome | None:
         if step.process not in self._pipes:
