@@ -52,6 +52,8 @@ FREE_THEN_READ_ONLY_AND_MOVED = (
     *lazy(), protect(HUGE, HUGE, R), move(HUGE, HUGE, 1024), *reclaimed(1024),
 )  # fmt: skip
 FREE_THEN_READ_ONLY_AND_SHARED = *lazy(), protect(HUGE, HUGE, R), fork(), *reclaimed(), read(600, process=1)
+SHARED_THEN_READ_ONLY = *huge(), fork(), protect(HUGE, HUGE, R), read(600, process=1), protect(HUGE, HUGE, RW)
+FREE_THEN_SHARED_THEN_READ_ONLY = *lazy(), fork(), protect(HUGE, HUGE, R), exit_(1), *reclaimed()
 WATCHED = *huge(), watch(HUGE, HUGE), stop(HUGE, HUGE), resume(HUGE, HUGE), write(600), stop(HUGE, HUGE)
 NOT_WATCHED_ANY_MORE = *huge(), watch(HUGE, HUGE), unwatch(HUGE, HUGE), read(600)
 FREE_THEN_WATCHED = *lazy(), watch(HUGE, HUGE), stop(HUGE, HUGE), resume(HUGE, HUGE), *reclaimed()

@@ -186,11 +186,13 @@ class _Sums:
         """Count poisoned pages: nobody knows how many map them, so each is shared, and counts whole."""
         page_size, frames = self.mm.geometry.page_size, self.mm.machine.frames
         paddrs = paddrs[paddrs < np.uint64(frames.size)]
-        dirty, total = int(np.count_nonzero(frames.dirty(paddrs))), len(paddrs)
+        is_dirty, anonymous = frames.dirty(paddrs), frames.used_as(paddrs, Usage.POISONED)
+        dirty, total = int(np.count_nonzero(is_dirty)), len(paddrs)
         self.counts["Rss"] += page_size * total
         self.counts["Shared_Dirty"] += page_size * dirty
         self.counts["Shared_Clean"] += page_size * (total - dirty)
-        self.counts["Anonymous"] += page_size * int(np.count_nonzero(frames.used_as(paddrs, Usage.POISONED)))
+        self.counts["Anonymous"] += page_size * int(np.count_nonzero(anonymous))
+        self.counts["LazyFree"] += page_size * int(np.count_nonzero(anonymous & frames.lazy(paddrs) & ~is_dirty))
         self.counts["Pss"] += page_size * total << SHARE_BITS
         self.counts["Pss_Dirty"] += page_size * dirty << SHARE_BITS
         self.counts["Locked"] += (page_size * total << SHARE_BITS) * self.locked

@@ -31,7 +31,8 @@ def with_rights(mm: Space, area: Area, entries: Entries, level: LevelEntries) ->
     if len(entries) > 1 and large.any():
         state = state | _of_folios(mm, entries, large, old, level)
     if level is mm.geometry.upper and not (area.huge_page_size or mm.machine.keeps_dirty):
-        state = state & ~np.uint64(Flag.DIRTY)
+        lost = old & int(Flag.WRITE) != 0  # what may not be written notes it in another bit (_PAGE_SAVED_DIRTY)
+        state = np.where(lost, state & ~np.uint64(Flag.DIRTY), state)
     rights = np.uint64(int(mm.page_flags(area, writable=True) & ~Flag.WRITE))
     if VmaFlags.WRITE in area.flags:
         rights = rights | np.uint64(int(Flag.WRITE)) * _writable(mm, area, entries, pages, old | state, level)
