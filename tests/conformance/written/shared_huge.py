@@ -155,4 +155,9 @@ WHERE_IT_IS_ADVISED = (
     advise(2048, HUGE, abi.MADV_HUGEPAGE), write(2050), read(2100), read(600),
 )  # fmt: skip
 
+A_WRITE_BEHIND_THE_END_OF_WHAT_IS_WATCHED = (
+    truncate("always", (HUGE + 40) * PAGE), shared_file(HUGE, HUGE, "always", HUGE), Register(At(HUGE), HUGE * PAGE),
+    read(513), write(575), read(575), write(514), write(575),
+)  # fmt: skip
+
 SCENARIOS = titled(globals(), FILES)

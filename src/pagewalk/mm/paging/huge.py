@@ -67,9 +67,7 @@ def write_fault(mm: Space, area: Area, upper: Entry, vaddr: int) -> None:
     paddr = upper.target
     assert paddr is not None
     flags = mm.page_flags(area, writable=True) | Flag.ACCESSED | mm.machine.dirtied
-    if VmaFlags.SHARED in area.flags:
-        upper.value = mm.block_entry(area, paddr, flags)
-    elif mm.tables.maps_file(upper):
+    if mm.tables.maps_file(upper):  # the file is asked anew, which may have no page there (``wp_huge_pmd``)
         mm.tables.split(upper, vaddr)
     elif paddr == mm.machine.huge_zero:
         try:
