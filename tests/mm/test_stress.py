@@ -88,8 +88,12 @@ class TestStress:
     def test_the_books_are_right_afterwards(self, seed):
         self.run(seed, interrupted=False)
 
+    @pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <function WeakSet:pytest.PytestUnraisableExceptionWarning"
+    )
     @pytest.mark.parametrize("seed", range(100, 104))
     def test_and_so_they_are_with_interruptions(self, seed):
+        """What hits a callback of a weak reference is lost, by Python's own rule."""
         self.run(seed, interrupted=True)
 
     def run(self, seed, *, interrupted):
