@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pagewalk.formats import Flag
+from pagewalk.mm.paging.file_folios import is_writable_at_once
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.space import VmaFlags
 
@@ -69,10 +70,10 @@ def _writable(mm: Space, area: Area, entries: Entries, pages: Any, flags: Any, l
     if not shared:
         writable = np.zeros(len(entries), np.bool_)
         writable[pages] = mm.machine.frames.exclusive(level.frame(entries[pages]))
-    elif watched or mm.tracks(area):
-        writable = flags & int(Flag.DIRTY) != 0
-    else:
+    elif is_writable_at_once(mm, area):
         return np.ones(len(entries), np.bool_)
+    else:
+        writable = flags & int(Flag.DIRTY) != 0
     if watched:
         writable &= flags & int(Flag.UFFD_WP) == 0
     if mm.tracks(area):  # what is not soft-dirty has to fault (``pte_needs_soft_dirty_wp``)
