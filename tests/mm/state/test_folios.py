@@ -31,7 +31,7 @@ def test_a_page_is_a_folio_of_its_own(folios):
     assert folios.of(700) == range(BLOCK, 2 * BLOCK)
     assert folios.of(BLOCK - 1) == range(BLOCK - 1, BLOCK)
     assert folios.of(2 * BLOCK) == range(2 * BLOCK, 2 * BLOCK + 1)
-    assert list(folios.blocks()) == [BLOCK]
+    assert list(folios) == [range(BLOCK, 2 * BLOCK)]
 
 
 @pytest.mark.parametrize("at", [0, 1, 100, 255, 256, 511])
@@ -43,7 +43,7 @@ def test_halves_down_to_one_page(folios, at):
     assert folios.of(at) == range(at, at + 1)
     assert sorted(size for _, size in left) == [1, 1, 2, 4, 8, 16, 32, 64, 128, 256]
     assert all(first % size == 0 for first, size in left)
-    assert not list(folios.blocks())
+    assert not [folio for folio in folios if len(folio) == BLOCK]
 
 
 def test_forgotten_ones_are_single_pages(folios):

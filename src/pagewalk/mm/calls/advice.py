@@ -14,7 +14,7 @@ from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.paging import file_folios, huge, poison, reclaim
 from pagewalk.mm.paging.fault import swap_in
 from pagewalk.mm.paging.touch import populate
-from pagewalk.mm.paging.zap import zap
+from pagewalk.mm.paging.zap import READ_ONCE, zap
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.area import SPECIAL
 from pagewalk.mm.state.areas import prepare_anon
@@ -306,9 +306,8 @@ POPULATE: Final = frozenset({abi.MADV_POPULATE_READ, abi.MADV_POPULATE_WRITE})
 LEAVES_AREAS: Final = POPULATE | POISONS | {abi.MADV_GUARD_INSTALL, abi.MADV_GUARD_REMOVE}
 """Advice that changes neither areas nor upper tables: ``mmap_lock`` held for reading is enough."""
 
-_READS: Final = VmaFlags.SEQ_READ | VmaFlags.RAND_READ
 HANDLERS: Final[dict[int, Handler]] = {
-    abi.MADV_NORMAL: _flags(drop=_READS),
+    abi.MADV_NORMAL: _flags(drop=READ_ONCE),
     abi.MADV_RANDOM: _flags(VmaFlags.RAND_READ, VmaFlags.SEQ_READ),
     abi.MADV_SEQUENTIAL: _flags(VmaFlags.SEQ_READ, VmaFlags.RAND_READ),
     abi.MADV_WILLNEED: _willneed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pagewalk.mm.entries import LevelEntries
+    from pagewalk.mm.hardware.frames import FrameBooks
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
     from pagewalk.space import Vma
@@ -48,7 +50,7 @@ def clear_refs(mm: Space, number: int) -> None:
     elif number != CLEAR_REFS_MM_HIWATER_RSS:
         for vma in mm.vmas:
             if _is_meant(vma, number):
-                _change(mm, vma, _untouched)
+                _change(mm, vma, partial(_untouched, mm.machine.frames))
 
 
 def _clear_soft_dirty(mm: Space) -> None:
@@ -64,10 +66,11 @@ def _is_meant(vma: Vma, number: int) -> bool:
     return number == CLEAR_REFS_ALL or number == (CLEAR_REFS_ANON if vma.mapping is None else CLEAR_REFS_MAPPED)
 
 
-def _untouched(level: LevelEntries, entries: Entries) -> Entries:
+def _untouched(frames: FrameBooks, level: LevelEntries, entries: Entries) -> Entries:
     """Entries of pages that were not accessed, so far as they have a life of their own."""
     result = entries.copy()
     pages = is_page(level.kind(entries)) & (level.flags(entries) & int(Flag.SPECIAL) == 0)
+    frames.recency.forget_references(level.frame(result[pages]))
     result[pages] = level.without(result[pages], Flag.ACCESSED)
     return result
 

@@ -193,7 +193,9 @@ def mlockall(mm: Space, flags: int) -> None:
         area = mm.area_at(vma.start)
         if area is not None and not area.flags & UNLOCKABLE:
             added = wanted if flags & abi.MCL_CURRENT else VmaFlags(0)
-            areas.modify(mm, area, max(vma.start, area.start), min(vma.end, area.end), area.flags & ~LOCKED | added)
+            start, stop = max(vma.start, area.start), min(vma.end, area.end)
+            area = areas.modify(mm, area, start, stop, area.flags & ~LOCKED | added)
+            _keep_in(mm, area, start, stop)
     if flags & abi.MCL_CURRENT:
         populate_quietly(mm, 0, mm.task_size)
 
@@ -219,8 +221,19 @@ def _set_locked(mm: Space, start: int, end: int, wanted: VmaFlags) -> None:
             raise SystemCallError(errno.ENOMEM, f"nothing is mapped at {start:#x}")
         stop = min(end, area.end)
         if not area.flags & UNLOCKABLE:
-            areas.modify(mm, area, start, stop, area.flags & ~LOCKED | wanted)
+            area = areas.modify(mm, area, start, stop, area.flags & ~LOCKED | wanted)
+            _keep_in(mm, area, start, stop)
         start = stop
+
+
+def _keep_in(mm: Space, area: Area, start: int, end: int) -> None:
+    """Pages that are locked in memory from now on are on no list of active ones (``mlock_folio``)."""
+    if VmaFlags.LOCKED in area.flags:
+        frames, last = mm.machine.frames, mm.geometry.last
+        for upper in mm.tables.huge_entries(start, end):
+            frames.recency.deactivate(np.array([upper.target], np.uint64))
+        for _, entries in mm.tables.slices(start, end):
+            frames.recency.deactivate(last.frame(entries[last.is_page(entries)]))
 
 
 def mseal(mm: Space, addr: int, length: int, flags: int) -> None:

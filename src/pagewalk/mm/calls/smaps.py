@@ -192,6 +192,7 @@ class _Sums:
         self.counts["Shared_Dirty"] += page_size * dirty
         self.counts["Shared_Clean"] += page_size * (total - dirty)
         self.counts["Anonymous"] += page_size * int(np.count_nonzero(anonymous))
+        self.counts["Referenced"] += page_size * int(np.count_nonzero(frames.recency.referenced(paddrs)))
         self.counts["LazyFree"] += page_size * int(np.count_nonzero(anonymous & frames.lazy(paddrs) & ~is_dirty))
         self.counts["Pss"] += page_size * total << SHARE_BITS
         self.counts["Pss_Dirty"] += page_size * dirty << SHARE_BITS
@@ -214,7 +215,8 @@ class _Sums:
         of_pages = {
             "Rss": np.ones(len(numbers), bool), "Shared_Clean": ~alone & ~dirty, "Shared_Dirty": ~alone & dirty,
             "Private_Clean": alone & ~dirty, "Private_Dirty": alone & dirty, "Anonymous": anonymous,
-            "Referenced": flags & int(Flag.ACCESSED) != 0, "LazyFree": anonymous & frames.lazy(paddrs) & ~dirty,
+            "Referenced": (flags & int(Flag.ACCESSED) != 0) | frames.recency.referenced(paddrs),
+            "LazyFree": anonymous & frames.lazy(paddrs) & ~dirty,
         }  # fmt: skip
         for name, counted in of_pages.items():
             self.counts[name] += page_size * int(np.count_nonzero(counted))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pagewalk.mm.hardware.recency import Recency
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -59,6 +61,7 @@ class FrameBooks:
         words: The RAM's contents, a row a frame, uint64.
         references, usage: For each frame, how many hold it, and its ``Usage``.
         lost: How many are poisoned: each is held once more, for ever.
+        recency: How recently their folios were used.
     """
 
     def __init__(self, memory: Ram, geometry: Geometry) -> None:
@@ -77,6 +80,7 @@ class FrameBooks:
         self._exclusive = np.zeros(count, bool)
         self._poisoned = np.zeros(count, bool)
         self.lost = 0
+        self.recency = Recency(count, self.page_size)
         self._large = np.zeros(-(-count // self.block_pages), bool)
 
     def __len__(self) -> int:
@@ -174,9 +178,15 @@ class FrameBooks:
         return bool(self.lazy(paddr)[0])
 
     def set_lazy(self, paddrs: Frames | int, *, lazy: bool) -> None:
-        """Mark frames as lazily free (MADV_FREE), or not any more; those that stay mlocked never are."""
+        """Mark frames as lazily free (MADV_FREE), or not any more; those that stay mlocked never are.
+
+        What becomes lazily free was not used lately.
+        """
         numbers = self._numbers(paddrs)
-        self._lazy[numbers] = lazy & ~self._mlocked[numbers]
+        may = ~self._mlocked[numbers]
+        if lazy:
+            self.recency.forget(numbers[may & ~self._lazy[numbers]] * np.uint64(self.page_size))
+        self._lazy[numbers] = lazy & may
 
     def dirty(self, paddrs: Frames | int) -> Mask:
         """Whether frames hold what is nowhere else: a bool an address."""
@@ -200,7 +210,11 @@ class FrameBooks:
 
     def is_mlocked(self, paddr: int) -> bool:
         """Whether a frame stays mlocked though its area may not be."""
-        return bool(self._mlocked[paddr // self.page_size])
+        return bool(self.mlocked(paddr)[0])
+
+    def mlocked(self, paddrs: Frames | int) -> Mask:
+        """Whether frames stay mlocked: a bool an address."""
+        return self._mlocked[self._numbers(paddrs)]
 
     def set_mlocked(self, paddrs: Frames | int) -> None:
         """Note that frames are mlocked until they are free, whatever becomes of their area."""
@@ -225,6 +239,7 @@ class FrameBooks:
         self.words[new] = self.words[old]
         for notes in (self.references, self.usage, self._lazy, self._dirty, self._mlocked, self._exclusive):
             notes[new] = notes[old]
+        self.recency.take_over(source, target)
         self.references[old] = 0
 
     def poisoned(self, paddrs: Frames | int) -> Mask:

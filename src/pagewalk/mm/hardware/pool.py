@@ -98,8 +98,9 @@ class FramePool(FrameBooks):
         if not self._blocks:
             raise OutOfFrames(f"no run of {self.block_size:#x} bytes is free")
         first = self._blocks.pop() * self.block_pages
-        self._give(np.arange(first, first + self.block_pages, dtype=np.uint64), usage, zero=True)
+        paddrs = self._give(np.arange(first, first + self.block_pages, dtype=np.uint64), usage, zero=True)
         self._large[first // self.block_pages] = usage != Usage.ZERO
+        self.recency.join(paddrs)
         return first * self.page_size
 
     def take_run(self, size: int, usage: Usage) -> int:
@@ -130,7 +131,9 @@ class FramePool(FrameBooks):
         if zero and (dirty := numbers[self._written[numbers]]).size:
             self.words[dirty] = 0
         self._written[numbers] = True
-        return numbers * np.uint64(self.page_size)
+        paddrs = numbers * np.uint64(self.page_size)
+        self.recency.begin(paddrs)
+        return paddrs
 
     # -- sharing and giving back ---------------------------------------------------------------------------------------
 
@@ -161,6 +164,7 @@ class FramePool(FrameBooks):
         if self._large[block]:
             self._large[block] = False
             numbers = np.arange(block * self.block_pages, (block + 1) * self.block_pages, dtype=np.uint64)
+            self.recency.separate(numbers * np.uint64(self.page_size))
             self._release(numbers[self.references[numbers] == 0])
 
     def _dissolve_all(self) -> None:
@@ -176,21 +180,24 @@ class FramePool(FrameBooks):
         self.usage[numbers] = Usage.FREE
         self._push(numbers[::-1])
 
-    def recount(self, references: Any, file_blocks: list[int]) -> None:
+    def recount(self, references: Any, file_folios: list[Frames]) -> None:
         """Say how many references each frame has: those without are free, but for parts of large folios.
 
         Args:
             references: A number a frame. Shape (frames,).
-            file_blocks: Physical addresses of the blocks that are large folios of files; no others of theirs are.
+            file_folios: The frames of each large folio of a file; no others of theirs are.
         """
         self.references[:] = references
         self.lost = int(np.count_nonzero(self.poisoned_at))
         self._large[np.unique(np.flatnonzero(self.usage == Usage.FILE) // self.block_pages)] = False
-        self._large[np.array(file_blocks, np.int64) // self.block_size] = True
+        blocks = [int(folio[0]) for folio in file_folios if len(folio) == self.block_pages]
+        self._large[np.array(blocks, np.int64) // self.block_size] = True
         held = self.references != 0
         whole = np.zeros(len(self._large) * self.block_pages, bool)
         whole[: len(held)] = held
         self._large &= whole.reshape(-1, self.block_pages).any(axis=1)
+        anonymous = np.setdiff1d(np.flatnonzero(self._large) * self.block_size, blocks).tolist()
+        self.recency.recount([*file_folios, *(self.folio(block) for block in anonymous)])
         free = ~held & ~np.repeat(self._large, self.block_pages)[: len(held)]
         self.usage[free] = Usage.FREE
         self._top, self._blocks = 0, []

@@ -131,6 +131,7 @@ class SwapDevice:
             paddr = self._frames.take(Usage.SWAP_CACHE)
             self._frames.memory.write(paddr, self._pages[slot])
             self._frames.set_exclusive(paddr, exclusive=False)
+            self._frames.recency.activate(self._frames.run(paddr, self._frames.page_size))  # as a refault does
             self._cache(slot, paddr)
         return self.cached[slot]
 

@@ -47,6 +47,7 @@ def advise_block(mm: Space, area: Area, upper: Entry, addr: int, next_: int, *, 
     elif reclaim:
         _page_out(file, folio, users)
     else:
+        file.pool.recency.forget(file.paddrs(folio))
         upper.value = mm.geometry.upper.without(upper.value, Flag.ACCESSED)
 
 
@@ -100,10 +101,11 @@ def _advise_folio(mm: Space, file: File, folio: range, mapped: Entries, *, recla
 
 
 def _page_out(file: File, folio: range, users: list[Vma]) -> None:
-    """Unmap a folio, if nobody has it locked; one that was never written is a hole again, another goes to swap.
+    """Unmap a folio, if nobody has it locked; one never written is a hole again, others go to swap, if any, or stay.
 
-    There its pages are single ones: a fault brings back one at a time.
+    In swap its pages are single ones: a fault brings back one at a time.
     """
+    file.pool.recency.forget(file.paddrs(folio))
     if any(VmaFlags.LOCKED in vma.flags for vma in users):
         return
     unmap(file, folio)
@@ -114,6 +116,8 @@ def _page_out(file: File, folio: range, users: list[Vma]) -> None:
         file.split(folio)
         for paddr in [file.pages[index] for index in folio if index in file.pages]:
             file.reclaim(paddr, swap)
+    else:
+        file.pool.recency.activate(file.paddrs(folio))
 
 
 def _users(file: File, folio: range) -> list[Vma]:

@@ -214,7 +214,7 @@ def unmap(file: File, pages: range) -> None:
     """Take pages of a file out of every address space; private copies stay."""
     start, end = pages.start * file.page_size, pages.stop * file.page_size
     for vma in file.overlapping(start, end):
-        unmap_file(vma, *vma.range_of(start, end))
+        unmap_file(vma, *vma.range_of(start, end), zaps=False)
 
 
 def split(file: File, folio: range, at: int | None = None) -> None:

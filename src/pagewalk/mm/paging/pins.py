@@ -15,6 +15,7 @@ from pagewalk.errors import MemoryFault, OutOfFrames
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.fault import unshare
 from pagewalk.mm.paging.touch import touch
+from pagewalk.mm.state.accessed import mark_accessed
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def pinned(mm: Space, start: int, end: int, access: Access) -> Iterator[Entries]
             if paddr is None:
                 break
             paddrs.append(paddr)
+            if mm.tables.last_at(page) is not None:
+                mark_accessed(mm.machine, np.array([paddr], np.uint64))
             if frames.is_anonymous(paddr):
                 frames.hold(paddr)
                 held.append(paddr)
@@ -66,9 +69,9 @@ def _bring_in(mm: Space, page: int, access: Access) -> int | None:
         return None
     try:
         with mm.keys.unasked():
-            touch(mm, page, end, access)
+            touch(mm, page, end, access, by_kernel=True)
             if access == "read":
                 (hugetlb.unshare if area.huge_page_size else unshare)(mm, page)
-            return int(touch(mm, page, end, access)[0])
+            return int(touch(mm, page, end, access, by_kernel=True)[0])
     except (MemoryFault, OutOfFrames):
         return None

@@ -21,6 +21,7 @@ from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import file_folios, huge, hugetlb
 from pagewalk.mm.paging.broken_hugetlb import break_huge, replace_huge
 from pagewalk.mm.paging.touch import touch
+from pagewalk.mm.state.accessed import mark_accessed
 from pagewalk.mm.state.files import File
 from pagewalk.mm.state.space import Space
 from pagewalk.space import VmaFlags
@@ -111,16 +112,21 @@ def _reach(mm: Space, vaddr: int) -> _Page:
         SystemCallError: EFAULT, it cannot be had; ENOMEM.
     """
     area = mm.area_at(vaddr)
-    may = area is not None and (VmaFlags.READ in area.flags or _is_there(mm, area, vaddr))
+    there = area is not None and _is_there(mm, area, vaddr)
+    may = there or (area is not None and VmaFlags.READ in area.flags)
     if area is None or not may or area.flags & OUT_OF_REACH or not mm.keys.permits(area, "read"):
         raise SystemCallError(errno.EFAULT, f"{vaddr:#x} cannot be read")
     try:
-        (paddr,) = touch(mm, vaddr, vaddr + mm.geometry.page_size, "read").tolist()
+        paddrs = touch(mm, vaddr, vaddr + mm.geometry.page_size, "read", by_kernel=True)
     except MemoryFault as error:
         raise SystemCallError(errno.EFAULT, str(error)) from error
     except OutOfFrames as error:
         raise SystemCallError(errno.ENOMEM, str(error)) from error
-    return _Page(mm, area, vaddr, paddr)
+    if there:
+        mm.machine.frames.recency.refer(paddrs)
+    elif mm.tables.last_at(vaddr) is not None:
+        mark_accessed(mm.machine, paddrs)
+    return _Page(mm, area, vaddr, int(paddrs[0]))
 
 
 def _is_there(mm: Space, area: Area, vaddr: int) -> bool:

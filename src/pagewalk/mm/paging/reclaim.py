@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pagewalk import sweep
 from pagewalk.errors import SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging.file_advice import advise_block, advise_folios
 from pagewalk.mm.paging.huge import is_ours, split_folio
 from pagewalk.mm.paging.zap import armed, clear_huge, empty, release, remembers_protection
+from pagewalk.mm.state.accessed import locked_in
 from pagewalk.mm.state.files import File
 from pagewalk.space import VmaFlags
 
@@ -209,22 +209,19 @@ def _free_of_swap(mm: Space, paddrs: Frames, alone: Mask) -> Mask:
 
 def _mlocked_elsewhere(mm: Space, paddrs: Frames) -> Mask:
     """Which frames another address space maps where it is locked: they cannot be lazily free."""
-    mlocked = np.zeros(len(paddrs), bool)
     if not mm.machine.frames.shared(paddrs).any():
-        return mlocked
-    for other in set(mm.machine.spaces) - {mm}:
-        for vma in other.vmas:
-            if VmaFlags.LOCKED in vma.flags and not vma.huge_page_size:
-                rows = sweep.mappings(other.tables, vma.start, vma.end, coalesce=False, threads=1)
-                mlocked |= np.isin(paddrs, rows.paddr)
-    return mlocked
+        return np.zeros(len(paddrs), bool)
+    return locked_in(mm.machine, set(mm.machine.spaces) - {mm}, paddrs)
 
 
 def _cold_huge(mm: Space, upper: Entry) -> None:
+    assert upper.target is not None
+    mm.machine.frames.recency.forget(np.array([upper.target], np.uint64))
     upper.value = mm.geometry.upper.without(upper.value, Flag.ACCESSED)
 
 
 def _cold_pages(mm: Space, entries: Entries, own: Places) -> None:
+    mm.machine.frames.recency.forget(mm.geometry.last.frame(entries[own]))
     entries[own] = mm.geometry.last.without(entries[own], Flag.ACCESSED)
 
 
@@ -233,6 +230,7 @@ def _pageout_huge(mm: Space, upper: Entry) -> None:
     paddr, frames, dirty = upper.target, mm.machine.frames, Flag.DIRTY in upper.flags
     assert paddr is not None
     size = mm.geometry.block_size
+    frames.recency.forget(np.array([paddr], np.uint64))
     if frames.is_mlocked(paddr):
         return
     if frames.is_lazy(paddr) and mm.machine.reclaims_whole:
@@ -255,6 +253,7 @@ def _pageout_huge(mm: Space, upper: Entry) -> None:
 def _pageout_pages(mm: Space, entries: Entries, own: Places, area: Area | None = None) -> None:
     last, frames = mm.geometry.last, mm.machine.frames
     file = None if area is None else area.mapping
+    frames.recency.forget(last.frame(entries[own]))
     for at in own.tolist():
         paddr = last.frame(int(entries[at]))
         if frames.is_anonymous(paddr):
@@ -284,7 +283,8 @@ def _drop_pages(mm: Space, entries: Entries, own: Places) -> None:
 
 def _keep(mm: Space, paddrs: Frames | int) -> None:
     """Pages that cannot go: those that were lazily free are so no longer, since they were written meanwhile."""
-    frames = mm.machine.frames
+    frames, paddrs = mm.machine.frames, np.atleast_1d(np.asarray(paddrs, np.uint64))
+    frames.recency.activate(paddrs[~frames.mlocked(paddrs)])
     frames.set_dirty(paddrs, dirty=frames.lazy(paddrs) | frames.dirty(paddrs))
     frames.set_lazy(paddrs, lazy=False)
 

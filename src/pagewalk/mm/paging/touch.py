@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.fault import find_area, handle
+from pagewalk.mm.state.accessed import mark_accessed
 from pagewalk.mm.state.areas import prepare_anon
 from pagewalk.space import VmaFlags
 
@@ -41,7 +42,21 @@ MARKS: Final = {"read": Flag.ACCESSED, "write": Flag.ACCESSED | Flag.DIRTY, "exe
 """What the hardware notes of an access."""
 
 
-def touch(mm: Space, start: int, end: int, access: Access, move: Move | None = None) -> Entries:
+class _Way(NamedTuple):
+    """How pages are accessed.
+
+    Attributes:
+        access: What for.
+        marks: What is noted in entries of the last level that were there.
+    """
+
+    access: Access
+    marks: Flag
+
+
+def touch(
+    mm: Space, start: int, end: int, access: Access, move: Move | None = None, *, by_kernel: bool = False
+) -> Entries:
     """Access one byte of every page in ``[start, end)``, whole pages, as the CPU would.
 
     Args:
@@ -50,6 +65,7 @@ def touch(mm: Space, start: int, end: int, access: Access, move: Move | None = N
         access: What for.
         move: Called with runs of pages, in order: the number of the first, and their physical addresses, while their
             table is locked, so that nobody takes the pages away.
+        by_kernel: The kernel does, which looks up what is there, and notes nothing in entries of the last level.
 
     Returns:
         The physical address of each page, shape (n,), uint64.
@@ -59,19 +75,19 @@ def touch(mm: Space, start: int, end: int, access: Access, move: Move | None = N
         OutOfFrames: No frame is left; likewise.
     """
     paddrs = np.empty((end - start) // mm.geometry.page_size, np.uint64)
-    addr = start
+    addr, way = start, _Way(access, Flag(0) if by_kernel else MARKS[access])
     while addr < end:
-        addr = mm.machine.do(_step, mm, addr, end, access, paddrs, start, move)
+        addr = mm.machine.do(_step, mm, addr, end, way, paddrs, start, move)
     return paddrs
 
 
-def _step(mm: Space, addr: int, end: int, access: Access, paddrs: Entries, start: int, move: Move | None) -> int:
+def _step(mm: Space, addr: int, end: int, way: _Way, paddrs: Entries, start: int, move: Move | None) -> int:
     """Access what lies in one table and one area; returns where that ends."""
-    area, geometry = find_area(mm, addr, access), mm.geometry
+    area, geometry = find_area(mm, addr, way.access), mm.geometry
     stop = min(end, area.end, geometry.block_start(addr) + geometry.block_size)
     at = (addr - start) // geometry.page_size
     part = paddrs[at : at + (stop - addr) // geometry.page_size]
-    _block(mm, area, addr, stop, access, part, partial(move, at, part) if move else _stay)
+    _block(mm, area, addr, stop, way, part, partial(move, at, part) if move else _stay)
     return stop
 
 
@@ -79,9 +95,9 @@ def _stay() -> None:
     """No data is moved."""
 
 
-def _block(mm: Space, area: Area, start: int, end: int, access: Access, paddrs: Entries, move: Any) -> None:
+def _block(mm: Space, area: Area, start: int, end: int, way: _Way, paddrs: Entries, move: Any) -> None:
     """Access the pages of one block, all of one area; ``move`` is called when all of them are there."""
-    need = NEEDS[access]
+    need = NEEDS[way.access]
     while True:
         if area.huge_page_size:
             entry = hugetlb.slot(mm, area, start)
@@ -92,29 +108,33 @@ def _block(mm: Space, area: Area, start: int, end: int, access: Access, paddrs: 
             with mm.tables.lock(entry.table):
                 if not entry.is_leaf or need not in entry.flags:
                     continue
-                entry.value = mm.geometry.upper.with_flags(entry.value, MARKS[access])
+                entry.value = mm.geometry.upper.with_flags(entry.value, MARKS[way.access])
                 inside, base = start & entry.level.span - 1, np.uint64(entry.target or 0)
                 offsets = np.arange(inside, inside + end - start, mm.geometry.page_size, dtype=np.uint64)
                 paddrs[:] = base + offsets
                 move()
                 return
         if entry is None or not entry.is_table:
-            _handle(mm, area, start, access)
+            _handle(mm, area, start, way.access)
             continue
         table = mm.tables.child(entry, start)
         with mm.tables.lock(table):
             entries = mm.tables.slice(entry, start, end).entries
-            first = _sweep(mm, area, start, entries, access)
+            first = _sweep(mm, area, start, entries, way)
             if first is None:
                 paddrs[:] = mm.geometry.last.frame(entries)
                 move()
                 return
-        _handle(mm, area, start + first * mm.geometry.page_size, access)
+        _handle(mm, area, start + first * mm.geometry.page_size, way.access)
 
 
 def _handle(mm: Space, area: Area, page: int, access: Access) -> None:
     """Take a fault. That on writing to a file's page makes the page dirty too (``fault_dirty_shared_page``)."""
-    handle(mm, page, access)
+    try:
+        handle(mm, page, access)
+    except OutOfFrames as error:
+        error.vaddr = page if error.vaddr is None else error.vaddr
+        raise
     if access == "write" and VmaFlags.SHARED in area.flags and not area.huge_page_size:
         entry, frames = mm.tables.last_at(page) or mm.tables.upper_at(page), mm.machine.frames
         if entry is not None and entry.kind is Kind.PRESENT and entry.target is not None:
@@ -122,23 +142,23 @@ def _handle(mm: Space, area: Area, page: int, access: Access) -> None:
             frames.set_dirty(frames.folio(entry.target) if large else entry.target)
 
 
-def _sweep(mm: Space, area: Area, start: int, entries: Entries, access: Access) -> int | None:
+def _sweep(mm: Space, area: Area, start: int, entries: Entries, way: _Way) -> int | None:
     """Do what can be done together in a run of entries.
 
     Returns:
         The first entry that needs a fault of its own, None if all are done.
     """
     last = mm.geometry.last
-    there = last.grants(entries, NEEDS[access])
+    there = last.grants(entries, NEEDS[way.access])
     fill = last.is_none(entries) & (area.is_anonymous and not area.flags & VmaFlags.UFFD_WP)
     others = np.flatnonzero(~there & ~fill)
     stop = int(others[0]) if others.size else len(entries)
     done = np.flatnonzero(there[:stop])
-    if done.size:
-        entries[done] = last.with_flags(entries[done], MARKS[access])
+    if done.size and way.marks:
+        entries[done] = last.with_flags(entries[done], way.marks)
     holes = np.flatnonzero(fill[:stop])
     if holes.size:
-        _fill(mm, area, start, entries, holes, access)
+        _fill(mm, area, start, entries, holes, way.access)
     return stop if others.size else None
 
 
@@ -160,7 +180,7 @@ def _fill(mm: Space, area: Area, start: int, entries: Entries, holes: Any, acces
 
 
 def populate(mm: Space, start: int, end: int, access: Access) -> None:
-    """Fault a range in for a system call.
+    """Fault a range in for a system call, which notes that its pages are used, but for huge ones (``FOLL_TOUCH``).
 
     Raises:
         SystemCallError: EFAULT where a fault would be fatal, EHWPOISON where a page is poisoned, ENOMEM where memory
@@ -168,17 +188,26 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
     """
     clean, stop = _clean_pages(mm, start, end) if access == "write" else [], end
     try:
-        touch(mm, start, end, access)
+        touch(mm, start, end, access, by_kernel=True)
     except MemoryFault as error:
         stop = error.vaddr
         code = EHWPOISON if error.code == abi.BUS_MCEERR_AR else errno.EFAULT
         raise SystemCallError(code, str(error)) from error
     except OutOfFrames as error:
+        stop = start if error.vaddr is None else error.vaddr
         raise SystemCallError(errno.ENOMEM, str(error)) from error
     finally:
+        mm.machine.do(_mark_pages, mm, start, mm.geometry.page_start(stop))
         for addrs, paddrs in clean:
             written = paddrs[addrs < np.uint64(stop)]
             mm.machine.frames.set_dirty(mm.machine.frames.whole_folios(written))
+
+
+def _mark_pages(mm: Space, start: int, end: int) -> None:
+    """Note that the pages of a range are used which entries of the last level map."""
+    last = mm.geometry.last
+    for _, entries in mm.tables.slices(start, end) if start < end else ():
+        mark_accessed(mm.machine, last.frame(entries[last.is_page(entries)]))
 
 
 def _clean_pages(mm: Space, start: int, end: int) -> list[tuple[Entries, Entries]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
+from pagewalk.mm.state.accessed import mark_accessed
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Places = npt.NDArray[np.intp]
 
-__all__ = ["armed", "clear_huge", "empty", "release", "remembers_protection", "unmap_file", "zap"]
+__all__ = ["READ_ONCE", "armed", "clear_huge", "empty", "release", "remembers_protection", "unmap_file", "zap"]
+
+READ_ONCE: Final = VmaFlags.SEQ_READ | VmaFlags.RAND_READ
+"""Of such an area nobody notes that its pages were used (``vma_has_recency``)."""
 
 
 def zap(mm: Space, area: Area, start: int, end: int, *, markers: bool = False, reclaim: bool = False) -> None:
@@ -50,7 +54,7 @@ def zap(mm: Space, area: Area, start: int, end: int, *, markers: bool = False, r
         with mm.tables.lock(upper.table):
             if upper.is_leaf:
                 if next_ - addr == block:
-                    clear_huge(mm, upper)
+                    _zap_huge(mm, area, upper)
                     return
                 mm.tables.split(upper, addr)
             if not upper.is_table:
@@ -58,6 +62,7 @@ def zap(mm: Space, area: Area, start: int, end: int, *, markers: bool = False, r
         table = mm.tables.child(upper, addr)
         with mm.tables.lock(table):
             entries = mm.tables.slice(upper, addr, next_).entries
+            _note_use(mm, area, entries)
             _zap_entries(mm, entries, markers=markers, remembers=remembers)
             if reclaim and next_ - addr == block and last.all_none(entries):
                 mm.tables.free_tables(addr, next_, addr, next_)
@@ -110,8 +115,39 @@ def release(mm: Space, entries: Entries, kinds: Entries) -> None:
         mm.machine.swap.drop(int(last.swap_slot(entry)[1]))
 
 
-def unmap_file(vma: Vma, start: int, end: int, *, private: bool = False) -> None:
-    """Take a file's pages out of a range of a VMA that maps it, private copies only if asked; markers stay."""
+def _note_use(mm: Space, vma: Vma, entries: Entries) -> None:
+    """Note which pages of a file were used before they are zapped: once for a run of entries of the same folio."""
+    last, frames = mm.geometry.last, mm.machine.frames
+    if vma.mapping is None or vma.flags & READ_ONCE:
+        return
+    at = np.flatnonzero(last.is_page(entries))
+    at = at[frames.used_as(last.frame(entries[at]), Usage.FILE)]
+    if not at.size:
+        return
+    folios, protected = frames.recency.folios(last.frame(entries[at])), armed(last, entries[at])
+    ends = (np.diff(at) != 1) | (folios[1:] != folios[:-1]) | (protected[1:] != protected[:-1])
+    begins = np.flatnonzero(np.append(True, ends))
+    used = np.logical_or.reduceat(last.flags(entries[at]) & int(Flag.ACCESSED) != 0, begins)
+    mark_accessed(mm.machine, folios[begins[used]])
+
+
+def _zap_huge(mm: Space, vma: Vma, upper: Entry) -> None:
+    """Empty an entry that maps a huge page of a block; it is noted whether a file's was used before."""
+    paddr = upper.target
+    assert paddr is not None
+    if mm.tables.maps_file(upper) and Flag.ACCESSED in upper.flags and not vma.flags & READ_ONCE:
+        mark_accessed(mm.machine, np.array([paddr], np.uint64))
+    clear_huge(mm, upper)
+
+
+def unmap_file(vma: Vma, start: int, end: int, *, private: bool = False, zaps: bool = True) -> None:
+    """Take a file's pages out of a range of a VMA that maps it; markers stay.
+
+    Args:
+        vma, start, end: Where.
+        private: Private copies too.
+        zaps: False takes a folio out of everywhere, and nothing is noted of its use, but for huge pages.
+    """
     mm: Space = vma.mm
     if vma.huge_page_size:
         hugetlb.zap(mm, mm.as_area(vma), start, end)
@@ -119,10 +155,18 @@ def unmap_file(vma: Vma, start: int, end: int, *, private: bool = False) -> None
     end = mm.geometry.page_end(end)
     if start >= end:
         return
-    remembers = remembers_protection(vma)
-    for upper in mm.tables.huge_entries(mm.geometry.page_start(start), end):
-        mm.tables.clear_file(upper)
-    for _, entries in mm.tables.slices(mm.geometry.page_start(start), end):
+    remembers, start = remembers_protection(vma), mm.geometry.page_start(start)
+
+    def at_upper(upper: Entry, addr: int, next_: int, walk: Walk) -> None:
+        if upper.is_leaf and zaps and next_ - addr == mm.geometry.block_size:
+            _zap_huge(mm, vma, upper)
+        elif upper.is_leaf:
+            mm.tables.unmap_file(upper)
+
+    mm.tables.each_upper(start, end, at_upper)
+    for _, entries in mm.tables.slices(start, end):
+        if zaps:
+            _note_use(mm, vma, entries)
         _unmap_pages(mm, entries, private=private, remembers=remembers)
 
 

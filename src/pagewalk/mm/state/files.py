@@ -12,6 +12,7 @@ from pagewalk.doors import integer, not_negative, plain, refuse_pickling, shown
 from pagewalk.errors import OutOfFrames, SystemCallError
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.state import thp
+from pagewalk.mm.state.accessed import mark_accessed
 from pagewalk.mm.state.folios import Folios
 from pagewalk.space import Mapping
 
@@ -83,6 +84,7 @@ class File(Mapping):
         self.folios = Folios(machine.geometry.block_pages)
         self.swapped: dict[int, int] = {}
         self.seals, self.executable = 0, True
+        self._writes_folios = (machine.shmem_thp if huge is None else huge) not in ("never", "deny", "force")
         machine.files.add(self)
         self.write(0, contents)
 
@@ -119,6 +121,7 @@ class File(Mapping):
                 continue
             self.pages.update(zip(folio, paddrs.tolist(), strict=True))
             self.folios.join(folio)
+            self.pool.recency.join(paddrs)
             return
 
     @property
@@ -213,15 +216,14 @@ class File(Mapping):
         self.machine.do(self._write, offset, data)
 
     def _write(self, offset: int, data: bytes) -> None:
-        at = 0
+        at, used = 0, list[int]()
         try:
             while at < len(data):
                 index, inside = divmod(offset + at, self.page_size)
                 part = data[at : at + self.page_size - inside]
                 if self.is_poisoned(index):
                     raise SystemCallError(errno.EIO, f"page {index} of {self.name} is poisoned")
-                if index not in self.pages and index not in self.swapped:
-                    self.bring_in(index, self._sizes_for_write(index, offset + len(data)))
+                used += self._frame_to_write(index, offset + len(data), first=not at)
                 self.pool.memory.write(self.frame(index) + inside, part)
                 at += len(part)
                 self.size = max(self.size, offset + at)
@@ -229,6 +231,20 @@ class File(Mapping):
             if at:
                 first, last = offset // self.page_size, (offset + at - 1) // self.page_size
                 self.set_dirty(range(self.folios.of(first).start, self.folios.of(last).stop))
+                mark_accessed(self.machine, np.array(used, np.uint64))
+
+    def _frame_to_write(self, index: int, end: int, *, first: bool) -> list[int]:
+        """Bring in a page that a write has come to, which goes on to ``end``; returns the frames that are to be marked.
+
+        One that is new is referenced. One that was there is used, once in a write that goes by folios, and it is not
+        the first.
+        """
+        if index in self.pages or index in self.swapped:
+            again = self._writes_folios and not first and index != self.folios.of(index).start
+            return [] if again else [self.frame(index)]
+        self.bring_in(index, self._sizes_for_write(index, end))
+        self.pool.recency.refer(np.array([self.frame(index)], np.uint64))
+        return []
 
     def read(self, offset: int, size: int) -> bytes:
         """Get bytes: fewer at the end of the file, and before a page that is broken, as for a system call.
@@ -242,16 +258,19 @@ class File(Mapping):
 
     def _read(self, offset: int, size: int) -> bytes:
         end = min(offset + size, self.size)
-        parts = []
+        parts, used = [], list[int]()
         while offset < end:
             index, inside = divmod(offset, self.page_size)
             step = min(end - offset, self.page_size - inside)
             frame = self.frame(index) if index in self.swapped else self.pages.get(index)
             sound = step if frame is None else self.pool.sound(frame + inside, step)
+            if frame is not None and not inside and index == self.folios.of(index).start:
+                used.append(frame)
             parts.append(bytes(step) if frame is None else self.pool.memory.read(frame + inside, sound))
             offset += step
             if sound < step:
                 break
+        mark_accessed(self.machine, np.array(used, np.uint64))
         data = b"".join(parts)
         if not data and parts:
             raise SystemCallError(errno.EIO, f"{self.name} is broken at {offset - step:#x}")
@@ -278,13 +297,15 @@ class File(Mapping):
         self.discard(first, FILE_END // self.page_size)
 
     def reclaim(self, frame: int, swap: SwapDevice) -> None:
-        """Memory is wanted back: a page that was never written is a hole again, others go to swap, if any."""
+        """Memory is wanted back: a page that was never written is a hole again, others go to swap, if any, or stay."""
         (index,) = [index for index, cached in self.pages.items() if cached == frame]
         if not self.pool.dirty(frame)[0]:
             self.discard(index, index + 1)
         elif swap.used < swap.slots:
             self.swapped[index] = swap.move_out(frame)
             del self.pages[index]
+        else:
+            self.pool.recency.activate(self.paddrs([index]))
 
     # -- large folios --------------------------------------------------------------------------------------------------
 
@@ -303,10 +324,12 @@ class File(Mapping):
         """Split a folio that nobody maps, down to a page, or into single ones; what is beyond the end is a hole now."""
         if len(folio) == self.folios.block:
             self.pool.dissolve(self.pages[folio.start])
+        self.pool.recency.separate(self.paddrs(folio))
         if at is None:
             self.folios.forget(folio)
         else:
-            self.folios.halve(folio, at)
+            for part in self.folios.halve(folio, at):
+                self.pool.recency.join(self.paddrs(part))
         end = self.page_count
         beyond = self.folios.of(max(end, folio.start))
         self.discard(beyond.start if beyond.start >= end else beyond.stop, folio.stop)

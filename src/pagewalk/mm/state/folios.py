@@ -37,9 +37,9 @@ class Folios:
             size //= 2
         return range(index, index + 1)
 
-    def blocks(self) -> Iterator[int]:
-        """The first pages of those that are a whole block."""
-        return (first for first, size in self._sizes.items() if size == self.block)
+    def __iter__(self) -> Iterator[range]:
+        """The pages of each."""
+        return (range(first, first + size) for first, size in self._sizes.items())
 
     def join(self, folio: range) -> None:
         """These pages are one folio now, whatever they were."""
@@ -51,12 +51,19 @@ class Folios:
         for first in [first for first in self._sizes if first in pages]:
             del self._sizes[first]
 
-    def halve(self, folio: range, at: int) -> None:
-        """Split a folio into halves, the half that has a page again, and so on down to that page."""
+    def halve(self, folio: range, at: int) -> list[range]:
+        """Split a folio into halves, the half that has a page again, and so on down to that page.
+
+        Returns:
+            The large folios that are left.
+        """
         self.forget(folio)
+        left = list[range]()
         while len(folio) > 1:
             middle = folio.start + len(folio) // 2
             low, high = range(folio.start, middle), range(middle, folio.stop)
             folio, other = (low, high) if at < middle else (high, low)
             if len(other) > 1:
                 self._sizes[other.start] = len(other)
+                left.append(other)
+        return left

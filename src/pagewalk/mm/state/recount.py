@@ -47,7 +47,7 @@ def recount(machine: Hardware) -> None:
     count.files(mappings)
     for paddr in machine.swap.recount(count.slots, count.held()):
         count.references[paddr // machine.geometry.page_size] += 1
-    machine.frames.recount(count.references, _file_blocks(mappings))
+    machine.frames.recount(count.references, _file_folios(mappings))
     count.mend_usage()
     machine.set_users_of_huge_zero(count.huge_zero)
     for mm in spaces:
@@ -84,10 +84,16 @@ def _apart(vmas: list[Vma]) -> list[Vma]:
     return kept
 
 
-def _file_blocks(mappings: set[Mapping]) -> list[int]:
-    """Where the huge pages of files are."""
-    files = [file for file in mappings if isinstance(file, File)]
-    return [file.pages[first] for file in files for first in file.folios.blocks()]
+def _file_folios(mappings: set[Mapping]) -> list[Entries]:
+    """The frames of each large folio of a file; one of which a page is gone is none any more."""
+    found = []
+    for file in mappings:
+        for folio in list(file.folios) if isinstance(file, File) else ():
+            if all(index in file.pages for index in folio):
+                found.append(file.paddrs(folio))
+            else:
+                file.folios.forget(folio)
+    return found
 
 
 def _unused(machine: Hardware) -> dict[int, list[int]]:
