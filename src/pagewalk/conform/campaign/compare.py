@@ -53,8 +53,7 @@ FREEDOMS = (
     ),
     Freedom(
         "what smaps rests on besides pages",
-        "of the arena's VMAs Referenced is dropped, and the flag gu (sides/smaps.py); VMAs elsewhere are not looked at",
-        "a page is referenced, too, by what reclaim remembers of it (PG_referenced), which the model does not have; "
+        "of the arena's VMAs the flag gu is dropped (sides/smaps.py); VMAs elsewhere are not looked at",
         "the flag depends on the kernel's version",
     ),
     Freedom(

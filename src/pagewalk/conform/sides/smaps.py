@@ -18,7 +18,6 @@ __all__ = ["smaps_lines", "starts_above"]
 _HEAD: Final = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ", re.MULTILINE)
 _LINE: Final = re.compile(r"^(\w+): +(\d+)", re.MULTILINE)
 _NUMBERS: Final = ("THPeligible", "ProtectionKey")
-_LEFT_OUT: Final = "Referenced"
 _FLAGS_LEFT_OUT: Final = frozenset({"gu"})
 """See ``FREEDOMS``."""
 
@@ -67,7 +66,7 @@ def _parsed(text: bytes, window: Window) -> Iterator[str]:
 
 def _line(window: Window, start: int, end: int, values: Mapping[str, int], flags: Iterable[str]) -> str:
     """One VMA, in pages of the window."""
-    shown = [f"{name} {value}" for name, value in values.items() if value and name != _LEFT_OUT]
+    shown = [f"{name} {value}" for name, value in values.items() if value]
     flags = [word for word in flags if word not in _FLAGS_LEFT_OUT]
     place = f"{(start - window.start) // PAGE}-{(end - window.start) // PAGE}"
     return f"{place}: {', '.join(shown)}; {' '.join(flags)}"

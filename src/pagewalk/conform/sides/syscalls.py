@@ -41,6 +41,7 @@ from pagewalk.abi.syscalls import (
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.target import DEFAULT_MAP
 from pagewalk.conform.sides import limits
+from pagewalk.conform.sides.aside import flush
 from pagewalk.conform.sides.probe import Probe
 from pagewalk.conform.sides.smaps import starts_above
 from pagewalk.conform.sides.swap import Quiet, off_and_on, own_swap_is_on
@@ -208,6 +209,7 @@ class ThisProcess:
             os.write(fd, str(value).encode())
         finally:
             os.close(fd)
+            flush()
 
     def register_wp(self, addr: int, length: int, unpopulated: bool = False, later: bool = False) -> None:
         """See ``Calls``."""

@@ -15,6 +15,7 @@ from pagewalk.mm.geometry import ADDRESSES
 from pagewalk.mm.hardware.cpu import KEY, flags_of_key
 from pagewalk.mm.paging.protection import with_rights
 from pagewalk.mm.state import areas
+from pagewalk.mm.state.accessed import whole_folios
 from pagewalk.mm.state.allowance import check_may_lock, fits, mapped, may_lock
 from pagewalk.mm.state.area import RIGHTS, SPECIAL
 from pagewalk.mm.state.tables import ops_of
@@ -229,11 +230,7 @@ def _set_locked(mm: Space, start: int, end: int, wanted: VmaFlags) -> None:
 def _keep_in(mm: Space, area: Area, start: int, end: int) -> None:
     """Pages that are locked in memory from now on are on no list of active ones (``mlock_folio``)."""
     if VmaFlags.LOCKED in area.flags:
-        frames, last = mm.machine.frames, mm.geometry.last
-        for upper in mm.tables.huge_entries(start, end):
-            frames.recency.deactivate(np.array([upper.target], np.uint64))
-        for _, entries in mm.tables.slices(start, end):
-            frames.recency.deactivate(last.frame(entries[last.is_page(entries)]))
+        mm.machine.frames.recency.deactivate(whole_folios(mm.machine, mm, start, end))
 
 
 def mseal(mm: Space, addr: int, length: int, flags: int) -> None:

@@ -156,6 +156,7 @@ class FramePool(FrameBooks):
             if not self.references[self._frames_of(block)].any():
                 self._large[block] = False
                 self.usage[self._frames_of(block)] = Usage.FREE
+                self.recency.separate(self.run(block * self.block_size, self.block_size))
                 self._blocks.append(block)
 
     def dissolve(self, paddr: int) -> None:

@@ -74,6 +74,10 @@ class Recency:
         """The address of the first frame of the folio of each."""
         return self._folios(paddrs) * self._page_size
 
+    def pages(self, paddrs: Frames) -> npt.NDArray[np.intp]:
+        """How many frames the folio of each has."""
+        return np.bincount(self._first)[self._folios(paddrs)]
+
     # -- notes ---------------------------------------------------------------------------------------------------------
 
     def referenced(self, paddrs: Frames) -> Mask:

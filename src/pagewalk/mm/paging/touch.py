@@ -48,10 +48,12 @@ class _Way(NamedTuple):
     Attributes:
         access: What for.
         marks: What is noted in entries of the last level that were there.
+        huge_marks: What is noted in those above.
     """
 
     access: Access
     marks: Flag
+    huge_marks: Flag
 
 
 def touch(
@@ -65,7 +67,8 @@ def touch(
         access: What for.
         move: Called with runs of pages, in order: the number of the first, and their physical addresses, while their
             table is locked, so that nobody takes the pages away.
-        by_kernel: The kernel does, which looks up what is there, and notes nothing in entries of the last level.
+        by_kernel: The kernel does, which looks up what is there, and notes in entries at most that a huge page is
+            written (x86-64: ``pmdp_set_access_flags``).
 
     Returns:
         The physical address of each page, shape (n,), uint64.
@@ -75,7 +78,9 @@ def touch(
         OutOfFrames: No frame is left; likewise.
     """
     paddrs = np.empty((end - start) // mm.geometry.page_size, np.uint64)
-    addr, way = start, _Way(access, Flag(0) if by_kernel else MARKS[access])
+    nothing = by_kernel and access != "write"
+    way = _Way(access, Flag(0) if by_kernel else MARKS[access], Flag(0) if nothing else MARKS[access])
+    addr = start
     while addr < end:
         addr = mm.machine.do(_step, mm, addr, end, way, paddrs, start, move)
     return paddrs
@@ -108,7 +113,7 @@ def _block(mm: Space, area: Area, start: int, end: int, way: _Way, paddrs: Entri
             with mm.tables.lock(entry.table):
                 if not entry.is_leaf or need not in entry.flags:
                     continue
-                entry.value = mm.geometry.upper.with_flags(entry.value, MARKS[way.access])
+                entry.value = mm.geometry.upper.with_flags(entry.value, way.huge_marks)
                 inside, base = start & entry.level.span - 1, np.uint64(entry.target or 0)
                 offsets = np.arange(inside, inside + end - start, mm.geometry.page_size, dtype=np.uint64)
                 paddrs[:] = base + offsets

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Frames = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["locked_in", "mark_accessed"]
+__all__ = ["locked_in", "mark_accessed", "whole_folios"]
 
 
 def mark_accessed(machine: Hardware, paddrs: Frames) -> None:
@@ -37,13 +37,21 @@ def _locked(machine: Hardware, paddrs: Frames) -> Mask:
 
 
 def locked_in(machine: Hardware, spaces: Iterable[AddressSpace], paddrs: Frames) -> Mask:
-    """Which frames are of folios that some of these address spaces map where it is locked: a bool a frame."""
-    folios_of = machine.frames.recency.folios
-    wanted, locked = folios_of(paddrs), np.zeros(len(paddrs), bool)
+    """Which frames are of folios that these address spaces map as a whole where it is locked: a bool a frame."""
+    wanted = machine.frames.recency.folios(paddrs)
+    locked = np.zeros(len(paddrs), bool)
     for mm in spaces:
         for vma in mm.vmas:
             if VmaFlags.LOCKED in vma.flags and not vma.huge_page_size:
-                rows = sweep.mappings(mm.tables, vma.start, vma.end, coalesce=False, threads=1)
-                there = rows.paddr[rows.paddr < np.uint64(machine.frames.size)]
-                locked |= np.isin(wanted, folios_of(there))
+                locked |= np.isin(wanted, whole_folios(machine, mm, vma.start, vma.end))
     return locked
+
+
+def whole_folios(machine: Hardware, mm: AddressSpace, start: int, end: int) -> Frames:
+    """The folios of which every page is mapped in a range: the address of the first frame of each."""
+    recency = machine.frames.recency
+    rows = sweep.mappings(mm.tables, start, end, coalesce=False, threads=1)
+    there = rows.paddr < np.uint64(machine.frames.size)
+    folios, at = np.unique(recency.folios(rows.paddr[there]), return_inverse=True)
+    mapped = np.bincount(at, rows.size[there], len(folios)) // machine.geometry.page_size
+    return folios[mapped == recency.pages(folios)]

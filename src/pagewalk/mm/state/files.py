@@ -286,6 +286,7 @@ class File(Mapping):
         gone = [index for index in self.pages if first <= index < last]
         paddrs = np.array([self.pages.pop(index) for index in gone], np.uint64)
         self.folios.forget(range(first, last))
+        self.pool.recency.separate(paddrs)
         self.pool.drop(paddrs)
         if self.pool.lost:
             self.pool.set_dirty(paddrs[self.pool.poisoned(paddrs)], dirty=False)
@@ -318,6 +319,7 @@ class File(Mapping):
         self.pool.set_dirty(run)
         self.pages.update(zip(block, run.tolist(), strict=True))
         self.folios.join(block)
+        self.pool.recency.separate(old)
         self.pool.drop(old)
 
     def split(self, folio: range, at: int | None = None) -> None:

@@ -87,8 +87,8 @@ def _apart(vmas: list[Vma]) -> list[Vma]:
 def _file_folios(mappings: set[Mapping]) -> list[Entries]:
     """The frames of each large folio of a file; one of which a page is gone is none any more."""
     found = []
-    for file in mappings:
-        for folio in list(file.folios) if isinstance(file, File) else ():
+    for file in [file for file in mappings if isinstance(file, File)]:
+        for folio in list(file.folios):
             if all(index in file.pages for index in folio):
                 found.append(file.paddrs(folio))
             else:
