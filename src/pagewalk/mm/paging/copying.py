@@ -60,7 +60,7 @@ def _shared_entries(parent: Space, source: Entries, *, private: bool) -> Entries
     copies = source.copy()
     if not private:  # the parent's entry will say that the page was written
         copies[is_page(kinds)] = last.without(copies[is_page(kinds)], Flag.DIRTY)
-    copies[present] = last.without(copies[present], Flag.ACCESSED)
+    copies[is_page(kinds)] = last.without(copies[is_page(kinds)], Flag.ACCESSED)
     if parent.machine.soft_dirty:  # markers are made anew (``copy_pte_marker``)
         markers = ~is_page(kinds) & ~swapped & (kinds != Kind.NONE)
         copies[markers] = last.swapped_without(copies[markers], Flag.SOFT_DIRTY)

@@ -18,7 +18,7 @@ from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging.file_advice import advise_block, advise_folios
 from pagewalk.mm.paging.huge import is_ours, split_folio
 from pagewalk.mm.paging.zap import armed, clear_huge, empty, release, remembers_protection
-from pagewalk.mm.state.accessed import locked_in
+from pagewalk.mm.state.accessed import locked_folios
 from pagewalk.mm.state.files import File
 from pagewalk.space import VmaFlags
 
@@ -211,7 +211,8 @@ def _mlocked_elsewhere(mm: Space, paddrs: Frames) -> Mask:
     """Which frames another address space maps where it is locked: they cannot be lazily free."""
     if not mm.machine.frames.shared(paddrs).any():
         return np.zeros(len(paddrs), bool)
-    return locked_in(mm.machine, set(mm.machine.spaces) - {mm}, paddrs)
+    locked = locked_folios(mm.machine, set(mm.machine.spaces) - {mm})
+    return np.isin(mm.machine.frames.recency.folios(paddrs), locked)
 
 
 def _cold_huge(mm: Space, upper: Entry) -> None:

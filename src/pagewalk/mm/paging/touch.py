@@ -21,7 +21,7 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.fault import find_area, handle
-from pagewalk.mm.state.accessed import mark_accessed
+from pagewalk.mm.state.accessed import locked_folios, mark_accessed
 from pagewalk.mm.state.areas import prepare_anon
 from pagewalk.space import VmaFlags
 
@@ -89,6 +89,8 @@ def touch(
 def _step(mm: Space, addr: int, end: int, way: _Way, paddrs: Entries, start: int, move: Move | None) -> int:
     """Access what lies in one table and one area; returns where that ends."""
     area, geometry = find_area(mm, addr, way.access), mm.geometry
+    if way.access == "execute" and VmaFlags.EXEC not in area.flags:
+        way = _Way(way.access, Flag(0), Flag(0))  # what is there refuses
     stop = min(end, area.end, geometry.block_start(addr) + geometry.block_size)
     at = (addr - start) // geometry.page_size
     part = paddrs[at : at + (stop - addr) // geometry.page_size]
@@ -192,6 +194,7 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
             is short.
     """
     clean, stop = _clean_pages(mm, start, end) if access == "write" else [], end
+    locked = locked_folios(mm.machine, mm.machine.spaces)  # what is brought in waits to be, until the call is over
     try:
         touch(mm, start, end, access, by_kernel=True)
     except MemoryFault as error:
@@ -202,17 +205,17 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
         stop = start if error.vaddr is None else error.vaddr
         raise SystemCallError(errno.ENOMEM, str(error)) from error
     finally:
-        mm.machine.do(_mark_pages, mm, start, mm.geometry.page_start(stop))
+        mm.machine.do(_mark_pages, mm, start, mm.geometry.page_start(stop), locked)
         for addrs, paddrs in clean:
             written = paddrs[addrs < np.uint64(stop)]
             mm.machine.frames.set_dirty(mm.machine.frames.whole_folios(written))
 
 
-def _mark_pages(mm: Space, start: int, end: int) -> None:
+def _mark_pages(mm: Space, start: int, end: int, locked: Entries) -> None:
     """Note that the pages of a range are used which entries of the last level map."""
     last = mm.geometry.last
     for _, entries in mm.tables.slices(start, end) if start < end else ():
-        mark_accessed(mm.machine, last.frame(entries[last.is_page(entries)]))
+        mark_accessed(mm.machine, last.frame(entries[last.is_page(entries)]), locked)
 
 
 def _clean_pages(mm: Space, start: int, end: int) -> list[tuple[Entries, Entries]]:

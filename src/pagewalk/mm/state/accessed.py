@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,33 +21,34 @@ if TYPE_CHECKING:
     Frames = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["locked_in", "mark_accessed", "whole_folios"]
+__all__ = ["locked_folios", "mark_accessed", "whole_folios"]
 
 
-def mark_accessed(machine: Hardware, paddrs: Frames) -> None:
-    """Note that frames are used now, once each; the zero page's folio is nobody's."""
+def mark_accessed(machine: Hardware, paddrs: Frames, locked: Frames | None = None) -> None:
+    """Note that frames are used now, once each; the zero page's folio is nobody's.
+
+    Args:
+        machine, paddrs: Which.
+        locked: The folios that are locked in memory, as ``locked_folios`` said before; None: those that are now.
+    """
     frames = machine.frames
-    frames.recency.mark(paddrs[~frames.used_as(paddrs, Usage.ZERO)], partial(_locked, machine))
+
+    def is_locked(folios: Frames) -> Mask:
+        kept = locked_folios(machine, machine.spaces) if locked is None else locked
+        return frames.mlocked(folios) | np.isin(folios, kept)
+
+    frames.recency.mark(paddrs[~frames.used_as(paddrs, Usage.ZERO)], is_locked)
 
 
-def _locked(machine: Hardware, paddrs: Frames) -> Mask:
-    """Which frames' folios are locked in memory."""
-    return machine.frames.mlocked(paddrs) | locked_in(machine, machine.spaces, paddrs)
-
-
-def locked_in(machine: Hardware, spaces: Iterable[AddressSpace], paddrs: Frames) -> Mask:
-    """Which frames are of folios that these address spaces map as a whole where it is locked: a bool a frame."""
-    wanted = machine.frames.recency.folios(paddrs)
-    locked = np.zeros(len(paddrs), bool)
-    for mm in spaces:
-        for vma in mm.vmas:
-            if VmaFlags.LOCKED in vma.flags and not vma.huge_page_size:
-                locked |= np.isin(wanted, whole_folios(machine, mm, vma.start, vma.end))
-    return locked
+def locked_folios(machine: Hardware, spaces: Iterable[AddressSpace]) -> Frames:
+    """The folios that these address spaces map as a whole where it is locked, by the addresses of their first frames."""
+    areas = [(mm, vma) for mm in spaces for vma in mm.vmas if VmaFlags.LOCKED in vma.flags]
+    found = [whole_folios(machine, mm, vma.start, vma.end) for mm, vma in areas if not vma.huge_page_size]
+    return np.concatenate([np.empty(0, np.uint64), *found])
 
 
 def whole_folios(machine: Hardware, mm: AddressSpace, start: int, end: int) -> Frames:
-    """The folios of which every page is mapped in a range: the address of the first frame of each."""
+    """The folios of which every page is mapped in a range, likewise."""
     recency = machine.frames.recency
     rows = sweep.mappings(mm.tables, start, end, coalesce=False, threads=1)
     there = rows.paddr < np.uint64(machine.frames.size)
