@@ -14,9 +14,11 @@ from pagewalk.mm.calls import uffd
 from pagewalk.mm.calls.mapping import find_gap, find_place, munmap, populate_quietly, unmap
 from pagewalk.mm.entries import is_page
 from pagewalk.mm.geometry import ADDRESSES
+from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.soft_dirty import moved
 from pagewalk.mm.state import areas
+from pagewalk.mm.state.accessed import whole_folios
 from pagewalk.mm.state.allowance import check_areas, check_lock, check_size
 from pagewalk.space import VmaFlags
 
@@ -217,13 +219,16 @@ def _leave_behind(mm: Space, area: Area, target: Area, start: int, end: int) -> 
 def _strand(mm: Space, area: Area) -> None:
     """An area loses VM_LOCKED without a munlock: the pages it still maps stay mlocked, until they are free.
 
-    Not so those of a huge page that was split before: that was a munlock.
+    Not so those of an anonymous huge page that was split before: that was a munlock.
     """
     rows = sweep.mappings(mm.tables, area.start, area.end, coalesce=False, threads=1)
     pages, frames = is_page(rows.kind), mm.machine.frames
     paddrs, huge = rows.paddr[pages], rows.page_size[pages] == mm.geometry.block_size
     anonymous = frames.anonymous(paddrs)
     frames.set_mlocked(paddrs[anonymous & ~frames.large(paddrs)])
+    folios = whole_folios(mm.machine, mm, area.start, area.end)
+    of_files = folios[frames.used_as(folios, Usage.FILE)]
+    frames.set_mlocked(paddrs[np.isin(frames.recency.folios(paddrs), of_files)])
     for paddr in paddrs[anonymous & huge].tolist():
         frames.set_mlocked(frames.run(paddr, mm.geometry.block_size))
 

@@ -100,7 +100,8 @@ class FramePool(FrameBooks):
         first = self._blocks.pop() * self.block_pages
         paddrs = self._give(np.arange(first, first + self.block_pages, dtype=np.uint64), usage, zero=True)
         self._large[first // self.block_pages] = usage != Usage.ZERO
-        self.recency.join(paddrs)
+        if usage != Usage.ZERO:
+            self.recency.join(paddrs)
         return first * self.page_size
 
     def take_run(self, size: int, usage: Usage) -> int:

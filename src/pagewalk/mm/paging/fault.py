@@ -171,7 +171,7 @@ def _protect(mm: Space, entry: Entry) -> None:
 
 
 def _refuse_protected(mm: Space, area: Area, entry: Entry, page: int) -> bool:
-    """A write to a page that userfaultfd has write-protected: nobody is there to resolve it.
+    """A write to a page that userfaultfd has write-protected, and is told of: nobody is there to resolve it.
 
     Returns:
         Whether it is, and need not be resolved (UFFD_FEATURE_WP_ASYNC): the write takes the mark off.
@@ -179,7 +179,7 @@ def _refuse_protected(mm: Space, area: Area, entry: Entry, page: int) -> bool:
     Raises:
         BusError: As with UFFD_FEATURE_SIGBUS.
     """
-    protected_here = Flag.UFFD_WP in entry.flags
+    protected_here = Flag.UFFD_WP in entry.flags and VmaFlags.UFFD_WP in area.flags
     if protected_here and not mm.protects_later(area):
         why = "write-protected by userfaultfd: resolve it with writeprotect(..., protect=False)"
         raise BusError(page, "write", why)

@@ -106,11 +106,12 @@ def _page_out(file: File, folio: range, users: list[Vma]) -> None:
     In swap its pages are single ones: a fault brings back one at a time.
     """
     file.pool.recency.forget(file.paddrs(folio))
-    if any(VmaFlags.LOCKED in vma.flags for vma in users):
+    first = file.pages[folio.start]
+    if file.pool.is_mlocked(first) or any(VmaFlags.LOCKED in vma.flags for vma in users):
         return
     unmap(file, folio)
     swap = file.machine.swap
-    if not file.pool.dirty(file.pages[folio.start])[0]:
+    if not file.pool.dirty(first)[0]:
         file.discard(folio.start, folio.stop)
     elif swap.slots - swap.used >= len(folio):
         file.split(folio)

@@ -259,7 +259,7 @@ def _pageout_pages(mm: Space, entries: Entries, own: Places, area: Area | None =
         paddr = last.frame(int(entries[at]))
         if frames.is_anonymous(paddr):
             _page_out(mm, entries, at, paddr)
-        elif area is not None and isinstance(file, File):
+        elif area is not None and isinstance(file, File) and not frames.is_mlocked(paddr):
             one = entries[at : at + 1]
             release(mm, one, last.kind(one))
             empty(last, one, np.arange(1), remembers=remembers_protection(area))
