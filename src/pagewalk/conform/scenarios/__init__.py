@@ -33,6 +33,7 @@ from pagewalk.conform.scenarios.steps import (
     PkeyMprotect,
     Pool,
     Pread,
+    Pwrite,
     ProcessMadvise,
     PunchHole,
     Read,
@@ -49,7 +50,7 @@ __all__ = [
     "ARENA", "ARENA_PAGES", "STEPS", "At", "ClearRefs", "Execute", "Exit", "Fcntl", "File", "Fork", "KernelRead",
     "KernelWrite",
     "Limited", "Madvise", "MemfdCreate", "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal",
-    "Msync", "Munlock", "Munlockall", "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "Pread",
+    "Msync", "Munlock", "Munlockall", "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "Pread", "Pwrite",
     "ProcessMadvise", "PunchHole", "Read", "Register", "Scenario", "Step", "Swapoff", "Truncate", "Unregister",
     "Write", "WriteProtect",
 ]  # fmt: skip

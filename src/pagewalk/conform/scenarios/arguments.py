@@ -149,6 +149,7 @@ CALLS: Final = (
     Call(do.Unregister, (PLACES, LENGTHS)),
     Call(do.WriteProtect, (PLACES, LENGTHS, (True, False))),
     Call(do.Pread, (("a", "sealed"), FILE_OFFSETS, SIZES)),
+    Call(do.Pwrite, (("a", "sealed"), FILE_OFFSETS, tuple(b"\xc3" * size for size in SIZES))),
     Call(do.PunchHole, (("a", "sealed"), OFFSETS, LENGTHS)),
     Call(do.PkeyAlloc, ((0, 1, 1 << 32, END - 1), (0, 1, 2, 3, 4, 1 << 32))),
     Call(do.PkeyFree, (KEYS,)),

@@ -20,6 +20,7 @@ from pagewalk.conform.scenarios.rights import mapped_twice, mprotect, random_pro
 from pagewalk.conform.scenarios.scenario import File, Scenario
 from pagewalk.conform.scenarios.shared_huge import GUARDS, SHARED_HUGE_TABLE, begin, files
 from pagewalk.conform.scenarios.swapping import SWAP_TABLE
+from pagewalk.conform.scenarios.used import USED_TABLE
 from pagewalk.conform.scenarios.watching import clear_refs, protect_what_matches, protected_and_dropped
 
 if TYPE_CHECKING:
@@ -376,6 +377,7 @@ STEP_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (1, _exit),
     (1, _punch),
     (1, _truncate),
+    *USED_TABLE,
 )
 """Weight and maker of each kind of step."""
 _HUGE_WEIGHTS: dict[Callable[[Plan], do.Step], int] = {

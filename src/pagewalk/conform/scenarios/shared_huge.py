@@ -14,6 +14,7 @@ from pagewalk.conform.scenarios.arena import At
 from pagewalk.conform.scenarios.names import PAGE
 from pagewalk.conform.scenarios.plan import BLOCKS, HUGE
 from pagewalk.conform.scenarios.scenario import File
+from pagewalk.conform.scenarios.used import write_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,6 +209,10 @@ def _truncate(plan: Plan) -> do.Step:
     return do.Truncate(plan.choice(_FILES), size, process=plan.process)
 
 
+def _write(plan: Plan) -> do.Step:
+    return write_to(plan, _FILES, 2 * HUGE + 40)
+
+
 def files(plan: Plan) -> tuple[File, ...]:
     """What a scenario has; of what is mounted, pages come huge by themselves."""
     mounted = File("mounted", plan.choice([0, 5, 40, HUGE + 40]), plan.choice(_OPTIONS))
@@ -235,6 +240,7 @@ SHARED_HUGE_TABLE: tuple[tuple[int, Callable[[Plan], do.Step]], ...] = (
     (3, _mincore),
     (12, _punch),
     (8, _truncate),
+    (5, _write),
 )
 """Weight and maker of each kind of step, as in ``STEP_TABLE``."""
 GUARDS = frozenset({_guard})

@@ -22,7 +22,7 @@ __all__ = [
     "STEPS", "ClearRefs", "Execute", "Exit", "Fcntl", "Fork", "KernelRead", "KernelWrite", "Limited", "Madvise",
     "MemfdCreate",
     "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall",
-    "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "Pread", "ProcessMadvise", "PunchHole",
+    "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "Pread", "ProcessMadvise", "PunchHole", "Pwrite",
     "Read", "Register", "Step", "Swapoff", "Truncate", "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip
 
@@ -427,6 +427,16 @@ class Pread(Step):
     file: str
     offset: int
     size: int = 8
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Pwrite(Step):
+    """``pwrite``, in bytes."""
+
+    call = "pwrite"
+    file: str
+    offset: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, repr=False)

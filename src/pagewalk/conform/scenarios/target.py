@@ -165,6 +165,9 @@ class Calls(Protocol):
     def pread(self, file: Any, offset: int, size: int) -> bytes:
         """``pread(2)``."""
 
+    def pwrite(self, file: Any, offset: int, data: bytes) -> int:
+        """``pwrite(2)``."""
+
     def punch_hole(self, file: Any, offset: int, length: int) -> Any:
         """``fallocate(2)`` with PUNCH_HOLE and KEEP_SIZE, in bytes."""
 

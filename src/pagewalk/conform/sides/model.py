@@ -136,6 +136,11 @@ class SimulatedProcess:
         """See ``Calls``."""
         return file.read(offset, size)
 
+    def pwrite(self, file: File, offset: int, data: bytes) -> int:
+        """See ``Calls``."""
+        file.write(offset, data)
+        return len(data)
+
     def punch_hole(self, file: File, offset: int, length: int) -> None:
         """See ``Calls``."""
         self._machine.punch_hole(file, offset, length)

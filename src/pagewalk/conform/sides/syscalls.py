@@ -330,6 +330,10 @@ class ThisProcess:
         """See ``Calls``."""
         return os.pread(file, size, offset)
 
+    def pwrite(self, file: int, offset: int, data: bytes) -> int:
+        """See ``Calls``."""
+        return os.pwrite(file, data, offset)
+
     def punch_hole(self, file: int, offset: int, length: int) -> None:
         """See ``Calls``."""
         _call(SYS_FALLOCATE, file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)

@@ -41,7 +41,7 @@ def mark_accessed(machine: Hardware, paddrs: Frames, locked: Frames | None = Non
 
 
 def locked_folios(machine: Hardware, spaces: Iterable[AddressSpace]) -> Frames:
-    """The folios that these address spaces map as a whole where it is locked, by the addresses of their first frames."""
+    """The folios that these address spaces map as a whole where it is locked, by their first frames."""
     areas = [(mm, vma) for mm in spaces for vma in mm.vmas if VmaFlags.LOCKED in vma.flags]
     found = [whole_folios(machine, mm, vma.start, vma.end) for mm, vma in areas if not vma.huge_page_size]
     return np.concatenate([np.empty(0, np.uint64), *found])

@@ -86,7 +86,7 @@ class File(Mapping):
         self.seals, self.executable = 0, True
         self._writes_folios = (machine.shmem_thp if huge is None else huge) not in ("never", "deny", "force")
         machine.files.add(self)
-        self.write(0, contents)
+        machine.do(self._write, 0, contents)
 
     def __reduce__(self) -> Any:
         raise refuse_pickling(self, "its pages are the machine's: hand on what it holds, file.read(0, file.size)")
@@ -204,11 +204,13 @@ class File(Mapping):
         """Put bytes in; the file grows with them, as for a system call.
 
         Raises:
-            SystemCallError: EINVAL: there is no such place in a file; EPERM, it is sealed; EIO, it is broken
-                there: what lies before is written.
+            SystemCallError: EBADF: it is not open for writing; EINVAL: there is no such place in a file; EPERM, it is
+                sealed; EIO, it is broken there: what lies before is written.
             OutOfFrames: No frame.
         """
         data = bytes(plain(data))
+        if not self.writable:
+            raise SystemCallError(errno.EBADF, f"{self.name} is not open for writing")
         offset = _offset(offset, len(data))
         if data:
             self.refuse_sealed()
