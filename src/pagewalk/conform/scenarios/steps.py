@@ -22,8 +22,8 @@ __all__ = [
     "STEPS", "ClearRefs", "Execute", "Exit", "Fcntl", "Fork", "KernelRead", "KernelWrite", "Limited", "Madvise",
     "MemfdCreate",
     "Mincore", "Mlock", "Mlockall", "Mmap", "Mprotect", "Mremap", "Mseal", "Msync", "Munlock", "Munlockall",
-    "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "Pread", "ProcessMadvise", "PunchHole", "Pwrite",
-    "Read", "Register", "Step", "Swapoff", "Truncate", "Unregister", "Write", "WriteProtect",
+    "Munmap", "PagemapScan", "PkeyAlloc", "PkeyFree", "PkeyMprotect", "Pool", "Pread", "ProcessMadvise", "PunchHole",
+    "Pwrite", "Read", "Register", "Step", "Swapoff", "Truncate", "Unregister", "Write", "WriteProtect",
 ]  # fmt: skip
 
 
