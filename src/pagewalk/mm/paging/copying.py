@@ -46,7 +46,8 @@ def _shared_entries(parent: Space, source: Entries, *, private: bool) -> Entries
     """Hold what entries name once more, and make them copy-on-write; returns the child's entries."""
     last, frames = parent.geometry.last, parent.machine.frames
     kinds = last.kind(source)
-    own = is_page(kinds) & (last.flags(source) & int(Flag.SPECIAL) == 0)
+    pages = is_page(kinds)
+    own = pages & (last.flags(source) & int(Flag.SPECIAL) == 0)
     paddrs = last.frame(source[own])
     frames.hold(paddrs)
     frames.set_exclusive(paddrs, exclusive=False)
@@ -54,15 +55,14 @@ def _shared_entries(parent: Space, source: Entries, *, private: bool) -> Entries
     for entry in source[swapped]:
         parent.machine.swap.hold(int(last.swap_slot(entry)[1]))
     source[swapped] = last.swapped_without(source[swapped], Flag.EXCLUSIVE)
-    present = kinds == Kind.PRESENT
     if private:
+        present = kinds == Kind.PRESENT
         source[present] = last.without(source[present], Flag.WRITE)
     copies = source.copy()
-    if not private:  # the parent's entry will say that the page was written
-        copies[is_page(kinds)] = last.without(copies[is_page(kinds)], Flag.DIRTY)
-    copies[is_page(kinds)] = last.without(copies[is_page(kinds)], Flag.ACCESSED)
+    lost = Flag.ACCESSED if private else Flag.ACCESSED | Flag.DIRTY  # the parent's entry will say that it was written
+    copies[pages] = last.without(copies[pages], lost)
     if parent.machine.soft_dirty:  # markers are made anew (``copy_pte_marker``)
-        markers = ~is_page(kinds) & ~swapped & (kinds != Kind.NONE)
+        markers = ~pages & ~swapped & (kinds != Kind.NONE)
         copies[markers] = last.swapped_without(copies[markers], Flag.SOFT_DIRTY)
     return unprotected(last, copies, guards=True)
 
