@@ -23,6 +23,7 @@ from . import (
     soft_dirty,
     swap,
     thp,
+    used,
     watched,
 )
 
@@ -32,6 +33,6 @@ THEMES = {
     "hugetlb files": hugetlb_files, "guards": guards,
     "execute only": execute_only, "kinds": kinds,
     "watched": watched, "swap": swap, "limits": limits, "keys": keys, "later": later, "shared huge": shared_huge,
-    "soft dirty": soft_dirty, "dirty": dirty,
+    "soft dirty": soft_dirty, "dirty": dirty, "used": used,
 }  # fmt: skip
 WRITTEN = {f"{theme}: {title}": s for theme, module in THEMES.items() for title, s in module.SCENARIOS.items()}
