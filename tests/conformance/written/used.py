@@ -1,16 +1,19 @@
 """What smaps calls Referenced: accessed bits of entries, and what is noted of folios that were used.
 
-A page that is clear of both is made by ``unused``; a fork shows what its folio has: a child's entries were not used.
+A page is clear of both after ``unused``. What its folio has is seen where an entry was not used since: a
+child's was not, nor that of a second mapping of a file, where a scenario looks on (``SEEN``).
 """
 
 from pagewalk import abi
-from pagewalk.conform.scenarios import At, ClearRefs, File, Pwrite
+from pagewalk.conform import scenarios as do
+from pagewalk.conform.scenarios import ClearRefs, File, Pwrite
 
 from .words import (
     DATA,
     HUGE,
     NONE,
     PAGE,
+    RW,
     RWX,
     R,
     advise,
@@ -28,7 +31,6 @@ from .words import (
     protect,
     punch,
     read,
-    shared,
     shared_file,
     titled,
     truncate,
@@ -40,12 +42,18 @@ from .words import (
 SEQUENTIAL, RANDOM, COLD, PAGEOUT, FREE = (
     abi.MADV_SEQUENTIAL, abi.MADV_RANDOM, abi.MADV_COLD, abi.MADV_PAGEOUT, abi.MADV_FREE,
 )  # fmt: skip
-COLLAPSE = abi.MADV_COLLAPSE
+COLLAPSE, DONTNEED = abi.MADV_COLLAPSE, abi.MADV_DONTNEED
+SEEN = 48
 FILES = (File("a", 24), File("b", 0), File("l", 2 * HUGE + 40), File("always", 40, "huge=always"))
 
 
 def unused(number=1, **how):
     return ClearRefs(number, **how)
+
+
+def seen(file, pages):
+    """The pages of a file where nobody else looks at them, and none was used."""
+    return shared_file(SEEN, pages, file), populate(SEEN, pages), unused()
 
 
 def populate(page, pages, **how):
@@ -84,23 +92,34 @@ WHAT_REFUSES_IS_NOT_USED = (
     write(1), protect(1, 1, NONE), unused(), fork(), read(1), populate(1, 1), kernel_read(1),
 )  # fmt: skip
 ZAPS_MARK_PAGES_OF_FILES = (
-    shared_file(0, 8), read(0), write(1), unmap(0, 4), read(5), advise(4, 4, abi.MADV_DONTNEED),
-    shared_file(8, 8), populate(8, 8), fork(), advise(8, 8, abi.MADV_DONTNEED), populate(8, 8), unmap(8, 8),
-    exit_(1), shared_file(8, 8), populate(8, 1), fork(2),
+    *seen("a", 8), shared_file(0, 8), read(0), write(1), unmap(0, 4), read(5), advise(4, 4, DONTNEED),
+    shared_file(0, 8),
+    populate(0, 2), unmap(0, 8), shared_file(0, 8), read(0), unmap(0, 8), shared_file(0, 8), read(0), exit_(0),
+)  # fmt: skip
+ZAPS_OF_A_CHILD_MARK_THEM = (
+    *seen("a", 4), private_file(0, 4), write(3), read(0), fork(), unmap(0, 4, process=1), unmap(0, 4), unused(),
+    private_file(0, 4), read(0), punch("a", 1, 1), truncate("a", PAGE), read(SEEN),
 )  # fmt: skip
 SEQUENTIAL_READERS_MARK_NOTHING = (
-    shared_file(0, 4), shared_file(4, 4, offset=4), advise(0, 4, SEQUENTIAL), advise(4, 4, RANDOM), read(0), read(4),
-    unmap(0, 8), shared_file(0, 8), read(0), fork(), unused(process=1), populate(0, 8, process=1), fork(2, process=1),
+    *seen("a", 8), shared_file(0, 8), advise(0, 3, SEQUENTIAL), advise(3, 3, RANDOM), read(0), read(3), read(7),
+    unmap(0, 8), shared_file(0, 8), advise(0, 8, SEQUENTIAL), advise(0, 4, abi.MADV_NORMAL), read(0), read(7),
+    advise(0, 8, DONTNEED), shared_file(0, 8), populate(0, 8), unused(), advise(0, 8, RANDOM), populate(0, 8),
+    unmap(0, 8),
 )  # fmt: skip
 PRIVATE_COPIES_ARE_NOT_MARKED = (
     private_file(0, 4), read(0), write(1), unmap(0, 2), shared_file(8, 4), read(8), fork(), unmap(8, 4),
     shared_file(8, 4), populate(8, 4), fork(2), punch("a", 1, 2), truncate("a", PAGE), populate(8, 1),
 )  # fmt: skip
 WRITES_MARK_A_FILE = (
-    shared_file(0, 12, "b"), pwrite("b", 0, DATA * 1024), populate(0, 2), fork(), unused(), pwrite("b", 0),
-    pwrite("b", 0, byte=PAGE - 4), pwrite("b", 1), pwrite("b", 0), pwrite("b", 2, DATA * 1024), populate(0, 4),
-    fork(2), pwrite("a", 0), pwrite("b", 9), populate(0, 8), unused(), pread("b", 0), pread("b", 1, 3 * PAGE),
-    pread("b", 9), fork(3),
+    pwrite("b", 0, DATA * 1024), private_file(SEEN, 4, "b"), write(SEEN + 3), read(SEEN), fork(), *seen("b", 4),
+    pwrite("b", 0), pwrite("b", 1, byte=PAGE - 4), pwrite("b", 1), pwrite("b", 1), pwrite("b", 0), unused(),
+    pwrite("b", 0, DATA * 1024), pwrite("b", 0, DATA * 1024), pwrite("b", 0, DATA * 1024), pwrite("b", 0),
+    pwrite("b", 9),
+)  # fmt: skip
+READS_FROM_THE_BEGINNING_OF_A_PAGE_MARK_IT = (
+    *seen("a", 4), pread("a", 0), do.Pread("a", 4, 3 * PAGE), pread("a", 0), pread("a", 1, 2 * PAGE), pread("a", 0),
+    unused(),
+    do.Pread("a", PAGE - 1, 2), do.Pread("a", PAGE - 1, 1), pread("a", 3, 5),
 )  # fmt: skip
 COLD_AND_PAGEOUT_FORGET = (
     anon(0, 4), populate_write(0, 4), populate(0, 4), shared_file(4, 4), populate(4, 4), populate(4, 4),
@@ -108,25 +127,45 @@ COLD_AND_PAGEOUT_FORGET = (
     advise(0, 2, FREE), populate(0, 4), advise(0, 4, FREE), write(0), advise(0, 4, PAGEOUT), fork(2),
 )  # fmt: skip
 LOCKED_PAGES_ARE_NEVER_ACTIVE = (
-    anon(0, 4), populate_write(0, 4), populate(0, 2), shared_file(4, 4), populate(4, 4), populate(4, 4), unused(),
-    lock(0, 8), populate(0, 8), populate(0, 8), unused(), unlock(0, 8), populate(0, 8), populate(0, 8), unused(),
-    anon(8, 4, flags=abi.MAP_LOCKED), unused(), populate(8, 4), populate(8, 4), shared_file(16, 4, flags=abi.MAP_LOCKED),
-    fork(), unused(), leave(8, 2, 24), populate(24, 2), populate(24, 2), unused(),
+    anon(0, 4), populate_write(0, 4), populate(0, 2), *seen("a", 4), shared_file(4, 4), populate(4, 4), populate(4, 4),
+    populate(4, 2), unused(), lock(0, 8), populate(0, 8), populate(4, 8), unused(), unlock(0, 8), populate(0, 8),
+    populate(0, 8), populate(4, 4), unused(), lock(4, 4), unlock(4, 4), populate(4, 4), pwrite("a", 0), pwrite("a", 1),
+)  # fmt: skip
+LOCKED_WHEN_THEY_CAME = (
+    *seen("a", 4), shared_file(16, 4, flags=abi.MAP_LOCKED), unused(), populate(16, 4), populate(16, 4), unmap(16, 4),
+    pwrite("a", 0), pwrite("a", 0), anon(8, 4, flags=abi.MAP_LOCKED), fork(), populate(8, 4), fork(2), leave(8, 2, 24),
+    populate(24, 2), populate(24, 2), fork(3),
 )  # fmt: skip
 ONE_NOTE_FOR_A_HUGE_PAGE = (
-    shared(HUGE, HUGE), write(600), advise(HUGE, HUGE, COLLAPSE), unused(), read(700), advise(HUGE, 1, abi.MADV_DONTNEED),
-    fork(), populate(HUGE, 64), populate(HUGE + 64, 2), read(HUGE), unused(), populate(HUGE, 3),
-    advise(HUGE, HUGE, COLD), populate(HUGE, 1), advise(HUGE, HUGE, PAGEOUT), populate(HUGE, 1), unmap(HUGE, HUGE),
+    shared_file(HUGE, HUGE, "l"), write(600), advise(HUGE, HUGE, COLLAPSE), *seen("l", 4), read(700),
+    advise(HUGE, 1, DONTNEED), unused(), read(700), unmap(HUGE, HUGE), shared_file(HUGE, HUGE, "l"), read(HUGE),
+    unmap(HUGE, HUGE), populate(SEEN, 1), unused(), pwrite("l", 0), pwrite("l", 1, DATA * 1024), unused(),
+    pread("l", 1), pread("l", 0), shared_file(HUGE, HUGE, "l"), populate(HUGE, 3), advise(HUGE, HUGE, COLD),
+    advise(HUGE, HUGE, PAGEOUT), populate(HUGE, 1),
 )  # fmt: skip
-A_SPLIT_FOLIO_LEAVES_ITS_NOTE = (
-    shared_file(HUGE, HUGE, "l"), write(600), advise(HUGE, HUGE, COLLAPSE), read(HUGE), fork(),
-    unmap(HUGE, HUGE), shared_file(HUGE, HUGE, "l"), truncate("l", 100 * PAGE), populate(HUGE, 100), fork(2),
-    private_file(2 * HUGE, 64, "l"), populate(2 * HUGE, 64), unused(), populate(2 * HUGE, 2), fork(3),
+RUNS_OF_A_FOLIO_COUNT_ONCE = (
+    shared_file(HUGE, HUGE, "l"), write(600), advise(HUGE, HUGE, COLLAPSE), unmap(HUGE, HUGE), *seen("l", 2),
+    private_file(0, 32, "l"), read(0), write(8), unmap(0, 32), unused(), private_file(0, 32, "l"), read(0), unmap(0, 8),
+    unmap(8, 8), unused(), private_file(0, 32, "l"), read(0), write(8), write(12), unmap(0, 16), unmap(16, 16),
+)  # fmt: skip
+SPLITTING_A_USED_HUGE_PAGE_REFERS_TO_IT = (
+    shared_file(HUGE, HUGE, "l"), write(600), advise(HUGE, HUGE, COLLAPSE), *seen("l", 4), protect(HUGE, 1, R),
+    unused(),
+    advise(HUGE, HUGE, COLLAPSE), protect(HUGE, HUGE, RW), read(700), punch("l", 300, 1), read(SEEN), unused(),
+    advise(HUGE, HUGE, COLLAPSE), pwrite("l", 0), truncate("l", 100 * PAGE), read(HUGE), unused(), pwrite("l", 3),
+)  # fmt: skip
+COLLAPSED_COPIES_ARE_NEW = (
+    shared_file(HUGE, HUGE, "l"), populate(HUGE, 8), populate(HUGE, 8), *seen("l", 4), pwrite("l", 0),
+    advise(HUGE, HUGE, COLLAPSE), read(SEEN), unused(), pwrite("l", 0), anon(2 * HUGE, HUGE),
+    populate_write(2 * HUGE, HUGE), advise(2 * HUGE, HUGE, COLLAPSE), fork(), populate(2 * HUGE, 1), fork(2),
 )  # fmt: skip
 FILES_THAT_ARE_WRITTEN_BY_FOLIOS = (
-    shared_file(0, 40, "always"), pwrite("always", 0, DATA * 1024), populate(0, 40), fork(), unused(),
-    pwrite("always", 3, DATA * 512), unused(), pwrite("always", 3, DATA), pwrite("always", 3), populate(0, 1),
-    pwrite("always", 5, DATA * 2048), fork(2), pread("always", 0), pread("always", 3), unused(), pread("always", 0),
+    pwrite("always", 0, DATA * 1024), *seen("always", 16), pwrite("always", 3, DATA * 512),
+    pwrite("always", 3, DATA * 2048),
+    pwrite("always", 0, DATA * 2048), unused(), pwrite("always", 0, DATA * 4096), unused(),
+    pwrite("always", 5, DATA * 2048),
+    pwrite("always", 39, DATA * 2048), unused(), pread("always", 0), pread("always", 3, 8 * PAGE), unused(),
+    pread("always", 0, 20 * PAGE), pwrite("always", 1), pwrite("always", 2),
 )  # fmt: skip
 A_MOVED_PAGE_KEEPS_ITS_NOTE = (
     anon(0, 4), populate_write(0, 4), unused(), populate(0, 1), populate(1, 1), populate(1, 1), leave(0, 2, 8),
