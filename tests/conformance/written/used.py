@@ -172,4 +172,33 @@ A_MOVED_PAGE_KEEPS_ITS_NOTE = (
     populate(8, 2), fork(), write(8, process=1), write(8), read(0), unmap(0, 2),
 )  # fmt: skip
 
+FOLIOS_ARE_WRITTEN_ONCE = (
+    pwrite("always", 0), shared_file(SEEN, 40, "always"), read(SEEN), unused(), pwrite("always", 0, DATA * 2048),
+    pwrite("always", 0, DATA * 2048), pwrite("always", 0, DATA * 2048),
+)  # fmt: skip
+WHAT_IS_UNMAPPED_TO_BE_SPLIT_IS_NOT_MARKED = (
+    shared_file(HUGE, HUGE, "l"), write(600), advise(HUGE, HUGE, COLLAPSE), unmap(HUGE, HUGE), private_file(0, 32, "l"),
+    write(8), read(0), unused(), read(0), punch("l", 300, 1), read(0), fork(), punch("l", 2, 3), read(0), fork(2),
+)  # fmt: skip
+SEQUENTIAL_READERS_OF_HUGE_PAGES = (
+    shared_file(HUGE, HUGE, "l"), write(600), advise(HUGE, HUGE, COLLAPSE), *seen("l", 4),
+    advise(HUGE, HUGE, SEQUENTIAL),
+    read(700), unmap(HUGE, HUGE), shared_file(HUGE, HUGE, "l"), read(700), unmap(HUGE, HUGE),
+)  # fmt: skip
+LOCKING_TAKES_AWAY_WHAT_WAS_ACTIVE = (
+    anon(0, 2), populate_write(0, 2), populate(0, 2), lock(0, 2, abi.MLOCK_ONFAULT), unlock(0, 2), unused(),
+    populate(0, 2), populate(0, 1), fork(), populate(0, 1), fork(2),
+)  # fmt: skip
+WHAT_COMES_LOCKED_WAITS_TO_BE = (
+    shared_file(SEEN, 4), read(SEEN), unused(), pwrite("a", 0), pwrite("a", 1),
+    shared_file(16, 4, flags=abi.MAP_LOCKED), populate(16, 4), populate(16, 4), unmap(16, 4), populate(SEEN, 1),
+    unused(),
+    pwrite("a", 0), pwrite("a", 0), pwrite("a", 2), pwrite("a", 2),
+)  # fmt: skip
+WHAT_CANNOT_BE_PAGED_OUT_IS_ACTIVE = (
+    shared_file(0, 4), write(0), advise(0, 4, PAGEOUT), private_file(8, 4), write(11), populate(8, 1), populate(8, 1),
+    fork(), shared_file(HUGE, HUGE, "l"), write(HUGE), advise(HUGE, HUGE, COLLAPSE), advise(HUGE, HUGE, PAGEOUT),
+    private_file(16, 32, "l"), write(17), populate(16, 1), populate(16, 1), fork(2),
+)  # fmt: skip
+
 SCENARIOS = titled(globals(), FILES)
