@@ -173,7 +173,7 @@ A_MOVED_PAGE_KEEPS_ITS_NOTE = (
 )  # fmt: skip
 
 FOLIOS_ARE_WRITTEN_ONCE = (
-    pwrite("always", 0), shared_file(SEEN, 40, "always"), read(SEEN), unused(), pwrite("always", 0, DATA * 2048),
+    shared_file(SEEN, 40, "always"), read(SEEN), unused(), pwrite("always", 0, DATA * 2048),
     pwrite("always", 0, DATA * 2048), pwrite("always", 0, DATA * 2048),
 )  # fmt: skip
 WHAT_IS_UNMAPPED_TO_BE_SPLIT_IS_NOT_MARKED = (
