@@ -83,6 +83,7 @@ CALLS = {
     "kernel_write": Row("process_vm_writev", "on oneself"),
     "pool": Row("the hugetlb pool's counters"),
     "pread": Row("pread", "yes"),
+    "pwrite": Row("pwrite"),
     "punch_hole": Row("fallocate", "PUNCH_HOLE with KEEP_SIZE"),
     "truncate": Row("ftruncate"),
 }

@@ -18,7 +18,7 @@ from pagewalk.mm.calls import scan as scanning
 from pagewalk.mm.entries import LevelEntries
 from pagewalk.mm.hardware.machine import Hardware
 from pagewalk.mm.mm import Mm
-from pagewalk.mm.paging import copying, file_folios, protection, zap
+from pagewalk.mm.paging import copying, file_folios, pins, protection, zap
 from pagewalk.mm.state import areas
 from pagewalk.mm.state.files import File
 from pagewalk.mm.state.tables import MmTables
@@ -118,6 +118,11 @@ def whole_pages_locked(monkeypatch):
     monkeypatch.setattr(smaps._Sums, "_pages", mistaken)
 
 
+def pins_not_noted(monkeypatch):
+    """Part 5 too: nobody notes that a page was used by the kernel on the process's behalf."""
+    monkeypatch.setattr(pins, "mark_accessed", lambda machine, paddrs: None)
+
+
 def promises_kept_too_long(monkeypatch):
     """Part 6: a page that is taken because it was promised stays promised."""
     take = Hardware.take_hugetlb
@@ -159,6 +164,7 @@ def look_where(what):
         (mask_taken_for_any, {What.OUTCOME}, 6, ""),
         (exclusive_in_swap_after_a_fork, {What.PAGES, What.SMAPS, What.CONTENTS, What.OUTCOME}, 8, "swap"),
         (whole_pages_locked, {What.SMAPS}, 5, ""),
+        (pins_not_noted, {What.SMAPS}, 6, ""),
         (promises_kept_too_long, {What.OUTCOME}, 5, "hugetlb"),
         (seals_ignored, {What.OUTCOME}, 4, ""),
         (frames_leaked, {What.BOOKS}, 4, ""),

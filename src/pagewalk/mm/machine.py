@@ -46,6 +46,8 @@ class Machine(Hardware):
             other kernels look at its small pages.
         keeps_dirty: Whether a huge page stays dirty when its rights are changed. x86-64's kernels since 6.6 lose that
             (docs/kernel-bugs.md), those that have the mend of 7.3 do not.
+        lru_gen: Whether the kernel sorts pages by generations (lru_gen/enabled), as many distributions' do: then a page
+            that is used again stays referenced, which smaps tells.
         max_map_count: How many areas an address space may have: 65,530, or as many as one says.
         lock: Held by whoever changes anything on the machine, and by walks while they look at a table.
         spaces, files: The address spaces and files that somebody still has.

@@ -49,6 +49,7 @@ _READ_ONLY = Scenario((*_WRITTEN, Mprotect(*_BLOCK, abi.PROT_READ)))
 _SWAPS = Path("/proc/swaps")
 _PAGEMAP = Path("/proc/self/pagemap")
 _OWN_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_GENERATIONS = Path("/sys/kernel/mm/lru_gen/enabled")
 _THP = Path("/sys/kernel/mm/transparent_hugepage")
 _SETTINGS: dict[str, set[str]] = {"hugepages-2048kB/shmem_enabled": {"inherit"}, "use_zero_page": {"1"}}
 """Of transparent huge pages, besides those of other sizes."""
@@ -69,6 +70,7 @@ class Facts:
         gigantic: Pages of the 1 GiB pool that may be had.
         soft_dirty: Whether the kernel says what is soft-dirty (CONFIG_MEM_SOFT_DIRTY).
         keeps_dirty: Whether a huge page stays dirty when its rights are changed, see ``Machine``.
+        lru_gen: Whether the kernel sorts pages by generations, see ``Machine``.
     """
 
     pku: bool = False
@@ -81,6 +83,7 @@ class Facts:
     gigantic: int = 0
     soft_dirty: bool = False
     keeps_dirty: bool = True
+    lru_gen: bool = False
 
 
 def running_facts() -> Facts:
@@ -103,6 +106,7 @@ def running_facts() -> Facts:
         shmem_thp=shmem_thp,
         soft_dirty=_tells_soft_dirty(),
         keeps_dirty=_keeps_dirty(),
+        lru_gen=_sorts_by_generations(),
     )
 
 
@@ -127,6 +131,14 @@ def free_hugetlb(size: int = HUGETLB) -> int:
     except OSError:
         return 0
     return max(min(free - promised, _MOST), 0)
+
+
+def _sorts_by_generations() -> bool:
+    """Whether the running kernel's multi-generational LRU is on (lru_gen/enabled, 6.1)."""
+    try:
+        return bool(int(_GENERATIONS.read_text(), 16) & 1)
+    except OSError:
+        return False
 
 
 def _running_policy() -> Policy:

@@ -170,6 +170,7 @@ def simulated(name: str = "model", *, ram: int = _RAM, facts: Facts | None = Non
         size = ram if not known.gigantic else (known.gigantic + 1) * GIGANTIC  # they lie at multiples of their size
         machine = Machine(size, known.format, hugetlb=pools, pku=known.pku, swap=swap, **policies)
         machine.reclaims_whole, machine.keeps_dirty = known.reclaims_whole, known.keeps_dirty
+        machine.lru_gen = known.lru_gen
         return cast("Target", SimulatedProcess(machine, machine.mm()))
 
     return Model(make, name)

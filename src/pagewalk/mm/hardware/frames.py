@@ -178,15 +178,9 @@ class FrameBooks:
         return bool(self.lazy(paddr)[0])
 
     def set_lazy(self, paddrs: Frames | int, *, lazy: bool) -> None:
-        """Mark frames as lazily free (MADV_FREE), or not any more; those that stay mlocked never are.
-
-        What becomes lazily free was not used lately.
-        """
+        """Mark frames as lazily free (MADV_FREE), or not any more; those that stay mlocked never are."""
         numbers = self._numbers(paddrs)
-        may = ~self._mlocked[numbers]
-        if lazy:
-            self.recency.forget(numbers[may & ~self._lazy[numbers]] * np.uint64(self.page_size))
-        self._lazy[numbers] = lazy & may
+        self._lazy[numbers] = lazy & ~self._mlocked[numbers]
 
     def dirty(self, paddrs: Frames | int) -> Mask:
         """Whether frames hold what is nowhere else: a bool an address."""

@@ -59,7 +59,7 @@ class Hardware(ABC):
         pku: Whether the CPU has protection keys.
         soft_dirty: Whether the kernel tells what is soft-dirty.
         dirtied: What it notes in an entry whose page is written by way of a fault.
-        reclaims_whole, keeps_dirty: See ``Machine``.
+        reclaims_whole, keeps_dirty, lru_gen: See ``Machine``.
         max_map_count: How many areas an address space may have (vm.max_map_count).
         memory, frames, swap: The RAM, its frames, the swap device.
         zero: The zero page; ``huge_zero`` is that of a block, while anybody maps it.
@@ -91,6 +91,7 @@ class Hardware(ABC):
         self.soft_dirty = _checked_soft_dirty(self.geometry, soft_dirty)
         self.dirtied = Flag.DIRTY | Flag.SOFT_DIRTY if soft_dirty else Flag.DIRTY
         self.reclaims_whole = self.keeps_dirty = True
+        self.lru_gen = False
         self.max_map_count = MAP_COUNT
         self.memory = Ram(_whole_pages(ram, self.geometry.page_size))
         self.frames = FramePool(self.memory, self.geometry)

@@ -177,7 +177,7 @@ def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> list[int]:
 def _free_huge(mm: Space, upper: Entry) -> None:
     assert upper.target is not None
     folio = mm.machine.frames.run(upper.target, mm.geometry.block_size)
-    mm.machine.frames.set_lazy(folio, lazy=True)
+    _become_lazy(mm, folio)
     mm.machine.frames.set_dirty(folio, dirty=False)
     upper.value = mm.geometry.upper.without(upper.value, Flag.ACCESSED | Flag.DIRTY)
 
@@ -189,7 +189,7 @@ def _free_pages(mm: Space, entries: Entries, own: Places) -> None:
     paddrs = last.frame(entries[at])
     alone = np.isin(at, own)
     may = (~frames.dirty(paddrs) | alone) & _free_of_swap(mm, paddrs, alone)
-    frames.set_lazy(paddrs[may & ~_mlocked_elsewhere(mm, paddrs)], lazy=True)
+    _become_lazy(mm, paddrs[may & ~_mlocked_elsewhere(mm, paddrs)])
     frames.set_dirty(paddrs[may], dirty=False)
     entries[at[may]] = last.without(entries[at[may]], Flag.ACCESSED | Flag.DIRTY)
     kinds = last.kind(entries)
@@ -197,6 +197,14 @@ def _free_pages(mm: Space, entries: Entries, own: Places) -> None:
         mm.machine.swap.drop(int(last.swap_slot(entries[slot])[1]))
         entries[slot] = last.none
     entries[kinds == Kind.HWPOISON] = last.none
+
+
+def _become_lazy(mm: Space, paddrs: Frames) -> None:
+    """Mark frames as lazily free: those that were not were not used lately then, to most kernels (``lru_lazyfree``)."""
+    frames = mm.machine.frames
+    if not mm.machine.lru_gen:
+        frames.recency.forget(paddrs[~frames.lazy(paddrs) & ~frames.mlocked(paddrs)])
+    frames.set_lazy(paddrs, lazy=True)
 
 
 def _free_of_swap(mm: Space, paddrs: Frames, alone: Mask) -> Mask:

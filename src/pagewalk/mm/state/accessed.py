@@ -27,6 +27,8 @@ __all__ = ["locked_folios", "mark_accessed", "whole_folios"]
 def mark_accessed(machine: Hardware, paddrs: Frames, locked: Frames | None = None) -> None:
     """Note that frames are used now, once each; the zero page's folio is nobody's.
 
+    A kernel that sorts pages by generations counts on, of what is not locked, and forgets nothing (``lru_gen_inc_refs``).
+
     Args:
         machine, paddrs: Which.
         locked: The folios that are locked in memory, as ``locked_folios`` said before; None: those that are now.
@@ -37,7 +39,11 @@ def mark_accessed(machine: Hardware, paddrs: Frames, locked: Frames | None = Non
         kept = locked_folios(machine, machine.spaces) if locked is None else locked
         return frames.mlocked(folios) | np.isin(folios, kept)
 
-    frames.recency.mark(paddrs[~frames.used_as(paddrs, Usage.ZERO)], is_locked)
+    used = paddrs[~frames.used_as(paddrs, Usage.ZERO)]
+    if machine.lru_gen:
+        frames.recency.refer(used[~is_locked(frames.recency.folios(used))])
+    else:
+        frames.recency.mark(used, is_locked)
 
 
 def locked_folios(machine: Hardware, spaces: Iterable[AddressSpace]) -> Frames:

@@ -266,7 +266,7 @@ class File(Mapping):
             step = min(end - offset, self.page_size - inside)
             frame = self.frame(index) if index in self.swapped else self.pages.get(index)
             sound = step if frame is None else self.pool.sound(frame + inside, step)
-            if frame is not None and not inside and index == self.folios.of(index).start:
+            if frame is not None and sound and not inside and index == self.folios.of(index).start:
                 used.append(frame)
             parts.append(bytes(step) if frame is None else self.pool.memory.read(frame + inside, sound))
             offset += step
