@@ -6,9 +6,9 @@ from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from pagewalk.abi.pagemap import PageIs
-from pagewalk.conform.scenarios import PagemapScan, PkeyAlloc, PkeyMprotect, Scenario
+from pagewalk.conform.scenarios import ClearRefs, PagemapScan, PkeyAlloc, PkeyMprotect, Scenario
 from pagewalk.conform.scenarios.generate import generate
-from tests.conformance.written import WRITTEN, dirty, execute_only, gigantic, poison, soft_dirty
+from tests.conformance.written import WRITTEN, dirty, execute_only, gigantic, poison, soft_dirty, used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -53,11 +53,18 @@ def _cleared() -> Iterator[tuple[int, Scenario]]:
             yield seed, scenario
 
 
+def _used() -> dict[str, Scenario]:
+    """What a kernel answers that sorts pages by generations."""
+    forgotten = islice(_drawn({ClearRefs}), SEEDS)
+    return used.SCENARIOS | {f"seed {seed}": scenario for seed, scenario in forgotten}
+
+
 THEMES: dict[str, Callable[[], Mapping[str, Scenario]]] = {
     "keys": _keys,
     "dirty": lambda: dirty.SCENARIOS,
     "gigantic": lambda: gigantic.SCENARIOS,
     "poison": lambda: poison.SCENARIOS,
     "soft-dirty": _soft_dirty,
+    "used": _used,
 }
 """What can be asked, by name."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["populate", "touch"]
 
+LOCKED_TOGETHER: Final = 31
+"""PAGEVEC_SIZE: pages that a CPU has on its list of those to be locked (``mlock_folio``)."""
 NEEDS: Final = {"read": Flag.READ, "write": Flag.WRITE, "execute": Flag.READ}  # what is present can be read
 MARKS: Final = {"read": Flag.ACCESSED, "write": Flag.ACCESSED | Flag.DIRTY, "execute": Flag.ACCESSED}
 """What the hardware notes of an access."""
@@ -212,10 +214,19 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
 
 
 def _mark_pages(mm: Space, start: int, end: int, locked: Entries) -> None:
-    """Note that the pages of a range are used which entries of the last level map."""
-    last = mm.geometry.last
-    for _, entries in mm.tables.slices(start, end) if start < end else ():
-        mark_accessed(mm.machine, last.frame(entries[last.is_page(entries)]), locked)
+    """Note that the pages of a range of one area are used which entries of the last level map.
+
+    Anonymous ones that came locked wait together to be so: all that wait are locked with the one that fills the list.
+    """
+    if start >= end:
+        return
+    last, area = mm.geometry.last, mm.area_at(start)
+    pages = [entries[last.is_page(entries)] for _, entries in mm.tables.slices(start, end)]
+    paddrs = last.frame(np.concatenate([np.empty(0, last.dtype), *pages]))
+    if area is not None and area.is_anonymous and VmaFlags.LOCKED in area.flags:
+        came = paddrs[~np.isin(paddrs, locked)]
+        locked = np.append(locked, came[LOCKED_TOGETHER - 1 :: LOCKED_TOGETHER])
+    mark_accessed(mm.machine, paddrs, locked)
 
 
 def _clean_pages(mm: Space, start: int, end: int) -> list[tuple[Entries, Entries]]:

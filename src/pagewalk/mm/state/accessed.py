@@ -27,7 +27,7 @@ __all__ = ["locked_folios", "mark_accessed", "whole_folios"]
 def mark_accessed(machine: Hardware, paddrs: Frames, locked: Frames | None = None) -> None:
     """Note that frames are used now, once each; the zero page's folio is nobody's.
 
-    A kernel that sorts pages by generations counts on, of what is not locked, and forgets nothing (``lru_gen_inc_refs``).
+    One that sorts pages by generations notes it of what is not locked, and takes nothing back (``lru_gen_inc_refs``).
 
     Args:
         machine, paddrs: Which.
