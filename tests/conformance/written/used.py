@@ -172,6 +172,11 @@ A_MOVED_PAGE_KEEPS_ITS_NOTE = (
     populate(8, 2), fork(), write(8, process=1), write(8), read(0), unmap(0, 2),
 )  # fmt: skip
 
+WHAT_IS_MAPPED_AGAIN_IS_USED_AS_A_WHOLE = (
+    *huge(), advise(HUGE, HUGE, FREE), write(700), advise(HUGE, HUGE, PAGEOUT), advise(HUGE, HUGE, FREE), write(900),
+    advise(HUGE, HUGE, PAGEOUT), advise(HUGE, HUGE, COLD), advise(HUGE, HUGE, FREE), write(701), unused(),
+    advise(HUGE, HUGE, PAGEOUT),
+)  # fmt: skip
 FOLIOS_ARE_WRITTEN_ONCE = (
     shared_file(SEEN, 40, "always"), read(SEEN), unused(), pwrite("always", 0, DATA * 2048),
     pwrite("always", 0, DATA * 2048), pwrite("always", 0, DATA * 2048),

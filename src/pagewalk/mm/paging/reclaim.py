@@ -157,7 +157,8 @@ def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> list[int]:
         The physical addresses of those that are kept.
     """
     frames, geometry, kept = mm.machine.frames, mm.geometry, list[int]()
-    pages = entries[_pages(mm, entries)]
+    at = _pages(mm, entries)
+    pages = entries[at]
     block_of = _blocks(mm, pages)
     dirty, protected = geometry.last.flags(pages) & int(Flag.DIRTY) != 0, armed(geometry.last, pages)
     for block in np.unique(block_of).tolist():
@@ -170,6 +171,10 @@ def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> list[int]:
             split_folio(mm, block)
         elif reclaim and dirty[here].any():
             _keep(mm, frames.run(block, geometry.block_size))
+            used = geometry.last.flags(pages[here]) & int(Flag.ACCESSED) != 0  # unmapped together, and mapped again
+            entries[at[here]] = geometry.last.with_flags(
+                pages[here], Flag.DIRTY | Flag.ACCESSED if used.any() else Flag.DIRTY
+            )
             kept.append(block)
     return kept
 
