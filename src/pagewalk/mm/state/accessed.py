@@ -27,7 +27,8 @@ __all__ = ["locked_folios", "mark_accessed", "whole_folios"]
 def mark_accessed(machine: Hardware, paddrs: Frames, locked: Frames | None = None) -> None:
     """Note that frames are used now, once each; the zero page's folio is nobody's.
 
-    One that sorts pages by generations notes it of what is not locked, and takes nothing back (``lru_gen_inc_refs``).
+    A kernel that sorts pages by generations notes it of what is not locked, and takes nothing back.
+    (``lru_gen_inc_refs``, mm/swap.c.)
 
     Args:
         machine, paddrs: Which.
