@@ -2,6 +2,8 @@
 
 import pytest
 
+import pagewalk as pw
+from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.state.folios import Folios
 from pagewalk.mm.state.thp import sizes_for_write, wants_block
 from pagewalk.space import VmaFlags
@@ -89,3 +91,16 @@ def test_what_a_fault_brings_in(policy, flags, pages, wants):
 )
 def test_what_a_write_brings_in(policy, index, pages, largest):
     assert max(sizes_for_write(policy, index, BLOCK, pages), default=1) == largest
+
+
+def test_a_folio_that_has_lost_a_page_is_none_when_it_is_counted_anew():
+    """A discard that is torn off has taken pages out, and not yet the folio."""
+    machine = pw.Machine(ram=8 << 20)
+    file = machine.file("torn", contents=bytes(16 * 4096), huge="always")
+    assert len(file.folios.of(3)) == BLOCK
+    lost = file.pages.pop(3)
+    machine.recount()
+    assert file.folios.of(3) == range(3, 4)
+    assert machine.frames.used_as(lost, Usage.FREE)[0]
+    assert machine.usage()["file"] == (BLOCK - 1) * 4096
+    assert machine.frames.recency.pages(file.paddrs([0, 511])).tolist() == [1, 1]
