@@ -61,6 +61,6 @@ def test_a_seed_is_one_scenario():
 def test_the_generator_reaches_every_kind_of_step():
     made = {type(step) for seed in range(300) for step in generate(seed).steps}
     made |= {type(step) for seed in range(20) for step in generate(seed, hugetlb=True).steps}
-    made |= {type(step) for seed in range(20) for step in generate(seed, swap=True).steps}
+    made |= {type(step) for seed in range(100) for step in generate(seed, swap=True).steps}
     assert made == set(STEPS.values())
     assert all(weight > 0 for weight, _ in STEP_TABLE)
