@@ -123,6 +123,10 @@ A_MARKER_BEYOND_THE_END_STAYS = (
     shared_file(0, 8, "b"), watch(0, 8), stop(0, 8), read(5), write(5), read(2), truncate("b", 6), read(5), write(4),
 )  # fmt: skip
 
+A_WRITTEN_PAGE_OF_A_FILE_FAULTS_AGAIN_ONCE_IT_IS_RESOLVED = (
+    punch("a", 7, 2), shared_file(6, 2, offset=7), shared_file(50, 2, offset=7), read(6), read(7), read(50), read(51),
+    watch(50, 2), write(50), write(51), resume(50, 1), write(50), protect(51, 1, R), protect(51, 1, RW), write(51),
+)  # fmt: skip
 PROTECTED_PAGES_ARE_NOT_WRITTEN = (
     anon(0, 4), shared(4, 4), *map(write, (0, 1, 4)), read(2), watch(0, 8), stop(1, 5), PagemapScan(At(0), At(8)),
     PagemapScan(At(0), At(8), mask=2, returns=2), PagemapScan(At(0), At(8), inverted=2, mask=2, max_pages=2),

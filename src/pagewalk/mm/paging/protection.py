@@ -61,8 +61,8 @@ def _of_folios(mm: Space, entries: Entries, large: Any, flags: Any, level: Level
 def _writable(mm: Space, area: Area, entries: Entries, pages: Any, flags: Any, level: LevelEntries) -> Any:
     """Which pages with these flags may be written at once, without a fault: bools (``can_change_pte_writable``).
 
-    Of private memory those that are the process's own; of shared memory all, or, where somebody is to be told of
-    writes, those that are dirty already.
+    Of private memory those that are the process's own; of shared memory all, or, where it is told who writes, those
+    that are dirty already, and none where userfaultfd is to be told (``vma_wants_manual_pte_write_upgrade``).
     """
     shared, watched = VmaFlags.SHARED in area.flags, VmaFlags.UFFD_WP in area.flags
     if area.huge_page_size:
@@ -72,6 +72,8 @@ def _writable(mm: Space, area: Area, entries: Entries, pages: Any, flags: Any, l
         writable[pages] = mm.machine.frames.exclusive(level.frame(entries[pages]))
     elif is_writable_at_once(mm, area):
         return np.ones(len(entries), np.bool_)
+    elif watched:
+        return np.zeros(len(entries), np.bool_)
     else:
         writable = flags & int(Flag.DIRTY) != 0
     if watched:
