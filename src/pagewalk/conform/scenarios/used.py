@@ -29,7 +29,7 @@ def _forget(plan: Plan) -> do.Step:
         do.KernelRead(at, max(length, 1), process=who), do.KernelWrite(at, _DATA, process=who),
         *[do.Madvise(at, length, advice, process=who) for advice in _ADVICE], do.Munmap(at, length, process=who),
         do.Mlock(at, length, process=who), do.Munlock(at, length, process=who), do.Read(at, process=who),
-        write_to(plan, ("a", "a", "b")),
+        _write(plan),
     ]  # fmt: skip
     plan.queue = [plan.choice(again) for _ in range(plan.draw.integer(0, 3))]
     return do.ClearRefs(plan.choice(_CLEARED), process=who)

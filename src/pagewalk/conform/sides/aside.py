@@ -1,4 +1,4 @@
-"""What a CPU has set aside: pages that it will see to later, each held by one more reference meanwhile.
+"""What a CPU keeps to itself: translations, and pages that it will see to later, held by one more reference meanwhile.
 
 A page that is locked or unlocked waits on such a list until it is full, and who asks whether anybody else holds it is
 told so: one that a parent unlocked by writing to its own copy is copied again for the child that it was left to. When a
@@ -13,7 +13,7 @@ from typing import Final
 
 __all__ = ["Aside", "flush"]
 
-FLUSHED: Final = 64
+_FLUSHED: Final = 64
 """Pages of which a CPU forgets all at once, not one by one (``tlb_single_page_flush_ceiling``, x86-64, is 33)."""
 
 
@@ -37,6 +37,6 @@ def flush() -> None:
 
     Shared memory for a moment: it becomes one with no neighbour.
     """
-    with mmap.mmap(-1, FLUSHED * mmap.PAGESIZE) as region:
-        for page in range(FLUSHED):
+    with mmap.mmap(-1, _FLUSHED * mmap.PAGESIZE) as region:
+        for page in range(_FLUSHED):
             region[page * mmap.PAGESIZE] = 1

@@ -42,7 +42,7 @@ def pinned(mm: Space, start: int, end: int, access: Access) -> Iterator[Entries]
         start, end: Whole pages.
         access: "read", or "write": then their folios are known to be dirty afterwards.
     """
-    frames, paddrs, held = mm.machine.frames, list[int](), list[int]()
+    frames, paddrs, held, used = mm.machine.frames, list[int](), list[int](), list[int]()
     try:
         for page in range(start, end, mm.geometry.page_size):
             paddr = _bring_in(mm, page, access)
@@ -50,10 +50,11 @@ def pinned(mm: Space, start: int, end: int, access: Access) -> Iterator[Entries]
                 break
             paddrs.append(paddr)
             if mm.tables.last_at(page) is not None:
-                mark_accessed(mm.machine, np.array([paddr], np.uint64))
+                used.append(paddr)
             if frames.is_anonymous(paddr):
                 frames.hold(paddr)
                 held.append(paddr)
+        mark_accessed(mm.machine, np.array(used, np.uint64))
         yield np.array(paddrs, np.uint64)
     finally:
         for paddr in paddrs if access == "write" else ():

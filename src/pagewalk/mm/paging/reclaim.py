@@ -171,10 +171,9 @@ def _split_folios(mm: Space, entries: Entries, *, reclaim: bool) -> list[int]:
             split_folio(mm, block)
         elif reclaim and dirty[here].any():
             _keep(mm, frames.run(block, geometry.block_size))
-            used = geometry.last.flags(pages[here]) & int(Flag.ACCESSED) != 0  # unmapped together, and mapped again
-            entries[at[here]] = geometry.last.with_flags(
-                pages[here], Flag.DIRTY | Flag.ACCESSED if used.any() else Flag.DIRTY
-            )
+            used = (geometry.last.flags(pages[here]) & int(Flag.ACCESSED)).any()
+            marks = Flag.DIRTY | Flag.ACCESSED if used else Flag.DIRTY  # unmapped together, and mapped again
+            entries[at[here]] = geometry.last.with_flags(pages[here], marks)
             kept.append(block)
     return kept
 

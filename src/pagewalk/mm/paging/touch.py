@@ -21,7 +21,7 @@ from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
 from pagewalk.mm.paging.fault import find_area, handle
-from pagewalk.mm.state.accessed import locked_folios, mark_accessed
+from pagewalk.mm.state.accessed import mark_accessed, whole_folios
 from pagewalk.mm.state.areas import prepare_anon
 from pagewalk.space import VmaFlags
 
@@ -196,7 +196,7 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
             is short.
     """
     clean, stop = _clean_pages(mm, start, end) if access == "write" else [], end
-    locked = locked_folios(mm.machine, mm.machine.spaces)  # what is brought in waits to be, until the call is over
+    locked = _locked(mm, start, end)  # what is brought in waits to be, until the call is over
     try:
         touch(mm, start, end, access, by_kernel=True)
     except MemoryFault as error:
@@ -213,6 +213,14 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
             mm.machine.frames.set_dirty(mm.machine.frames.whole_folios(written))
 
 
+def _locked(mm: Space, start: int, end: int) -> Entries:
+    """The folios of a range of one area that are locked in memory by it."""
+    area = mm.area_at(start)
+    if start >= end or area is None or VmaFlags.LOCKED not in area.flags:
+        return np.empty(0, np.uint64)
+    return whole_folios(mm.machine, mm, start, end)
+
+
 def _mark_pages(mm: Space, start: int, end: int, locked: Entries) -> None:
     """Note that the pages of a range of one area are used which entries of the last level map.
 
@@ -226,7 +234,7 @@ def _mark_pages(mm: Space, start: int, end: int, locked: Entries) -> None:
     if area is not None and area.is_anonymous and VmaFlags.LOCKED in area.flags:
         came = paddrs[~np.isin(paddrs, locked)]
         locked = np.append(locked, came[LOCKED_TOGETHER - 1 :: LOCKED_TOGETHER])
-    mark_accessed(mm.machine, paddrs, locked)
+    mark_accessed(mm.machine, paddrs, area=area, locked=locked)
 
 
 def _clean_pages(mm: Space, start: int, end: int) -> list[tuple[Entries, Entries]]:

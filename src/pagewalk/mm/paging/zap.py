@@ -161,7 +161,7 @@ def unmap_file(vma: Vma, start: int, end: int, *, private: bool = False, zaps: b
         if upper.is_leaf and zaps and next_ - addr == mm.geometry.block_size:
             _zap_huge(mm, vma, upper)
         elif upper.is_leaf:
-            mm.tables.unmap_file(upper)
+            mm.tables.split_file(upper)
 
     mm.tables.each_upper(start, end, at_upper)
     for _, entries in mm.tables.slices(start, end):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pagewalk.mm.hardware.machine import Hardware
-    from pagewalk.space import AddressSpace
+    from pagewalk.space import AddressSpace, Vma
 
     Frames = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["locked_folios", "mark_accessed", "whole_folios"]
 
 
-def mark_accessed(machine: Hardware, paddrs: Frames, locked: Frames | None = None) -> None:
+def mark_accessed(
+    machine: Hardware, paddrs: Frames, *, area: Vma | None = None, locked: Frames | None = None
+) -> None:
     """Note that frames are used now, once each; the zero page's folio is nobody's.
 
     A kernel that sorts pages by generations notes it of what is not locked, and takes nothing back.
@@ -32,13 +34,19 @@ def mark_accessed(machine: Hardware, paddrs: Frames, locked: Frames | None = Non
 
     Args:
         machine, paddrs: Which.
-        locked: The folios that are locked in memory, as ``locked_folios`` said before; None: those that are now.
+        area: Where they are all mapped; None: who knows where.
+        locked: The folios that are locked there. Those that are locked elsewhere are looked for, if that matters.
     """
     frames = machine.frames
 
     def is_locked(folios: Frames) -> Mask:
-        kept = locked_folios(machine, machine.spaces) if locked is None else locked
-        return frames.mlocked(folios) | np.isin(folios, kept)
+        known = frames.mlocked(folios)
+        if locked is not None:
+            known |= np.isin(folios, locked)
+        asked = ~known if area is None else ~known & ~frames.mapped_once(folios)
+        if asked.any():
+            known |= asked & np.isin(folios, locked_folios(machine, machine.spaces, but=area))
+        return known
 
     used = paddrs[~frames.used_as(paddrs, Usage.ZERO)]
     if machine.lru_gen:
@@ -47,9 +55,14 @@ def mark_accessed(machine: Hardware, paddrs: Frames, locked: Frames | None = Non
         frames.recency.mark(used, is_locked)
 
 
-def locked_folios(machine: Hardware, spaces: Iterable[AddressSpace]) -> Frames:
-    """The folios that these address spaces map as a whole where it is locked, by their first frames."""
-    areas = [(mm, vma) for mm in spaces for vma in mm.vmas if VmaFlags.LOCKED in vma.flags]
+def locked_folios(machine: Hardware, spaces: Iterable[AddressSpace], *, but: Vma | None = None) -> Frames:
+    """The folios that these address spaces map as a whole where it is locked, by their first frames.
+
+    Args:
+        machine, spaces: Which.
+        but: An area that is not looked at.
+    """
+    areas = [(mm, vma) for mm in spaces for vma in mm.vmas if VmaFlags.LOCKED in vma.flags and vma is not but]
     found = [whole_folios(machine, mm, vma.start, vma.end) for mm, vma in areas if not vma.huge_page_size]
     return np.concatenate([np.empty(0, np.uint64), *found])
 

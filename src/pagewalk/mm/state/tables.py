@@ -114,7 +114,7 @@ class MmTables(PageTables):
     def _split(self, entry: Entry, vaddr: int, folio: bool) -> None:
         self.check_split(entry, vaddr)
         if self.maps_file(entry):
-            self.unmap_file(entry)
+            self.split_file(entry)
             return
         zero = entry.target == self.machine.huge_zero
         contents = self._zero_pages(entry) if zero else self.split_contents(entry, vaddr)
@@ -136,8 +136,8 @@ class MmTables(PageTables):
         """Whether a huge page of a block is a file's: no table is set aside for it."""
         return entry.target is not None and bool(self.machine.frames.used_as(entry.target, Usage.FILE)[0])
 
-    def unmap_file(self, entry: Entry) -> None:
-        """Empty an entry that maps a file's huge page, whose folio is referenced if it was used there."""
+    def split_file(self, entry: Entry) -> None:
+        """Empty an entry of a file's huge page, to be mapped by parts: its folio is referenced if it was used."""
         frames = self.machine.frames
         if Flag.ACCESSED in entry.flags and entry.target is not None:
             frames.recency.refer(frames.run(entry.target, self.machine.frames.page_size))
