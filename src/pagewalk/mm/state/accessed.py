@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["locked_folios", "mark_accessed", "whole_folios"]
 
 
-def mark_accessed(
-    machine: Hardware, paddrs: Frames, *, area: Vma | None = None, locked: Frames | None = None
-) -> None:
+def mark_accessed(machine: Hardware, paddrs: Frames, *, area: Vma | None = None, locked: Frames | None = None) -> None:
     """Note that frames are used now, once each; the zero page's folio is nobody's.
 
     A kernel that sorts pages by generations notes it of what is not locked, and takes nothing back.
