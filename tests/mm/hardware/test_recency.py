@@ -92,8 +92,10 @@ def test_parts_take_over_what_the_whole_had(recency):
 def test_a_new_frame_is_single_and_has_no_note(recency):
     recency.join(frames(4, 5))
     recency.refer(frames(5))
+    recency.separate(frames(4, 5))
     recency.begin(frames(5))
     assert recency.referenced(frames(4, 5)).tolist() == [True, False]
+    assert recency.pages(frames(4, 5)).tolist() == [1, 1]
 
 
 def test_a_frame_takes_over_the_note_of_another(recency):

@@ -35,6 +35,8 @@ def _books(machine: Machine) -> dict[str, Any]:
         "references to frames": frames.references.copy(),
         "what frames are used for": frames.usage.copy(),
         "free frames": np.array([frames.free]),
+        "which frames are a folio": frames.recency.folios(frames.run(0, frames.size)),
+        "pages of a folio": frames.recency.pages(frames.run(0, frames.size)),
         "users of swap slots": _rows({slot: swap.users(slot) for slot in range(1, swap.slots + 1) if swap.has(slot)}),
         "the swap cache": _rows(swap.cached),
         "tables set aside": np.array(sorted(len(mm.tables.deposits) for mm in machine.spaces if isinstance(mm, Space))),

@@ -37,6 +37,7 @@ class Recency:
         self._page_size = np.uint64(page_size)
         self._notes = np.zeros(count, np.uint8)
         self._first = np.arange(count, dtype=np.uint64)
+        self._sizes = np.ones(count, np.uint32)
 
     def _folios(self, paddrs: Frames) -> Frames:
         """The number of the first frame of the folio of each."""
@@ -46,19 +47,20 @@ class Recency:
 
     def begin(self, paddrs: Frames) -> None:
         """These are single frames that somebody has just got: nothing is noted of them."""
-        numbers = paddrs // self._page_size
-        self._notes[numbers] = 0
-        self._first[numbers] = numbers
+        self._notes[paddrs // self._page_size] = 0
 
     def join(self, paddrs: Frames) -> None:
         """These frames are one folio from now on, of which is noted what was of the first one."""
-        self._first[paddrs // self._page_size] = paddrs[0] // self._page_size
+        numbers = paddrs // self._page_size
+        self._first[numbers] = numbers[0]
+        self._sizes[numbers[0]] = len(numbers)
 
     def separate(self, paddrs: Frames) -> None:
         """These frames are folios of their own, of which is noted what was of the folio they are from."""
         numbers = paddrs // self._page_size
         self._notes[numbers] = self._notes[self._first[numbers]]
         self._first[numbers] = numbers
+        self._sizes[numbers] = 1
 
     def take_over(self, source: int, target: int) -> None:
         """One single frame takes the place of another."""
@@ -74,9 +76,9 @@ class Recency:
         """The address of the first frame of the folio of each."""
         return self._folios(paddrs) * self._page_size
 
-    def pages(self, paddrs: Frames) -> npt.NDArray[np.intp]:
+    def pages(self, paddrs: Frames) -> npt.NDArray[np.uint32]:
         """How many frames the folio of each has."""
-        return np.bincount(self._first)[self._folios(paddrs)]
+        return self._sizes[self._folios(paddrs)]
 
     # -- notes ---------------------------------------------------------------------------------------------------------
 
