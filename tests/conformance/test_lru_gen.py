@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 
 from pagewalk.conform.campaign.compare import compare
-from pagewalk.conform.campaign.text import disagreement_text
 from pagewalk.conform.sides.model import simulated
-from tests.conformance.recorded import read_answers
+from tests.conformance.recorded import read_answers, the_model_agrees
 from tests.conformance.written import used
 from tests.guests import DATA
 
@@ -25,10 +24,7 @@ def recorded():
 
 
 def test_the_model_of_that_kernel_agrees(recorded):
-    model = simulated(facts=recorded.facts)
-    for title, scenario in recorded.scenarios.items():
-        found = compare(scenario, recorded, model).disagreement
-        assert found is None, f"{title}: {disagreement_text(found)}"
+    the_model_agrees(recorded)
 
 
 def test_the_model_of_a_kernel_without_does_not(recorded):

@@ -16,7 +16,7 @@ from pagewalk.conform.campaign.compare import compare
 from pagewalk.conform.campaign.text import disagreement_text
 from pagewalk.conform.sides.facts import running_facts
 from pagewalk.conform.sides.model import simulated
-from tests.conformance.recorded import read_answers
+from tests.conformance.recorded import read_answers, the_model_agrees
 from tests.conformance.written import dirty
 from tests.guests import DATA
 
@@ -39,10 +39,7 @@ def signals(recorded):
 
 
 def test_the_model_of_that_cpu_agrees(recorded):
-    model = simulated(facts=recorded.facts)
-    for title, scenario in recorded.scenarios.items():
-        found = compare(scenario, recorded, model).disagreement
-        assert found is None, f"{title}: {disagreement_text(found)}"
+    the_model_agrees(recorded)
 
 
 def test_the_model_of_the_other_cpu_does_not(recorded):

@@ -9,11 +9,10 @@ import pytest
 
 from pagewalk.abi.pagemap import PageIs
 from pagewalk.conform.campaign.compare import compare
-from pagewalk.conform.campaign.text import disagreement_text
 from pagewalk.conform.scenarios import ClearRefs
 from pagewalk.conform.sides.model import simulated
 from pagewalk.conform.sides.observe import has
-from tests.conformance.recorded import read_answers
+from tests.conformance.recorded import read_answers, the_model_agrees
 from tests.conformance.written import soft_dirty
 from tests.guests import DATA
 
@@ -28,10 +27,7 @@ def recorded():
 
 
 def test_the_model_of_that_kernel_agrees(recorded):
-    model = simulated(facts=recorded.facts)
-    for title, scenario in recorded.scenarios.items():
-        found = compare(scenario, recorded, model).disagreement
-        assert found is None, f"{title}: {disagreement_text(found)}"
+    the_model_agrees(recorded)
 
 
 def test_the_model_of_a_kernel_without_does_not(recorded):
