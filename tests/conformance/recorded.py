@@ -23,12 +23,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pagewalk.conform.campaign.compare import compare, final_steps
-from pagewalk.conform.campaign.text import disagreement_text
+from pagewalk.conform.campaign.compare import final_steps
 from pagewalk.conform.scenarios import At, Scenario, Step
 from pagewalk.conform.scenarios.target import Outcome
 from pagewalk.conform.sides.facts import GIGANTIC, Facts, free_hugetlb, running_facts
-from pagewalk.conform.sides.model import simulated
 from pagewalk.conform.sides.observe import Row, View
 from pagewalk.conform.sides.side import Record, Side
 from pagewalk.errors import UnsupportedError
@@ -100,14 +98,6 @@ def read_answers(path: Path) -> Recorded:
     scenarios = {title: Scenario.from_json(json.dumps(run["scenario"])) for title, run in plain["runs"].items()}
     answers = {scenarios[title]: _answers(run) for title, run in plain["runs"].items()}
     return Recorded(plain["kernel"], Facts(**plain["facts"]), scenarios, answers)
-
-
-def the_model_agrees(recorded: Recorded) -> None:
-    """Assert that the model of a machine of the same facts gives the same answers to all that was asked."""
-    model = simulated(facts=recorded.facts)
-    for title, scenario in recorded.scenarios.items():
-        found = compare(scenario, recorded, model).disagreement
-        assert found is None, f"{title}: {disagreement_text(found)}"
 
 
 def write_answers(path: Path, side: Side, facts: Facts, scenarios: Mapping[str, Scenario]) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from pagewalk.conform.campaign.compare import compare
 from pagewalk.conform.sides.model import simulated
-from tests.conformance.recorded import read_answers, the_model_agrees
+from tests.conformance.held import the_model_agrees
+from tests.conformance.recorded import read_answers
 from tests.conformance.written import used
 from tests.guests import DATA
 

@@ -16,7 +16,8 @@ from pagewalk.conform.campaign.compare import compare
 from pagewalk.conform.campaign.text import disagreement_text
 from pagewalk.conform.sides.facts import running_facts
 from pagewalk.conform.sides.model import simulated
-from tests.conformance.recorded import read_answers, the_model_agrees
+from tests.conformance.held import the_model_agrees
+from tests.conformance.recorded import read_answers
 from tests.conformance.written import dirty
 from tests.guests import DATA
 

@@ -12,7 +12,8 @@ from pagewalk.conform.campaign.compare import compare
 from pagewalk.conform.scenarios import ClearRefs
 from pagewalk.conform.sides.model import simulated
 from pagewalk.conform.sides.observe import has
-from tests.conformance.recorded import read_answers, the_model_agrees
+from tests.conformance.held import the_model_agrees
+from tests.conformance.recorded import read_answers
 from tests.conformance.written import soft_dirty
 from tests.guests import DATA
 
