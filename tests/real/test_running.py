@@ -92,7 +92,8 @@ class TestListing:
         """But for the ASID, which may be another by now."""
         with pw.source(address(vm, "qmp")) as source:
             found = {name: source.cpus[0][name] for name in vm.registers}
-            assert from_registers(found).windows == from_registers(vm.registers).windows
+            ours, stubs = from_registers(found).windows, from_registers(vm.registers).windows
+            assert [window._replace(asid=None) for window in ours] == [window._replace(asid=None) for window in stubs]
             rest = [name for name in vm.registers if not name.startswith("ttbr")]
             assert [found[name] for name in rest] == [vm.registers[name] for name in rest]
 
