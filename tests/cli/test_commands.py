@@ -18,6 +18,7 @@ from pagewalk.report.words import size_text
 from tests.cli.conftest import COMMAND
 
 LOW = ["--end", "0x800000000000"]
+COMMANDS = ["map", "count", "vtop", "info", "ps", "vmas", "read", "roots", "build", "edit", "live", "conform", "demo"]
 
 
 @pytest.fixture(scope="module")
@@ -191,21 +192,12 @@ class TestGroup:
 
     def test_help_names_every_command(self, run):
         done = run("--help")
-        assert re.findall(r"^  (\w+)  ", done.stdout.split("Commands:")[1], re.MULTILINE) == [
-            "map",
-            "count",
-            "vtop",
-            "info",
-            "ps",
-            "vmas",
-            "read",
-            "roots",
-            "build",
-            "edit",
-            "live",
-            "conform",
-            "demo",
-        ]
+        assert re.findall(r"^  (\w+)  ", done.stdout.split("Commands:")[1], re.MULTILINE) == COMMANDS
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_no_mark_of_clicks_is_left_in_a_help(self, run, command):
+        """A docstring that is raw has a backslash and a letter where click looks for one character."""
+        assert "\\" not in run(command, "--help").stdout
 
     @pytest.mark.parametrize("command", ["map", "vtop"])
     def test_each_command_explains_itself(self, run, command):

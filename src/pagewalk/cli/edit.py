@@ -69,7 +69,7 @@ def edit(
     as_json: bool,
     **where: Any,
 ) -> int:
-    r"""Change page tables: all of the OPERATIONs, or none.
+    """Change page tables: all of the OPERATIONs, or none.
 
     \b
     pagewalk edit guest.ram --root 0x4b26000 --dry-run "protect 0x400000 4K r--u"
@@ -82,7 +82,7 @@ def edit(
     cannot be done, or the memory has changed since.
 
     SOURCE is as for map, but no process.
-    """
+    """  # noqa: D301 - click's mark, that the lines stay as they are, is this character
     context = click.get_current_context()
     if undo or recover:
         if (undo and recover) or source or operations or script:
