@@ -76,10 +76,10 @@ def check_meaning(form: PagingFormat, level: Level, entry: int, reference: Refer
     said = _said(reference, form, level.shift, entry, layered=layered)
     mine, theirs = meaning(level, entry), _golden(level, entry, said)
     for name in ("kind", "frame", "flags", "memory", "pkey", "swap", "order"):
-        one, other = told(getattr(mine, name)), told(getattr(theirs, name))
+        one, other = getattr(mine, name), getattr(theirs, name)
         if one != other:
             where = f"{form.name}, {level.manual}, row {level.decode(entry).row.name}"
-            raise AssertionError(f"{where}: {entry:#x} has {name} {one}; the reference: {other}")
+            raise AssertionError(f"{where}: {entry:#x} has {name} {told(one)}; the reference: {told(other)}")
 
 
 class _Absent(NamedTuple):

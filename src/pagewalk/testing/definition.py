@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pagewalk.formats import ENCRYPTED, Kind, Pattern, Window
 from pagewalk.formats.bits import left_over, run
+from pagewalk.formats.fields import SWAP_TYPE
 
 if TYPE_CHECKING:
     from pagewalk.formats import Level, PagingFormat, Row
@@ -57,6 +58,7 @@ def check_definition(form: PagingFormat) -> None:
         for row in level.codec.rows:
             _every_bit_is_accounted_for(f"{where}, row {row.name}", form, row)
         _kinds_are_complete(where, level)
+        _swap_has_slots(where, level)
         _addresses_fit(where, form, level)
 
 
@@ -131,6 +133,13 @@ def _kinds_are_complete(where: str, level: Level) -> None:
         canonical = row.kind in _PAGES and row.name == row.kind.label and not row.order
         if canonical and below is not None and below.may_be_leaf and below.codec.row(row.name) is None:
             raise AssertionError(f"{where}: a page of row {row.name} cannot be split: {below.manual} has no such row")
+
+
+def _swap_has_slots(where: str, level: Level) -> None:
+    """An entry of swap says which device, and where on it."""
+    for row in level.codec.rows:
+        if row.kind is Kind.SWAP and not (row.address and row.field(SWAP_TYPE)):
+            raise AssertionError(f"{where}, row {row.name}: swap needs an address and a field {SWAP_TYPE!r}")
 
 
 def _addresses_fit(where: str, form: PagingFormat, level: Level) -> None:

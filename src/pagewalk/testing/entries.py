@@ -5,6 +5,7 @@ Entries of each row are drawn with a seed: the row's bits as they must be, the o
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -75,8 +76,13 @@ def told(value: Any) -> str:
     if isinstance(value, Kind):
         return value.label
     if isinstance(value, Flag):
-        return "|".join(flag.name or "" for flag in Flag if flag & value) or "none"
+        return _names(int(value))
     return hex(value) if isinstance(value, int) else str(value)
+
+
+@cache  # a format says a few hundred combinations, a check tells them by the hundred thousand
+def _names(flags: int) -> str:
+    return "|".join(flag.name or "" for flag in Flag if flag & flags) or "none"
 
 
 def _arrays_agree(place: _Place, entries: Sequence[int]) -> None:
@@ -152,19 +158,21 @@ def _made_again(place: _Place, row: Row, entry: int) -> None:
     for field in row.fields:
         said |= 0 if field.derived else entry & field.mask
     again = codec.make(row, address, said)
-    _same(place, entry, again, "made again")
+    _same(place, meaning(place.level, entry), again, "made again")
     if codec.make(row, address, said & again) != again:
         raise place.says(entry, f"made again is {again:#x}, and made once more another")
 
 
-def _same(place: _Place, entry: int, other: int, how: str, without: int = 0) -> None:
-    """Two entries mean the same, but for some flags."""
-    one, two = meaning(place.level, entry), meaning(place.level, other)
-    one, two = one._replace(entry=0, flags=one.flags & ~without), two._replace(entry=0, flags=two.flags & ~without)
+def _same(place: _Place, before: Golden, other: int, how: str, without: int = 0) -> None:
+    """An entry means what it meant before it was changed, but for some flags."""
+    after = meaning(place.level, other)
+    one, two = (said._replace(entry=0, flags=said.flags & ~without) for said in (before, after))
+    if one == two:
+        return
     for name in one._fields:
         if getattr(one, name) != getattr(two, name):
             a, b = told(getattr(one, name)), told(getattr(two, name))
-            raise place.says(entry, f"has {name} {a}; {how}, as {other:#x}, {b}")
+            raise place.says(before.entry, f"has {name} {a}; {how}, as {other:#x}, {b}")
 
 
 def _changed(place: _Place, row: Row, entry: int) -> None:
@@ -172,6 +180,7 @@ def _changed(place: _Place, row: Row, entry: int) -> None:
     level = place.level
     if row.kind not in (*_PAGES, Kind.SWAP):
         return
+    before = meaning(level, entry)
     for field in row.fields:
         state = field.flags & FLAGS & ~Flag.rights()
         if field.derived or not state or len(field.meanings) < 2 or _read_elsewhere(row, state):
@@ -179,8 +188,8 @@ def _changed(place: _Place, row: Row, entry: int) -> None:
         on, off = level.with_flags(entry, state), level.without_flags(entry, state)
         if level.flags(on) & state != state or level.flags(off) & state:
             raise place.says(entry, f"with {told(state)} is {on:#x}, without {off:#x}: the flag does not follow")
-        _same(place, entry, on, f"with {told(state)}", state)
-        _same(place, entry, off, f"without {told(state)}", state)
+        _same(place, before, on, f"with {told(state)}", state)
+        _same(place, before, off, f"without {told(state)}", state)
     if row.kind is Kind.PRESENT and level.codec.row(Kind.PROT_NONE.label) is not None:
         _without_rights(place, row, entry)
 
