@@ -92,9 +92,9 @@ class Arrays:
         if granted in self._parts:
             return
         grown = empty_lookup(len(self._states) + self.size)
-        for first in range(0, len(self._states), self.size):
-            held = np.flatnonzero(self._states[first : first + self.size])
-            grown[held + first] = self._states[held + first]
+        for first in (page << _IN_PAGE for page in self._touched):
+            held = self._states[first : first + (1 << _IN_PAGE)]
+            grown[first : first + len(held)] = held
         self._states = grown
         self._parts[granted] = len(self._parts) * self.size
 
@@ -177,6 +177,7 @@ class Arrays:
                     some = self._matching(spread & np.uint64(mask), places)
                     where = self.index(some) + part
                     self._states[where] = self._worked_out(some, rights)
+                    self._touched.update(np.unique(where >> _IN_PAGE).tolist())
         return True
 
     def _not_kept(self, index: npt.NDArray[np.intp]) -> npt.NDArray[np.uint32]:
