@@ -43,6 +43,7 @@ SEQUENTIAL, RANDOM, COLD, PAGEOUT, FREE = (
     abi.MADV_SEQUENTIAL, abi.MADV_RANDOM, abi.MADV_COLD, abi.MADV_PAGEOUT, abi.MADV_FREE,
 )  # fmt: skip
 COLLAPSE, DONTNEED = abi.MADV_COLLAPSE, abi.MADV_DONTNEED
+LOCKED = abi.MAP_LOCKED
 SEEN = 48
 FILES = (File("a", 24), File("b", 0), File("l", 2 * HUGE + 40), File("always", 40, "huge=always"))
 
@@ -54,6 +55,11 @@ def unused(number=1, **how):
 def seen(file, pages):
     """The pages of a file where nobody else looks at them, and none was used."""
     return shared_file(SEEN, pages, file), populate(SEEN, pages), unused()
+
+
+def marked_once(file, pages):
+    """A file's pages where nobody else looks at them, none of them active, and all marked once."""
+    return *seen(file, pages), advise(SEEN, pages, COLD), unused(), populate(SEEN, pages)
 
 
 def populate(page, pages, **how):
@@ -132,8 +138,8 @@ LOCKED_PAGES_ARE_NEVER_ACTIVE = (
     populate(0, 8), populate(4, 4), unused(), lock(4, 4), unlock(4, 4), populate(4, 4), pwrite("a", 0), pwrite("a", 1),
 )  # fmt: skip
 LOCKED_WHEN_THEY_CAME = (
-    *seen("a", 4), shared_file(16, 4, flags=abi.MAP_LOCKED), unused(), populate(16, 4), populate(16, 4), unmap(16, 4),
-    pwrite("a", 0), pwrite("a", 0), anon(8, 4, flags=abi.MAP_LOCKED), fork(), populate(8, 4), fork(2), leave(8, 2, 24),
+    *seen("a", 4), shared_file(16, 4, flags=LOCKED), unused(), populate(16, 4), populate(16, 4), unmap(16, 4),
+    pwrite("a", 0), pwrite("a", 0), anon(8, 4, flags=LOCKED), fork(), populate(8, 4), fork(2), leave(8, 2, 24),
     populate(24, 2), populate(24, 2), fork(3),
 )  # fmt: skip
 ONE_NOTE_FOR_A_HUGE_PAGE = (
@@ -196,9 +202,35 @@ LOCKING_TAKES_AWAY_WHAT_WAS_ACTIVE = (
 )  # fmt: skip
 WHAT_COMES_LOCKED_WAITS_TO_BE = (
     shared_file(SEEN, 4), read(SEEN), unused(), pwrite("a", 0), pwrite("a", 1),
-    shared_file(16, 4, flags=abi.MAP_LOCKED), populate(16, 4), populate(16, 4), unmap(16, 4), populate(SEEN, 1),
+    shared_file(16, 4, flags=LOCKED), populate(16, 4), populate(16, 4), unmap(16, 4), populate(SEEN, 1),
     unused(),
     pwrite("a", 0), pwrite("a", 0), pwrite("a", 2), pwrite("a", 2),
+)  # fmt: skip
+PAGES_LEAVE_THE_LIST_OF_31_TOGETHER = (
+    *marked_once("l", 128), shared_file(200, 128, "l", flags=LOCKED),
+    advise(SEEN, 128, COLD), unused(), populate(SEEN, 128), lock(200, 100),
+    advise(SEEN, 128, COLD), unused(), populate(SEEN, 128), unmap(200, 128), shared_file(200, 128, "l"), read(261),
+    read(200), lock(205, 110),
+    advise(SEEN, 128, COLD), unused(), populate(SEEN, 128), unmap(200, 128), private_file(203, 100, "l", 3, R),
+    lock(210, 90),
+)  # fmt: skip
+SOME_COME_FROM_THE_PAGE_CACHE_AND_SOME_ALONE = (
+    *marked_once("l", 128), punch("l", 3, 2), punch("l", 20, 9), punch("l", 47, 1), punch("l", 62, 40),
+    shared_file(200, 128, "l", flags=LOCKED),
+    advise(SEEN, 128, COLD), unused(), populate(SEEN, 128), unmap(200, 128), punch("l", 0, 1), punch("l", 14, 2),
+    punch("l", 33, 31), shared_file(207, 100, "l", 7), lock(212, 80),
+)  # fmt: skip
+THE_LIST_IS_EMPTIED_AFTER_EACH_AREA = (
+    *marked_once("l", 128), shared_file(200, 25, "l"), private_file(225, 25, "l", 25, R), shared_file(250, 9, "l", 50),
+    anon(259, 40), shared_file(299, 60, "l", 60), lock(200, 159), unlock(200, 159), unmap(200, 159),
+    advise(SEEN, 128, COLD), unused(), populate(SEEN, 128), shared_file(200, 40, "l"), shared_file(240, 40, "l", 60),
+    lock(200, 80),
+)  # fmt: skip
+PINNED_PAGES_COME_LOCKED = (
+    *marked_once("l", 128), shared_file(200, 128, "l"), lock(200, 128, abi.MLOCK_ONFAULT), kernel_read(200, 90 * PAGE),
+    advise(SEEN, 128, COLD), unused(), populate(SEEN, 128), unmap(200, 128), shared_file(200, 20, "l"),
+    lock(200, 20, abi.MLOCK_ONFAULT), shared_file(220, 60, "l", 20), lock(240, 40, abi.MLOCK_ONFAULT),
+    kernel_read(210, 60 * PAGE), kernel_write(203), kernel_write(275),
 )  # fmt: skip
 WHAT_CANNOT_BE_PAGED_OUT_IS_ACTIVE = (
     shared_file(0, 4), write(0), advise(0, 4, PAGEOUT), private_file(8, 4), write(11), populate(8, 1), populate(8, 1),

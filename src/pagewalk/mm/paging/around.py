@@ -18,25 +18,30 @@ if TYPE_CHECKING:
     from pagewalk.mm.state.space import Space
     from pagewalk.mm.state.tables import Entries
 
-__all__ = ["map_around", "maps_around"]
+__all__ = ["map_around", "maps_around", "takes_around", "window"]
 
 FAULT_AROUND: Final = 64 << 10
 """Bytes around a read fault of a file that are mapped with it, if they are in the page cache (fault_around_bytes)."""
 
 
-def _around(mm: Space, area: Area, page: int) -> tuple[int, int]:
+def window(mm: Space, area: Area, page: int) -> tuple[int, int]:
     """What a read fault of a file may map: up to a table's end."""
-    window = max(FAULT_AROUND, mm.geometry.page_size)
-    start = max(page // window * window, area.start)
-    return start, min(start + window, area.end, mm.geometry.block_start(page) + mm.geometry.block_size)
+    size = max(FAULT_AROUND, mm.geometry.page_size)
+    start = max(page // size * size, area.start)
+    return start, min(start + size, area.end, mm.geometry.block_start(page) + mm.geometry.block_size)
+
+
+def takes_around(area: Area, access: Access) -> bool:
+    """Whether faults of an area take more than their own page along, where there is more."""
+    return not area.is_anonymous and access != "write" and VmaFlags.UFFD_WP not in area.flags
 
 
 def maps_around(mm: Space, area: Area, page: int, access: Access) -> bool:
     """Whether a fault maps pages of the file that are in the page cache, its own or others."""
     file = cast("File", area.mapping)
-    if access == "write" or VmaFlags.UFFD_WP in area.flags:
+    if not takes_around(area, access):
         return False
-    start, end = _around(mm, area, page)
+    start, end = window(mm, area, page)
     offsets = range(area.offset_at(start), area.offset_at(end), mm.geometry.page_size)
     return any(offset // file.page_size in file.pages and file.has(offset) for offset in offsets)
 
@@ -47,10 +52,10 @@ def map_around(mm: Space, area: Area, page: int) -> None:
     A large folio of which one is a part is mapped as a whole where it has room (6.18).
     """
     file, size = cast("File", area.mapping), mm.geometry.page_size
-    start, end = _around(mm, area, page)
+    start, end = window(mm, area, page)
     first = area.offset_at(start) // size
-    window = range(first, min(first + (end - start) // size, file.page_count))
-    there = [index for index in window if index in file.pages and not file.is_poisoned(index)]
+    pages = range(first, min(first + (end - start) // size, file.page_count))
+    there = [index for index in pages if index in file.pages and not file.is_poisoned(index)]
     for index in there if len(file.folios) else ():
         whole = reach(mm, area, start + (index - first) * size)
         if whole is not None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pagewalk.errors import MemoryFault, OutOfFrames
 from pagewalk.mm.paging import hugetlb
+from pagewalk.mm.paging.arrivals import Arrivals, LockList
 from pagewalk.mm.paging.fault import unshare
 from pagewalk.mm.paging.touch import touch
 from pagewalk.mm.state.accessed import mark_accessed
@@ -43,6 +44,8 @@ def pinned(mm: Space, start: int, end: int, access: Access) -> Iterator[Entries]
         access: "read", or "write": then their folios are known to be dirty afterwards.
     """
     frames, paddrs, held, used = mm.machine.frames, list[int](), list[int](), list[int]()
+    areas = [mm.as_area(vma) for vma in mm.vmas.overlapping(start, end)]
+    arrivals = [Arrivals(mm, area, max(start, area.start), min(end, area.end), access) for area in areas]
     try:
         for page in range(start, end, mm.geometry.page_size):
             paddr = _bring_in(mm, page, access)
@@ -54,7 +57,9 @@ def pinned(mm: Space, start: int, end: int, access: Access) -> Iterator[Entries]
             if frames.is_anonymous(paddr):
                 frames.hold(paddr)
                 held.append(paddr)
-        mark_accessed(mm.machine, np.array(used, np.uint64))
+        waiting = LockList()
+        locked = np.concatenate([np.empty(0, np.uint64), *(coming.locked(waiting) for coming in arrivals)])
+        mark_accessed(mm.machine, np.array(used, np.uint64), areas=areas, locked=locked)
         yield np.array(paddrs, np.uint64)
     finally:
         for paddr in paddrs if access == "write" else ():

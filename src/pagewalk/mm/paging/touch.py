@@ -20,8 +20,9 @@ from pagewalk.errors import MemoryFault, OutOfFrames, SystemCallError
 from pagewalk.formats import Flag, Kind
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging import hugetlb
+from pagewalk.mm.paging.arrivals import Arrivals, LockList
 from pagewalk.mm.paging.fault import find_area, handle
-from pagewalk.mm.state.accessed import mark_accessed, whole_folios
+from pagewalk.mm.state.accessed import mark_accessed
 from pagewalk.mm.state.areas import prepare_anon
 from pagewalk.space import VmaFlags
 
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["populate", "touch"]
 
-LOCKED_TOGETHER: Final = 31
-"""PAGEVEC_SIZE: pages that a CPU has on its list of those to be locked (``mlock_folio``)."""
 NEEDS: Final = {"read": Flag.READ, "write": Flag.WRITE, "execute": Flag.READ}  # what is present can be read
 MARKS: Final = {"read": Flag.ACCESSED, "write": Flag.ACCESSED | Flag.DIRTY, "execute": Flag.ACCESSED}
 """What the hardware notes of an access."""
+_PIECE: Final = 1 << 30
+"""What a system call brings in at a time: it may be asked for more than there is room to list."""
 
 
 class _Way(NamedTuple):
@@ -196,9 +197,11 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
             is short.
     """
     clean, stop = _clean_pages(mm, start, end) if access == "write" else [], end
-    locked = _locked(mm, start, end)  # what is brought in waits to be, until the call is over
+    area = mm.area_at(start)
+    arrivals = None if area is None else Arrivals(mm, area, start, end, access)
     try:
-        touch(mm, start, end, access, by_kernel=True)
+        for first in range(start, end, _PIECE):
+            touch(mm, first, min(end, first + _PIECE), access, by_kernel=True)
     except MemoryFault as error:
         stop = error.vaddr
         code = EHWPOISON if error.code == abi.BUS_MCEERR_AR else errno.EFAULT
@@ -207,34 +210,21 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
         stop = start if error.vaddr is None else error.vaddr
         raise SystemCallError(errno.ENOMEM, str(error)) from error
     finally:
-        mm.machine.do(_mark_pages, mm, start, mm.geometry.page_start(stop), locked)
+        if arrivals is not None:
+            mm.machine.do(_mark_pages, mm, start, mm.geometry.page_start(stop), arrivals)
         for addrs, paddrs in clean:
             written = paddrs[addrs < np.uint64(stop)]
             mm.machine.frames.set_dirty(mm.machine.frames.whole_folios(written))
 
 
-def _locked(mm: Space, start: int, end: int) -> Entries:
-    """The folios of a range of one area that are locked in memory by it."""
-    area = mm.area_at(start)
-    if start >= end or area is None or VmaFlags.LOCKED not in area.flags:
-        return np.empty(0, np.uint64)
-    return whole_folios(mm.machine, mm, start, end)
-
-
-def _mark_pages(mm: Space, start: int, end: int, locked: Entries) -> None:
-    """Note that the pages of a range of one area are used which entries of the last level map.
-
-    Anonymous ones that came locked wait together to be so: all that wait are locked with the one that fills the list.
-    """
+def _mark_pages(mm: Space, start: int, end: int, arrivals: Arrivals) -> None:
+    """Note that the pages of a range of one area are used which entries of the last level map."""
     if start >= end:
         return
-    last, area = mm.geometry.last, mm.area_at(start)
+    last = mm.geometry.last
     pages = [entries[last.is_page(entries)] for _, entries in mm.tables.slices(start, end)]
     paddrs = last.frame(np.concatenate([np.empty(0, last.dtype), *pages]))
-    if area is not None and area.is_anonymous and VmaFlags.LOCKED in area.flags:
-        came = paddrs[~np.isin(paddrs, locked)]
-        locked = np.append(locked, came[LOCKED_TOGETHER - 1 :: LOCKED_TOGETHER])
-    mark_accessed(mm.machine, paddrs, area=area, locked=locked)
+    mark_accessed(mm.machine, paddrs, areas=[arrivals.area], locked=arrivals.locked(LockList()))
 
 
 def _clean_pages(mm: Space, start: int, end: int) -> list[tuple[Entries, Entries]]:

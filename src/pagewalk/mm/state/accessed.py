@@ -11,7 +11,7 @@ from pagewalk.mm.hardware.frames import Usage
 from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     import numpy.typing as npt
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["locked_folios", "mark_accessed", "whole_folios"]
 
 
-def mark_accessed(machine: Hardware, paddrs: Frames, *, area: Vma | None = None, locked: Frames | None = None) -> None:
+def mark_accessed(
+    machine: Hardware, paddrs: Frames, *, areas: Collection[Vma] = (), locked: Frames | None = None
+) -> None:
     """Note that frames are used now, once each; the zero page's folio is nobody's.
 
     A kernel that sorts pages by generations notes it of what is not locked, and takes nothing back.
@@ -32,7 +34,7 @@ def mark_accessed(machine: Hardware, paddrs: Frames, *, area: Vma | None = None,
 
     Args:
         machine, paddrs: Which.
-        area: Where they are all mapped; None: who knows where.
+        areas: Where they are all mapped; none: who knows where.
         locked: The folios that are locked there. Those that are locked elsewhere are looked for, if that matters.
     """
     frames = machine.frames
@@ -41,9 +43,9 @@ def mark_accessed(machine: Hardware, paddrs: Frames, *, area: Vma | None = None,
         known = frames.mlocked(folios)
         if locked is not None:
             known |= np.isin(folios, locked)
-        asked = ~known if area is None else ~known & ~frames.mapped_once(folios)
+        asked = ~known & ~frames.mapped_once(folios) if areas else ~known
         if asked.any():
-            known |= asked & np.isin(folios, locked_folios(machine, machine.spaces, but=area))
+            known |= asked & np.isin(folios, locked_folios(machine, machine.spaces, but=areas))
         return known
 
     used = paddrs[~frames.used_as(paddrs, Usage.ZERO)]
@@ -53,14 +55,14 @@ def mark_accessed(machine: Hardware, paddrs: Frames, *, area: Vma | None = None,
         frames.recency.mark(used, is_locked)
 
 
-def locked_folios(machine: Hardware, spaces: Iterable[AddressSpace], *, but: Vma | None = None) -> Frames:
+def locked_folios(machine: Hardware, spaces: Iterable[AddressSpace], *, but: Collection[Vma] = ()) -> Frames:
     """The folios that these address spaces map as a whole where it is locked, by their first frames.
 
     Args:
         machine, spaces: Which.
-        but: An area that is not looked at.
+        but: Areas that are not looked at.
     """
-    areas = [(mm, vma) for mm in spaces for vma in mm.vmas if VmaFlags.LOCKED in vma.flags and vma is not but]
+    areas = [(mm, vma) for mm in spaces for vma in mm.vmas if VmaFlags.LOCKED in vma.flags and vma not in but]
     found = [whole_folios(machine, mm, vma.start, vma.end) for mm, vma in areas if not vma.huge_page_size]
     return np.concatenate([np.empty(0, np.uint64), *found])
 
