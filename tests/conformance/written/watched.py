@@ -111,6 +111,22 @@ WHAT_MOVES_AWAY_IS_NOT_WATCHED = (
     anon(0, 4), shared(4, 4), write(0), write(4), watch(0, 8, unpopulated=True), stop(0, 8), move(0, 2, 20), write(20),
     move(4, 2, 24), write(24), leave(2, 2, 30), write(30), write(2), move(0, 8, 40),
 )  # fmt: skip
+TABLES_OF_WATCHED_MEMORY_STAY_BEHIND = (
+    anon(HUGE, 2 * HUGE), write(HUGE + 5), write(HUGE + 6), write(2 * HUGE), advise(HUGE, 2 * HUGE, abi.MADV_HUGEPAGE),
+    watch(HUGE, HUGE, unpopulated=True), stop(HUGE, 8), leave(HUGE, HUGE, 4 * HUGE), write(HUGE + 9),
+    write(4 * HUGE + 5), write(4 * HUGE + 7), leave(2 * HUGE, HUGE, 5 * HUGE), write(2 * HUGE + 9),
+    write(5 * HUGE + 5),
+)  # fmt: skip
+HUGE_PAGES_OF_WATCHED_MEMORY_MOVE = (
+    *huge(), watch(HUGE, HUGE), stop(HUGE, HUGE), leave(HUGE, HUGE, 4 * HUGE), write(HUGE + 9), write(4 * HUGE + 5),
+    watch(4 * HUGE, HUGE), stop(4 * HUGE, 2), move(4 * HUGE, HUGE, 2 * HUGE), write(2 * HUGE), fork(),
+    write(2 * HUGE + 9),
+)  # fmt: skip
+TABLES_OF_WATCHED_FILES_STAY_BEHIND = (
+    shared(HUGE, HUGE), write(HUGE + 3), read(HUGE + 4), watch(HUGE, HUGE), stop(HUGE, 8),
+    leave(HUGE, HUGE, 4 * HUGE), write(HUGE + 3), write(4 * HUGE + 3), advise(HUGE, HUGE, abi.MADV_COLLAPSE),
+    watch(4 * HUGE, HUGE), move(4 * HUGE, HUGE, 2 * HUGE), write(2 * HUGE + 3), read(2 * HUGE + 70),
+)  # fmt: skip
 RIGHTS_AND_PROTECTION = (
     anon(0, 4), write(0), write(1), watch(0, 4), stop(0, 2), protect(0, 2, R), protect(0, 2, RW), write(0),
     protect(1, 1, NONE), resume(0, 2), protect(1, 1, RW), write(0), write(1), lock(0, 4), stop(0, 4), write(2),

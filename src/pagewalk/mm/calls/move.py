@@ -268,9 +268,18 @@ def _pieces(mm: Space, area: Area, start: int, length: int, new_start: int) -> l
     while at < length:
         source, target = start + at, new_start + at
         size = min(length - at, block - source % block, block - target % block)
-        pieces.append(Piece(source, target, size, size == block))
+        pieces.append(Piece(source, target, size, size == block and _moves_whole(mm, area, source)))
         at += size
     return pieces
+
+
+def _moves_whole(mm: Space, area: Area, source: int) -> bool:
+    """Whether a whole table moves itself: it stays where userfaultfd is told of its pages, who lose their marks (6.13).
+
+    A huge page moves anyway. (``vma_has_uffd_without_event_remap``.)
+    """
+    upper = mm.tables.upper_at(source)
+    return not area.flags & REGISTERED or upper is None or not upper.is_table
 
 
 def _make_tables(mm: Space, pieces: list[Piece]) -> None:
