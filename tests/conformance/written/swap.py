@@ -161,6 +161,11 @@ A_LAZY_FOLIO_IN_SMALL_ENTRIES_STAYS_WHOLE = (
     *huge(), advise(HUGE, HUGE, abi.MADV_FREE), protect(700, 1, R), write(600), protect(HUGE, HUGE, R), out(HUGE, HUGE),
     read(600), out(HUGE, HUGE),
 )  # fmt: skip
+WHOEVER_LOCKED_IT_IT_LEAVES_THE_CACHE_WITH_ITS_LAST_SLOT = (
+    anon(0, 4), write(0), write(1), write(2), protect(0, 2, R), out(0, 4), fork(), lock(0, 1, process=1), read(0),
+    lock(1, 1, process=1), fork(2), exit_(1), read(1, process=2), read(1), lock(2, 1, abi.MLOCK_ONFAULT, process=2),
+    read(2), read(2, process=2), write(3), out(3, 1), fork(4), read(3), lock(3, 1), read(3, process=4),
+)  # fmt: skip
 SOFT_DIRTY = (
     anon(0, 6), write(0), write(1), write(2), ClearRefs(), write(1), out(0, 4), read(0), write(1), out(0, 4),
     ClearRefs(), read(0), write(1), write(2), out(0, 4), move(0, 3, 20), read(20), ClearRefs(), out(20, 3), fork(),

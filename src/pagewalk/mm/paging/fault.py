@@ -22,6 +22,7 @@ from pagewalk.mm.paging.around import map_around, maps_around
 from pagewalk.mm.paging.file_folios import bring_in, is_writable_at_once, map_block, map_folio
 from pagewalk.mm.paging.marks import protected
 from pagewalk.mm.paging.soft_dirty import of_dirty_pages
+from pagewalk.mm.state.accessed import are_locked
 from pagewalk.mm.state.allowance import fits, mapped, may_lock
 from pagewalk.mm.state.area import RIGHTS
 from pagewalk.mm.state.areas import prepare_anon
@@ -332,8 +333,8 @@ def swap_in(mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> N
     slot, flags = int(mm.geometry.last.swap_slot(entry.value)[1]), entry.flags
     swap, frames = mm.machine.swap, mm.machine.frames
     frame = mm.fetch_swapped(slot, page)
-    alone, locked = frames.holders(frame) == 1, VmaFlags.LOCKED in area.flags or frames.is_mlocked(frame)
-    leaves = (locked or (write and alone)) and swap.users(slot) == 1
+    alone, last_user = frames.holders(frame) == 1, swap.users(slot) == 1
+    leaves = last_user and ((write and alone) or VmaFlags.LOCKED in area.flags or _is_locked(mm, frame, alone=alone))
     own, marked = Flag.EXCLUSIVE in flags or (alone and leaves), Flag.UFFD_WP in flags
     writable = own and not marked and not (mm.tracks(area) and Flag.SOFT_DIRTY not in flags)
     frames.hold(frame)
@@ -346,3 +347,9 @@ def swap_in(mm: Space, area: Area, entry: Entry, page: int, *, write: bool) -> N
         _protect(mm, entry)
     elif write and not writable:
         _write_protected(mm, area, entry, page)
+
+
+def _is_locked(mm: Space, frame: int, *, alone: bool) -> bool:
+    """Whether somebody who maps a frame has it locked in memory."""
+    frames = mm.machine.frames
+    return frames.is_mlocked(frame) if alone else bool(are_locked(mm.machine, frames.run(frame, frames.page_size))[0])

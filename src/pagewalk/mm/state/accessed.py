@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Frames = npt.NDArray[np.uint64]
     Mask = npt.NDArray[np.bool_]
 
-__all__ = ["locked_folios", "mark_accessed", "whole_folios"]
+__all__ = ["are_locked", "locked_folios", "mark_accessed", "whole_folios"]
 
 
 def mark_accessed(
@@ -38,21 +39,23 @@ def mark_accessed(
         locked: The folios that are locked there. Those that are locked elsewhere are looked for, if that matters.
     """
     frames = machine.frames
-
-    def is_locked(folios: Frames) -> Mask:
-        known = frames.mlocked(folios)
-        if locked is not None:
-            known |= np.isin(folios, locked)
-        asked = ~known & ~frames.mapped_once(folios) if areas else ~known
-        if asked.any():
-            known |= asked & np.isin(folios, locked_folios(machine, machine.spaces, but=areas))
-        return known
-
     used = paddrs[~frames.used_as(paddrs, Usage.ZERO)]
     if machine.lru_gen:
-        frames.recency.refer(used[~is_locked(frames.recency.folios(used))])
+        frames.recency.refer(used[~are_locked(machine, frames.recency.folios(used), areas=areas, locked=locked)])
     else:
-        frames.recency.mark(used, is_locked)
+        frames.recency.mark(used, partial(are_locked, machine, areas=areas, locked=locked))
+
+
+def are_locked(machine: Hardware, folios: Frames, *, areas: Collection[Vma] = (), locked: Frames | None = None) -> Mask:
+    """Which folios, said by their first frames, are locked in memory by anybody; areas and ``locked`` as above."""
+    frames = machine.frames
+    known = frames.mlocked(folios)
+    if locked is not None:
+        known |= np.isin(folios, locked)
+    asked = ~known & ~frames.mapped_once(folios) if areas else ~known
+    if asked.any():
+        known |= asked & np.isin(folios, locked_folios(machine, machine.spaces, but=areas))
+    return known
 
 
 def locked_folios(machine: Hardware, spaces: Iterable[AddressSpace], *, but: Collection[Vma] = ()) -> Frames:
