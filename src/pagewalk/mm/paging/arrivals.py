@@ -16,7 +16,6 @@ import numpy as np
 from pagewalk.mm.hardware.frames import Usage
 from pagewalk.mm.paging.around import takes_around, window
 from pagewalk.mm.state.accessed import whole_folios
-from pagewalk.space import VmaFlags
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,20 +55,17 @@ class LockList:
 
 
 class Arrivals:
-    """What comes into a part of an area from now on.
+    """What comes into a part of a locked area from now on.
 
     Args:
         mm: The address space.
         area: The area.
-        start, end: The part, whole pages.
+        start, end: The part, one or more whole pages.
         access: For what it is brought in.
     """
 
     def __init__(self, mm: Space, area: Area, start: int, end: int, access: Access) -> None:
-        self._mm, self.area, self._start = mm, area, start
-        self._is_locked = VmaFlags.LOCKED in area.flags and start < end
-        if not self._is_locked:
-            return
+        self._mm, self._area, self._start = mm, area, start
         folio = mm.geometry.block_size  # the largest there is
         self._locked = whole_folios(mm.machine, mm, max(area.start, start - folio), min(area.end, end + folio))
         self._around = takes_around(area, access)
@@ -85,8 +81,6 @@ class Arrivals:
         Args:
             waiting: The list on which those that came are put.
         """
-        if not self._is_locked:
-            return np.empty(0, np.uint64)
         (pages, came), (known, had), frames = self._frames(), self._before, self._mm.machine.frames
         at = known.searchsorted(pages)
         there = at < len(known)
@@ -108,8 +102,8 @@ class Arrivals:
 
     def _in_cache(self) -> set[int]:
         """The pages of which the page cache has the file's."""
-        file, size = cast("File", self.area.mapping), self._mm.geometry.page_size
-        first, count = self.area.offset_at(self._first) // size, (self._end - self._first) // size
+        file, size = cast("File", self._area.mapping), self._mm.geometry.page_size
+        first, count = self._area.offset_at(self._first) // size, (self._end - self._first) // size
         return {number - first for number in range(first, min(first + count, file.page_count)) if number in file.pages}
 
     def _order(self, pages: list[int]) -> tuple[Numbers, Numbers]:
@@ -123,7 +117,7 @@ class Arrivals:
         for page in pages:
             addr = self._first + page * size
             if page not in places and addr >= self._start:  # a fault
-                low, high = ((end - self._first) // size for end in window(self._mm, self.area, addr))
+                low, high = ((end - self._first) // size for end in window(self._mm, self._area, addr))
                 for near in (*(near for near in range(low, high) if near in came), page):
                     places.setdefault(near, len(places))
             come.append(len(places))

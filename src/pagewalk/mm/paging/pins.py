@@ -45,7 +45,11 @@ def pinned(mm: Space, start: int, end: int, access: Access) -> Iterator[Entries]
     """
     frames, paddrs, held, used = mm.machine.frames, list[int](), list[int](), list[int]()
     areas = [mm.as_area(vma) for vma in mm.vmas.overlapping(start, end)]
-    arrivals = [Arrivals(mm, area, max(start, area.start), min(end, area.end), access) for area in areas]
+    arrivals = [
+        Arrivals(mm, area, max(start, area.start), min(end, area.end), access)
+        for area in areas
+        if VmaFlags.LOCKED in area.flags
+    ]
     try:
         for page in range(start, end, mm.geometry.page_size):
             paddr = _bring_in(mm, page, access)

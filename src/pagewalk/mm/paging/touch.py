@@ -197,8 +197,9 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
             is short.
     """
     clean, stop = _clean_pages(mm, start, end) if access == "write" else [], end
-    area = mm.area_at(start)
-    arrivals = None if area is None else Arrivals(mm, area, start, end, access)
+    area, arrivals = mm.area_at(start), None
+    if area is not None and VmaFlags.LOCKED in area.flags and start < end:
+        arrivals = Arrivals(mm, area, start, end, access)
     try:
         for first in range(start, end, _PIECE):
             touch(mm, first, min(end, first + _PIECE), access, by_kernel=True)
@@ -210,21 +211,21 @@ def populate(mm: Space, start: int, end: int, access: Access) -> None:
         stop = start if error.vaddr is None else error.vaddr
         raise SystemCallError(errno.ENOMEM, str(error)) from error
     finally:
-        if arrivals is not None:
-            mm.machine.do(_mark_pages, mm, start, mm.geometry.page_start(stop), arrivals)
+        mm.machine.do(_mark_pages, mm, start, mm.geometry.page_start(stop), arrivals)
         for addrs, paddrs in clean:
             written = paddrs[addrs < np.uint64(stop)]
             mm.machine.frames.set_dirty(mm.machine.frames.whole_folios(written))
 
 
-def _mark_pages(mm: Space, start: int, end: int, arrivals: Arrivals) -> None:
+def _mark_pages(mm: Space, start: int, end: int, arrivals: Arrivals | None) -> None:
     """Note that the pages of a range of one area are used which entries of the last level map."""
     if start >= end:
         return
-    last = mm.geometry.last
+    last, area = mm.geometry.last, mm.area_at(start)
     pages = [entries[last.is_page(entries)] for _, entries in mm.tables.slices(start, end)]
     paddrs = last.frame(np.concatenate([np.empty(0, last.dtype), *pages]))
-    mark_accessed(mm.machine, paddrs, areas=[arrivals.area], locked=arrivals.locked(LockList()))
+    locked = None if arrivals is None else arrivals.locked(LockList())
+    mark_accessed(mm.machine, paddrs, areas=[] if area is None else [area], locked=locked)
 
 
 def _clean_pages(mm: Space, start: int, end: int) -> list[tuple[Entries, Entries]]:
