@@ -206,6 +206,26 @@ WHAT_COMES_LOCKED_WAITS_TO_BE = (
     unused(),
     pwrite("a", 0), pwrite("a", 0), pwrite("a", 2), pwrite("a", 2),
 )  # fmt: skip
+A_CALL_MARKS_A_PAGE_MANY_TIMES = (
+    *seen("a", 4), *(shared_file(page, 1) for page in range(9)), advise(SEEN, 4, COLD), unused(),
+    kernel_read(0, 4 * PAGE), kernel_read(0, 1), kernel_read(0, 1), advise(SEEN, 4, COLD), unused(),
+    kernel_read(0, 5 * PAGE), kernel_read(0, 3 * PAGE), advise(SEEN, 4, COLD), unused(),
+    kernel_read(0, 8 * PAGE), advise(SEEN, 4, COLD), unused(), kernel_read(0, 1), kernel_read(0, 7 * PAGE),
+    kernel_read(0, 9 * PAGE), advise(SEEN, 4, COLD), unused(),
+    *(read(page) for page in range(4)), unmap(0, 4), advise(SEEN, 4, COLD), unused(),
+    *(read(page) for page in range(4, 9)), unmap(4, 5), advise(SEEN, 4, COLD), unused(),
+    *(private_file(page, 1) for page in range(6)), *(read(page) for page in range(6)), advise(0, 6, DONTNEED),
+)  # fmt: skip
+A_CALL_MARKS_MANY_PAGES_MANY_TIMES = (
+    *seen("l", 64), *(shared_file(HUGE + 64 * lot, 64, "l") for lot in range(5)), advise(SEEN, 64, COLD), unused(),
+    kernel_read(HUGE, 4 * 64 * PAGE), advise(SEEN, 64, COLD), unused(), kernel_read(HUGE, 5 * 64 * PAGE),
+    *(read(HUGE + 16 * page) for page in range(20)), advise(SEEN, 64, COLD), unused(), unmap(HUGE, 4 * 64),
+)  # fmt: skip
+A_LARGE_FOLIO_IS_MARKED_MANY_TIMES = (
+    shared_file(HUGE, HUGE, "l"), write(600), advise(HUGE, HUGE, COLLAPSE), *seen("l", 8), advise(SEEN, 8, COLD),
+    unused(), kernel_read(SEEN, 4 * PAGE), kernel_read(SEEN, 1), advise(SEEN, 8, COLD), unused(),
+    kernel_read(SEEN, 5 * PAGE), advise(SEEN, 8, COLD), unused(), pwrite("l", 0, DATA * 2048),
+)  # fmt: skip
 PAGES_LEAVE_THE_LIST_OF_31_TOGETHER = (
     *marked_once("l", 128), shared_file(200, 128, "l", flags=LOCKED),
     advise(SEEN, 128, COLD), unused(), populate(SEEN, 128), lock(200, 100),

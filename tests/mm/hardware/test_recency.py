@@ -26,8 +26,10 @@ def recency():
 
 
 def marked(recency, times, *numbers, locked=nobody):
+    """Marked by as many system calls."""
     for _ in range(times):
         recency.mark(frames(*numbers), locked)
+        recency.drain()
 
 
 @pytest.mark.parametrize(("times", "referenced"), [(0, False), (1, True), (2, False), (3, True), (4, True), (5, True)])
@@ -37,14 +39,40 @@ def test_marks_make_referenced_then_active(recency, times, referenced):
     assert recency.referenced(frames(3, 4)).tolist() == [referenced, False]
 
 
-@pytest.mark.parametrize("times", range(6))
-def test_many_marks_at_once_are_as_many_one_by_one(recency, times):
-    marked(recency, times, 3)
+@pytest.mark.parametrize("times", range(8))
+def test_within_a_system_call_every_other_mark_takes_the_reference_back(recency, times):
+    """A single page waits to be active, and is so when the call is over."""
     recency.mark(frames(*[4] * times), nobody)
-    for _ in range(3):
-        first, second = recency.referenced(frames(3, 4))
-        assert first == second
-        marked(recency, 1, 3, 4)
+    for _ in range(times):
+        recency.mark(frames(5), nobody)
+    assert recency.referenced(frames(4, 5)).tolist() == [times % 2 == 1] * 2
+    recency.drain()
+    marked(recency, 2, 4, 5)
+    assert recency.referenced(frames(4, 5)).tolist() == [times > 0] * 2
+
+
+@pytest.mark.parametrize("times", range(6))
+def test_a_large_folio_is_active_at_once(recency, times):
+    recency.join(frames(8, 9, 10, 11))
+    recency.mark(frames(*[9] * times), nobody)
+    assert recency.referenced(frames(8)).tolist() == [times == 1 or times > 2]
+
+
+def test_31_become_active_together():
+    recency = Recency(64, PAGE)
+    every = frames(*range(40))
+    for _ in range(4):
+        recency.mark(every, nobody)
+    assert np.flatnonzero(recency.referenced(every)).tolist() == list(range(31))
+
+
+def test_a_large_folio_takes_those_along_that_wait(recency):
+    recency.join(frames(8, 9))
+    for _ in range(2):
+        recency.mark(frames(3, 8, 4), nobody)
+    for _ in range(2):
+        recency.mark(frames(3, 4), nobody)
+    assert recency.referenced(frames(3, 4)).tolist() == [True, False]
 
 
 def test_a_locked_folio_stays_referenced_and_is_not_active_any_more(recency):

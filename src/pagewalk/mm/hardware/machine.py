@@ -132,6 +132,7 @@ class Hardware(ABC):
                 raise
             finally:
                 self._changing = False
+                self.frames.recency.drain()
 
     def hand_out(self, make: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Make an address space or a file. It lives once whoever asked for it has it; what was torn off never did."""

@@ -9,11 +9,12 @@ areas whose pages are pinned.)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from pagewalk.mm.hardware.frames import Usage
+from pagewalk.mm.hardware.recency import TOGETHER
 from pagewalk.mm.paging.around import takes_around, window
 from pagewalk.mm.state.accessed import whole_folios
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.intp]
 
 __all__ = ["Arrivals", "LockList"]
-
-TOGETHER: Final = 31
-"""PAGEVEC_SIZE: pages that a CPU has on its list."""
 
 
 class LockList:

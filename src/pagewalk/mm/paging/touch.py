@@ -226,6 +226,7 @@ def _mark_pages(mm: Space, start: int, end: int, arrivals: Arrivals | None) -> N
     paddrs = last.frame(np.concatenate([np.empty(0, last.dtype), *pages]))
     locked = None if arrivals is None else arrivals.locked(LockList())
     mark_accessed(mm.machine, paddrs, areas=[] if area is None else [area], locked=locked)
+    mm.machine.frames.recency.drain()
 
 
 def _clean_pages(mm: Space, start: int, end: int) -> list[tuple[Entries, Entries]]:
